@@ -1,0 +1,100 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The arrays every task hands to the trainer, whatever they were read or generated from."""
+
+import dataclasses
+
+import numpy as np
+
+# A cell whose label is this is neither trained on nor counted (the reference's value).
+IGNORE_LABEL = -100
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Puzzles:
+  """One split of a task. N examples of S cells, in G groups.
+
+  A group is one original puzzle with whatever augmented versions of it are stored; its examples lie next to each
+  other. An epoch takes each group once. Without stored augmentations every example is its own group.
+
+  Attributes:
+    inputs: (N, S) uint8, tokens; 0 is padding.
+    labels: (N, S) int8, tokens, or IGNORE_LABEL.
+    puzzle_identifiers: (N,) int32, the row of the prefix table.
+    group_starts: (G + 1,) int32, group g holds the examples group_starts[g]:group_starts[g + 1].
+    vocab_size: number of tokens, padding included.
+    num_puzzle_identifiers: rows of the prefix table.
+    ratings: (N,) int32 difficulty (Sudoku-Extreme: backtracks of the tdoku solver), or None where the data has none.
+  """
+
+  inputs: np.ndarray
+  labels: np.ndarray
+  puzzle_identifiers: np.ndarray
+  group_starts: np.ndarray
+  vocab_size: int
+  num_puzzle_identifiers: int
+  ratings: np.ndarray | None = None
+
+  def __post_init__(self):
+    n, s = self.inputs.shape
+    assert self.inputs.dtype == np.uint8, self.inputs.dtype
+    assert self.labels.dtype == np.int8 and self.labels.shape == (n, s), (self.labels.dtype, self.labels.shape)
+    assert self.puzzle_identifiers.dtype == np.int32 and self.puzzle_identifiers.shape == (n,)
+    assert self.group_starts.dtype == np.int32 and self.group_starts[0] == 0 and self.group_starts[-1] == n
+    assert self.ratings is None or (self.ratings.dtype == np.int32 and self.ratings.shape == (n,))
+
+  def __len__(self) -> int:
+    """Number of examples."""
+    return self.inputs.shape[0]
+
+  @property
+  def seq_len(self) -> int:
+    """Cells of one puzzle, S."""
+    return self.inputs.shape[1]
+
+  @property
+  def num_groups(self) -> int:
+    """Original puzzles, G."""
+    return self.group_starts.shape[0] - 1
+
+  def take_groups(self, groups: np.ndarray) -> "Puzzles":
+    """The given groups, in the given order.
+
+    Args:
+      groups: (K,) integers in [0, num_groups).
+
+    Returns:
+      Puzzles of K groups.
+    """
+    starts, ends = self.group_starts[:-1][groups], self.group_starts[1:][groups]
+    sizes = ends - starts
+    new_starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    rows = np.repeat(starts - new_starts[:-1], sizes) + np.arange(new_starts[-1])
+    return dataclasses.replace(
+        self,
+        inputs=self.inputs[rows],
+        labels=self.labels[rows],
+        puzzle_identifiers=self.puzzle_identifiers[rows],
+        group_starts=new_starts,
+        ratings=None if self.ratings is None else self.ratings[rows],
+    )
+
+
+def one_group_each(inputs: np.ndarray, labels: np.ndarray, *, vocab_size: int, ratings: np.ndarray | None = None) -> Puzzles:
+  """Puzzles without stored augmentations that all share prefix row 0 (Sudoku, mazes).
+
+  Args:
+    inputs: (N, S) uint8 tokens.
+    labels: (N, S) int8 tokens.
+    vocab_size: number of tokens, padding included.
+    ratings: (N,) int32 or None.
+  """
+  n = inputs.shape[0]
+  return Puzzles(
+      inputs=inputs,
+      labels=labels,
+      puzzle_identifiers=np.zeros(n, np.int32),
+      group_starts=np.arange(n + 1, dtype=np.int32),
+      vocab_size=vocab_size,
+      num_puzzle_identifiers=1,
+      ratings=ratings,
+  )

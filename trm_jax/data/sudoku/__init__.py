@@ -1,0 +1,2 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Sudoku: files, generator, symmetries, pictures."""
