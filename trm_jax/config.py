@@ -1,0 +1,185 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Every knob of a run, declared once: its name, type, default, unit and rule.
+
+`configs/*.py` start from `default_config()`, change a few values and return a ConfigDict, which --config.x=y edits;
+`parse` turns the result into the typed, checked `Config` that the code reads.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from typing import Any
+
+import ml_collections
+
+from trm_jax.errors import UserError
+from trm_jax.model import TRMConfig
+
+# These TRMConfig fields are facts of the data.
+_FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
+
+# What may change between a checkpoint and the run that goes on from it: how often and on what to report, not what is
+# trained.
+FREE_ON_RESUME = (
+    "name", "data.num_test", "eval_every", "eval_batch_size", "checkpoint_every", "log_every",
+    "profile_steps",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Where puzzles come from and how many of them are used."""
+
+  task: str = "sudoku"  # the only one so far
+  # "sudoku-extreme": downloaded once by TFDS; "generated": made from the seed; otherwise a folder with train.csv and
+  # test.csv in Sudoku-Extreme's format, or one written by the reference's dataset builder.
+  source: str = "sudoku-extreme"
+  box: int = 3  # side of a box: 3 for 9x9 boards, 2 for 4x4
+  num_train: int = 1000  # training puzzles, drawn from the source by the seed; 0: all that validation leaves
+  num_validation: int = 1024  # held out of the training source, to watch and choose by; 0: none
+  num_test: int = 0  # of the test set, drawn by the seed; 0: all
+  num_clues: int = 30  # of a generated puzzle
+  num_aug: int = 1000  # fixed augmented versions a puzzle, besides itself; 0: none; -1: a fresh one every time
+  seed: int = 0  # of subsampling and generation
+  tfds_dir: str = "~/tensorflow_datasets"  # where "sudoku-extreme" is kept
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """How parameters follow gradients."""
+
+  name: str = "adam_atan2"  # adam_atan2 (the reference's) or adamw
+  learning_rate: float = 1e-4  # peak, after the warmup
+  weight_decay: float = 1.0  # decoupled, on every trained parameter
+  b1: float = 0.9  # decay of the first moment, in [0, 1)
+  b2: float = 0.95  # decay of the second moment, in [0, 1)
+  warmup_steps: int = 2000  # linear, from 0
+  lr_min_ratio: float = 1.0  # the cosine's end over its peak; 1: constant
+  prefix_learning_rate: float = 1e-4  # of the sign-SGD that trains the prefix table
+  prefix_weight_decay: float = 1.0  # likewise, on the rows in use
+  ema_rate: float = 0.999  # of the parameters that evaluation uses; 0: the parameters themselves
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """One run."""
+
+  name: str = ""  # of the named config this came from
+  model: TRMConfig = TRMConfig(vocab_size=1, seq_len=1)  # the data fills in what it determines
+  data: DataConfig = DataConfig()
+  optimizer: OptimizerConfig = OptimizerConfig()
+  seed: int = 0  # of parameters, batches and exploration
+  batch_size: int = 768  # global; divisible by the number of devices
+  epochs: int = 50_000  # passes over the training puzzles; 0 where `steps` says how long
+  steps: int = 0  # optimizer steps; 0: floor(epochs * puzzles / batch_size)
+  log_every: int = 100  # steps between training records; the devices make them on their own, in one call
+  eval_every: int = 0  # steps between evaluations; 0: a tenth of the run
+  eval_batch_size: int = 1024  # global; rounded up to a multiple of the number of devices
+  checkpoint_every: int = 2500  # steps; evaluations and the end save one, too
+
+
+def default_config() -> ml_collections.ConfigDict:
+  """All knobs with their defaults: the reference's Sudoku-Extreme settings."""
+  return ml_collections.ConfigDict(to_dict(Config()))
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+  """Plain nested dict of the knobs, as in config.json. What the data determines is not a knob."""
+  values = dataclasses.asdict(config)
+  for name in _FROM_DATA:
+    del values["model"][name]
+  return values
+
+
+def flatten(values: dict[str, Any]) -> dict[str, Any]:
+  """{"model": {"dtype": …}} -> {"model.dtype": …}."""
+  flat = {}
+  for name, value in values.items():
+    if isinstance(value, dict):
+      flat.update({f"{name}.{inner}": v for inner, v in flatten(value).items()})
+    else:
+      flat[name] = value
+  return flat
+
+
+def differences(run: dict[str, Any], checkpoint: dict[str, Any]) -> list[str]:
+  """Knobs that matter to training and differ, as "name: checkpoint's value -> run's value"."""
+  run, checkpoint = flatten(run), flatten(checkpoint)
+  return [
+      f"{name}: {checkpoint.get(name, 'absent')!r} -> {run.get(name, 'absent')!r}"
+      for name in sorted(run.keys() | checkpoint.keys())
+      if name not in FREE_ON_RESUME and run.get(name) != checkpoint.get(name)
+  ]
+
+
+def _build(cls, values: Any, where: str):
+  """A dataclass from a dict, every field present, known and of its type."""
+  if not isinstance(values, dict):
+    raise UserError(f"config.{where.rstrip('.')} = {values!r}: must be a group of fields")
+  types_by_name = typing.get_type_hints(cls)
+  fields = {f.name: types_by_name[f.name] for f in dataclasses.fields(cls)}
+  if cls is TRMConfig:
+    fields = {name: kind for name, kind in fields.items() if name not in _FROM_DATA}
+  for name in values:
+    if name not in fields:
+      close = difflib.get_close_matches(name, fields, 1)
+      hint = f"did you mean {where}{close[0]}?" if close else f"known are {', '.join(sorted(fields))}"
+      raise UserError(f"config.{where}{name}: no such field; {hint}")
+  typed = {}
+  for name, kind in fields.items():
+    if name not in values:
+      raise UserError(f"config.{where}{name} is missing")
+    value = values[name]
+    if dataclasses.is_dataclass(kind):
+      typed[name] = _build(kind, value, f"{where}{name}.")
+      continue
+    if kind is float and type(value) is int:
+      value = float(value)
+    if type(value) is not kind:
+      raise UserError(f"config.{where}{name} = {value!r}: must be of type {kind.__name__}, not {type(value).__name__}")
+    typed[name] = value
+  if cls is TRMConfig:
+    typed.update(vocab_size=1, seq_len=1)
+  return cls(**typed)
+
+
+def parse(config: ml_collections.ConfigDict | dict[str, Any]) -> Config:
+  """The typed, checked view of a config.
+
+  Raises:
+    UserError: an unknown field, a value of another type, or a combination that cannot be run; the message names the
+      field, its value, the rule and the alternatives.
+  """
+  if isinstance(config, ml_collections.ConfigDict):
+    config = config.to_dict()
+  parsed = _build(Config, config, "")
+  _check(parsed)
+  return parsed
+
+
+def _check(config: Config) -> None:
+  flat = flatten(dataclasses.asdict(config))
+
+  def require(name: str, holds: types.FunctionType, rule: str):
+    if not holds(flat[name]):
+      raise UserError(f"config.{name} = {flat[name]!r}: {rule}")
+
+  for name in ("batch_size", "log_every", "eval_batch_size", "checkpoint_every"):
+    require(name, lambda v: v >= 1, "must be at least 1")
+  for name in ("epochs", "steps", "eval_every", "data.num_train", "data.num_validation", "data.num_test",
+               "optimizer.warmup_steps", "seed", "data.seed"):
+    require(name, lambda v: v >= 0, "must not be negative")
+  for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
+               "optimizer.prefix_weight_decay"):
+    require(name, lambda v: 0 <= v < float("inf"), "must be finite and not negative")
+  for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate"):
+    require(name, lambda v: 0 <= v < 1, "must lie in [0, 1)")
+  require("optimizer.lr_min_ratio", lambda v: 0 <= v <= 1, "must lie in [0, 1]")
+  require("optimizer.name", lambda v: v in ("adam_atan2", "adamw"), "must be adam_atan2 or adamw")
+  require("data.task", lambda v: v == "sudoku", "must be sudoku")
+  require("data.box", lambda v: v in (2, 3), "must be 3 (9x9 boards) or 2 (4x4)")
+  require("data.num_aug", lambda v: v >= -1, "must be -1 (fresh ones), 0 (none) or a number of versions")
+  if (config.epochs > 0) == (config.steps > 0):
+    raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them says how "
+                    "long to train; set the other to 0")

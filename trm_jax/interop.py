@@ -1,0 +1,130 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Parameters of the PyTorch reference, in and out.
+
+    from trm_jax.interop import from_reference, read_reference_file
+    model = from_reference(read_reference_file("step_65104"), TRMConfig.from_reference(arch))
+"""
+
+from collections.abc import Mapping
+import os
+import pathlib
+import pickle
+from typing import Any
+
+from flax import nnx
+import numpy as np
+
+from trm_jax.errors import UserError
+from trm_jax.model import TRM, TRMConfig
+
+_PREFIX = "model.inner."
+
+
+def _names(config: TRMConfig) -> dict[str, tuple[tuple[str | int, ...], bool]]:
+  """Reference name -> (path in the model, whether it is stored transposed: (out, in) there, (in, out) here)."""
+  names = {
+      "embed_tokens.embedding_weight": (("embed_tokens",), False),
+      "lm_head.weight": (("lm_head",), True),
+      "q_head.weight": (("q_head",), True),
+      "q_head.bias": (("q_head_bias",), False),
+      "H_init": (("H_init",), False),
+      "L_init": (("L_init",), False),
+  }
+  if config.pos_encodings == "learned":
+    names["embed_pos.embedding_weight"] = (("embed_pos",), False)
+  if config.puzzle_emb_ndim:
+    names["puzzle_emb.weights"] = (("puzzle_emb",), False)
+  for i in range(config.L_layers):
+    there, here = f"L_level.layers.{i}.", ("L_level", "layers", i)
+    names[there + "mlp.gate_up_proj.weight"] = ((*here, "mlp", "gate_up"), True)
+    names[there + "mlp.down_proj.weight"] = ((*here, "mlp", "down"), True)
+    if config.mlp_t:
+      names[there + "mlp_t.gate_up_proj.weight"] = ((*here, "mix", "gate_up"), True)
+      names[there + "mlp_t.down_proj.weight"] = ((*here, "mix", "down"), True)
+    else:
+      names[there + "self_attn.qkv_proj.weight"] = ((*here, "mix", "qkv"), True)
+      names[there + "self_attn.o_proj.weight"] = ((*here, "mix", "out"), True)
+  return {_PREFIX + name: value for name, value in names.items()}
+
+
+def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
+  """A model with the reference's parameters.
+
+  Args:
+    state: the reference's state dict: names to arrays (NumPy, or CPU tensors of PyTorch). Names may carry the
+      "_orig_mod." that torch.compile puts in front.
+    config: of the model the parameters belong to.
+
+  Raises:
+    UserError: names that are missing or left over, or a shape that does not fit.
+  """
+  state = {name.removeprefix("_orig_mod."): value for name, value in state.items()}
+  names = _names(config)
+  missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
+  if missing or unknown:
+    raise UserError(f"reference parameters do not fit the config: missing {missing or 'none'}, unknown {unknown or 'none'}")
+  # Built abstractly: nothing is initialised only to be overwritten.
+  model = nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
+  graphdef, variables = nnx.split(model)
+  flat = dict(nnx.to_flat_state(variables))
+  for name, (path, transposed) in names.items():
+    array = np.asarray(state[name], np.float32)
+    array = array.T if transposed else array
+    if array.shape != flat[path].shape:
+      raise UserError(f"reference parameter {name}: shape {np.shape(state[name])} does not fit the config's model")
+    flat[path] = flat[path].replace(nnx.pure(np.ascontiguousarray(array)))
+  model = nnx.merge(graphdef, nnx.from_flat_state(flat))
+  return model
+
+
+def to_reference(model: TRM) -> dict[str, np.ndarray]:
+  """The model's parameters under the reference's names, float32, in the reference's layout (matrices (out, in))."""
+  flat = dict(nnx.to_flat_state(nnx.state(model)))
+  state = {}
+  for name, (path, transposed) in _names(model.config).items():
+    array = np.asarray(flat[path][...])
+    state[name] = np.ascontiguousarray(array.T if transposed else array)
+  return state
+
+
+def read_reference_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """State dict of a checkpoint file of the reference (torch.save) or of a safetensors file.
+
+  Only tensors are read: a file that would run code on loading is refused. Needs the extra [torch].
+
+  Raises:
+    UserError: missing, truncated or not such a file.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f"{path}: no such file")
+  try:
+    if path.suffix == ".safetensors":
+      from safetensors.numpy import load_file  # pylint: disable=g-import-not-at-top
+
+      return load_file(path)
+    import torch  # pylint: disable=g-import-not-at-top
+
+    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: tensor.float().numpy() for name, tensor in tensors.items()}
+  except ImportError as e:
+    raise UserError(f"{path}: reading it needs {e.name}; pip install -e '.[torch]'") from e
+  except (RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as e:
+    reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+    raise UserError(f"{path}: not a readable state dict ({reason})") from e
+
+
+def write_reference_file(model: TRM, path: str | os.PathLike) -> None:
+  """Writes the model for the reference's `load_checkpoint` (torch.save), or as safetensors by the file's suffix."""
+  path = pathlib.Path(path)
+  try:
+    if path.suffix == ".safetensors":
+      from safetensors.numpy import save_file  # pylint: disable=g-import-not-at-top
+
+      save_file(to_reference(model), path)
+    else:
+      import torch  # pylint: disable=g-import-not-at-top
+
+      torch.save({name: torch.from_numpy(array) for name, array in to_reference(model).items()}, path)
+  except ImportError as e:
+    raise UserError(f"{path}: writing it needs {e.name}; pip install -e '.[torch]'") from e

@@ -1,0 +1,123 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The post-norm block that Tiny Recursive Models apply over and over.
+
+Letters for axes, used in names and einsums throughout the library:
+  B batch     S cells of the puzzle     P prefix tokens     L = P + S positions
+  D hidden    F inner width of SwiGLU   N heads             K head dimension     V vocabulary
+"""
+
+import math
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+ROPE_THETA = 10000.0
+RMS_EPS = 1e-5
+
+
+def truncated_normal(stddev: float):
+  """Initializer: a normal cut at two sigma and rescaled so that the result has exactly this standard deviation."""
+  # 0.8796… is the standard deviation of a unit normal that is cut at two sigma.
+  return jax.nn.initializers.truncated_normal(stddev / 0.87962566103423978, lower=-2.0, upper=2.0)
+
+
+def rms_norm(h: jax.Array, axis: int) -> jax.Array:
+  """h / sqrt(mean(h^2) + 1e-5) along `axis`, without a learned scale; computed in float32, returned in h's dtype."""
+  h_f32 = h.astype(jnp.float32)
+  return (h_f32 * jax.lax.rsqrt(jnp.mean(jnp.square(h_f32), axis, keepdims=True) + RMS_EPS)).astype(h.dtype)
+
+
+def swiglu_width(size: int, expansion: float) -> int:
+  """Inner width of a SwiGLU over `size` features: 2/3 of expansion * size, rounded up to a multiple of 256."""
+  return math.ceil(round(expansion * size * 2 / 3) / 256) * 256
+
+
+class SwiGLU(nnx.Module):
+  """down(silu(gate(h)) * up(h)) over one axis of h (B, L, D), with the gate and up matrices fused, gate first.
+
+  Over tokens (axis -2) nothing is transposed: the contraction runs over L where it stands.
+  """
+
+  def __init__(self, size: int, expansion: float, *, axis: int, dtype: DTypeLike, rngs: nnx.Rngs):
+    width = swiglu_width(size, expansion)
+    self.axis = axis
+    self.dtype = dtype
+    self.gate_up = nnx.Param(truncated_normal(size**-0.5)(rngs.params(), (size, 2 * width), jnp.float32))
+    self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (width, size), jnp.float32))
+
+  def __call__(self, h_BxLxD: jax.Array) -> jax.Array:
+    up, down = {-1: ("BLD,DF->BLF", "BLF,FD->BLD"), -2: ("BLD,LF->BFD", "BFD,FL->BLD")}[self.axis]
+    gate, value = jnp.split(jnp.einsum(up, h_BxLxD, self.gate_up[...].astype(self.dtype)), 2, axis=self.axis)
+    return jnp.einsum(down, jax.nn.silu(gate) * value, self.down[...].astype(self.dtype))
+
+
+class Attention(nnx.Module):
+  """Multi-head self-attention over all positions, not causal, no biases; q, k and v in one matrix."""
+
+  def __init__(self, hidden_size: int, num_heads: int, *, rope: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+    self.num_heads = num_heads
+    self.rope = rope
+    self.dtype = dtype
+    init = truncated_normal(hidden_size**-0.5)
+    self.qkv = nnx.Param(init(rngs.params(), (hidden_size, 3 * hidden_size), jnp.float32))
+    self.out = nnx.Param(init(rngs.params(), (hidden_size, hidden_size), jnp.float32))
+
+  def __call__(self, h_BxLxD: jax.Array) -> jax.Array:
+    B, L, D = h_BxLxD.shape
+    qkv = jnp.einsum("BLD,DE->BLE", h_BxLxD, self.qkv[...].astype(self.dtype))
+    q, k, v = jnp.split(qkv.reshape(B, L, 3 * self.num_heads, D // self.num_heads), 3, axis=2)  # each BxLxNxK
+    if self.rope:
+      q, k = rotate(q), rotate(k)
+    mixed = jax.nn.dot_product_attention(q, k, v)  # scale 1/sqrt(K)
+    return jnp.einsum("BLD,DE->BLE", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
+
+
+def rotate(q_BxLxNxK: jax.Array) -> jax.Array:
+  """Rotary position embedding, rotate-half convention: feature i is paired with feature i + K/2. In float32."""
+  L, K = q_BxLxNxK.shape[1], q_BxLxNxK.shape[3]
+  frequency = ROPE_THETA ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)
+  angle = (jnp.arange(L, dtype=jnp.float32)[:, None] * frequency[None, :])[None, :, None, :]  # 1xLx1x(K/2)
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  first, second = jnp.split(q_BxLxNxK.astype(jnp.float32), 2, axis=-1)
+  return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(q_BxLxNxK.dtype)
+
+
+class Block(nnx.Module):
+  """h <- rms(h + mix(h)); h <- rms(h + swiglu(h)). A mixer over tokens is normalised over tokens as well."""
+
+  def __init__(
+      self,
+      *,
+      positions: int,
+      hidden_size: int,
+      num_heads: int,
+      expansion: float,
+      mlp_t: bool,
+      rope: bool,
+      dtype: DTypeLike,
+      rngs: nnx.Rngs,
+  ):
+    if mlp_t:
+      self.mix = SwiGLU(positions, expansion, axis=-2, dtype=dtype, rngs=rngs)
+    else:
+      self.mix = Attention(hidden_size, num_heads, rope=rope, dtype=dtype, rngs=rngs)
+    self.mix_norm_axis = -2 if mlp_t else -1
+    self.mlp = SwiGLU(hidden_size, expansion, axis=-1, dtype=dtype, rngs=rngs)
+
+  def __call__(self, h_BxLxD: jax.Array) -> jax.Array:
+    h_BxLxD = rms_norm(h_BxLxD + self.mix(h_BxLxD), self.mix_norm_axis)
+    return rms_norm(h_BxLxD + self.mlp(h_BxLxD), -1)
+
+
+class Network(nnx.Module):
+  """f of the paper: a stack of blocks."""
+
+  def __init__(self, num_layers: int, *, rngs: nnx.Rngs, **block):
+    self.layers = nnx.List([Block(rngs=rngs, **block) for _ in range(num_layers)])
+
+  def __call__(self, h_BxLxD: jax.Array) -> jax.Array:
+    for layer in self.layers:
+      h_BxLxD = layer(h_BxLxD)
+    return h_BxLxD

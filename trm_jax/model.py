@@ -1,0 +1,351 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The Tiny Recursive Model (arXiv:2510.04871) and one supervision step of it with adaptive computation time (ACT).
+
+    import jax
+    from flax import nnx
+    from trm_jax.model import TRM, TRMConfig
+
+    model = TRM(TRMConfig(vocab_size=11, seq_len=81), rngs=nnx.Rngs(0))
+    batch = {"inputs": tokens_BxS, "puzzle_identifiers": identifiers_B}
+    carry = model.initial_carry(batch)
+    for _ in range(model.config.halt_max_steps):
+      carry, outputs = model(carry, batch)          # eagerly or under jit
+    answers = outputs.logits.argmax(-1)
+
+Axes are named by the letters listed in layers.py.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+from flax import nnx
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from trm_jax import layers
+from trm_jax.errors import UserError
+
+Batch = dict[str, jax.Array]
+
+_DTYPES = ("bfloat16", "float32")
+_POS_ENCODINGS = ("none", "rope", "learned")
+
+
+@dataclasses.dataclass(frozen=True)
+class TRMConfig:
+  """Sizes and rules of one model. Defaults: the reference's Sudoku-Extreme model.
+
+  Raises:
+    UserError: a combination that no model can have; names the field, its value and the rule.
+  """
+
+  vocab_size: int  # tokens, padding included
+  seq_len: int  # S, cells of one puzzle
+  num_puzzle_identifiers: int = 1  # rows of the prefix table
+  hidden_size: int = 512  # D
+  L_layers: int = 2  # blocks of the network
+  num_heads: int = 8  # of attention; divides hidden_size
+  expansion: float = 4.0  # of SwiGLU; its width is 2/3 of that, rounded up to a multiple of 256
+  mlp_t: bool = True  # mix tokens by a SwiGLU over positions instead of attention
+  pos_encodings: str = "none"  # none, rope (attention only) or learned
+  H_cycles: int = 3  # T: cycles per supervision step, all but the last without gradient
+  L_cycles: int = 6  # n: updates of z_L per cycle
+  puzzle_emb_ndim: int = 512  # features of a prefix row; 0: no prefix
+  puzzle_emb_len: int = 16  # P, prefix tokens; 0: as many as puzzle_emb_ndim fills
+  halt_max_steps: int = 16  # supervision steps per puzzle at the most
+  halt_exploration_prob: float = 0.1  # share of row-steps in training that draw a minimum number of steps
+  q_continue: bool = False  # also learn q_continue, and halt when q_halt > q_continue
+  dtype: str = "bfloat16"  # of the matrix products; parameters, norms, heads and losses are float32
+
+  def __post_init__(self):
+    def require(holds: bool, field: str, rule: str):
+      if not holds:
+        raise UserError(f"model.{field} = {getattr(self, field)!r}: {rule}")
+
+    for field in ("vocab_size", "seq_len", "num_puzzle_identifiers", "hidden_size", "L_layers", "num_heads",
+                  "H_cycles", "L_cycles", "halt_max_steps"):
+      require(getattr(self, field) >= 1, field, "must be at least 1")
+    for field in ("puzzle_emb_ndim", "puzzle_emb_len"):
+      require(getattr(self, field) >= 0, field, "must not be negative")
+    require(self.expansion > 0, "expansion", "must be positive")
+    require(0 <= self.halt_exploration_prob <= 1, "halt_exploration_prob", "must lie in [0, 1]")
+    require(self.dtype in _DTYPES, "dtype", f"must be one of {', '.join(_DTYPES)}")
+    require(self.pos_encodings in _POS_ENCODINGS, "pos_encodings", f"must be one of {', '.join(_POS_ENCODINGS)}")
+    if self.mlp_t:
+      require(self.pos_encodings != "rope", "pos_encodings",
+              "rope turns queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
+    else:
+      require(self.hidden_size % self.num_heads == 0, "num_heads",
+              f"must divide model.hidden_size = {self.hidden_size}")
+      require(self.pos_encodings != "rope" or self.hidden_size // self.num_heads % 2 == 0, "num_heads",
+              f"rope needs an even head dimension, not {self.hidden_size} / {self.num_heads}")
+    require(self.puzzle_emb_ndim > 0 or self.puzzle_emb_len == 0, "puzzle_emb_len",
+            "must be 0 where model.puzzle_emb_ndim = 0 (no prefix)")
+    require(self.puzzle_emb_ndim <= self.prefix_len * self.hidden_size, "puzzle_emb_ndim",
+            f"does not fit in model.puzzle_emb_len = {self.puzzle_emb_len} tokens of {self.hidden_size} features")
+
+  @property
+  def prefix_len(self) -> int:
+    """P, the number of prefix tokens."""
+    return self.puzzle_emb_len or math.ceil(self.puzzle_emb_ndim / self.hidden_size)
+
+  @property
+  def positions(self) -> int:
+    """L = P + S."""
+    return self.prefix_len + self.seq_len
+
+  @classmethod
+  def from_reference(cls, config: dict[str, Any]) -> "TRMConfig":
+    """From the reference's model configuration (`arch` of its all_config.yaml plus the fields its data set fills in).
+
+    Args:
+      config: the reference's names and values.
+
+    Raises:
+      UserError: a name that is not known, or a value this model does not have.
+    """
+    config = dict(config)
+    fixed = {"rope_theta": layers.ROPE_THETA, "rms_norm_eps": layers.RMS_EPS}
+    for name, value in fixed.items():
+      if config.pop(name, value) != value:
+        raise UserError(f"reference config: {name} must be {value}")
+    # Facts about training or about networks that this model does not have.
+    for name in ("batch_size", "H_layers", "causal", "name", "loss"):
+      config.pop(name, None)
+    values = {
+        "dtype": config.pop("forward_dtype", "bfloat16"),
+        "q_continue": not config.pop("no_ACT_continue", True),
+        # What the reference's own defaults are where its config does not say.
+        "mlp_t": config.pop("mlp_t", False),
+        "puzzle_emb_ndim": config.pop("puzzle_emb_ndim", 0),
+        "puzzle_emb_len": config.pop("puzzle_emb_len", 16),
+    }
+    if values["puzzle_emb_ndim"] == 0:
+      values["puzzle_emb_len"] = 0
+    names = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(set(config) - names)
+    if unknown:
+      raise UserError(f"reference config: unknown names {', '.join(unknown)}; known are {', '.join(sorted(names))}")
+    return cls(**config, **values)
+
+
+class PrefixTable(nnx.Variable):
+  """The puzzle embedding: trained, but by its own optimizer, and not averaged."""
+
+
+class InitialState(nnx.Variable):
+  """H_init and L_init: stored with the model, never trained."""
+
+
+@struct.dataclass
+class Carry:
+  """What a batch row keeps between supervision steps.
+
+  Attributes:
+    z_H: (B, L, D) the answer (y in the paper), in the model's dtype, detached.
+    z_L: (B, L, D) the latent state (z in the paper), likewise.
+    steps: (B,) int32, supervision steps made on the row's puzzle.
+    halted: (B,) bool, whether the row takes a new puzzle at the next step.
+    batch: the puzzle each row is working on, with the keys and shapes of the batches it comes from.
+  """
+
+  z_H: jax.Array
+  z_L: jax.Array
+  steps: jax.Array
+  halted: jax.Array
+  batch: Batch
+
+
+@struct.dataclass
+class Outputs:
+  """Of one supervision step, in float32.
+
+  Attributes:
+    logits: (B, S, V) of the answer.
+    q_halt: (B,) logit of "every cell is right".
+    q_continue: (B,) logit of the value of going on.
+    target_q_continue: (B,) in [0, 1], what q_continue is trained towards; None where it is not trained.
+  """
+
+  logits: jax.Array
+  q_halt: jax.Array
+  q_continue: jax.Array
+  target_q_continue: jax.Array | None = None
+
+
+class TRM(nnx.Module):
+  """Tiny Recursive Model.
+
+  Args:
+    config: TRMConfig.
+    rngs: nnx.Rngs for the initial parameters.
+  """
+
+  def __init__(self, config: TRMConfig, *, rngs: nnx.Rngs):
+    self.config = config
+    D = config.hidden_size
+    self.embed_tokens = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (config.vocab_size, D)))
+    if config.pos_encodings == "learned":
+      self.embed_pos = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (config.positions, D)))
+    if config.puzzle_emb_ndim:
+      self.puzzle_emb = PrefixTable(jnp.zeros((config.num_puzzle_identifiers, config.puzzle_emb_ndim)))
+    self.L_level = layers.Network(
+        config.L_layers,
+        positions=config.positions,
+        hidden_size=D,
+        num_heads=config.num_heads,
+        expansion=config.expansion,
+        mlp_t=config.mlp_t,
+        rope=config.pos_encodings == "rope",
+        dtype=config.dtype,
+        rngs=rngs,
+    )
+    self.lm_head = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (D, config.vocab_size)))
+    # Almost zero probability of halting at first, so that no row halts before the head has learned anything.
+    self.q_head = nnx.Param(jnp.zeros((D, 2)))
+    self.q_head_bias = nnx.Param(jnp.full((2,), -5.0))
+    self.H_init = InitialState(layers.truncated_normal(1.0)(rngs.params(), (D,)))
+    self.L_init = InitialState(layers.truncated_normal(1.0)(rngs.params(), (D,)))
+
+  def initial_carry(self, batch: Batch) -> Carry:
+    """A carry in which every row is halted, so that the first step takes all of the batch.
+
+    Args:
+      batch: arrays with leading axis B; only their shapes and dtypes matter. `inputs` is required.
+    """
+    B = batch["inputs"].shape[0]
+    z = jnp.zeros((B, self.config.positions, self.config.hidden_size), self.config.dtype)
+    return Carry(
+        z_H=z,
+        z_L=z,
+        steps=jnp.zeros(B, jnp.int32),
+        halted=jnp.ones(B, bool),
+        batch=jax.tree.map(jnp.zeros_like, batch),
+    )
+
+  def __call__(
+      self, carry: Carry, batch: Batch, *, train: bool = False, key: jax.Array | None = None
+  ) -> tuple[Carry, Outputs]:
+    """One supervision step.
+
+    Args:
+      carry: from `initial_carry` or from the step before.
+      batch: `inputs` (B, S) integer tokens; `puzzle_identifiers` (B,) integers where the model has a prefix; more
+        keys (labels) ride along in the carry. Rows that have halted take their puzzle from here, the others go on
+        with the one they have.
+      train: halt rows that are confident, with exploration. Otherwise every row makes halt_max_steps steps.
+      key: for exploration; needed when train=True and halt_exploration_prob > 0.
+
+    Returns:
+      The next carry and the Outputs. Gradients reach the parameters through the last cycle only (paper, section 4.1).
+
+    Raises:
+      UserError: a key of the batch or the random key is missing.
+    """
+    carry = self.refill(carry, batch)
+    return self.supervision_step(carry, self.prefix_rows(carry.batch), train=train, key=key)
+
+  def refill(self, carry: Carry, batch: Batch) -> Carry:
+    """Halted rows start on the batch's puzzle from the initial states with steps 0; the others keep theirs."""
+    if carry.batch.keys() != batch.keys():
+      raise UserError(f"batch has the keys {sorted(batch)}, the carry was made with {sorted(carry.batch)}")
+
+    def choose(new, old):
+      return jnp.where(carry.halted.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    def fresh(init):
+      return init[...].astype(self.config.dtype)[None, None, :]
+
+    return Carry(
+        z_H=choose(fresh(self.H_init), carry.z_H),
+        z_L=choose(fresh(self.L_init), carry.z_L),
+        steps=choose(0, carry.steps),
+        halted=carry.halted,
+        batch=jax.tree.map(choose, batch, carry.batch),
+    )
+
+  def prefix_rows(self, batch: Batch) -> jax.Array | None:
+    """The batch's rows of the prefix table, (B, puzzle_emb_ndim) float32; None for a model without a prefix.
+
+    Apart from the step so that a trainer can differentiate by these rows instead of by the whole table.
+    """
+    if not self.config.puzzle_emb_ndim:
+      return None
+    if "puzzle_identifiers" not in batch:
+      raise UserError("batch: puzzle_identifiers (B,) is missing; this model has a prefix (puzzle_emb_ndim > 0)")
+    return self.puzzle_emb[...][batch["puzzle_identifiers"]]
+
+  def supervision_step(
+      self, carry: Carry, prefix_rows: jax.Array | None, *, train: bool, key: jax.Array | None
+  ) -> tuple[Carry, Outputs]:
+    """`__call__` after refilling.
+
+    Args:
+      carry: refilled.
+      prefix_rows: (B, puzzle_emb_ndim) or None, see `prefix_rows`.
+      train: see `__call__`.
+      key: see `__call__`.
+    """
+    config = self.config
+    x_BxLxD = self._embed(carry.batch["inputs"], prefix_rows)
+    z_H, z_L = self._recurse(carry.z_H, carry.z_L, x_BxLxD)
+    logits, q = self._heads(z_H)
+    z_H, z_L = jax.lax.stop_gradient((z_H, z_L))
+
+    steps = carry.steps + 1
+    last = steps >= config.halt_max_steps
+    halted, target = last, None
+    if train and config.halt_max_steps > 1:
+      halted |= (q[:, 0] > q[:, 1]) if config.q_continue else (q[:, 0] > 0)
+      if config.halt_exploration_prob > 0:
+        if key is None:
+          raise UserError("key is missing: train=True with halt_exploration_prob > 0 draws random numbers")
+        explore_key, min_steps_key = jax.random.split(key)
+        explore = jax.random.bernoulli(explore_key, config.halt_exploration_prob, steps.shape)
+        min_steps = jax.random.randint(min_steps_key, steps.shape, 2, config.halt_max_steps + 1)
+        halted &= steps >= jnp.where(explore, min_steps, 0)
+      if config.q_continue:
+        next_q = jax.lax.stop_gradient(self)._heads(self._recurse(z_H, z_L, jax.lax.stop_gradient(x_BxLxD))[0])[1]
+        target = jax.nn.sigmoid(jnp.where(last, next_q[:, 0], next_q.max(-1)))
+        target = jax.lax.stop_gradient(target)
+    return (
+        Carry(z_H=z_H, z_L=z_L, steps=steps, halted=halted, batch=carry.batch),
+        Outputs(logits=logits, q_halt=q[:, 0], q_continue=q[:, 1], target_q_continue=target),
+    )
+
+  def _embed(self, inputs_BxS: jax.Array, prefix_rows: jax.Array | None) -> jax.Array:
+    """x (B, L, D): the prefix and the tokens, scaled by sqrt(D)."""
+    config = self.config
+    # A product with one-hot rows instead of a gather: its transpose, summing over all cells of a token, is then a
+    # matrix product too and not a scatter of B * S rows into a handful.
+    x = jnp.einsum("BSV,VD->BSD", jax.nn.one_hot(inputs_BxS, config.vocab_size, dtype=config.dtype),
+                   self.embed_tokens[...].astype(config.dtype))
+    if prefix_rows is not None:
+      B, padding = inputs_BxS.shape[0], config.prefix_len * config.hidden_size - config.puzzle_emb_ndim
+      prefix = jnp.pad(prefix_rows.astype(config.dtype), ((0, 0), (0, padding)))
+      x = jnp.concatenate([prefix.reshape(B, config.prefix_len, config.hidden_size), x], axis=1)
+    if config.pos_encodings == "learned":
+      x = math.sqrt(0.5) * (x + self.embed_pos[...].astype(config.dtype)[None])
+    return math.sqrt(config.hidden_size) * x
+
+  def _recurse(self, z_H: jax.Array, z_L: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """T cycles of n updates of z_L and one of z_H, all (B, L, D); gradients through the last cycle only."""
+
+    def cycle(network, z_H, z_L, x):
+      z_L, _ = jax.lax.scan(lambda z_L, _: (network(z_L + (z_H + x)), None), z_L, length=self.config.L_cycles)
+      return network(z_H + z_L), z_L
+
+    # Cutting the gradient at what goes in, not only at what comes out, keeps derivatives from being carried along.
+    network, x_cut, start = jax.lax.stop_gradient((self.L_level, x, (z_H, z_L)))
+    (z_H, z_L), _ = jax.lax.scan(
+        lambda z, _: (cycle(network, *z, x_cut), None), start, length=self.config.H_cycles - 1)
+    return cycle(self.L_level, z_H, z_L, x)
+
+  def _heads(self, z_H_BxLxD: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Answer logits (B, S, V) and halting logits (B, 2), in float32."""
+    z_H_BxLxD = z_H_BxLxD.astype(jnp.float32)
+    logits = jnp.einsum("BSD,DV->BSV", z_H_BxLxD[:, self.config.prefix_len:], self.lm_head[...])
+    q = jnp.einsum("BD,DQ->BQ", z_H_BxLxD[:, 0], self.q_head[...]) + self.q_head_bias[...][None]
+    return logits, q

@@ -1,0 +1,129 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Optimizers as Optax transforms: AdamATan2, sign-SGD for the prefix table, the EMA of parameters, the schedule."""
+
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def warmup_cosine(learning_rate: float, *, warmup_steps: int, total_steps: int, min_ratio: float) -> optax.Schedule:
+  """Linear warmup, then a cosine from `learning_rate` to `learning_rate * min_ratio` (reference: pretrain.py).
+
+  Optax hands a schedule the number of updates already made, 0 at the first; the reference's first step is t = 1.
+
+  Args:
+    learning_rate: the peak.
+    warmup_steps: t at which the peak is reached; 0 for none.
+    total_steps: t at which the cosine ends.
+    min_ratio: 1 for a constant rate after the warmup.
+
+  Returns:
+    count -> learning rate, float32.
+  """
+
+  def schedule(count):
+    t = jnp.asarray(count + 1, jnp.float32)
+    warm = t / max(1, warmup_steps)
+    progress = (t - warmup_steps) / max(1, total_steps - warmup_steps)
+    cosine = min_ratio + (1 - min_ratio) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+    return learning_rate * jnp.where(t < warmup_steps, warm, jnp.maximum(cosine, 0))
+
+  return schedule
+
+
+def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
+  """atan2(m, sqrt(v) / sqrt(1 - b2^t)) / (1 - b1^t): Adam without epsilon and without dependence on the loss's scale.
+
+  As in the optimizer the reference trains with: the first moment is corrected outside the arctangent and only the
+  second inside it, and there is no factor in front (Everett et al. 2024 have both otherwise).
+  """
+
+  def init(params):
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=zeros, nu=jax.tree.map(jnp.copy, zeros))
+
+  def update(grads, state, params=None):
+    del params
+    t = state.count + 1
+    mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, grads)
+    nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, grads)
+    # expm1 keeps 1 - b^t exact where b^t is close to 1.
+    first = -jnp.expm1(t * jnp.log(jnp.float32(b1)))
+    second = jnp.sqrt(-jnp.expm1(t * jnp.log(jnp.float32(b2))))
+    updates = jax.tree.map(lambda m, v: jnp.arctan2(m, jnp.sqrt(v) / second) / first, mu, nu)
+    return updates, optax.ScaleByAdamState(count=t, mu=mu, nu=nu)
+
+  return optax.GradientTransformation(init, update)
+
+
+def adam_atan2(
+    learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.9, b2: float = 0.95, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+  """AdamATan2 with decoupled weight decay on every parameter, biases and embeddings included (as the reference)."""
+  return optax.chain(
+      scale_by_adam_atan2(b1, b2),
+      optax.add_decayed_weights(weight_decay),
+      optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+def sign_of_row_sums() -> optax.GradientTransformationExtraArgs:
+  """The sign of the gradient of a table's row, from gradients of the rows that a batch looked up.
+
+  `update(grads, state, params, identifiers=…)`: grads (B, E) by looked-up row, identifiers (B,) the rows of the
+  table. Gradients of equal identifiers are summed over the whole batch; every occurrence of a row gets the same
+  update, so writing them back is unambiguous.
+  """
+
+  def update(grads, state, params=None, *, identifiers):
+    del params
+    same_BxB = (identifiers[:, None] == identifiers[None, :]).astype(grads.dtype)
+    return jnp.sign(jnp.matmul(same_BxB, grads, precision=jax.lax.Precision.HIGHEST)), state
+
+  return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def sign_sgd_rows(
+    learning_rate: optax.ScalarOrSchedule, *, weight_decay: float = 0.0
+) -> optax.GradientTransformationExtraArgs:
+  """Sign-SGD with decoupled decay for the rows of the prefix table that a batch uses (see `sign_of_row_sums`).
+
+  Give it the rows as parameters and set `table.at[identifiers].set(rows + updates)`; rows that the batch does not
+  use neither move nor decay.
+  """
+  return optax.chain(
+      sign_of_row_sums(),
+      optax.add_decayed_weights(weight_decay),
+      optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+class EmaState(NamedTuple):
+  """Attributes: ema, the average, shaped like the parameters."""
+
+  ema: Any
+
+
+def ema(rate: float) -> optax.GradientTransformation:
+  """Keeps an exponential moving average of the parameters; passes updates on as they are, so chain it last.
+
+  Starts at the initial parameters, takes every step's new parameters, has no bias correction (as the reference).
+  Read it with `ema_params`.
+  """
+
+  def init(params):
+    return EmaState(jax.tree.map(jnp.copy, params))
+
+  def update(updates, state, params):
+    new = jax.tree.map(lambda e, p, u: rate * e + (1 - rate) * (p + u), state.ema, params, updates)
+    return updates, EmaState(new)
+
+  return optax.GradientTransformation(init, update)
+
+
+def ema_params(opt_state: optax.OptState) -> chex.ArrayTree | None:
+  """The average that `ema` keeps somewhere in an optimizer's state; None where there is none."""
+  return optax.tree.get(opt_state, "ema")

@@ -1,0 +1,177 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The training state and the jitted step. The loop around them is in loop.py."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+from flax import nnx
+from flax import struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from trm_jax import losses
+from trm_jax import optim
+from trm_jax.config import OptimizerConfig
+from trm_jax.model import TRM, Batch, Carry, InitialState, PrefixTable, TRMConfig
+
+Metrics = dict[str, jax.Array]
+
+
+@struct.dataclass
+class TrainState:
+  """All that training is made of; a checkpoint of it is the whole run.
+
+  Attributes:
+    step: () int32, optimizer steps made.
+    params: nested dict of the trained parameters, float32.
+    prefix_table: {"puzzle_emb": (num_puzzle_identifiers, puzzle_emb_ndim)}, empty for a model without a prefix.
+    initial: H_init and L_init.
+    opt_state: of the optimizer of `params`, the EMA included.
+    prefix_opt_state: of the prefix table's optimizer.
+    carry: of every row of the global batch.
+  """
+
+  step: jax.Array
+  params: dict[str, Any]
+  prefix_table: dict[str, jax.Array]
+  initial: dict[str, jax.Array]
+  opt_state: optax.OptState
+  prefix_opt_state: optax.OptState
+  carry: Carry
+
+
+class Trainer:
+  """What does not change during a run: the model's structure and the optimizers.
+
+  Args:
+    model_config: the model.
+    optimizer_config: the optimizers.
+    batch_size: B, global; the loss is divided by it.
+    total_steps: where the learning rate's cosine ends.
+  """
+
+  def __init__(self, model_config: TRMConfig, optimizer_config: OptimizerConfig, *, batch_size: int, total_steps: int):
+    self.model_config = model_config
+    self.batch_size = batch_size
+    self.graphdef, *_ = nnx.split(nnx.eval_shape(lambda: TRM(model_config, rngs=nnx.Rngs(0))),
+                                  nnx.Param, PrefixTable, InitialState)
+    o = optimizer_config
+    schedule = functools.partial(
+        optim.warmup_cosine, warmup_steps=o.warmup_steps, total_steps=total_steps, min_ratio=o.lr_min_ratio)
+    self.schedule = schedule(o.learning_rate)
+    if o.name == "adam_atan2":
+      optimizer = optim.adam_atan2(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
+    else:
+      optimizer = optax.adamw(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
+    self.optimizer = optax.chain(optimizer, optim.ema(o.ema_rate)) if o.ema_rate else optimizer
+    self.prefix_optimizer = optim.sign_sgd_rows(
+        schedule(o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
+
+  def init(self, key: jax.Array, batch: Batch) -> TrainState:
+    """The state before the first step, with freshly drawn parameters. Jittable.
+
+    Args:
+      key: of the parameters.
+      batch: one batch, for its shapes.
+    """
+    return self.init_from(TRM(self.model_config, rngs=nnx.Rngs(key)), batch)
+
+  def init_from(self, model: TRM, batch: Batch) -> TrainState:
+    """The state before the first step, from a model's parameters."""
+    params, prefix_table, initial = (
+        nnx.to_pure_dict(nnx.state(model, kind)) for kind in (nnx.Param, PrefixTable, InitialState))
+    return TrainState(
+        step=jnp.zeros([], jnp.int32),
+        params=params,
+        prefix_table=prefix_table,
+        initial=initial,
+        opt_state=self.optimizer.init(params),
+        prefix_opt_state=self.prefix_optimizer.init(None),
+        carry=model.initial_carry(batch),
+    )
+
+  def model(self, state: TrainState, *, averaged: bool) -> TRM:
+    """The model with the state's parameters, or with their average where there is one."""
+    params = (optim.ema_params(state.opt_state) if averaged else None) or state.params
+    return self._bind(params, state)
+
+  def _bind(self, params: dict[str, Any], state: TrainState) -> TRM:
+    return nnx.merge(self.graphdef, params, state.prefix_table, state.initial)
+
+  def step(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+    """One supervision step and the optimizer update from it.
+
+    Args:
+      state: TrainState.
+      batch: inputs, labels (B, S), puzzle_identifiers (B,): what halted rows take next.
+      key: of exploration; folded with the step.
+
+    Returns:
+      The next state and scalars: loss and gradient norm of the global batch, the learning rate, and the sums of
+      `losses.act_loss`.
+    """
+    model = self.model(state, averaged=False)
+    carry = model.refill(state.carry, batch)
+    prefix_rows = model.prefix_rows(carry.batch)
+
+    def loss_fn(params, prefix_rows):
+      next_carry, outputs = self._bind(params, state).supervision_step(
+          carry, prefix_rows, train=True, key=jax.random.fold_in(key, state.step))
+      loss, metrics = losses.act_loss(next_carry, outputs)
+      return loss / self.batch_size, (next_carry, metrics)
+
+    argnums = (0,) if prefix_rows is None else (0, 1)
+    (loss, (carry, metrics)), (grads, *row_grads) = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
+        state.params, prefix_rows)
+
+    updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+    prefix_table, prefix_opt_state = state.prefix_table, state.prefix_opt_state
+    if row_grads:
+      identifiers = carry.batch["puzzle_identifiers"]
+      row_updates, prefix_opt_state = self.prefix_optimizer.update(
+          row_grads[0], prefix_opt_state, prefix_rows, identifiers=identifiers)
+      table = prefix_table["puzzle_emb"]
+      prefix_table = {"puzzle_emb": table.at[identifiers].set(prefix_rows + row_updates)}
+
+    metrics |= {"loss": loss, "grad_norm": optax.tree.norm(grads), "lr": self.schedule(state.step)}
+    state = TrainState(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        prefix_table=prefix_table,
+        initial=state.initial,
+        opt_state=opt_state,
+        prefix_opt_state=prefix_opt_state,
+        carry=carry,
+    )
+    return state, metrics
+
+  def steps(
+      self, state: TrainState, num_steps: jax.Array, make_batch: Callable[[jax.Array], Batch], key: jax.Array
+  ) -> tuple[TrainState, Metrics]:
+    """Several steps without the host. Jit it once: the number of steps is data, so no number recompiles.
+
+    Args:
+      state: TrainState.
+      num_steps: () int32.
+      make_batch: step (() int32) -> batch.
+      key: of exploration.
+
+    Returns:
+      The state after them, the metrics summed over the steps, and among these `bad_step`: the first step (counted
+      from 1) whose loss or gradient was not finite, or -1.
+    """
+
+    def one(state):
+      return self.step(state, make_batch(state.step), key)
+
+    def body(_, state_and_sums):
+      state, sums = state_and_sums
+      state, metrics = one(state)
+      finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+      bad_step = jnp.where((sums["bad_step"] < 0) & ~finite, state.step, sums["bad_step"])
+      return state, {name: sums[name] + value for name, value in metrics.items()} | {"bad_step": bad_step}
+
+    sums = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(one, state)[1])
+    return jax.lax.fori_loop(0, num_steps, body, (state, sums | {"bad_step": jnp.int32(-1)}))
