@@ -1,0 +1,172 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Sudoku-Extreme's CSV format: the arrays of good files, the one-line errors for bad ones."""
+
+import csv
+import pathlib
+import re
+import time
+
+import numpy as np
+import pytest
+
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data.sudoku import csv_files
+from trm_jax.errors import UserError
+
+REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "sudoku"
+
+HEADER = "source,question,answer,rating"
+SMALL = ["a,1..4...2.1..4321,1234341221434321,0", "b,.234341221434321,1234341221434321,12"]
+
+
+def _write(path, lines, newline="\r\n", last="\r\n"):
+  path.write_text(newline.join(lines) + last, encoding="utf-8", newline="")
+  return path
+
+
+@pytest.fixture(name="good")
+def _good(tmp_path):
+  return csv_files.read_csv(_write(tmp_path / "good.csv", [HEADER, *SMALL]), box=2)
+
+
+def _assert_same(a, b):
+  for name in ("inputs", "labels", "ratings"):
+    np.testing.assert_array_equal(getattr(a, name), getattr(b, name), strict=True)
+
+
+def test_arrays(good):
+  np.testing.assert_array_equal(good.inputs[0], [2, 1, 1, 5, 1, 1, 1, 3, 1, 2, 1, 1, 5, 4, 3, 2])
+  np.testing.assert_array_equal(good.labels[1], [2, 3, 4, 5, 4, 5, 2, 3, 3, 2, 5, 4, 5, 4, 3, 2])
+  np.testing.assert_array_equal(good.ratings, [0, 12])
+  assert (good.vocab_size, good.num_puzzle_identifiers, good.num_groups, good.seq_len) == (6, 1, 2, 16)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda b: b.replace(b"\r\n", b"\n"),
+        lambda b: b"\xef\xbb\xbf" + b,
+        lambda b: b.rstrip(b"\r\n"),
+        lambda b: b + b"\r\n\r\n \n",
+        lambda b: re.sub(rb"\r\na,", b'\r\n"a, ""the"" first",', b),
+        lambda b: re.sub(rb"[^,\r\n]+", rb'"\g<0>"', b),
+        lambda b: b.replace(b"\r\nb,", b"\r\nb\xff\xfe\xc3\xa9,"),
+    ],
+    ids=["lf", "bom", "no last newline", "blank last lines", "a quoted field", "all quoted", "source not utf-8"],
+)
+def test_harmless_variations(good, tmp_path, edit):
+  path = tmp_path / "varied.csv"
+  path.write_bytes(edit((tmp_path / "good.csv").read_bytes()))
+  _assert_same(csv_files.read_csv(path, box=2), good)
+
+
+@pytest.mark.parametrize(
+    "lines, line, message",
+    [
+        (["question,answer,rating", *SMALL], 1, "the header is 'question,answer,rating', must be"),
+        (SMALL, 1, "the header is"),
+        ([HEADER, SMALL[0], "a,1,2"], 3, "has 3 columns, must have 4"),
+        ([HEADER, SMALL[0] + ",5"], 2, "has 5 columns, must have 4"),
+        ([HEADER, SMALL[0], "", SMALL[1]], 3, "has 0 columns, must have 4"),
+        ([HEADER, SMALL[0].replace(".", "", 1)], 2, "the question has 15 characters, must have 16"),
+        ([HEADER, SMALL[0].replace(",0", "1,0")], 2, "the answer has 17 characters, must have 16"),
+        ([HEADER, SMALL[1], SMALL[0].replace("..4", ".x4")], 3, "the question has 'x' in row 1, column 3"),
+        ([HEADER, SMALL[0].replace("..4", ".04")], 2, "the question has '0' in row 1, column 3; must be 1-4 or '.'"),
+        ([HEADER, SMALL[0].replace("..4", ".é4")], 2, "the question has 'é' in row 1, column 3"),
+        ([HEADER, SMALL[0].replace("..4", ".ı4")], 2, "the question has 'ı' in row 1, column 3"),
+        ([HEADER, SMALL[0].replace(",123434", ",12343.")], 2, "the answer has '.' in row 2, column 2; must be 1-4"),
+        ([HEADER, SMALL[0].replace(",0", ",easy")], 2, "the rating is 'easy', must be an integer"),
+        ([HEADER, SMALL[0].replace(",0", ",1.5")], 2, "the rating is '1.5'"),
+        ([HEADER, SMALL[0].replace(",0", ",")], 2, "the rating is ''"),
+        ([HEADER, SMALL[0].replace(",0", ",9999999999")], 2, "the rating is '9999999999'"),
+        ([HEADER, SMALL[0].replace("a,1..4", "a,2..4")], 2, "contradicts the puzzle in row 1, column 1: the clue is 2"),
+        ([HEADER, "a,................,1234341221431234,0"], 2, "the answer is not a Sudoku grid"),
+        ([HEADER, 'a,"' + SMALL[0][2:]], 2, "the quotes do not match"),
+        ([HEADER], None, "has a header but no puzzles"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path, lines, line, message):
+  path = _write(tmp_path / "bad.csv", lines)
+  with pytest.raises(UserError) as e:
+    csv_files.read_csv(path, box=2)
+  text = str(e.value)
+  assert text.startswith(f"{path}, line {line}: " if line else f"{path}: ") and message in text and "\n" not in text
+
+
+def test_byte_that_is_not_utf8(tmp_path):
+  path = tmp_path / "bad.csv"
+  path.write_bytes("\n".join([HEADER, SMALL[0]]).encode().replace(b"..4", b".\xff4"))
+  with pytest.raises(UserError, match="line 2: the question has '\ufffd' in row 1, column 3"):
+    csv_files.read_csv(path, box=2)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_plain_files_are_not_read_line_by_line(good, tmp_path, monkeypatch, newline):
+  monkeypatch.setattr(csv_files, "_parse_rows", None)
+  _assert_same(csv_files.read_csv(_write(tmp_path / "plain.csv", [HEADER, *SMALL], newline, ""), box=2), good)
+
+
+def test_line_numbers_hold_across_chunks(good, tmp_path, monkeypatch):
+  monkeypatch.setattr(csv_files, "_CHUNK_BYTES", 100)
+  path = _write(tmp_path / "long.csv", [HEADER] + 10 * SMALL)
+  np.testing.assert_array_equal(csv_files.read_csv(path, box=2).ratings, np.tile(good.ratings, 10))
+  path = _write(tmp_path / "long.csv", [HEADER] + 10 * SMALL + ["x"] + SMALL)
+  with pytest.raises(UserError, match="line 22: has 1 columns"):
+    csv_files.read_csv(path, box=2)
+
+
+def test_missing_and_empty_file(tmp_path):
+  with pytest.raises(UserError, match=r"none.csv: no such file"):
+    csv_files.read_csv(tmp_path / "none.csv")
+  (tmp_path / "empty.csv").touch()
+  with pytest.raises(UserError, match=r"empty.csv: the file is empty"):
+    csv_files.read_csv(tmp_path / "empty.csv")
+  (tmp_path / "blank.csv").write_bytes(b"\n\n")
+  with pytest.raises(UserError, match=r"blank.csv, line 1: the header is ''"):
+    csv_files.read_csv(tmp_path / "blank.csv")
+
+
+@pytest.mark.parametrize("box", [2, 3])
+def test_every_broken_unit_is_seen(box):
+  n = box * box
+  r, c = np.divmod(np.arange(n * n), n)
+  grid = (r % box * box + r // box + c) % n + 2
+  assert csv_files.valid_grids(grid[None], box=box).all()
+  # Swapping two different cells breaks some unit, wherever they are.
+  rng = np.random.default_rng(0)
+  for _ in range(100):
+    a, b = rng.choice(n * n, 2, replace=False)
+    swapped = grid.copy()
+    swapped[[a, b]] = grid[[b, a]]
+    assert csv_files.valid_grids(swapped[None], box=box)[0] == (grid[a] == grid[b])
+  # Rows and columns are right, only boxes are not.
+  latin = (r + c) % n + 2
+  assert not csv_files.valid_grids(latin[None], box=box).any()
+
+
+def test_write_then_read(good, tmp_path):
+  path = tmp_path / "written.csv"
+  csv_files.write_csv(path, good, source="mine, all mine")
+  _assert_same(csv_files.read_csv(path, box=2), good)
+  unrated = puzzles_lib.one_group_each(good.inputs, good.labels, vocab_size=6)
+  csv_files.write_csv(path, unrated, source="mine")
+  assert csv_files.read_csv(path, box=2).ratings.tolist() == [0, 0]
+  assert path.read_text().splitlines()[1] == SMALL[0].replace("a,", "mine,")
+  with pytest.raises(UserError, match="cannot be written"):
+    csv_files.write_csv(tmp_path / "nowhere" / "x.csv", good, source="mine")
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="shared/data/sudoku is not here")
+@pytest.mark.parametrize("split, count", [("train", 11000), ("test", 10000)])
+def test_real_puzzles(split, count, monkeypatch):
+  monkeypatch.setattr(csv_files, "_parse_rows", None)  # all of it must go the fast way
+  path = REAL / f"{split}.csv"
+  started = time.monotonic()
+  puzzles = csv_files.read_csv(path)
+  assert time.monotonic() - started < 2
+  assert len(puzzles) == count and puzzles.vocab_size == 11
+  with open(path, newline="", encoding="utf-8") as f:
+    rows = list(csv.DictReader(f))
+  for name, array in (("question", puzzles.inputs), ("answer", puzzles.labels)):
+    assert ["".join(".123456789"[t - 1] for t in row) for row in array.tolist()] == [row[name] for row in rows]
+  assert puzzles.ratings.tolist() == [int(row["rating"]) for row in rows]
