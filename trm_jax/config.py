@@ -5,6 +5,7 @@
 `parse` turns the result into the typed, checked `Config` that the code reads.
 """
 
+from collections.abc import Callable
 import dataclasses
 import difflib
 import types
@@ -183,3 +184,38 @@ def _check(config: Config) -> None:
   if (config.epochs > 0) == (config.steps > 0):
     raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them says how "
                     "long to train; set the other to 0")
+
+
+def from_argument(
+    argument: str | None,
+    configs: dict[str, Callable[[], ml_collections.ConfigDict]],
+    options: dict[str, Callable[[ml_collections.ConfigDict], None]],
+) -> ml_collections.ConfigDict:
+  """The config that `FILE.py:NAME[,OPTION…]` asks for.
+
+  Args:
+    argument: what follows the colon.
+    configs: name -> function that makes it; the first line of its docstring says what it is.
+    options: name -> function that changes a config in place; documented likewise.
+
+  Raises:
+    UserError: an unknown name or option, or `help`; lists them all.
+  """
+
+  def listing(functions):
+    width = max(map(len, functions))
+    return "\n".join(f"  {name:<{width}}  {f.__doc__.splitlines()[0]}" for name, f in functions.items())
+
+  name, *chosen = (argument or "").split(",")
+  if name == "help":
+    print(f"configs:\n{listing(configs)}\noptions, after a comma:\n{listing(options)}")
+    raise SystemExit(0)
+  if name not in configs:
+    raise UserError(f"config name {name!r} is not known; known are {', '.join(configs)} (:help describes them)")
+  config = configs[name]()
+  config.name = ",".join([name, *chosen])
+  for option in chosen:
+    if option not in options:
+      raise UserError(f"config option {option!r} is not known; known are {', '.join(options)} (:help describes them)")
+    options[option](config)
+  return config

@@ -1,0 +1,199 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Checkpoints by Orbax: the whole training state and the config it belongs to, written while training goes on."""
+
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import os
+from typing import Any
+
+from etils import epath
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from trm_jax.config import Config, parse
+from trm_jax.errors import UserError
+from trm_jax.model import TRM
+from trm_jax.train import Trainer
+
+KEEP_LAST = 5
+_METRIC = "exact_accuracy"
+
+
+def _reason(error: BaseException) -> str:
+  """The first line of an error that a library raised."""
+  return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+class Checkpoints:
+  """The checkpoints of one run: the last five, and the one with the best validation accuracy.
+
+  Args:
+    directory: made if it does not exist, unless read_only.
+    read_only: for evaluation: nothing is written or cleaned up.
+
+  Raises:
+    UserError: the directory cannot be written, or does not exist though read_only.
+  """
+
+  def __init__(self, directory: os.PathLike | str, *, read_only: bool = False):
+    self.directory = epath.Path(directory)
+    if read_only and not self.directory.is_dir():
+      raise UserError(f"{self.directory}: no such folder of checkpoints")
+    options = ocp.CheckpointManagerOptions(
+        create=not read_only,
+        read_only=read_only,
+        cleanup_tmp_directories=not read_only,  # what a killed run left half written
+        preservation_policy=None if read_only else preservation_policy.AnyPreservationPolicy([
+            preservation_policy.LatestN(KEEP_LAST),
+            preservation_policy.BestN(
+                get_metric_fn=lambda metrics: metrics[_METRIC], n=1, keep_checkpoints_without_metrics=False),
+        ]),
+        best_fn=lambda metrics: metrics[_METRIC],
+    )
+    try:
+      self._manager = ocp.CheckpointManager(self.directory, options=options, item_names=("state", "run"))
+    except OSError as e:
+      raise UserError(f"{self.directory}: cannot keep checkpoints here ({_reason(e)})") from e
+
+  def steps(self) -> Sequence[int]:
+    """Steps that have a complete checkpoint, ascending."""
+    return sorted(self._manager.all_steps())
+
+  def latest_step(self) -> int | None:
+    """The newest complete one; None where there is none."""
+    return self._manager.latest_step()
+
+  def best_step(self) -> int | None:
+    """The one with the best validation accuracy; None where none has one."""
+    return self._manager.best_step()
+
+  def save(self, step: int, state: Any, run: dict[str, Any], *, exact_accuracy: float | None = None) -> None:
+    """Starts writing a checkpoint; returns as soon as the state has been copied off the devices.
+
+    Args:
+      step: optimizer steps made.
+      state: pytree of arrays.
+      run: what is needed to make sense of the state, as JSON.
+      exact_accuracy: of validation, where this step was evaluated.
+
+    Raises:
+      UserError: this or the save before it failed; earlier checkpoints are as they were.
+    """
+    metrics = None if exact_accuracy is None else {_METRIC: exact_accuracy}
+    with self._saving():
+      self._manager.save(
+          step,
+          args=ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run)),
+          metrics=metrics,
+          force=True,
+      )
+
+  def wait(self) -> None:
+    """Until everything is on disk. Raises UserError if a save failed."""
+    with self._saving():
+      self._manager.wait_until_finished()
+      self._manager.check_for_errors()
+
+  def close(self) -> None:
+    """Releases threads."""
+    self._manager.close()
+
+  @contextlib.contextmanager
+  def _saving(self):
+    """Turns what goes wrong while saving, in this thread or the one that writes, into one clear line."""
+    try:
+      yield
+    except Exception as e:  # Orbax and TensorStore raise whatever the disk trips first.
+      latest = self.latest_step()
+      raise UserError(
+          f"{self.directory}: a checkpoint could not be written ({_reason(e)[:200]}); the newest complete one is "
+          f"{'missing' if latest is None else f'of step {latest}'}; free some space and start the same command "
+          "again") from e
+
+  def read_run(self, step: int) -> dict[str, Any]:
+    """The `run` that was saved with a step. Raises UserError if it cannot be read."""
+    return self._restore(step, ocp.args.Composite(run=ocp.args.JsonRestore())).run
+
+  def restore(self, step: int, abstract_state: Any) -> Any:
+    """The state of a step, on the devices and in the layout that the abstract state asks for.
+
+    Args:
+      step: one of `steps()`.
+      abstract_state: pytree of jax.ShapeDtypeStruct with shardings.
+
+    Raises:
+      UserError: the checkpoint is damaged or does not fit.
+    """
+    return self._restore(step, ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))).state
+
+  def _restore(self, step: int, args: ocp.args.Composite):
+    try:
+      return self._manager.restore(step, args=args)
+    except Exception as e:  # Orbax and TensorStore raise whatever the damage happens to trip.
+      others = [s for s in self.steps() if s != step]
+      advice = f"delete it to go on from step {others[-1]}" if others else "there is no other"
+      raise UserError(f"{self.directory / str(step)}: damaged or incomplete checkpoint; {advice} "
+                      f"({_reason(e)[:200]})") from e
+
+
+def find(path: str) -> tuple[epath.Path, int | None]:
+  """What --checkpoint names: a workdir, its checkpoints folder, or one checkpoint in it.
+
+  Returns:
+    The folder of checkpoints, and the step if the path names one.
+
+  Raises:
+    UserError: there is no checkpoint.
+  """
+  path = epath.Path(os.path.expanduser(path))
+  if path.name.isdigit() and path.is_dir():
+    return path.parent, int(path.name)
+  if (path / "checkpoints").is_dir():
+    path = path / "checkpoints"
+  if not path.is_dir() or not any(p.name.isdigit() for p in path.iterdir()):
+    raise UserError(f"{path}: no checkpoint here; give a run's folder, or one of the numbered folders in its "
+                    "checkpoints/")
+  return path, None
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """A trained model. Attributes: model with averaged parameters; config of its run; step of the checkpoint."""
+
+  model: TRM
+  config: Config
+  step: int
+
+
+def load_model(path: str) -> Loaded:
+  """The model of a checkpoint, on the default device, whatever devices wrote it.
+
+  Args:
+    path: a run's folder (its newest checkpoint), or one checkpoint (see `find`).
+
+  Raises:
+    UserError: there is no checkpoint, or it is damaged.
+  """
+  directory, step = find(path)
+  checkpoints = Checkpoints(directory, read_only=True)
+  step = checkpoints.latest_step() if step is None else step
+  run = checkpoints.read_run(step)
+  config = parse(run["config"])
+  model_config = dataclasses.replace(config.model, **run["data"])
+  trainer = Trainer(model_config, config.optimizer, batch_size=config.batch_size, total_steps=run["total_steps"])
+  # The carry's batch as the data makes it; only shapes matter.
+  cells = jax.ShapeDtypeStruct((config.batch_size, model_config.seq_len), "int32")
+  batch = {"inputs": cells, "labels": cells,
+           "puzzle_identifiers": jax.ShapeDtypeStruct((config.batch_size,), "int32")}
+  shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)
+  one_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  state = checkpoints.restore(step, abstract(shapes, jax.tree.map(lambda _: one_device, shapes)))
+  checkpoints.close()
+  return Loaded(model=trainer.model(state, averaged=True), config=config, step=step)
+
+
+def abstract(state: Any, shardings: Any) -> Any:
+  """Shapes and dtypes of a state, to be restored with these shardings."""
+  return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)

@@ -1,0 +1,48 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""`--mode=eval`: any checkpoint on any puzzles of its task."""
+
+import dataclasses
+import json
+from typing import Any
+
+from trm_jax import checkpoint
+from trm_jax import logs
+from trm_jax import sharding
+from trm_jax.data import load
+from trm_jax.errors import UserError
+from trm_jax.evaluate import Evaluator
+
+
+def run(path: str, source: str | None) -> dict[str, Any]:
+  """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
+
+  Args:
+    path: of the checkpoint (see checkpoint.find).
+    source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
+
+  Raises:
+    UserError: no such checkpoint or data, or data the model was not made for.
+  """
+  loaded = checkpoint.load_model(path)
+  data = loaded.config.data
+  if source is not None:
+    data = dataclasses.replace(data, source=source, num_test=0)
+  _, puzzles = load.load_test(data)
+  model = loaded.model
+  if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
+    raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
+                    f"{model.config.num_puzzle_identifiers}")
+  progress = logs.Progress(f"step {loaded.step:,} on {len(puzzles):,} puzzles of {data.source}")
+  evaluator = Evaluator(lambda model: model, mesh=sharding.make_mesh(), batch_size=loaded.config.eval_batch_size)
+  metrics = evaluator.evaluate(model, puzzles, progress).metrics()
+  progress.done(f"{metrics['exact_accuracy']:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
+                f"{metrics['q_halt_accuracy']:.2%}")
+  print("supervision step   solved    cells")
+  for step, (exact, cells) in enumerate(zip(metrics["by_step"]["exact_accuracy"], metrics["by_step"]["accuracy"]), 1):
+    print(f"{step:>16}  {exact:7.2%}  {cells:7.2%}")
+  if "by_rating" in metrics:
+    print("          rating   solved  puzzles")
+    for name, bucket in metrics["by_rating"].items():
+      print(f"{name:>16}  {bucket['exact_accuracy']:7.2%}  {bucket['num_puzzles']:>7,}")
+  print(json.dumps({"step": loaded.step, **metrics}))
+  return metrics

@@ -1,0 +1,52 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Floating-point operations of the matrix products, counted by hand, and what chips can do at most.
+
+The compiler's own count takes the body of a loop once, however often it runs.
+"""
+
+import jax
+
+from trm_jax.layers import swiglu_width
+from trm_jax.model import TRMConfig
+
+# Dense bfloat16 FLOP/s per JAX device by the vendors' data sheets, by the start of jax.Device.device_kind. The first
+# match counts, so longer names come first.
+_PEAK = (
+    ("TPU v4", 275e12),
+    ("TPU v5 lite", 197e12),
+    ("TPU v5", 459e12),
+    ("TPU v6 lite", 918e12),
+    ("NVIDIA H200", 989e12),
+    ("NVIDIA H100", 989e12),
+    ("NVIDIA A100", 312e12),
+    ("NVIDIA L40S", 362e12),
+)
+
+
+def peak_flops(device: jax.Device) -> float | None:
+  """Peak bfloat16 FLOP/s of a device; None where it is not known (a CPU)."""
+  return next((peak for kind, peak in _PEAK if device.device_kind.startswith(kind)), None)
+
+
+def network_flops(config: TRMConfig) -> int:
+  """FLOPs of one application of the network to one example, forward."""
+  L, D = config.positions, config.hidden_size
+  mlp = 3 * L * D * swiglu_width(D, config.expansion)
+  mix = 3 * L * D * swiglu_width(L, config.expansion) if config.mlp_t else 4 * L * D * D + 2 * L * L * D
+  return 2 * config.L_layers * (mlp + mix)
+
+
+def _ends_flops(config: TRMConfig) -> int:
+  """FLOPs of embedding and heads of one example, forward."""
+  return 2 * config.hidden_size * (2 * config.seq_len * config.vocab_size + 2)
+
+
+def eval_step_flops(config: TRMConfig) -> int:
+  """FLOPs of one supervision step of one example without gradient: T (n + 1) network applications."""
+  return config.H_cycles * (config.L_cycles + 1) * network_flops(config) + _ends_flops(config)
+
+
+def train_step_flops(config: TRMConfig) -> int:
+  """FLOPs of one supervision step of one example with gradient: the last cycle also backward, at twice its cost."""
+  applications = (config.H_cycles + 2 + config.q_continue * config.H_cycles) * (config.L_cycles + 1)
+  return applications * network_flops(config) + 3 * _ends_flops(config)
