@@ -1,0 +1,52 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Symmetries of puzzles as data: a permutation of the cells and a permutation of the token values.
+
+Every augmentation of TRM.md is of this form: Sudoku's rows, columns and digits, the dihedral transforms of a maze, ARC's
+dihedral transforms and colours. As data it runs under jit and vmap, and has an inverse (to undo it on a predicted answer).
+
+Axes: S cells of the puzzle, V vocabulary.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from trm_jax.data import puzzles
+
+
+@flax.struct.dataclass
+class Symmetry:
+  """The symmetry that takes tokens t to values[t[cells]].
+
+  Attributes:
+    cells: (S,) int32, a permutation: the cell that each cell takes its token from.
+    values: (V,) int32, a permutation: what each token becomes.
+  """
+
+  cells: jax.Array
+  values: jax.Array
+
+
+def identity(seq_len: int, vocab_size: int) -> Symmetry:
+  """The symmetry that changes nothing."""
+  return Symmetry(cells=jnp.arange(seq_len, dtype=jnp.int32), values=jnp.arange(vocab_size, dtype=jnp.int32))
+
+
+def apply(symmetry: Symmetry, tokens: jax.Array) -> jax.Array:
+  """Transforms one puzzle, or its labels.
+
+  Args:
+    symmetry: cells (S,), values (V,).
+    tokens: (S,) integers in [0, V), or IGNORE_LABEL, which moves with its cell and keeps its value.
+
+  Returns:
+    (S,) int32.
+  """
+  moved = jnp.asarray(tokens, jnp.int32)[symmetry.cells]
+  ignored = moved == puzzles.IGNORE_LABEL
+  return jnp.where(ignored, puzzles.IGNORE_LABEL, symmetry.values[jnp.where(ignored, 0, moved)])
+
+
+def inverse(symmetry: Symmetry) -> Symmetry:
+  """The symmetry that undoes this one: apply(inverse(s), apply(s, t)) == t."""
+  return jax.tree.map(lambda p: jnp.zeros_like(p).at[p].set(jnp.arange(p.size, dtype=p.dtype)), symmetry)
