@@ -332,6 +332,8 @@ class TRM(nnx.Module):
 
   def _recurse(self, z_H: jax.Array, z_L: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """T cycles of n updates of z_L and one of z_H, all (B, L, D); gradients through the last cycle only."""
+    if self.config.mlp_t:  # The network wants (L, B, D): one transpose here instead of several in each block.
+      z_H, z_L, x = (z.swapaxes(0, 1) for z in (z_H, z_L, x))
 
     def cycle(network, z_H, z_L, x):
       z_L, _ = jax.lax.scan(lambda z_L, _: (network(z_L + (z_H + x)), None), z_L, length=self.config.L_cycles)
@@ -341,7 +343,8 @@ class TRM(nnx.Module):
     network, x_cut, start = jax.lax.stop_gradient((self.L_level, x, (z_H, z_L)))
     (z_H, z_L), _ = jax.lax.scan(
         lambda z, _: (cycle(network, *z, x_cut), None), start, length=self.config.H_cycles - 1)
-    return cycle(self.L_level, z_H, z_L, x)
+    z_H, z_L = cycle(self.L_level, z_H, z_L, x)
+    return (z_H.swapaxes(0, 1), z_L.swapaxes(0, 1)) if self.config.mlp_t else (z_H, z_L)
 
   def _heads(self, z_H_BxLxD: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Answer logits (B, S, V) and halting logits (B, 2), in float32."""
