@@ -67,10 +67,11 @@ def test_checker_finds_each_kind_of_mistake():
   grid = solution.reshape(4, 4)
 
   rows_and_columns_only = np.array([[1, 2, 3, 4], [2, 3, 4, 1], [3, 4, 1, 2], [4, 1, 2, 3]]).reshape(-1) + 1
-  columns_only = np.repeat(grid[:1], 4, axis=0).reshape(-1)
+  rows_only = np.repeat(grid[:1], 4, axis=0).reshape(-1)
   unfinished = np.where(np.arange(16) == 5, task_lib.BLANK, solution)
   padded = np.where(np.arange(16) == 5, 0, solution)
-  answers = np.stack([solution, rows_and_columns_only, columns_only, columns_only.reshape(4, 4).T.reshape(-1), unfinished, padded])
+  columns_only = rows_only.reshape(4, 4).T.reshape(-1)
+  answers = np.stack([solution, rows_and_columns_only, columns_only, rows_only, unfinished, padded])
   np.testing.assert_array_equal(task.is_solution(blank, answers), [True] + [False] * 5)
 
   other_clue = np.where(np.arange(16) == 3, solution % 4 + 2, blank)  # a digit, but not the answer's

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Symmetries of puzzles as data: a permutation of the cells and a permutation of the token values.
 
-Every augmentation of TRM.md is of this form: Sudoku's rows, columns and digits, the dihedral transforms of a maze, ARC's
-dihedral transforms and colours. As data it runs under jit and vmap, and has an inverse (to undo it on a predicted answer).
+So are the augmentations of TRM.md: Sudoku's rows, columns and digits, a maze's dihedral transforms, ARC's dihedral
+transforms and colours. As data they run under jit and vmap, and have an inverse (to undo them on a predicted answer).
 
 Axes: S cells of the puzzle, V vocabulary.
 """

@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Sudoku as a task: everything the trainer, the evaluation and the drawing know of it.
 
-Tokens are TRM.md's: 0 padding, 1 blank, 2 … side + 1 the digits 1 … side. The next task is an object with the same members.
+Tokens are TRM.md's: 0 padding, 1 blank, 2 … side + 1 the digits 1 … side. Another task has the same public members.
 """
 
 import dataclasses

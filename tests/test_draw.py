@@ -1,0 +1,117 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""What a person sees of a puzzle being solved, in the terminal and in pictures."""
+
+from matplotlib import colors
+from matplotlib import image
+import numpy as np
+import pytest
+
+from trm_jax import draw
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data.sudoku import task as task_lib
+
+TASK = task_lib.SudokuTask(2)
+LABELS = np.array([1, 2, 3, 4, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 1], np.int8) + 1
+INPUTS = np.where(np.arange(16) % 3 == 0, LABELS, task_lib.BLANK).astype(np.uint8)  # clues 0, 3, 6, 9, 12, 15
+
+
+def _with(*changes: tuple[int, int]) -> np.ndarray:
+  """The right answer but for (cell, digit)."""
+  answer = LABELS.astype(np.uint8)
+  for cell, digit in changes:
+    answer[cell] = digit + 1
+  return answer
+
+
+# Step 2 changes nothing, step 3 mends cell 1, step 4 solves it, step 5 and 6 change nothing.
+ANSWERS = np.stack([_with((1, 3), (2, 4)), _with((1, 3), (2, 4)), _with((2, 4)), _with(), _with(), _with()])
+Q_HALT = np.array([-4.0, -3.0, -2.0, 0.0, 2.0, 5.0], np.float32)
+
+
+def test_text_shows_the_puzzle_the_steps_that_matter_and_marks():
+  text = draw.solving_text(TASK, INPUTS, ANSWERS, LABELS, Q_HALT)
+  lines = text.split("\n")
+  assert lines[0].split() == ["puzzle", "step", "1", "step", "3"]
+  assert lines[1].split("  ")[-1].strip() == "15/16 right" and "14/16 right" in lines[1]
+  assert lines[2].split() == ["halt", "1.8%", "halt", "11.9%"]
+  assert lines[3].startswith(" 1 . | . 4")
+  assert " 1!3 |!4 4" in lines[3] and " 1'2 |!4 4" in lines[3]  # clue, wrong; clue, right, wrong
+  assert "'3'4 | 1'2" in lines[4]
+  assert lines[5].startswith("-----+----")
+  assert "step 4" in text and "step 6" in text and "step 2" not in text and "step 5" not in text
+  assert text.count("16/16 right, solved") == 2 and "halt 50.0%" in text and "halt 99.3%" in text
+  assert lines[-1] == "' predicted, ! wrong; steps that changed nothing are left out"
+  assert text.isascii() and max(map(len, lines)) <= 80
+  for tall in (9, 16):  # of boxes 3 and 4
+    task = task_lib.SudokuTask(round(tall**0.5))
+    board = np.ones(tall**2, np.uint8)
+    assert max(map(len, draw.solving_text(task, board, np.stack([board] * 3), None, np.zeros(3)).split("\n"))) <= 80
+
+
+def test_text_without_labels_marks_changed_clues_and_says_whether_it_is_solved():
+  answers = np.stack([_with((1, 3), (3, 1)), _with()])
+  text = draw.solving_text(TASK, INPUTS, answers, None, Q_HALT[:2])
+  assert "not solved" in text and "right" not in text
+  assert " 1'3 |'3!1" in text
+  assert text.endswith("' predicted, ! clue changed")
+
+
+def test_ignored_cells_do_not_count():
+  labels = LABELS.copy()
+  labels[:4] = puzzles_lib.IGNORE_LABEL
+  text = draw.solving_text(TASK, INPUTS, ANSWERS[:1], labels, Q_HALT[:1])
+  assert "12/12 right" in text and "solved" not in text
+  assert " 1'3 |'4 4" in text
+
+
+def _share(picture: np.ndarray, color: str) -> float:
+  """Share of pixels of one colour."""
+  return (np.abs(picture[..., :3] - np.array(colors.to_rgb(color), np.float32)) < 0.01).all(-1).mean()
+
+
+def test_picture_has_a_panel_a_step_and_marks_wrong_cells(tmp_path):
+  solved, wrong, six = tmp_path / "solved.png", tmp_path / "wrong.png", tmp_path / "six.png"
+  draw.solving_picture(solved, TASK, INPUTS, ANSWERS[-1:], LABELS, Q_HALT[-1:])
+  draw.solving_picture(wrong, TASK, INPUTS, ANSWERS[:1], LABELS, Q_HALT[:1])
+  draw.solving_picture(six, TASK, INPUTS, ANSWERS, LABELS, Q_HALT)
+  solved, wrong, six = map(image.imread, (solved, wrong, six))
+
+  assert solved.shape == wrong.shape
+  # Three panels abreast and two below each other.
+  assert six.shape[1] > 1.3 * solved.shape[1] and six.shape[0] > 1.7 * solved.shape[0]
+  assert max(six.shape) < 2000
+  for picture in (solved, wrong, six):
+    assert _share(picture, draw._CLUE_FILL) > 0.03 and _share(picture, "white") > 0.3
+  assert _share(solved, draw._WRONG) == _share(solved, draw._WRONG_FILL) == 0
+  assert _share(wrong, draw._WRONG) > 0.002 and _share(wrong, draw._WRONG_FILL) > 0.01
+  assert _share(wrong, draw._PREDICTED) < _share(solved, draw._PREDICTED)
+  # The hatching: the wrong cells differ from their own fill without any help from hue.
+  grey = np.where(np.abs(wrong[..., 0] - wrong[..., 1]) > 0.02, wrong[..., :3].mean(-1), np.nan)
+  assert np.nanstd(grey) > 0.05
+
+
+def test_picture_without_labels(tmp_path):
+  path = tmp_path / "p.png"
+  draw.solving_picture(path, TASK, INPUTS, ANSWERS[:1], None, Q_HALT[:1])
+  picture = image.imread(path)
+  assert _share(picture, draw._UNCHECKED) > 0.001
+  assert _share(picture, draw._PREDICTED) == _share(picture, draw._WRONG) == 0
+
+
+RECORDS = [
+    {"step": 1, "train/loss": 2.0, "train/accuracy": 0.5, "train/exact_accuracy": 0.1, "train/lr": 1e9},
+    {"step": 2, "train/loss": 1.0},
+    {"step": 3, "train/loss": 0.7, "train/accuracy": 0.6, "train/exact_accuracy": 0.2, "train/lr": 1e9},
+    {"step": 3, "compile_s": 7.0},
+    {"step": 3, "test/accuracy": 0.9, "test/exact_accuracy": 0.8, "test/by_step": {"accuracy": [0.1]}},
+]
+
+
+@pytest.mark.parametrize("records", [RECORDS, []])
+def test_learning_curve(tmp_path, records):
+  path = tmp_path / "curve.png"
+  draw.learning_curve(path, records, "a title")
+  picture = image.imread(path)
+  assert picture.shape == (600, 1500, 4)
+  assert (_share(picture, "C0") > 0) == (_share(picture, "C1") > 0) == bool(records)  # train and test
+  assert (picture[:60] < 0.5).any()  # the title
