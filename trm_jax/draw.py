@@ -19,7 +19,7 @@ _TEXT_WIDTH = 80  # characters
 
 _CLUE, _PREDICTED, _WRONG = "#111111", "#1b6e3c", "#b3261e"
 _UNCHECKED = "#1f4e9c"  # a prediction without an answer to compare with
-_CLUE_FILL, _WRONG_FILL = "#ececec", "#fbe3e1"
+_CLUE_FILL, _WRONG_FILL, _WRONG_HATCH = "#ececec", "#fbe3e1", "#efb8b3"
 
 
 class Drawable(Protocol):
@@ -203,7 +203,7 @@ def _draw_board(ax: Any, task: Drawable, board: _Board, *, fontsize: float) -> N
     if board.wrong[i]:
       # Hatched and boxed too, for those who cannot tell red from green.
       text = dict(color=_WRONG, fontweight="bold")
-      hatched = dict(facecolor=_WRONG_FILL, edgecolor="#efb8b3", hatch="////", linewidth=0)
+      hatched = dict(facecolor=_WRONG_FILL, edgecolor=_WRONG_HATCH, hatch="////", linewidth=0)
       ax.add_patch(patches.Rectangle((c, r), 1, 1, **hatched))
       ax.add_patch(patches.Rectangle((c + 0.06, r + 0.06), 0.88, 0.88, fill=False, edgecolor=_WRONG, linewidth=1.0))
     elif board.given[i]:
