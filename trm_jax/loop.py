@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """A training run from start to end: data, state, steps, evaluations, checkpoints, pictures."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -55,6 +56,11 @@ def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     UserError: something a person can mend; state that was saved stays.
   """
   _make_workdir(workdir)
+  with contextlib.ExitStack() as exits:  # closes what is open, however the run ends
+    return _run(config, workdir, exits)
+
+
+def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> dict[str, Any]:
   mesh = sharding.make_mesh()
   sharding.check_batch("batch_size", config.batch_size, mesh)
 
@@ -86,7 +92,7 @@ def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
       "data": {name: getattr(splits.train, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")},
       "total_steps": total_steps,
   }
-  checkpoints = checkpoint.Checkpoints(workdir / "checkpoints")
+  checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(workdir / "checkpoints")))
   start = checkpoints.latest_step()
   if start is None:
     state, start = jax.jit(init, out_shardings=layout)(arrays), 0
@@ -120,7 +126,7 @@ def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
                         batch_size=config.eval_batch_size)
 
   # The loop.
-  log = logs.MetricsLog(workdir, resume_step=start)
+  log = exits.enter_context(contextlib.closing(logs.MetricsLog(workdir, resume_step=start)))
   reporter = _Reporter(log, config, model, mesh.size, total_steps=total_steps, checkpoints=checkpoints)
   watched_name, watched = splits.watched
   eval_every = config.eval_every or max(1, total_steps // 10)
@@ -165,8 +171,6 @@ def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     best_state = checkpoints.restore(best, checkpoint.abstract(shapes, layout))
     results["test_best"] = {"step": best} | _test(evaluator, best_state, splits.test, f"best on validation, step {best:,}")
   log.write({"step": total_steps} | {f"test/{name}": value for name, value in results["test"].items()})
-  log.close()
-  checkpoints.close()
   _write_json(results_path, results)
 
   _pictures(trainer.model(state, averaged=True), splits, workdir, config.name)

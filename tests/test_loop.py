@@ -1,0 +1,147 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Whole runs of a tiny model: resuming, refusing, reporting. Eight fake devices, one compiled step a run."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from trm_jax import checkpoint
+from trm_jax import config as config_lib
+from trm_jax import evaluate_checkpoint
+from trm_jax import logs
+from trm_jax import loop
+from trm_jax.errors import UserError
+
+STEPS = 8
+
+
+def tiny_config(**changes):
+  values = config_lib.default_config()
+  values.data.update(source="generated", box=2, num_train=50, num_validation=13, num_test=21, num_clues=9, num_aug=0)
+  values.model.update(hidden_size=16, num_heads=2, L_layers=1, H_cycles=2, L_cycles=1, puzzle_emb_ndim=16,
+                      puzzle_emb_len=1, halt_max_steps=3, dtype="float32")
+  values.optimizer.update(learning_rate=1e-2, warmup_steps=2, ema_rate=0.5)
+  values.update(name="tiny", epochs=0, steps=STEPS, batch_size=16, log_every=2, eval_every=4, eval_batch_size=16,
+                checkpoint_every=2)
+  for name, value in changes.items():
+    group, field = name.split("__") if "__" in name else (None, name)
+    (values[group] if group else values)[field] = value
+  return config_lib.parse(values)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A run of eight steps that nothing disturbed, and its results."""
+  workdir = tmp_path_factory.mktemp("run") / "workdir"
+  return workdir, loop.run(tiny_config(), workdir)
+
+
+def arrays_of(workdir, step):
+  """Everything the checkpoint of a step holds, as saved."""
+  import orbax.checkpoint as ocp
+
+  return ocp.StandardCheckpointer().restore(workdir / "checkpoints" / str(step) / "state")
+
+
+def without_times(records):
+  timed = ("train/examples_per_s", "train/step_ms", "train/peak_memory_gib", "compile_s")
+  return [{name: v for name, v in r.items() if name not in timed} for r in records if "compile_s" not in r]
+
+
+def test_a_run_leaves_what_it_promises(finished):
+  workdir, results = finished
+  files = {path.name for path in workdir.iterdir()}
+  assert files == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "results.json", "learning_curve.png",
+                   "solved.png"}
+  assert json.loads((workdir / "results.json").read_text()) == results
+  assert results["step"] == STEPS and results["test"]["num_puzzles"] == 21
+  assert len(results["test"]["by_step"]["exact_accuracy"]) == 3
+  records = logs.read_metrics(workdir / "metrics.jsonl")
+  train = [r for r in records if "train/loss" in r]
+  assert [r["step"] for r in train] == [2, 4, 6, 8]
+  for name in ("loss", "grad_norm", "lr", "examples_per_s", "step_ms", "peak_memory_gib", "lm_loss", "q_halt_loss"):
+    assert all(np.isfinite(r[f"train/{name}"]) for r in train), name
+  np.testing.assert_allclose(train[-1]["train/lr"], 1e-2)
+  assert [r["step"] for r in records if "validation/exact_accuracy" in r] == [4, 8]
+  config = json.loads((workdir / "config.json").read_text())
+  assert config_lib.parse(config["config"]) == tiny_config() and config["total_steps"] == STEPS
+
+
+def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path, capsys):
+  workdir, results = finished
+  cut = tmp_path / "cut"
+  shutil.copytree(workdir, cut)
+  # As a run that was killed after step 4 was saved and while step 6 was being written leaves it.
+  for step in (6, 8):
+    shutil.rmtree(cut / "checkpoints" / str(step))
+  (cut / "results.json").unlink()
+  with (cut / "metrics.jsonl").open("a") as f:
+    f.write('{"step": 7, "train/lo')
+  resumed = loop.run(tiny_config(), cut)
+  assert "going on from the checkpoint of step 4" in capsys.readouterr().out
+  jax.tree.map(np.testing.assert_array_equal, arrays_of(cut, STEPS), arrays_of(workdir, STEPS))
+  assert resumed["test"] == results["test"]
+  assert without_times(logs.read_metrics(cut / "metrics.jsonl")) == without_times(
+      logs.read_metrics(workdir / "metrics.jsonl"))
+
+
+def test_a_finished_run_is_not_trained_again(finished, capsys):
+  workdir, results = finished
+  before = (workdir / "metrics.jsonl").read_bytes()
+  assert loop.run(tiny_config(), workdir) == results
+  assert "this run is finished" in capsys.readouterr().out
+  assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("change, named", [
+    ({"optimizer__learning_rate": 2e-2}, "optimizer.learning_rate: 0.01 -> 0.02"),
+    ({"model__L_cycles": 2}, "model.L_cycles: 1 -> 2"),
+    ({"data__seed": 1, "seed": 3}, "data.seed: 0 -> 1; seed: 0 -> 3"),
+    ({"batch_size": 8}, "batch_size: 16 -> 8"),
+])
+def test_another_run_in_the_same_folder_is_refused_by_name(finished, change, named):
+  workdir, _ = finished
+  saved_config = (workdir / "config.json").read_bytes()
+  with pytest.raises(UserError, match="belong to another run") as e:
+    loop.run(tiny_config(**change), workdir)
+  assert named in str(e.value)
+  assert (workdir / "config.json").read_bytes() == saved_config
+
+
+def test_a_damaged_checkpoint_stops_the_run_and_is_named(finished, tmp_path):
+  cut = tmp_path / "cut"
+  shutil.copytree(finished[0], cut)
+  for file in (cut / "checkpoints" / "8" / "state").rglob("*"):
+    if file.is_file():
+      file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+  with pytest.raises(UserError, match=r"checkpoints/8: damaged .* step 6"):
+    loop.run(tiny_config(), cut)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
+  with pytest.raises(UserError, match=r"not finite at step (\d+); the last good checkpoint is") as e:
+    loop.run(tiny_config(optimizer__learning_rate=1e38, optimizer__warmup_steps=0), tmp_path)
+  saved = checkpoint.Checkpoints(tmp_path / "checkpoints").steps()
+  bad = int(str(e.value).split("at step ")[1].split(";")[0])
+  assert all(step < bad for step in saved)
+
+
+def test_a_checkpoint_evaluates_as_the_run_did(finished, capsys):
+  workdir, results = finished
+  metrics = evaluate_checkpoint.run(str(workdir), None)
+  assert metrics == results["test"]
+  assert "supervision step   solved    cells" in capsys.readouterr().out
+
+
+def test_a_workdir_below_a_file_is_one_clear_error(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match="--workdir=.*cannot write here"):
+    loop.run(tiny_config(), tmp_path / "file" / "run")
+
+
+def test_a_batch_that_does_not_divide_names_the_neighbours():
+  with pytest.raises(UserError, match=r"config.batch_size = 20: must be divisible by the 8 devices; use 16 or 24"):
+    loop.run(tiny_config(batch_size=20), loop.pathlib.Path("/tmp"))
