@@ -30,11 +30,37 @@ def run(main: Callable[[list[str]], None]) -> None:
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags; a config file runs here, so its mistakes end here."""
   try:
+    if "config" in flags.FLAGS:
+      _check_config_flags(argv[1:])
     return flags.FLAGS(argv)
   except flags.Error as e:
-    fail(f"{e}; --help lists the flags")
+    fail(_from_config_file(e) or f"{e}; --help lists the flags")
   except UserError as e:
     fail(str(e))
+
+
+def _check_config_flags(arguments: list[str]) -> None:
+  """Refuses what ml_collections would meet with a traceback: a config file or a field that does not exist."""
+  for i, argument in enumerate(arguments):
+    flag, equals, value = argument.partition("=")
+    name = flag.lstrip("-").removeprefix("no") if flag.startswith("-") else ""
+    if name == "config":
+      path = (value if equals else "".join(arguments[i + 1 : i + 2])).partition(":")[0]
+      if not os.path.isfile(path):
+        raise UserError(f"--config={path}: no such file; try --config=configs/sudoku.py:help")
+    elif name.startswith("config."):
+      from trm_jax import config  # pylint: disable=g-import-not-at-top
+      config.check_field(name.removeprefix("config."))
+
+
+def _from_config_file(error: BaseException | None) -> str | None:
+  """What a config file objected to, before ml_collections and absl wrapped it up together with its traceback."""
+  message = None
+  while error:
+    if isinstance(error, UserError):
+      message = str(error)
+    error = error.__context__
+  return message
 
 
 def fail(message: str) -> None:

@@ -5,7 +5,7 @@
 `parse` turns the result into the typed, checked `Config` that the code reads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import dataclasses
 import difflib
 import types
@@ -24,7 +24,6 @@ _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 # trained.
 FREE_ON_RESUME = (
     "name", "data.num_test", "eval_every", "eval_batch_size", "checkpoint_every", "log_every",
-    "profile_steps",
 )
 
 
@@ -114,6 +113,23 @@ def differences(run: dict[str, Any], checkpoint: dict[str, Any]) -> list[str]:
   ]
 
 
+def check_field(path: str) -> None:
+  """Raises UserError unless there is a knob, or a group of them, of this name, e.g. "model.dtype"."""
+  where, known = "", to_dict(Config())
+  for name in path.split("."):
+    if not isinstance(known, dict):
+      raise UserError(f"config.{path}: no such field; config.{where.rstrip('.')} is a value, not a group of fields")
+    if name not in known:
+      raise _no_such_field(where, name, known)
+    where, known = f"{where}{name}.", known[name]
+
+
+def _no_such_field(where: str, name: str, known: Iterable[str]) -> UserError:
+  close = difflib.get_close_matches(name, known, 1)
+  hint = f"did you mean {where}{close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+  return UserError(f"config.{where}{name}: no such field; {hint}")
+
+
 def _build(cls, values: Any, where: str):
   """A dataclass from a dict, every field present, known and of its type."""
   if not isinstance(values, dict):
@@ -124,9 +140,7 @@ def _build(cls, values: Any, where: str):
     fields = {name: kind for name, kind in fields.items() if name not in _FROM_DATA}
   for name in values:
     if name not in fields:
-      close = difflib.get_close_matches(name, fields, 1)
-      hint = f"did you mean {where}{close[0]}?" if close else f"known are {', '.join(sorted(fields))}"
-      raise UserError(f"config.{where}{name}: no such field; {hint}")
+      raise _no_such_field(where, name, fields)
   typed = {}
   for name, kind in fields.items():
     if name not in values:

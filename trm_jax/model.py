@@ -69,7 +69,7 @@ class TRMConfig:
       require(getattr(self, field) >= 1, field, "must be at least 1")
     for field in ("puzzle_emb_ndim", "puzzle_emb_len"):
       require(getattr(self, field) >= 0, field, "must not be negative")
-    require(self.expansion > 0, "expansion", "must be positive")
+    require(0 < self.expansion < math.inf, "expansion", "must be positive and finite")
     require(0 <= self.halt_exploration_prob <= 1, "halt_exploration_prob", "must lie in [0, 1]")
     require(self.dtype in _DTYPES, "dtype", f"must be one of {', '.join(_DTYPES)}")
     require(self.pos_encodings in _POS_ENCODINGS, "pos_encodings", f"must be one of {', '.join(_POS_ENCODINGS)}")

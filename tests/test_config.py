@@ -1,0 +1,362 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The knobs: each is declared once, checked and read; every named config makes a model that can take a step."""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+import sys
+
+import jax
+import pytest
+
+from trm_jax import config as config_lib
+from trm_jax import flops
+from trm_jax import loop
+from trm_jax import sharding
+from trm_jax.config import Config
+from trm_jax.data import batches
+from trm_jax.data import load
+from trm_jax.data.sudoku import extreme
+from trm_jax.data.sudoku import generate
+from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.errors import UserError
+from trm_jax.train import Trainer
+
+_ROOT = pathlib.Path(__file__).parents[1]
+
+# Trained parameters, without the prefix table. By hand: layers * (3 L mix + 3 D mlp or 4 D^2) + 2 V D + 2 D + 2.
+NUM_PARAMS = {
+    "baseline": 5_028_866,
+    "baseline,laptop": 522_242,
+    "quickstart": 125_314,
+    "quickstart,laptop": 421_122,
+    "quickstart_9x9": 522_242,
+    "quickstart_9x9,laptop": 522_242,
+}
+
+
+def _sudoku():
+  """configs/sudoku.py, which is no module of the package."""
+  spec = importlib.util.spec_from_file_location("sudoku_config", _ROOT / "configs" / "sudoku.py")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def _message(values):
+  with pytest.raises(UserError) as e:
+    config_lib.parse(values)
+  assert "\n" not in str(e.value)
+  return str(e.value)
+
+
+def _with(**changes):
+  """The default values with some changed; `__` stands for a dot."""
+  values = config_lib.to_dict(Config())
+  for name, value in changes.items():
+    *groups, leaf = name.split("__")
+    place = values
+    for group in groups:
+      place = place[group]
+    place[leaf] = value
+  return values
+
+
+def _trace(config):
+  """Abstract state before and after a step, and the metrics."""
+  task = SudokuTask(config.data.box)
+  model = dataclasses.replace(config.model, vocab_size=task.vocab_size, seq_len=task.seq_len)
+  trainer = Trainer(model, config.optimizer, batch_size=config.batch_size, total_steps=10)
+  cells = jax.ShapeDtypeStruct((config.batch_size, task.seq_len), "int32")
+  batch = {"inputs": cells, "labels": cells, "puzzle_identifiers": jax.ShapeDtypeStruct((config.batch_size,), "int32")}
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  state = jax.eval_shape(trainer.init, key, batch)
+  return state, *jax.eval_shape(trainer.step, state, batch, key)
+
+
+def _size(params):
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("name", NUM_PARAMS)
+def test_named_configs_have_their_size_and_take_a_step(name):
+  config = config_lib.parse(_sudoku().get_config(name))
+  assert config.name == name
+  before, after, metrics = _trace(config)
+  assert _size(before.params) == NUM_PARAMS[name]
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
+  assert {x.dtype for x in jax.tree.leaves(before.params)} == {jax.numpy.dtype("float32")}
+  assert metrics["loss"].shape == ()
+
+
+def test_every_named_config_is_counted_above():
+  with pytest.raises(UserError) as e:
+    _sudoku().get_config("none")
+  names = str(e.value).partition("known are ")[2].partition(" (")[0].split(", ")
+  with pytest.raises(UserError) as e:
+    _sudoku().get_config("baseline,none")
+  options = str(e.value).partition("known are ")[2].partition(" (")[0].split(", ")
+  assert set(NUM_PARAMS) == {*names, *(f"{name},{option}" for name in names for option in options)}
+
+
+@pytest.mark.parametrize("change, num_params", [
+    # Attention: per block 4 * 512^2 + 3 * 512 * 1536.
+    (dict(mlp_t=False, pos_encodings="rope"), 2 * (4 * 512**2 + 3 * 512 * 1536) + 22 * 512 + 1026),
+    (dict(pos_encodings="learned"), 5_028_866 + 97 * 512),
+    (dict(puzzle_emb_ndim=0, puzzle_emb_len=0), 5_028_866 - 2 * 3 * (97 * 512 - 81 * 256)),
+    (dict(q_continue=True, halt_exploration_prob=0.0), 5_028_866),
+    (dict(L_layers=1, H_cycles=1, L_cycles=1, halt_max_steps=1), (5_028_866 - 22 * 512 - 1026) // 2 + 22 * 512 + 1026),
+])
+def test_other_models_trace(change, num_params):
+  config = config_lib.parse(_with(**{f"model__{name}": value for name, value in change.items()}))
+  state, _, metrics = _trace(config)
+  assert _size(state.params) == num_params
+  assert ("q_continue_loss" in metrics) == config.model.q_continue
+
+
+@pytest.mark.parametrize("name", ["adam_atan2", "adamw"])
+@pytest.mark.parametrize("ema_rate", [0.0, 0.9])
+def test_optimizers_trace(name, ema_rate):
+  config = config_lib.parse(_with(optimizer__name=name, optimizer__ema_rate=ema_rate, model__hidden_size=8,
+                                  model__puzzle_emb_ndim=8))
+  state, *_ = _trace(config)
+  # Two moments, the average, and counters.
+  floats = sum(x.size for x in jax.tree.leaves(state.opt_state) if x.dtype == "float32")
+  assert floats == (3 if ema_rate else 2) * _size(state.params)
+
+
+def test_baseline_is_the_references_run():
+  config = config_lib.parse(_sudoku().baseline())
+  assert config == Config()
+  assert batches.total_steps(config.epochs, config.data.num_train, config.batch_size) == 65_104
+
+
+def test_unknown_names_list_the_known_ones():
+  sudoku = _sudoku()
+  for argument in ("basline", "", None, "laptop"):
+    with pytest.raises(UserError, match=r"config name .* is not known; known are baseline, quickstart, quickstart_9x9 "):
+      sudoku.get_config(argument)
+  for argument in ("baseline,tiny", "baseline,", "baseline,laptop,tiny", "baseline,quickstart"):
+    with pytest.raises(UserError, match=r"config option '(tiny||quickstart)' is not known; known are laptop "):
+      sudoku.get_config(argument)
+
+
+def test_help_describes_every_config_and_option(capsys):
+  with pytest.raises(SystemExit) as e:
+    _sudoku().get_config("help")
+  assert e.value.code == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split()[0] for line in lines if line.startswith("  ")] == [
+      "baseline", "quickstart", "quickstart_9x9", "laptop"]
+  assert all(len(line.split()) > 3 for line in lines if line.startswith("  "))
+
+
+def test_round_trip_through_json():
+  for config in (Config(), config_lib.parse(_sudoku().get_config("quickstart,laptop"))):
+    assert config_lib.parse(json.loads(json.dumps(config_lib.to_dict(config)))) == config
+  assert config_lib.parse(config_lib.default_config()) == Config()
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(batchsize=3), "config.batchsize: no such field; did you mean batch_size?"),
+    (dict(model__hiden_size=3), "config.model.hiden_size: no such field; did you mean model.hidden_size?"),
+    (dict(data__zzz=3), "config.data.zzz: no such field; known are box, num_aug, num_clues, "),
+    # What the data determines is no knob.
+    (dict(model__vocab_size=11), "config.model.vocab_size: no such field"),
+    (dict(batch_size="768"), "config.batch_size = '768': must be of type int, not str"),
+    (dict(batch_size=768.0), "config.batch_size = 768.0: must be of type int, not float"),
+    (dict(batch_size=True), "config.batch_size = True: must be of type int, not bool"),
+    (dict(batch_size=None), "config.batch_size = None: must be of type int, not NoneType"),
+    (dict(model__mlp_t=1), "config.model.mlp_t = 1: must be of type bool, not int"),
+    (dict(data__source=3), "config.data.source = 3: must be of type str, not int"),
+    (dict(optimizer__b1="x"), "config.optimizer.b1 = 'x': must be of type float, not str"),
+    (dict(model=3), "config.model = 3: must be a group of fields"),
+    (dict(seed={"a": 1}), "config.seed = {'a': 1}: must be of type int, not dict"),
+])
+def test_fields_that_are_unknown_or_mistyped(change, message):
+  assert message in _message(_with(**change))
+
+
+def test_whole_numbers_are_floats_too():
+  config = config_lib.parse(_with(optimizer__weight_decay=1))
+  assert config.optimizer.weight_decay == 1.0 and type(config.optimizer.weight_decay) is float
+
+
+@pytest.mark.parametrize("path", ["seed", "model.dtype", "optimizer.b2", "data", "optimizer"])
+def test_missing_fields(path):
+  values = config_lib.to_dict(Config())
+  *groups, leaf = path.split(".")
+  place = values
+  for group in groups:
+    place = place[group]
+  del place[leaf]
+  assert _message(values) == f"config.{path} is missing"
+
+
+def test_check_field():
+  for path in config_lib.flatten(config_lib.to_dict(Config())):
+    config_lib.check_field(path)
+  config_lib.check_field("model")
+  for path, message in {
+      "batchsize": "config.batchsize: no such field; did you mean batch_size?",
+      "model.dtyp": "config.model.dtyp: no such field; did you mean model.dtype?",
+      "modell.dtype": "config.modell: no such field; did you mean model?",
+      "seed.x": "config.seed.x: no such field; config.seed is a value",
+      "model.vocab_size": "config.model.vocab_size: no such field; known are ",
+  }.items():
+    with pytest.raises(UserError) as e:
+      config_lib.check_field(path)
+    assert message in str(e.value)
+
+
+_NAN, _INF = float("nan"), float("inf")
+
+# Field, values that must be refused, values at the edge that must not, what the message says.
+RULES = [
+    *((name, [0, -1], [1], "must be at least 1")
+      for name in ("batch_size", "log_every", "eval_batch_size", "checkpoint_every")),
+    *((name, [-1], [0, 1], "must not be negative")
+      for name in ("eval_every", "data.num_train", "data.num_validation", "data.num_test", "optimizer.warmup_steps",
+                   "seed", "data.seed")),
+    ("epochs", [-1], [1], "must not be negative"),
+    ("steps", [-1], [0], "must not be negative"),
+    *((name, [-0.1, _INF, _NAN], [0.0, 2.0], "must be finite and not negative")
+      for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
+                   "optimizer.prefix_weight_decay")),
+    *((name, [-0.1, 1.0, _NAN], [0.0, 0.999], "must lie in [0, 1)")
+      for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate")),
+    ("optimizer.lr_min_ratio", [-0.1, 1.1, _NAN], [0.0, 1.0], "must lie in [0, 1]"),
+    ("optimizer.name", ["adam", ""], ["adamw", "adam_atan2"], "must be adam_atan2 or adamw"),
+    ("data.task", ["maze"], ["sudoku"], "must be sudoku"),
+    ("data.box", [1, 4], [2, 3], "must be 3 (9x9 boards) or 2 (4x4)"),
+    ("data.num_aug", [-2], [-1, 0, 7], "must be -1 (fresh ones), 0 (none) or a number of versions"),
+    *((f"model.{name}", [0, -1], [1], "must be at least 1")
+      for name in ("L_layers", "num_heads", "H_cycles", "L_cycles", "halt_max_steps")),
+    ("model.hidden_size", [0, -1], [32], "must be at least 1"),
+    *((f"model.{name}", [-1], [1], "must not be negative") for name in ("puzzle_emb_ndim", "puzzle_emb_len")),
+    ("model.expansion", [0.0, -1.0, _NAN, _INF], [0.5], "must be positive and finite"),
+    ("model.halt_exploration_prob", [-0.1, 1.1, _NAN], [0.0, 1.0], "must lie in [0, 1]"),
+    ("model.dtype", ["float16", "bf16"], ["float32"], "must be one of bfloat16, float32"),
+    ("model.pos_encodings", ["rotary"], ["none", "learned"], "must be one of none, rope, learned"),
+]
+
+
+@pytest.mark.parametrize("path, bad, good, rule", RULES, ids=[rule[0] for rule in RULES])
+def test_rules(path, bad, good, rule):
+  name = path.replace(".", "__")
+  for value in bad:
+    message = _message(_with(**{name: value}))
+    assert f"{path} = {value!r}: " in message and rule in message
+  for value in good:
+    config_lib.parse(_with(**{"model__puzzle_emb_ndim": 8, name: value}))  # a prefix that fits into one token
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(epochs=10, steps=10), "config.epochs = 10, config.steps = 10: exactly one of them says how long to train"),
+    (dict(epochs=0, steps=0), "config.epochs = 0, config.steps = 0: exactly one of them says how long to train"),
+    (dict(model__pos_encodings="rope"), "model.pos_encodings = 'rope': rope turns queries and keys, but model.mlp_t"),
+    (dict(model__mlp_t=False, model__num_heads=3), "model.num_heads = 3: must divide model.hidden_size = 512"),
+    (dict(model__mlp_t=False, model__pos_encodings="rope", model__num_heads=512),
+     "model.num_heads = 512: rope needs an even head dimension, not 512 / 512"),
+    (dict(model__puzzle_emb_ndim=0), "model.puzzle_emb_len = 16: must be 0 where model.puzzle_emb_ndim = 0"),
+    (dict(model__puzzle_emb_ndim=1025, model__puzzle_emb_len=2),
+     "model.puzzle_emb_ndim = 1025: does not fit in model.puzzle_emb_len = 2 tokens of 512 features"),
+])
+def test_combinations(change, message):
+  assert message in _message(_with(**change))
+
+
+def test_combinations_at_the_edge_are_fine():
+  for change in (dict(epochs=0, steps=1), dict(model__num_heads=3), dict(model__mlp_t=False, model__num_heads=512),
+                 dict(model__mlp_t=False, model__num_heads=256, model__pos_encodings="rope"),
+                 dict(model__puzzle_emb_ndim=0, model__puzzle_emb_len=0),
+                 dict(model__puzzle_emb_ndim=1024, model__puzzle_emb_len=2),
+                 dict(model__puzzle_emb_ndim=1025, model__puzzle_emb_len=0)):
+    config_lib.parse(_with(**change))
+
+
+def test_differences_name_what_matters_to_training():
+  run = config_lib.to_dict(Config())
+  assert config_lib.differences(run, run) == []
+  leaves = config_lib.flatten(run)
+  assert set(config_lib.FREE_ON_RESUME) < set(leaves)
+  for path, value in leaves.items():
+    found = config_lib.differences(_with(**{path.replace(".", "__"): "other"}), run)
+    assert found == ([] if path in config_lib.FREE_ON_RESUME else [f"{path}: {value!r} -> 'other'"])
+  # A knob that came or went since the checkpoint was written.
+  old = _with(model__former=1)
+  del old["seed"]
+  assert config_lib.differences(run, old) == ["model.former: 1 -> 'absent'", "seed: 'absent' -> 0"]
+
+
+class _Reads:
+  """Notes which fields of dataclasses the package reads, apart from reading them all (copies, checks)."""
+
+  def __init__(self):
+    self.paths = set()
+    self._paused = False
+
+  def watch(self, value, where=""):
+    """The same value as an instance of a class that notes its reads."""
+    names = [f.name for f in dataclasses.fields(value)]
+    paths = self.paths
+    reads = self
+
+    def note(name, caller):
+      path = pathlib.Path(caller.f_code.co_filename)
+      if not reads._paused and path.is_relative_to(_ROOT / "trm_jax") and path.name != "config.py":
+        paths.add(where + name)
+
+    class Watched(type(value)):
+
+      def __getattribute__(self, name):
+        if name in names:
+          note(name, sys._getframe(1))
+        return super().__getattribute__(name)
+
+      def __post_init__(self):
+        if hasattr(super(), "__post_init__"):
+          reads._paused = True  # a rule about a knob is no use of it
+          try:
+            super().__post_init__()
+          finally:
+            reads._paused = False
+
+    fields = {name: getattr(value, name) for name in names}
+    fields = {name: self.watch(field, f"{where}{name}.") if dataclasses.is_dataclass(field) else field
+              for name, field in fields.items()}
+    return Watched(**fields)
+
+
+def test_every_knob_is_read(tmp_path, monkeypatch):
+  reads = _Reads()
+  config = config_lib.parse(_with(
+      data__source="generated", data__box=2, data__num_train=16, data__num_validation=8, data__num_test=8,
+      data__num_clues=8, model__hidden_size=8, model__L_layers=1, model__num_heads=2, model__H_cycles=1,
+      model__L_cycles=1, model__puzzle_emb_ndim=8, model__puzzle_emb_len=1, model__halt_max_steps=2,
+      model__dtype="float32", batch_size=8, epochs=1, eval_batch_size=8))
+  one_device = sharding.make_mesh(jax.devices()[:1])  # compiles faster than eight
+  monkeypatch.setattr(sharding, "make_mesh", lambda: one_device)
+  loop.run(reads.watch(config), tmp_path)
+  # Where the published puzzles are kept matters to them alone.
+  made = generate.generate_splits(box=3, num_train=2, num_validation=0, num_test=1, num_clues=70, seed=0)
+  monkeypatch.setattr(extreme, "read_extreme", lambda folder, split: made[split])
+  load.load(reads.watch(dataclasses.replace(Config().data, num_train=1, num_validation=1), "data."))
+
+  knobs = set(config_lib.flatten(config_lib.to_dict(Config())))
+  # There is one task so far; its name in config.json tells future readers what the run was about.
+  assert knobs - reads.paths == {"data.task"}
+
+
+def test_a_knob_that_nobody_reads_is_noticed():
+  # The test above would be worth nothing if copying and checking counted as reading.
+  reads = _Reads()
+  config = reads.watch(Config())
+  config_lib.to_dict(config)
+  dataclasses.replace(config.model, H_cycles=2)
+  hash(config), repr(config)
+  assert reads.paths == set()
+  flops.eval_step_flops(dataclasses.replace(config.model, mlp_t=False))
+  assert reads.paths == {f"model.{name}" for name in (
+      "H_cycles", "L_cycles", "L_layers", "expansion", "hidden_size", "mlp_t", "puzzle_emb_len", "seq_len", "vocab_size")}
