@@ -89,6 +89,9 @@ def load(data: DataConfig, progress: Callable[[int, int], None] | None = None) -
     UserError: the source is missing, malformed or too small.
   """
   if data.source == "generated":
+    for name in ("num_train", "num_test"):
+      if not getattr(data, name):
+        raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
     made = generate.generate_splits(
         box=data.box, num_train=data.num_train, num_validation=data.num_validation, num_test=data.num_test,
         num_clues=data.num_clues, seed=data.seed, progress=progress)
