@@ -12,11 +12,17 @@ from trm_jax.model import TRMConfig
 # Dense bfloat16 FLOP/s per JAX device by the vendors' data sheets, by the start of jax.Device.device_kind. The first
 # match counts, so longer names come first.
 _PEAK = (
+    ("TPU v4 lite", 138e12),
     ("TPU v4", 275e12),
     ("TPU v5 lite", 197e12),
+    ("TPU v5e", 197e12),
     ("TPU v5", 459e12),
     ("TPU v6 lite", 918e12),
+    ("TPU v6e", 918e12),
+    ("NVIDIA H200 NVL", 835e12),
     ("NVIDIA H200", 989e12),
+    ("NVIDIA H100 PCIe", 756e12),
+    ("NVIDIA H100 NVL", 835e12),
     ("NVIDIA H100", 989e12),
     ("NVIDIA A100", 312e12),
     ("NVIDIA L40S", 362e12),
@@ -36,17 +42,28 @@ def network_flops(config: TRMConfig) -> int:
   return 2 * config.L_layers * (mlp + mix)
 
 
-def _ends_flops(config: TRMConfig) -> int:
-  """FLOPs of embedding and heads of one example, forward."""
-  return 2 * config.hidden_size * (2 * config.seq_len * config.vocab_size + 2)
+def _embed_flops(config: TRMConfig) -> int:
+  """FLOPs of embedding one example's tokens, forward."""
+  return 2 * config.seq_len * config.vocab_size * config.hidden_size
+
+
+def _heads_flops(config: TRMConfig) -> int:
+  """FLOPs of the answer head and the two halting logits of one example, forward."""
+  return 2 * config.hidden_size * (config.seq_len * config.vocab_size + 2)
 
 
 def eval_step_flops(config: TRMConfig) -> int:
   """FLOPs of one supervision step of one example without gradient: T (n + 1) network applications."""
-  return config.H_cycles * (config.L_cycles + 1) * network_flops(config) + _ends_flops(config)
+  applications = config.H_cycles * (config.L_cycles + 1)
+  return applications * network_flops(config) + _embed_flops(config) + _heads_flops(config)
 
 
 def train_step_flops(config: TRMConfig) -> int:
-  """FLOPs of one supervision step of one example with gradient: the last cycle also backward, at twice its cost."""
+  """FLOPs of one supervision step of one example with gradient.
+
+  The last cycle and the heads are also run backward, at twice their cost; the embedding at its cost, for its one-hot
+  rows need no gradient. With q_continue all cycles run once more, for two logits.
+  """
   applications = (config.H_cycles + 2 + config.q_continue * config.H_cycles) * (config.L_cycles + 1)
-  return applications * network_flops(config) + 3 * _ends_flops(config)
+  return (applications * network_flops(config) + 2 * _embed_flops(config) + 3 * _heads_flops(config)
+          + config.q_continue * 4 * config.hidden_size)

@@ -1,0 +1,117 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The FLOP formulas against what the traced program multiplies and what the compiler counts."""
+
+import dataclasses
+import math
+import types
+
+from flax import nnx
+import jax
+from jax.extend import core as jex_core
+import pytest
+
+from trm_jax import flops
+from trm_jax.config import Config
+from trm_jax.config import OptimizerConfig
+from trm_jax.model import TRM
+from trm_jax.train import Trainer
+
+SUDOKU = dataclasses.replace(Config().model, vocab_size=11, seq_len=81)
+MODELS = {
+    "sudoku": {},
+    "attention": dict(mlp_t=False, pos_encodings="rope"),
+    "learned positions": dict(pos_encodings="learned"),
+    "no prefix": dict(puzzle_emb_ndim=0, puzzle_emb_len=0),
+    # No two sizes alike, so that none can stand for another.
+    "odd": dict(hidden_size=56, num_heads=7, L_layers=3, H_cycles=2, L_cycles=5, seq_len=13, vocab_size=5,
+                puzzle_emb_ndim=50, puzzle_emb_len=4, expansion=3.0),
+    "odd attention": dict(hidden_size=56, num_heads=7, L_layers=3, H_cycles=4, L_cycles=1, seq_len=13, vocab_size=5,
+                          puzzle_emb_ndim=50, puzzle_emb_len=0, mlp_t=False),
+}
+BATCH = 3
+
+
+def _config(name):
+  return dataclasses.replace(SUDOKU, **MODELS[name])
+
+
+def _product_flops(jaxpr, times=1):
+  """2 * multiplications in all matrix products of a program, bodies of loops as often as they run."""
+  total = 0
+  for eqn in jaxpr.eqns:
+    assert eqn.primitive.name != "while", "runs an unknown number of times"
+    if eqn.primitive.name == "dot_general":
+      (contracted, _), _ = eqn.params["dimension_numbers"]
+      summed = math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+      total += 2 * times * summed * eqn.outvars[0].aval.size
+    inner_times = times * (eqn.params["length"] if eqn.primitive.name == "scan" else 1)
+    for inner in jex_core.jaxprs_in_params(eqn.params):
+      total += _product_flops(inner, inner_times)
+  return total
+
+
+def _batch(config):
+  cells = jax.ShapeDtypeStruct((BATCH, config.seq_len), "int32")
+  return {"inputs": cells, "labels": cells, "puzzle_identifiers": jax.ShapeDtypeStruct((BATCH,), "int32")}
+
+
+def _train_step_product_flops(config):
+  """Of one example, without the comparison of prefix rows, which belongs to the optimizer."""
+  trainer = Trainer(config, OptimizerConfig(), batch_size=BATCH, total_steps=10)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  state = jax.eval_shape(trainer.init, key, _batch(config))
+  step = jax.make_jaxpr(trainer.step)(state, _batch(config), key)
+  return _product_flops(step.jaxpr) / BATCH - 2 * BATCH * config.puzzle_emb_ndim
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_train_step_is_exact(name):
+  config = _config(name)
+  assert flops.train_step_flops(config) == _train_step_product_flops(config)
+
+
+@pytest.mark.parametrize("name", ["sudoku", "odd attention"])
+def test_train_step_with_q_continue_is_exact(name):
+  config = dataclasses.replace(_config(name), q_continue=True)
+  # The traced program has the answer logits of the extra pass too; nothing uses them and the compiler drops them.
+  unused = 2 * config.seq_len * config.vocab_size * config.hidden_size
+  assert flops.train_step_flops(config) == _train_step_product_flops(config) - unused
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_eval_step_is_exact(name):
+  config = _config(name)
+  model = nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
+  step = jax.make_jaxpr(lambda model, batch: model(model.initial_carry(batch), batch)[1])(model, _batch(config))
+  assert flops.eval_step_flops(config) == _product_flops(step.jaxpr) / BATCH
+
+
+@pytest.mark.parametrize("name", ["sudoku", "attention"])
+def test_network_against_the_compiler(name):
+  # One application has no loop. What the compiler counts beyond matrix products, norms and gates, is below 1 %.
+  config = dataclasses.replace(_config(name), dtype="float32")
+  model = nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
+  L, D = config.positions, config.hidden_size
+  h = jax.ShapeDtypeStruct((L, 1, D) if config.mlp_t else (1, L, D), config.dtype)
+  compiled = jax.jit(lambda network, h: network(h)).lower(model.L_level, h).compile()
+  assert 1 < compiled.cost_analysis()["flops"] / flops.network_flops(config) < 1.01
+
+
+def test_sudoku_step():
+  # By hand: 97 positions x 512 features, SwiGLUs of width 1536 over features and 512 over positions, two layers.
+  application = 2 * 2 * (3 * 97 * 512 * 1536 + 3 * 97 * 512 * 512)
+  assert flops.network_flops(SUDOKU) == application
+  # 21 applications forward, 7 of them also backward.
+  assert flops.train_step_flops(SUDOKU) == pytest.approx((21 + 2 * 7) * application, rel=1e-3)
+  assert round(flops.train_step_flops(SUDOKU) / 1e9, 1) == 42.7
+
+
+@pytest.mark.parametrize("kind, peak", [
+    # Both spellings that JAX knows of a chip.
+    ("TPU v4", 275e12), ("TPU v4 lite", 138e12), ("TPU v5 lite", 197e12), ("TPU v5e", 197e12), ("TPU v5", 459e12),
+    ("TPU v5p", 459e12), ("TPU v6 lite", 918e12), ("TPU v6e", 918e12), ("TPU v3", None),
+    ("NVIDIA H200", 989e12), ("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12),
+    ("NVIDIA A100-SXM4-40GB", 312e12), ("NVIDIA L40S", 362e12), ("NVIDIA L40", None), ("cpu", None),
+])
+def test_peak(kind, peak):
+  assert flops.peak_flops(types.SimpleNamespace(device_kind=kind)) == peak
