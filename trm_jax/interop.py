@@ -12,6 +12,7 @@ import pickle
 from typing import Any
 
 from flax import nnx
+import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.errors import UserError
@@ -62,7 +63,8 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   names = _names(config)
   missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
   if missing or unknown:
-    raise UserError(f"reference parameters do not fit the config: missing {missing or 'none'}, unknown {unknown or 'none'}")
+    raise UserError("reference parameters do not fit the config: "
+                    f"missing {missing or 'none'}, unknown {unknown or 'none'}")
   # Built abstractly: nothing is initialised only to be overwritten.
   model = nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
   graphdef, variables = nnx.split(model)
@@ -72,7 +74,7 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
     array = array.T if transposed else array
     if array.shape != flat[path].shape:
       raise UserError(f"reference parameter {name}: shape {np.shape(state[name])} does not fit the config's model")
-    flat[path] = flat[path].replace(nnx.pure(np.ascontiguousarray(array)))
+    flat[path] = flat[path].replace(jnp.asarray(array))
   model = nnx.merge(graphdef, nnx.from_flat_state(flat))
   return model
 
