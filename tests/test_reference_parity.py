@@ -1,0 +1,452 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The library against numbers that the PyTorch reference computed (float32, CPU), value by value.
+
+Runs on every *.npz of the folder named by TRM_GOLDEN_DIR (default: golden/ beside this file). A file holds a tiny
+model's config, parameters and eight batches, and what the reference made of them: an evaluation pass, and eight
+training steps down to the final parameters and their average. Every array of a file is compared; `test_covers` fails
+if one is not.
+
+Some models are chaotic in float32: the reference itself, run again on another CPU, leaves its own trajectory as fast
+as we do. Two things keep the comparison sharp all the same:
+
+* Each pass is made twice: *free*, from the initial state to the end, and *guided*, in which every step starts from the
+  golden's result of the step before, so that errors cannot pile up in the state (in training the file holds z_H,
+  halted and steps, and the gradients of the first step, which its update then uses, because an optimizer that takes
+  signs turns the noise of tiny gradients into steps of full size; z_L and the parameters remain our own).
+* How far rounding may carry a value is not guessed but measured: the same pass from parameters and states that are a
+  few units in the last place off. A value must agree to a floor of 1e-5, or to SLACK times the largest deviation of
+  those passes. Where that is more than a quarter of the value's own scale the comparison would say nothing and is not
+  made; how many steps must remain is asserted. Evaluation, the first loss and the first gradients have a fixed
+  ceiling besides, so that nothing hides behind a model that became more sensitive by mistake.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from trm_jax import interop
+from trm_jax import losses
+from trm_jax.config import OptimizerConfig
+from trm_jax.data.puzzles import IGNORE_LABEL
+from trm_jax.model import Batch, Carry, TRM, TRMConfig
+from trm_jax.train import Trainer, TrainState
+
+GOLDEN_DIR = pathlib.Path(os.environ.get("TRM_GOLDEN_DIR") or pathlib.Path(__file__).parent / "golden")
+PATHS = sorted(GOLDEN_DIR.glob("*.npz"))
+
+FLOOR = 1e-5  # relative to the largest element of an array, and to at least 1 for scalars
+CEILING = 5e-3  # of what does not depend on an earlier step; relative likewise
+SAYS_NOTHING = 0.25  # a tolerance above this share of a value's scale
+SLACK = 4.0
+PERTURBED_RUNS = 8
+PERTURBATION = 2  # units in the last place
+QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of |difference| over the elements of a parameter
+
+# Training steps that must be comparable (free, guided). Of a file we do not know: the first, and the second, which has
+# seen an update of the parameters, when guided.
+COMPARABLE_STEPS = {"attention": (8, 8), "mlp_t": (2, 5)}
+COMPARABLE_STEPS_ELSEWHERE = (1, 2)
+
+Values = dict[str, np.ndarray]  # by the golden file's names
+
+
+def perturbed(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """Every element moved by PERTURBATION units in the last place, up or down."""
+  signs = rng.choice(np.float32([-PERTURBATION, PERTURBATION]), np.shape(array))
+  return np.asarray(array) + signs * np.spacing(np.asarray(array))
+
+
+class TappedState(NamedTuple):
+  """Of `tapped`: the gradients that came in last, those to use instead if `replace`, the optimizer's own state."""
+
+  seen: Any
+  given: Any
+  replace: jax.Array
+  inner: Any
+
+
+def tapped(optimizer: optax.GradientTransformation, like: Any) -> optax.GradientTransformationExtraArgs:
+  """The optimizer, with its gradients to be read from the state, and to be replaced there for the next step."""
+
+  def init(params):
+    zeros = jax.tree.map(jnp.zeros_like, like)
+    return TappedState(zeros, zeros, jnp.array(False), optimizer.init(params))
+
+  def update(grads, state, params=None, **kwargs):
+    used = jax.tree.map(lambda seen, given: jnp.where(state.replace, given, seen), grads, state.given)
+    updates, inner = optimizer.update(used, state.inner, params, **kwargs)
+    return updates, TappedState(grads, state.given, jnp.array(False), inner)
+
+  return optax.GradientTransformationExtraArgs(init, update)
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+  """A golden file with the model, trainer and jitted steps of its config."""
+
+  name: str
+  values: Values
+  config: TRMConfig
+  trainer: Trainer
+  train_step: Callable
+  eval_step: Callable
+
+  @property
+  def num_steps(self) -> int:
+    return self.values["batch/inputs"].shape[0]
+
+  @functools.cached_property
+  def state(self) -> Values:
+    """The reference's parameters."""
+    return self.part("state/")
+
+  def part(self, prefix: str) -> Values:
+    return {name.removeprefix(prefix): value for name, value in self.values.items() if name.startswith(prefix)}
+
+  def batch(self, i: int) -> Batch:
+    return {name: jnp.asarray(value[i]) for name, value in self.part("batch/").items()}
+
+
+def pure_params(model: TRM) -> dict[str, Any]:
+  return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+
+def load(path: pathlib.Path) -> Golden:
+  with np.load(path) as file:
+    values = dict(file)
+  config = TRMConfig.from_reference(json.loads(str(values.pop("config"))))
+  hparams = json.loads(str(values.pop("train/hparams")))
+  assert hparams["lr_min_ratio"] == 1.0, "the file would have to say where the cosine ends"
+  trainer = Trainer(
+      config,
+      OptimizerConfig(
+          name="adam_atan2",
+          learning_rate=hparams["lr"],
+          weight_decay=hparams["weight_decay"],
+          b1=hparams["beta1"],
+          b2=hparams["beta2"],
+          warmup_steps=hparams["lr_warmup_steps"],
+          lr_min_ratio=hparams["lr_min_ratio"],
+          prefix_learning_rate=hparams["puzzle_emb_lr"],
+          prefix_weight_decay=hparams["puzzle_emb_weight_decay"],
+          ema_rate=hparams["ema_rate"],
+      ),
+      batch_size=hparams["global_batch_size"],
+      total_steps=10_000,
+  )
+  params = pure_params(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))
+  rows = jnp.zeros((hparams["global_batch_size"], config.puzzle_emb_ndim))
+  trainer.optimizer = tapped(trainer.optimizer, params)
+  trainer.prefix_optimizer = tapped(trainer.prefix_optimizer, rows)
+
+  @nnx.jit
+  def eval_step(model, carry, batch):
+    carry, outputs = model(carry, batch)
+    return carry, outputs, losses.act_loss(carry, outputs)
+
+  return Golden(path.stem, values, config, trainer, jax.jit(trainer.step), eval_step)
+
+
+@pytest.fixture(scope="module", params=PATHS, ids=lambda path: path.stem)
+def golden(request) -> Golden:
+  return load(request.param)
+
+
+def nudge(carry: Carry, rng: np.random.Generator | None) -> Carry:
+  if rng is None:
+    return carry
+  return carry.replace(z_H=jnp.asarray(perturbed(carry.z_H, rng)), z_L=jnp.asarray(perturbed(carry.z_L, rng)))
+
+
+def run_evaluation(golden: Golden, *, guided: bool, rng: np.random.Generator | None = None) -> Values:
+  """eval/* as we compute them, from perturbed parameters and states if there is an rng."""
+  state = golden.state if rng is None else {name: perturbed(value, rng) for name, value in golden.state.items()}
+  model = interop.from_reference(state, golden.config)
+  batch = golden.batch(0)
+  carry, values = model.initial_carry(batch), {}
+  for s in range(golden.config.halt_max_steps):
+    carry, outputs, (loss, metrics) = golden.eval_step(model, nudge(carry, rng), batch)
+    step = {
+        "logits": outputs.logits, "q_halt_logits": outputs.q_halt, "q_continue_logits": outputs.q_continue,
+        "z_H": carry.z_H, "z_L": carry.z_L, "loss": loss, "halted": carry.halted, "steps": carry.steps,
+    } | {f"metrics/{name}": value for name, value in metrics.items()}
+    values |= {f"eval/{name}/{s}": np.asarray(value) for name, value in step.items()}
+    if guided:
+      carry = carry.replace(
+          z_H=jnp.asarray(golden.values[f"eval/z_H/{s}"]), z_L=jnp.asarray(golden.values[f"eval/z_L/{s}"]))
+  return values
+
+
+def run_training(golden: Golden, *, guided: bool, rng: np.random.Generator | None = None) -> Values:
+  """train/* as we compute them, and what halting and the answer were decided by: train/{q_halt,logits,labels}/i."""
+  state = golden.state if rng is None else {name: perturbed(value, rng) for name, value in golden.state.items()}
+  trainer = golden.trainer
+  train_state = trainer.init_from(interop.from_reference(state, golden.config), golden.batch(0))
+  if guided:
+    train_state = give_gradients(golden, train_state, rng)
+  values = {}
+  for i in range(golden.num_steps):
+    head = trainer.model(train_state, averaged=False)
+    train_state = train_state.replace(carry=nudge(train_state.carry, rng))
+    train_state, metrics = golden.train_step(train_state, golden.batch(i), jax.random.key(0))
+    carry = train_state.carry
+    if i == 0:
+      grads, row_grads = train_state.opt_state.seen, train_state.prefix_opt_state.seen
+      by_name = interop.to_reference(trainer.model(train_state.replace(params=grads), averaged=False))
+      values |= {f"train/grad0/{name}": by_name[name] for name in trained_names(golden)}
+      if golden.config.puzzle_emb_ndim:
+        values["train/grad0/puzzle_emb_local"] = np.asarray(row_grads)
+    z_H = np.asarray(carry.z_H, np.float64)
+    q = z_H[:, 0] @ np.asarray(head.q_head[...], np.float64) + np.asarray(head.q_head_bias[...])[None]
+    step = {
+        "z_H": carry.z_H, "halted": carry.halted, "steps": carry.steps, "q_halt": q[:, 0],
+        "logits": z_H[:, golden.config.prefix_len:] @ np.asarray(head.lm_head[...], np.float64),
+        "labels": carry.batch["labels"], "loss": metrics["loss"],
+    } | {f"metrics/{name}": value for name, value in metrics.items() if name not in ("loss", "grad_norm", "lr")}
+    values |= {f"train/{name}/{i}": np.asarray(value) for name, value in step.items()}
+    if guided:
+      z_H, halted, steps = (jnp.asarray(golden.values[f"train/{name}/{i}"]) for name in ("z_H", "halted", "steps"))
+      train_state = train_state.replace(carry=carry.replace(z_H=z_H, halted=halted, steps=steps))
+  return values | final_values(golden, train_state)
+
+
+def give_gradients(golden: Golden, train_state: TrainState, rng: np.random.Generator | None) -> TrainState:
+  """Makes the first update use the golden's gradients."""
+  given = golden.part("train/grad0/")
+  if rng is not None:
+    given = {name: perturbed(value, rng) for name, value in given.items()}
+  row_grads = given.pop("puzzle_emb_local", train_state.prefix_opt_state.given)
+  grads = pure_params(interop.from_reference(golden.state | given, golden.config))
+  replace = jnp.array(True)
+  return train_state.replace(
+      opt_state=train_state.opt_state._replace(given=grads, replace=replace),
+      prefix_opt_state=train_state.prefix_opt_state._replace(given=jnp.asarray(row_grads), replace=replace))
+
+
+def trained_names(golden: Golden) -> set[str]:
+  """What gradients, weight decay and the average are about: not the prefix table, not the initial states."""
+  return {name for name in golden.state if name.rsplit(".", 1)[-1] not in ("H_init", "L_init", "weights")}
+
+
+def final_values(golden: Golden, train_state: TrainState) -> Values:
+  final, ema = (
+      interop.to_reference(golden.trainer.model(train_state, averaged=averaged)) for averaged in (False, True))
+  return ({f"train/final_state/{name}": value for name, value in final.items()}
+          | {f"train/final_ema/{name}": ema[name] for name in trained_names(golden)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+  """Our values and those of the perturbed runs."""
+
+  ours: Values
+  others: list[Values]
+
+  def noise(self, name: str) -> float:
+    """The largest deviation of a perturbed run, anywhere in the array."""
+    return max(np.abs(other[name].astype(np.float64) - self.ours[name]).max(initial=0) for other in self.others)
+
+
+def make_pass(run: Callable[..., Values], golden: Golden, guided: bool) -> Pass:
+  others = [run(golden, guided=guided, rng=np.random.default_rng(seed)) for seed in range(PERTURBED_RUNS)]
+  return Pass(run(golden, guided=guided), others)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["free", "guided"])
+def guided(request) -> bool:
+  return request.param
+
+
+@pytest.fixture(scope="module")
+def evaluation(golden, guided) -> Pass:
+  return make_pass(run_evaluation, golden, guided)
+
+
+@pytest.fixture(scope="module")
+def training(golden, guided) -> Pass:
+  return make_pass(run_training, golden, guided)
+
+
+def scale_of(array: np.ndarray) -> float:
+  """Of an array its largest element; of a sum of logarithms that happens to be small, not less than 1."""
+  return max(np.abs(array).max(initial=0), 0.0 if np.ndim(array) else 1.0)
+
+
+class Comparison:
+  """Collects what disagrees, so that one failure shows all of it."""
+
+  def __init__(self, golden: Golden, compared: Pass):
+    self.golden = golden
+    self.compared = compared
+    self.failures = []
+
+  def tolerance(self, name: str, expected: np.ndarray) -> float:
+    return max(FLOOR * scale_of(expected), SLACK * self.compared.noise(name))
+
+  def close(self, name: str, ceiling: float = np.inf) -> None:
+    expected = self.golden.values[name]
+    ours = self.compared.ours[name]
+    if ours.shape != expected.shape:
+      self.failures.append(f"{name}: shape {ours.shape}, the reference's is {expected.shape}")
+      return
+    tolerance = min(self.tolerance(name, expected), ceiling * scale_of(expected))
+    error = np.abs(ours.astype(np.float64) - expected).max(initial=0)
+    if not error <= tolerance:
+      self.failures.append(f"{name}: off by {error:.2e}, allowed is {tolerance:.1e}, "
+                           f"the reference's largest is {np.abs(expected).max():.2e}")
+
+  def equal(self, name: str, where: np.ndarray | bool = True) -> None:
+    ours, expected = self.compared.ours[name], self.golden.values[name]
+    if not np.array_equal(ours[where], expected[where]):
+      self.failures.append(f"{name}: {ours.tolist()}, the reference's is {expected.tolist()}")
+
+  def done(self) -> None:
+    if self.failures:
+      more = f"\n… and {len(self.failures) - 12} more" if len(self.failures) > 12 else ""
+      pytest.fail(f"{self.golden.name}: {len(self.failures)} values differ from the reference's\n"
+                  + "\n".join(self.failures[:12]) + more, pytrace=False)
+
+
+def compare_counts(comparison: Comparison, mode: str, step: int, halted_surely: bool, num_close_cells: int) -> None:
+  """Metrics over the rows that halt. All but accuracy are whole numbers."""
+  if not halted_surely:  # rounding decides who is counted
+    return
+  name = f"{mode}/metrics/accuracy/{step}"
+  ours, expected = comparison.compared.ours[name], comparison.golden.values[name]
+  # A cell whose two best tokens are closer to each other than the tolerance may be right or wrong, which is at the
+  # most one share of a row that has one counted cell.
+  if abs(ours - expected) > 1e-5 + num_close_cells:
+    comparison.failures.append(f"{name}: {ours}, the reference's is {expected}")
+  for metric in ("count", "steps", "q_halt_accuracy", *([] if num_close_cells else ["exact_accuracy"])):
+    comparison.equal(f"{mode}/metrics/{metric}/{step}")
+
+
+def count_close_cells(logits_BxSxV: np.ndarray, labels_BxS: np.ndarray, rows: np.ndarray, tolerance: float) -> float:
+  """Share of cells, summed over rows, in which the best two tokens are nearer to each other than both may move."""
+  best = np.sort(logits_BxSxV, -1)
+  counted = labels_BxS != IGNORE_LABEL
+  close = counted & (best[..., -1] - best[..., -2] <= 2 * tolerance)
+  return float((close.sum(-1) / np.maximum(counted.sum(-1), 1))[rows].sum())
+
+
+def test_golden_folder():
+  assert PATHS, f"{GOLDEN_DIR} holds no *.npz"
+
+
+def test_covers(golden, evaluation, training):
+  """Nothing in the file goes unread, and the averaged names are the trained ones."""
+  computed = evaluation.ours.keys() | training.ours.keys()
+  given = {name for name in golden.values if not name.startswith(("state/", "batch/"))}
+  assert given <= computed, sorted(given - computed)
+  assert golden.part("train/final_ema/").keys() == trained_names(golden)
+  assert golden.part("train/final_state/").keys() == golden.state.keys()
+  assert golden.part("train/grad0/").keys() - {"puzzle_emb_local"} == trained_names(golden)
+
+
+def test_interop_round_trip(golden):
+  back = interop.to_reference(interop.from_reference(golden.state, golden.config))
+  assert back.keys() == golden.state.keys()
+  for name, value in golden.state.items():
+    assert back[name].dtype == value.dtype and back[name].shape == value.shape, name
+    assert back[name].tobytes() == value.tobytes(), name
+
+
+def test_evaluation(golden, evaluation, guided):
+  """Free: until rounding has taken over. Guided: every step, under the ceiling."""
+  comparison = Comparison(golden, evaluation)
+  steps = golden.config.halt_max_steps
+  for s in range(steps):
+    z_H = golden.values[f"eval/z_H/{s}"]
+    if not guided and comparison.tolerance(f"eval/z_H/{s}", z_H) > SAYS_NOTHING * scale_of(z_H):
+      assert s >= 2, f"{golden.name}: not even two steps of evaluation can be compared"
+      break
+    ceiling = CEILING if guided or s == 0 else np.inf
+    for name in ("logits", "q_halt_logits", "q_continue_logits", "z_H", "z_L", "loss", "metrics/lm_loss",
+                 "metrics/q_halt_loss"):
+      comparison.close(f"eval/{name}/{s}", ceiling)
+    q_halt = evaluation.ours[f"eval/q_halt_logits/{s}"]
+    sure = np.abs(q_halt) > comparison.tolerance(f"eval/q_halt_logits/{s}", q_halt)
+    halted = np.full(len(q_halt), s == steps - 1)
+    assert (evaluation.ours[f"eval/halted/{s}"] == halted).all()
+    assert (evaluation.ours[f"eval/steps/{s}"] == s + 1).all()
+    logits = evaluation.ours[f"eval/logits/{s}"]
+    compare_counts(comparison, "eval", s, sure.all() or not halted.any(), count_close_cells(
+        logits, golden.values["batch/labels"][0], halted, comparison.tolerance(f"eval/logits/{s}", logits)))
+  comparison.done()
+
+
+def test_first_gradients(golden, training):
+  comparison = Comparison(golden, training)
+  for name in golden.part("train/grad0/"):
+    comparison.close(f"train/grad0/{name}", CEILING)
+  comparison.done()
+
+
+def test_training_steps(golden, training, guided):
+  """Loss, metrics, halting, refilling and state of every step, parameters updated in between."""
+  comparison = Comparison(golden, training)
+  compared = 0
+  for i in range(golden.num_steps):
+    z_H = golden.values[f"train/z_H/{i}"]
+    if comparison.tolerance(f"train/z_H/{i}", z_H) > SAYS_NOTHING * scale_of(z_H):
+      if guided:
+        continue
+      break
+    compared += 1
+    for name in ("z_H", "loss", "metrics/lm_loss", "metrics/q_halt_loss"):
+      comparison.close(f"train/{name}/{i}", CEILING if i == 0 else np.inf)
+    # Rows whose halting logit is farther from 0 than the tolerance must halt exactly as the reference's do.
+    q_halt = training.ours[f"train/q_halt/{i}"]
+    sure = np.abs(q_halt) > comparison.tolerance(f"train/q_halt/{i}", q_halt)
+    comparison.equal(f"train/halted/{i}", sure)
+    comparison.equal(f"train/steps/{i}")
+    logits = training.ours[f"train/logits/{i}"]
+    compare_counts(comparison, "train", i, sure.all(), count_close_cells(
+        logits, training.ours[f"train/labels/{i}"], training.ours[f"train/halted/{i}"],
+        comparison.tolerance(f"train/logits/{i}", logits)))
+  comparison.done()
+  required = COMPARABLE_STEPS.get(golden.name, COMPARABLE_STEPS_ELSEWHERE)[guided]
+  assert compared >= required, f"{golden.name}: rounding leaves {compared} steps to compare, {required} are needed"
+
+
+@pytest.mark.parametrize("which", ["final_state", "final_ema"])
+def test_final_parameters(golden, training, guided, which):
+  """The distribution of |difference| over each parameter's elements, at several quantiles.
+
+  The largest difference alone would be weak: AdamATan2's first updates are signs of gradients, so an element whose
+  gradient is no larger than rounding ends up a whole learning rate away, in the reference's own repeated run too.
+  """
+  failures, compared = [], 0
+  for name in golden.part(f"train/{which}/"):
+    key = f"train/{which}/{name}"
+    expected, initial = golden.values[key], golden.state[name]
+
+    def quantiles(values, reference):
+      return np.quantile(np.abs(values.astype(np.float64) - reference), QUANTILES)
+
+    movement = quantiles(expected, initial)
+    if not movement.any():
+      assert training.ours[key].tobytes() == expected.tobytes(), f"{key} moved; the reference's does not"
+      continue
+    noise = np.max([quantiles(other[key], training.ours[key]) for other in training.others], axis=0)
+    tolerance = np.maximum(FLOOR * scale_of(expected), SLACK * noise)
+    says_something = tolerance < np.maximum(0.5 * movement, 2 * FLOOR * scale_of(expected))
+    compared += says_something[0]
+    error = quantiles(training.ours[key], expected)
+    for i in np.flatnonzero(says_something & ~(error <= tolerance)):
+      failures.append(f"{key}: {100 * QUANTILES[i]:g} % of the elements are within {error[i]:.1e}, should be within "
+                      f"{tolerance[i]:.1e}; they moved by {movement[i]:.1e}")
+  assert not failures, f"{golden.name}: {len(failures)} differ\n" + "\n".join(failures[:12])
+  if golden.name in COMPARABLE_STEPS and (guided or COMPARABLE_STEPS[golden.name][0] == golden.num_steps):
+    assert compared == len(trained_names(golden)) + (which == "final_state" and golden.config.puzzle_emb_ndim > 0)

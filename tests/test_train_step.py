@@ -1,0 +1,191 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The jitted training step: on one device and on eight, several at a time, and what it leaves alone."""
+
+import dataclasses
+
+import chex
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trm_jax import optim
+from trm_jax import sharding
+from trm_jax.config import OptimizerConfig
+from trm_jax.model import TRM, TRMConfig
+from trm_jax.train import Trainer
+
+B = 16  # two rows on each of eight devices
+MODEL = TRMConfig(vocab_size=5, seq_len=4, num_puzzle_identifiers=6, hidden_size=8, L_layers=1, num_heads=2,
+                  mlp_t=False, pos_encodings="rope", H_cycles=2, L_cycles=1, puzzle_emb_ndim=8, puzzle_emb_len=1,
+                  halt_max_steps=3, halt_exploration_prob=0.5, dtype="float32")
+OPTIMIZER = OptimizerConfig(learning_rate=1e-3, prefix_learning_rate=1e-2, weight_decay=0.1, prefix_weight_decay=0.1,
+                            warmup_steps=2, ema_rate=0.9)
+KEY = jax.random.key(3)
+
+
+def make_batch(step: jax.Array):
+  """A batch as a pure function of the step. Identifier 5 never occurs."""
+  keys = jax.random.split(jax.random.fold_in(jax.random.key(7), step), 3)
+  return {
+      "inputs": jax.random.randint(keys[0], (B, 4), 0, 5),
+      "labels": jax.random.randint(keys[1], (B, 4), 0, 5),
+      "puzzle_identifiers": jax.random.randint(keys[2], (B,), 0, 5),
+  }
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+  return Trainer(MODEL, OPTIMIZER, batch_size=B, total_steps=100)
+
+
+@pytest.fixture(scope="module")
+def start(trainer):
+  """With halting logits on both sides of 0, and a prefix table that is not zero."""
+  model = TRM(MODEL, rngs=nnx.Rngs(0))
+  model.q_head[...] = jax.random.normal(jax.random.key(1), model.q_head.shape)
+  model.q_head_bias[...] = jnp.zeros(2)
+  model.puzzle_emb[...] = jax.random.normal(jax.random.key(2), model.puzzle_emb.shape)
+  return jax.jit(trainer.init_from)(model, make_batch(0))
+
+
+@pytest.fixture(scope="module")
+def step(trainer):
+  """Fails where it would be traced a second time."""
+  return jax.jit(chex.assert_max_traces(trainer.step, n=1))
+
+
+@pytest.fixture(scope="module")
+def trajectory(start, step):
+  """States and metrics of three steps."""
+  states, metrics = [start], []
+  for i in range(3):
+    state, m = step(states[-1], make_batch(i), KEY)
+    states.append(state)
+    metrics.append(m)
+  return states, metrics
+
+
+@pytest.fixture(scope="module")
+def steps(trainer):
+  """Fails where another number of steps would be compiled anew."""
+  return jax.jit(chex.assert_max_traces(lambda state, n: trainer.steps(state, n, make_batch, KEY), n=1))
+
+
+def test_one_device_and_eight(trainer, start, trajectory):
+  """The same rows halt, the same gradients arrive; parameters to rounding."""
+  mesh = sharding.make_mesh()
+  assert mesh.size == 8
+  layout = sharding.state_shardings(mesh, start)
+  state = jax.device_put(start, layout)
+  step = jax.jit(trainer.step, out_shardings=(layout, sharding.replicated(mesh)))
+  for i in range(3):
+    state, metrics = step(state, jax.device_put(make_batch(i), sharding.along_data(mesh)), KEY)
+    alone, alone_metrics = trajectory[0][i + 1], trajectory[1][i]
+    for name, value in alone_metrics.items():
+      np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
+    np.testing.assert_array_equal(state.carry.halted, alone.carry.halted)
+    jax.tree.map(np.testing.assert_array_equal, state.carry.batch, alone.carry.batch)
+    np.testing.assert_allclose(state.carry.z_H, alone.carry.z_H, atol=1e-3)
+    np.testing.assert_allclose(state.prefix_table["puzzle_emb"], alone.prefix_table["puzzle_emb"], atol=1e-5)
+    for ours, expected in zip(jax.tree.leaves(state.params), jax.tree.leaves(alone.params), strict=True):
+      # A gradient no larger than rounding may have either sign, and AdamATan2 then goes either way by a whole step.
+      assert np.mean(np.abs(ours - expected) > 1e-5) < 1e-3
+    if i == 0:
+      for name in ("mu", "nu"):
+        for ours, expected in zip(*(jax.tree.leaves(optim.optax.tree.get(s.opt_state, name)) for s in (state, alone)),
+                                  strict=True):
+          np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
+  assert state.carry.z_H.sharding.is_equivalent_to(sharding.along_data(mesh), 3)
+  assert len(state.carry.z_H.addressable_shards) == 8
+
+
+def test_steps_equal_single_steps(start, trajectory, steps):
+  """Bit for bit in whatever decides; to rounding where the compiler may fuse otherwise."""
+  states, metrics = trajectory
+  state, sums = steps(start, 3)
+  assert int(sums.pop("bad_step")) == -1
+  assert int(state.step) == 3
+  np.testing.assert_array_equal(state.carry.halted, states[-1].carry.halted)
+  np.testing.assert_array_equal(state.carry.steps, states[-1].carry.steps)
+  jax.tree.map(np.testing.assert_array_equal, state.carry.batch, states[-1].carry.batch)
+  for ours, expected in zip(jax.tree.leaves((state.params, state.prefix_table)),
+                            jax.tree.leaves((states[-1].params, states[-1].prefix_table)), strict=True):
+    assert np.mean(np.abs(ours - expected) > 1e-5) < 1e-3
+  for name, total in sums.items():
+    np.testing.assert_allclose(total, sum(m[name] for m in metrics), rtol=1e-4, err_msg=name)
+
+
+def test_steps_in_any_portions(start, steps):
+  """3 + 0 + 2 steps are 5 steps, bit for bit."""
+  five, _ = steps(start, 5)
+  state = start
+  for n in (3, 0, 2):
+    state, _ = steps(state, n)
+  jax.tree.map(np.testing.assert_array_equal, state, five)
+
+
+def test_bad_step(start, steps):
+  """The first step that was not finite, counted from 1, however many follow."""
+  # Nobody halts before the third step, so that is the first to start from the initial states.
+  poisoned = start.replace(
+      initial={name: jnp.full(value.shape, jnp.nan, jnp.float32) for name, value in start.initial.items()},
+      carry=start.carry.replace(halted=jnp.zeros(B, bool), steps=jnp.zeros(B, jnp.int32), batch=make_batch(99)),
+      params=start.params | {"q_head": jnp.zeros_like(start.params["q_head"]),
+                             "q_head_bias": jnp.full(2, -50.0, jnp.float32)})
+  assert int(steps(poisoned, 3)[1]["bad_step"]) == -1
+  assert int(steps(poisoned, 6)[1]["bad_step"]) == 4
+
+
+def test_metrics(trainer, start, trajectory):
+  """The learning rate of step t, and the norm of all gradients."""
+  states, metrics = trajectory
+  np.testing.assert_allclose([m["lr"] for m in metrics], [0.5e-3, 1e-3, 1e-3], rtol=1e-6)
+  grads = jax.tree.map(lambda m: np.float64(m) / 0.1, optim.optax.tree.get(states[1].opt_state, "mu"))
+  norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(grads)))
+  assert float(metrics[0]["grad_norm"]) == pytest.approx(norm, rel=1e-4)
+
+
+def test_prefix_table_rows_of_the_carry(start, step):
+  """Rows move whose puzzle the carry is working on, whether it halted or not; all others stay bit for bit, those of
+  puzzles that were offered to rows which go on included."""
+  halted = jnp.arange(B) % 2 == 0
+  working_on = {"puzzle_identifiers": jnp.where(halted, jnp.int32(4), jnp.int32(1))} | {
+      name: value for name, value in make_batch(50).items() if name != "puzzle_identifiers"}
+  offered = make_batch(0) | {"puzzle_identifiers": jnp.where(halted, jnp.int32(2), jnp.int32(3))}
+  state, _ = step(start.replace(carry=start.carry.replace(halted=halted, batch=working_on)), offered, KEY)
+  before, after = (np.asarray(s.prefix_table["puzzle_emb"]) for s in (start, state))
+  moved = (before != after).any(1)
+  np.testing.assert_array_equal(moved, [False, True, True, False, False, False])
+  lr = 0.5e-2
+  np.testing.assert_allclose(np.abs(after - before * (1 - lr * 0.1))[moved], lr, rtol=1e-3)
+
+
+def test_what_is_not_trained(trainer, start, trajectory):
+  """H_init and L_init never move. The average has the trained parameters' shape; the table is used as it is."""
+  state = trajectory[0][-1]
+  jax.tree.map(np.testing.assert_array_equal, state.initial, start.initial)
+  average = optim.ema_params(state.opt_state)
+  assert jax.tree.structure(average) == jax.tree.structure(state.params)
+  averaged = trainer.model(state, averaged=True)
+  np.testing.assert_array_equal(averaged.puzzle_emb[...], state.prefix_table["puzzle_emb"])
+  np.testing.assert_array_equal(averaged.lm_head[...], average["lm_head"])
+  expected = start.params["lm_head"]
+  for each in trajectory[0][1:]:
+    expected = 0.9 * expected + 0.1 * each.params["lm_head"]
+  np.testing.assert_allclose(average["lm_head"], expected, rtol=1e-4, atol=1e-6)
+  np.testing.assert_array_equal(trainer.model(state, averaged=False).lm_head[...], state.params["lm_head"])
+
+
+def test_no_average():
+  trainer = Trainer(MODEL, dataclasses.replace(OPTIMIZER, ema_rate=0.0), batch_size=B, total_steps=100)
+  state = trainer.init_from(TRM(MODEL, rngs=nnx.Rngs(0)), make_batch(0))
+  assert optim.ema_params(state.opt_state) is None
+  np.testing.assert_array_equal(trainer.model(state, averaged=True).lm_head[...], state.params["lm_head"])
+
+
+def test_loss_is_divided_by_the_global_batch(trajectory):
+  """And is made of the sums that the metrics report."""
+  for m in trajectory[1]:
+    assert float(m["loss"]) == pytest.approx(float(m["lm_loss"] + 0.5 * m["q_halt_loss"]) / B, rel=1e-5)
