@@ -54,7 +54,7 @@ def without_times(records):
 def test_a_run_leaves_what_it_promises(finished):
   workdir, results = finished
   files = {path.name for path in workdir.iterdir()}
-  assert files == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "results.json", "learning_curve.png",
+  assert files == {"config.json", "parameters.txt", "metrics.jsonl", "tensorboard", "checkpoints", "results.json", "learning_curve.png",
                    "solved.png"}
   assert json.loads((workdir / "results.json").read_text()) == results
   assert results["step"] == STEPS and results["test"]["num_puzzles"] == 21
@@ -66,6 +66,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert all(np.isfinite(r[f"train/{name}"]) for r in train), name
   np.testing.assert_allclose(train[-1]["train/lr"], 1e-2)
   assert [r["step"] for r in records if "validation/exact_accuracy" in r] == [4, 8]
+  assert "Total: " in (workdir / "parameters.txt").read_text()
   config = json.loads((workdir / "config.json").read_text())
   assert config_lib.parse(config["config"]) == tiny_config() and config["total_steps"] == STEPS
 

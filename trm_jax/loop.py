@@ -13,6 +13,7 @@ import resource
 import time
 from typing import Any
 
+from clu import parameter_overview
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +33,7 @@ from trm_jax.data import load
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 
-_FIRST_CALL = 10  # steps of the first call, which tells how long the run will take
+_FIRST_CALL = 10  # steps of the first call of a new run, which tells how long it will take
 
 
 def model_config(config: Config, puzzles: Puzzles) -> train.TRMConfig:
@@ -56,6 +57,7 @@ def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     UserError: something a person can mend; state that was saved stays.
   """
   _make_workdir(workdir)
+  print(f"this run is kept in {workdir}", flush=True)
   with contextlib.ExitStack() as exits:  # closes what is open, however the run ends
     return _run(config, workdir, exits)
 
@@ -65,9 +67,10 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
   sharding.check_batch("batch_size", config.batch_size, mesh)
 
   # Data.
-  print(f"reading {config.data.source} puzzles …" if config.data.source != "generated" else
-        f"generating puzzles with {config.data.num_clues} clues …", flush=True)
-  splits = load.load(config.data)
+  progress = logs.Progress(f"{config.data.source} puzzles")
+  splits = load.load(config.data, progress)
+  progress.done(f"{len(splits.train):,} to train on, {len(splits.validation or ()):,} for validation, "
+                f"{len(splits.test):,} for the test")
   arrays = batches.to_device_arrays(splits.train, sharding.replicated(mesh))
   total_steps = config.steps or batches.total_steps(config.epochs, splits.train.num_groups, config.batch_size)
   batches.check_positions(total_steps, config.batch_size)
@@ -99,7 +102,7 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
   else:
     _check_same_run(saved_run, checkpoints.read_run(start), workdir)
     state = checkpoints.restore(start, checkpoint.abstract(shapes, layout))
-    print(f"going on from the checkpoint of step {start:,} in {workdir}", flush=True)
+    print(f"going on from the checkpoint of step {start:,}", flush=True)
   num_params = sum(x.size for x in jax.tree.leaves(shapes.params))
   _write_json(workdir / "config.json", {
       **saved_run,
@@ -109,6 +112,8 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
           "devices": f"{mesh.size} x {mesh.devices.flat[0].device_kind}",
       },
   })
+  (workdir / "parameters.txt").write_text(
+      parameter_overview.get_parameter_overview(shapes.params, include_stats=False) + "\n")
   results_path = workdir / "results.json"
   if start == total_steps and results_path.exists():
     print(f"this run is finished: its {total_steps:,} steps are made; results are in {results_path}", flush=True)
@@ -122,8 +127,8 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
   compile_start = time.perf_counter()
   step_fn = step_fn.lower(state, jax.ShapeDtypeStruct((), jnp.int32), arrays).compile()
   compile_seconds = time.perf_counter() - compile_start
-  evaluator = evaluate.Evaluator(lambda state: trainer.model(state, averaged=True), mesh=mesh,
-                        batch_size=config.eval_batch_size)
+  evaluator = evaluate.Evaluator(
+      lambda state: trainer.model(state, averaged=True), mesh=mesh, batch_size=config.eval_batch_size)
 
   # The loop.
   log = exits.enter_context(contextlib.closing(logs.MetricsLog(workdir, resume_step=start)))
@@ -134,7 +139,7 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
   while step < total_steps:
     first = step == start
     call_end = min(
-        step + _FIRST_CALL if first else math.inf,
+        _FIRST_CALL if step == 0 else math.inf,
         *((step // every + 1) * every for every in (config.log_every, eval_every, config.checkpoint_every)),
         total_steps)
     state, sums = step_fn(state, np.int32(call_end - step), arrays)
@@ -142,10 +147,9 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
     step = call_end
     if first:
       seconds = reporter.flush() * (total_steps - step)
-      print(f"{_describe(model)} {num_params:,} parameters | {mesh.size} x {mesh.devices.flat[0].device_kind}, "
-            f"mesh {dict(mesh.shape)} | {splits.task.name}: {len(splits.train):,} training puzzles, {watched_name} "
-            f"{len(watched):,}, test {len(splits.test):,} | {total_steps:,} steps of {config.batch_size} | compiled in "
-            f"{compile_seconds:.1f} s | about {logs.duration(seconds)} to go", flush=True)
+      print(f"{_describe(model)} {num_params:,} parameters | {mesh.size} x {mesh.devices.flat[0].device_kind}, mesh "
+            f"{dict(mesh.shape)} | {splits.task.name}, {len(splits.train):,} puzzles | {total_steps:,} steps of "
+            f"{config.batch_size} | compiled in {compile_seconds:.1f} s | about {logs.duration(seconds)} to go", flush=True)
       log.write({"step": step, "compile_s": round(compile_seconds, 2)})
 
     evaluate_now = step % eval_every == 0 or step == total_steps
@@ -178,7 +182,7 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
 {workdir}/
   results.json        test accuracy, by supervision step{' and by rating' if splits.test.ratings is not None else ''}
   learning_curve.png  solved.png
-  metrics.jsonl       tensorboard/       config.json       checkpoints/
+  metrics.jsonl       tensorboard/       config.json       parameters.txt       checkpoints/
 next:
   python -m trm_jax.solve --checkpoint={workdir} --num=3      # watch it solve more puzzles, or your own
   python -m trm_jax.main --mode=eval --checkpoint={workdir}   # evaluate it, on other data with --data=FOLDER

@@ -3,7 +3,6 @@
 
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -124,6 +123,6 @@ def ema(rate: float) -> optax.GradientTransformation:
   return optax.GradientTransformation(init, update)
 
 
-def ema_params(opt_state: optax.OptState) -> chex.ArrayTree | None:
+def ema_params(opt_state: optax.OptState) -> Any | None:
   """The average that `ema` keeps somewhere in an optimizer's state; None where there is none."""
   return optax.tree.get(opt_state, "ema")
