@@ -5,6 +5,8 @@ import dataclasses
 import json
 from typing import Any
 
+import jax
+
 from trm_jax import checkpoint
 from trm_jax import logs
 from trm_jax import sharding
@@ -26,15 +28,17 @@ def run(path: str, source: str | None) -> dict[str, Any]:
   loaded = checkpoint.load_model(path)
   data = loaded.config.data
   if source is not None:
-    data = dataclasses.replace(data, source=source, num_test=0)
+    # All there are; of generated ones there is no end.
+    data = dataclasses.replace(data, source=source, num_test=data.num_test or 1000 if source == "generated" else 0)
   _, puzzles = load.load_test(data)
   model = loaded.model
+  mesh = sharding.make_mesh()
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
                     f"{model.config.num_puzzle_identifiers}")
   progress = logs.Progress(f"step {loaded.step:,} on {len(puzzles):,} puzzles of {data.source}")
-  evaluator = Evaluator(lambda model: model, mesh=sharding.make_mesh(), batch_size=loaded.config.eval_batch_size)
-  metrics = evaluator.evaluate(model, puzzles, progress).metrics()
+  evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=loaded.config.eval_batch_size)
+  metrics = evaluator.evaluate(jax.device_put(model, sharding.replicated(mesh)), puzzles, progress).metrics()
   progress.done(f"{metrics['exact_accuracy']:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
                 f"{metrics['q_halt_accuracy']:.2%}")
   print("supervision step   solved    cells")

@@ -1,0 +1,252 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Evaluation against a plain loop that solves one puzzle at a time and counts by hand."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trm_jax import checkpoint
+from trm_jax import config as config_lib
+from trm_jax import evaluate
+from trm_jax import evaluate_checkpoint
+from trm_jax import sharding
+from trm_jax.data import load
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data.puzzles import IGNORE_LABEL
+from trm_jax.data.sudoku import csv_files
+from trm_jax.data.sudoku import generate
+from trm_jax.errors import UserError
+from trm_jax.train import Trainer
+
+T, N, S, V = 3, 21, 16, 6
+BATCH = 8  # the last batch has five puzzles
+NOT_COUNTED = 5  # the puzzle that has no label at all
+
+
+def _config():
+  values = config_lib.default_config()
+  values.data.update(source="generated", box=2, num_train=9, num_validation=0, num_test=N, num_clues=8)
+  values.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=2, L_cycles=1, puzzle_emb_ndim=8,
+                      puzzle_emb_len=1, halt_max_steps=T, dtype="float32")
+  values.update(batch_size=8, eval_batch_size=BATCH)
+  return config_lib.parse(values)
+
+
+def _varied(state):
+  """Random prefix rows and halting head, which start as zeros: all puzzles would look alike to them."""
+  rng = np.random.default_rng(0)
+  params = state.params | {"q_head": jnp.asarray(rng.normal(size=(8, 2)), jnp.float32), "q_head_bias": jnp.zeros(2)}
+  table = {"puzzle_emb": jnp.asarray(rng.normal(size=state.prefix_table["puzzle_emb"].shape), jnp.float32)}
+  return dataclasses.replace(state, params=params, prefix_table=table)
+
+
+def _everywhere(source, devices=8):
+  """Parameters on the first devices."""
+  return jax.device_put(source, sharding.replicated(sharding.make_mesh(jax.devices()[:devices])))
+
+
+@pytest.fixture(scope="module", name="trainer")
+def _trainer():
+  model = dataclasses.replace(_config().model, vocab_size=V, seq_len=S, num_puzzle_identifiers=2)
+  return Trainer(model, _config().optimizer, batch_size=8, total_steps=10)
+
+
+@pytest.fixture(scope="module", name="state")
+def _state(trainer):
+  cells = jnp.zeros((8, S), jnp.int32)
+  batch = {"inputs": cells, "labels": cells, "puzzle_identifiers": jnp.zeros(8, jnp.int32)}
+  return _varied(jax.jit(trainer.init)(jax.random.key(0), batch))
+
+
+@pytest.fixture(scope="module", name="model")
+def _model(trainer, state):
+  return trainer.model(state, averaged=False)
+
+
+@pytest.fixture(scope="module", name="alone")
+def _alone(model):
+  """What the model makes of each puzzle on its own: inputs (N, S), answers (T, N, S), q_halt (T, N)."""
+  inputs = generate.generate_splits(box=2, num_train=N, num_validation=0, num_test=0, num_clues=8, seed=0)["train"].inputs
+  step = jax.jit(lambda model, carry, batch: model(carry, batch))
+  answers, q_halt = np.zeros((T, N, S), np.uint8), np.zeros((T, N), np.float32)
+  for i in range(N):
+    batch = {"inputs": jnp.asarray(inputs[i : i + 1], jnp.int32), "puzzle_identifiers": jnp.full(1, i % 2, jnp.int32)}
+    carry = model.initial_carry(batch)
+    for t in range(T):
+      carry, outputs = step(model, carry, batch)
+      answers[t, i] = np.asarray(outputs.logits)[0].argmax(-1)
+      q_halt[t, i] = outputs.q_halt[0]
+  return inputs, answers, q_halt
+
+
+@pytest.fixture(scope="module", name="puzzles")
+def _puzzles(alone):
+  """Puzzles of which the model gets some right: labels made from its own answers."""
+  inputs, answers, _ = alone
+  labels = answers[-1].astype(np.int8)
+  for i in range(N):
+    if i % 3 == 1:
+      labels[i, : 1 + i % 5] = (labels[i, : 1 + i % 5] + 1) % V  # some cells wrong
+    if i % 4 == 0:
+      labels[i, 2 : 2 + i % 7] = IGNORE_LABEL  # some not counted, right and wrong ones
+  labels[NOT_COUNTED] = IGNORE_LABEL
+  return puzzles_lib.Puzzles(
+      inputs=inputs, labels=labels, puzzle_identifiers=np.arange(N, dtype=np.int32) % 2,
+      group_starts=np.arange(N + 1, dtype=np.int32), vocab_size=V, num_puzzle_identifiers=2,
+      ratings=(np.arange(N) ** 2 // 2).astype(np.int32))
+
+
+@pytest.fixture(scope="module", name="evaluated")
+def _evaluated(model, puzzles):
+  """By number of devices: the Evaluation, and what its progress was told."""
+  results = {}
+  for devices in (1, 8):
+    evaluator = evaluate.Evaluator(
+        lambda model: model, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH)
+    seen = []
+    results[devices] = evaluator.evaluate(_everywhere(model, devices), puzzles, lambda *done: seen.append(done)), seen
+  return results
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_whole_set_equals_one_puzzle_at_a_time(evaluated, alone, puzzles, devices):
+  evaluation, progress = evaluated[devices]
+  _, answers, q_halt = alone
+  np.testing.assert_array_equal(evaluation.answers, answers[-1], strict=True)
+  np.testing.assert_allclose(evaluation.q_halt, q_halt, atol=1e-5)
+  np.testing.assert_array_equal(evaluation.counted_cells, (puzzles.labels != IGNORE_LABEL).sum(1))
+  np.testing.assert_array_equal(evaluation.right_cells, (answers == puzzles.labels).sum(-1))
+  assert progress == [(8, N), (16, N), (N, N)]
+
+
+def test_devices_make_no_difference(evaluated):
+  assert evaluated[1][0].metrics() == evaluated[8][0].metrics()
+
+
+def test_metrics_by_hand(evaluated, alone, puzzles):
+  _, answers, q_halt = alone
+  counted = [i for i in range(N) if i != NOT_COUNTED]
+
+  def shares(t, i):
+    cells = [s for s in range(S) if puzzles.labels[i, s] != IGNORE_LABEL]
+    return sum(answers[t, i, s] == puzzles.labels[i, s] for s in cells) / len(cells)
+
+  def mean(values):
+    return pytest.approx(sum(values) / len(values), abs=1e-9)
+
+  metrics = evaluated[8][0].metrics()
+  assert metrics["num_puzzles"] == N - 1
+  for t in range(T):
+    assert metrics["by_step"]["accuracy"][t] == mean([shares(t, i) for i in counted])
+    assert metrics["by_step"]["exact_accuracy"][t] == mean([shares(t, i) == 1 for i in counted])
+  assert metrics["accuracy"] == metrics["by_step"]["accuracy"][-1]
+  assert metrics["exact_accuracy"] == metrics["by_step"]["exact_accuracy"][-1]
+  assert metrics["q_halt_accuracy"] == mean([(q_halt[-1, i] >= 0) == (shares(-1, i) == 1) for i in counted])
+  # Nothing of this may hold by accident.
+  assert 0.3 < metrics["exact_accuracy"] < 0.9 < metrics["accuracy"] < 1
+  assert 0.1 < metrics["q_halt_accuracy"] < 0.9
+  assert len(set(metrics["by_step"]["accuracy"])) == T
+  buckets = {"0": (0, 0), "1-9": (1, 9), "10-29": (10, 29), "30-99": (30, 99), "100+": (100, 10**9)}
+  assert list(metrics["by_rating"]) == list(buckets)
+  for name, (low, high) in buckets.items():
+    rows = [i for i in counted if low <= puzzles.ratings[i] <= high]
+    assert metrics["by_rating"][name] == {
+        "num_puzzles": len(rows), "exact_accuracy": mean([shares(-1, i) == 1 for i in rows])}
+  assert json.loads(json.dumps(metrics)) == metrics
+
+
+def test_buckets_that_are_empty_or_unknown_are_left_out(evaluated):
+  evaluation = evaluated[1][0]
+  easy = dataclasses.replace(evaluation, ratings=np.full(N, 3, np.int32)).metrics()
+  assert list(easy["by_rating"]) == ["1-9"] and easy["by_rating"]["1-9"]["num_puzzles"] == N - 1
+  assert "by_rating" not in dataclasses.replace(evaluation, ratings=None).metrics()
+
+
+def test_batch_size_is_rounded_up_to_the_devices(evaluated):
+  mesh = sharding.make_mesh()
+  for size, rounded in ((1, 8), (8, 8), (9, 16)):
+    assert evaluate.Evaluator(lambda m: m, mesh=mesh, batch_size=size).batch_size == rounded
+
+
+def test_attempt_shows_every_step(model, alone, puzzles):
+  inputs, answers, q_halt = alone
+  attempt = evaluate.attempt(model, inputs, puzzles.puzzle_identifiers)
+  np.testing.assert_array_equal(attempt.answers, answers, strict=True)
+  np.testing.assert_allclose(attempt.q_halt, q_halt, atol=1e-5)
+
+
+def test_hardest_solved():
+  def hardest(*right):
+    """Right answers by puzzle and step, as strings of 0 and 1."""
+    answers = np.array([[[int(r[t])] * 4 for r in right] for t in range(len(right[0]))], np.uint8)
+    return evaluate.Attempt(answers, np.zeros(answers.shape[:2])).hardest_solved(np.ones((len(right), 4), np.int8))
+
+  assert hardest("1111", "0111", "0011", "0000") == 2
+  assert hardest("1111", "1101", "0011") == 1  # right again only at the end
+  assert hardest("1110", "0000", "1111") == 2  # lost at the end: not solved
+  assert hardest("0000", "1110") == 0  # none is solved
+
+
+@pytest.fixture(name="saved")
+def _saved(tmp_path, trainer, state):
+  """A run's folder with a checkpoint of the random model; its config asks for generated puzzles."""
+  run = {"config": config_lib.to_dict(_config()), "total_steps": 10,
+         "data": {"vocab_size": V, "seq_len": S, "num_puzzle_identifiers": 2}}
+  checkpoints = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints")
+  checkpoints.save(7, state, run)
+  checkpoints.wait()
+  checkpoints.close()
+  return tmp_path / "run"
+
+
+def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer, state, tmp_path, capsys):
+  evaluator = evaluate.Evaluator(
+      lambda state: trainer.model(state, averaged=True), mesh=sharding.make_mesh(), batch_size=BATCH)
+  own = load.load_test(_config().data)[1]
+  metrics = evaluate_checkpoint.run(str(saved), None)
+  assert metrics["num_puzzles"] == N and metrics == evaluator.evaluate(_everywhere(state), own).metrics()
+
+  ratings = np.arange(30, dtype=np.int32)
+  made = generate.generate_splits(box=2, num_train=0, num_validation=0, num_test=30, num_clues=9, seed=5)["test"]
+  made = dataclasses.replace(made, ratings=ratings)
+  csv_files.write_csv(tmp_path / "test.csv", made, source="made")
+  capsys.readouterr()
+  metrics = evaluate_checkpoint.run(str(saved), str(tmp_path))
+  assert metrics["num_puzzles"] == 30 and metrics == evaluator.evaluate(_everywhere(state), made).metrics()
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith(f"step 7 on 30 puzzles of {tmp_path}: ")
+  assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "3"]  # supervision steps
+  assert [line.split()[0] for line in lines[6:-1]] == ["0", "1-9", "10-29"]  # ratings
+  assert json.loads(lines[-1]) == {"step": 7} | metrics
+
+
+def test_other_data_is_evaluated_whole(saved, monkeypatch):
+  asked = []
+
+  def stop(data):
+    asked.append((data.source, data.num_test))
+    raise UserError("stop")
+
+  monkeypatch.setattr(load, "load_test", stop)
+  for source in (None, "folder", "generated"):
+    with pytest.raises(UserError, match="stop"):
+      evaluate_checkpoint.run(str(saved), source)
+  assert asked == [("generated", N), ("folder", 0), ("generated", N)]
+
+
+def test_a_checkpoint_on_data_it_was_not_made_for(saved, tmp_path):
+  made = generate.generate_splits(box=3, num_train=0, num_validation=0, num_test=1, num_clues=70, seed=0)["test"]
+  csv_files.write_csv(tmp_path / "test.csv", made, source="made")
+  with pytest.raises(UserError, match="test.csv, line 2: the question has 81 characters, must have 16"):
+    evaluate_checkpoint.run(str(saved), str(tmp_path))
+
+
+def test_a_checkpoint_that_knows_fewer_identifiers(saved, tmp_path, monkeypatch):
+  more = dataclasses.replace(load.load_test(_config().data)[1], num_puzzle_identifiers=3)
+  monkeypatch.setattr(load, "load_test", lambda data: (None, more))
+  with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model knows 2$"):
+    evaluate_checkpoint.run(str(saved), "folder")
