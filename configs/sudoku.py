@@ -20,18 +20,18 @@ def quickstart():
   config.model.update(hidden_size=64, H_cycles=2, L_cycles=2, puzzle_emb_ndim=64, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
   _small_run(config)
-  config.update(steps=600, batch_size=128, log_every=50)
+  config.update(steps=450, batch_size=128, log_every=50)
   return config
 
 
 def quickstart_9x9():
   """Generated 9x9 puzzles with many clues, half an hour on a laptop."""
   config = config_lib.default_config()
-  config.data.update(source="generated", num_train=5_000, num_validation=256, num_test=1_000, num_clues=55, num_aug=-1)
+  config.data.update(source="generated", num_train=5_000, num_validation=256, num_test=1_000, num_clues=50, num_aug=-1)
   config.model.update(hidden_size=128, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
   _small_run(config)
-  config.update(steps=3_000, batch_size=32, log_every=50)
+  config.update(steps=1_500, batch_size=32, log_every=50)
   return config
 
 
@@ -48,7 +48,7 @@ def laptop(config):
   config.model.update(hidden_size=128, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
   _small_run(config)
-  config.update(steps=4_000, batch_size=32, log_every=50)
+  config.update(steps=2_500, batch_size=32, log_every=50)
 
 
 def get_config(argument=None):
