@@ -54,8 +54,8 @@ def without_times(records):
 def test_a_run_leaves_what_it_promises(finished):
   workdir, results = finished
   files = {path.name for path in workdir.iterdir()}
-  assert files == {"config.json", "parameters.txt", "metrics.jsonl", "tensorboard", "checkpoints", "results.json", "learning_curve.png",
-                   "solved.png"}
+  assert files == {"config.json", "parameters.txt", "metrics.jsonl", "tensorboard", "checkpoints", "results.json",
+                   "learning_curve.png", "solved.png"}
   assert json.loads((workdir / "results.json").read_text()) == results
   assert results["step"] == STEPS and results["test"]["num_puzzles"] == 21
   assert len(results["test"]["by_step"]["exact_accuracy"]) == 3

@@ -2,8 +2,8 @@
 """What the command-line programs share: a person's mistake ends in one line and exit status 2."""
 
 from collections.abc import Callable
+import errno
 import os
-import pathlib
 import sys
 
 from absl import app
@@ -20,9 +20,12 @@ def run(main: Callable[[list[str]], None]) -> None:
       main(argv)
     except UserError as e:
       fail(str(e))
+    except OSError as e:
+      if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise
+      fail(f"{e.filename or 'a file'}: {e.strerror}; free some space and start the same command again")
     except KeyboardInterrupt:
-      print("\nstopped; the same command goes on from the newest checkpoint", file=sys.stderr)
-      sys.exit(130)
+      sys.exit(130)  # as the shell says of a program that ended by Ctrl-C
 
   app.run(guarded, flags_parser=_parse)
 
@@ -37,6 +40,8 @@ def _parse(argv: list[str]) -> list[str]:
     fail(_from_config_file(e) or f"{e}; --help lists the flags")
   except UserError as e:
     fail(str(e))
+  except SyntaxError as e:  # of the config file: everything else has been imported
+    fail(f"{e.filename}, line {e.lineno}: {e.msg}")
 
 
 def _check_config_flags(arguments: list[str]) -> None:
@@ -73,17 +78,3 @@ def no_arguments(argv: list[str]) -> None:
   """Refuses what is left over after the flags: most often a flag without its dashes."""
   if len(argv) > 1:
     raise UserError(f"unknown argument {argv[1]!r}: everything is a flag, --name=value; --help lists them")
-
-
-def make_folder(path: pathlib.Path, flag: str) -> None:
-  """Makes a folder, with its parents, and checks that it can be written.
-
-  Raises:
-    UserError: it cannot.
-  """
-  try:
-    path.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise UserError(f"{flag}={path}: cannot make this folder ({e.strerror}); name another") from e
-  if not os.access(path, os.W_OK):
-    raise UserError(f"{flag}={path}: not writable; name another")

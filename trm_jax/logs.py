@@ -2,13 +2,14 @@
 """What a run writes for people and plots: metrics.jsonl, TensorBoard event files, lines on the terminal."""
 
 import json
-import os
 import pathlib
 import sys
 import time
 from typing import Any
 
 import tensorboardX
+
+from trm_jax import files
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
@@ -29,10 +30,7 @@ class MetricsLog:
     self._path = workdir / "metrics.jsonl"
     if resume_step is not None and self._path.exists():
       kept = [r for r in read_metrics(self._path) if r["step"] <= resume_step]
-      # Replaced in one move, so that a kill in between loses nothing.
-      rewritten = self._path.with_suffix(".tmp")
-      rewritten.write_text("".join(json.dumps(r) + "\n" for r in kept))
-      os.replace(rewritten, self._path)
+      files.replace_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
     self._file = self._path.open("a", buffering=1)
     purge = None if resume_step is None else resume_step + 1
     self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=purge)

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import pathlib
 import platform
 import resource
@@ -23,6 +22,7 @@ from trm_jax import checkpoint
 from trm_jax import config as config_lib
 from trm_jax import draw
 from trm_jax import evaluate
+from trm_jax import files
 from trm_jax import flops
 from trm_jax import logs
 from trm_jax import sharding
@@ -56,10 +56,14 @@ def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: something a person can mend; state that was saved stays.
   """
-  _make_workdir(workdir)
+  files.make_folder(workdir, "--workdir")
   print(f"this run is kept in {workdir}", flush=True)
   with contextlib.ExitStack() as exits:  # closes what is open, however the run ends
-    return _run(config, workdir, exits)
+    try:
+      return _run(config, workdir, exits)
+    except KeyboardInterrupt:
+      print(f"\nstopped; the same command with --workdir={workdir} goes on from its newest checkpoint", flush=True)
+      raise
 
 
 def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
     state = checkpoints.restore(start, checkpoint.abstract(shapes, layout))
     print(f"going on from the checkpoint of step {start:,}", flush=True)
   num_params = sum(x.size for x in jax.tree.leaves(shapes.params))
-  _write_json(workdir / "config.json", {
+  files.write_json(workdir / "config.json", {
       **saved_run,
       "num_params": num_params,
       "environment": {
@@ -149,7 +153,8 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
       seconds = reporter.flush() * (total_steps - step)
       print(f"{_describe(model)} {num_params:,} parameters | {mesh.size} x {mesh.devices.flat[0].device_kind}, mesh "
             f"{dict(mesh.shape)} | {splits.task.name}, {len(splits.train):,} puzzles | {total_steps:,} steps of "
-            f"{config.batch_size} | compiled in {compile_seconds:.1f} s | about {logs.duration(seconds)} to go", flush=True)
+            f"{config.batch_size} | compiled in {compile_seconds:.1f} s | about {logs.duration(seconds)} to go",
+            flush=True)
       log.write({"step": step, "compile_s": round(compile_seconds, 2)})
 
     evaluate_now = step % eval_every == 0 or step == total_steps
@@ -161,7 +166,8 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
         metrics = evaluator.evaluate(state, watched).metrics()
         log.write({"step": step} | {f"{watched_name}/{name}": value for name, value in metrics.items()})
         print(f"{_at(step, total_steps)}  {watched_name}: {metrics['exact_accuracy']:.1%} of {len(watched):,} puzzles "
-              f"solved, {metrics['accuracy']:.1%} of cells, halting right for {metrics['q_halt_accuracy']:.1%}", flush=True)
+              f"solved, {metrics['accuracy']:.1%} of cells, halting right for {metrics['q_halt_accuracy']:.1%}",
+              flush=True)
         exact = metrics["exact_accuracy"] if watched_name == "validation" else None
       checkpoints.save(step, state, saved_run, exact_accuracy=exact)
       reporter.resume()
@@ -173,9 +179,10 @@ def _run(config: Config, workdir: pathlib.Path, exits: contextlib.ExitStack) -> 
   best = checkpoints.best_step()
   if best is not None and best != total_steps:
     best_state = checkpoints.restore(best, checkpoint.abstract(shapes, layout))
-    results["test_best"] = {"step": best} | _test(evaluator, best_state, splits.test, f"best on validation, step {best:,}")
+    results["test_best"] = {"step": best} | _test(
+        evaluator, best_state, splits.test, f"best on validation, step {best:,}")
   log.write({"step": total_steps} | {f"test/{name}": value for name, value in results["test"].items()})
-  _write_json(results_path, results)
+  files.write_json(results_path, results)
 
   _pictures(trainer.model(state, averaged=True), splits, workdir, config.name)
   print(f"""
@@ -190,22 +197,6 @@ next:
   return results
 
 
-def _make_workdir(workdir: pathlib.Path) -> None:
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / ".writable"
-    probe.touch()
-    probe.unlink()
-  except OSError as e:
-    raise UserError(f"--workdir={workdir}: cannot write here ({e.strerror}); name another folder") from e
-
-
-def _write_json(path: pathlib.Path, value: Any) -> None:
-  """Replaced in one move: a reader sees the old file or the new one."""
-  path.with_suffix(".tmp").write_text(json.dumps(value, indent=2) + "\n")
-  os.replace(path.with_suffix(".tmp"), path)
-
-
 def _check_same_run(run: dict[str, Any], saved: dict[str, Any], workdir: pathlib.Path) -> None:
   different = config_lib.differences(run["config"], saved["config"])
   different += [f"{name} of the data: {saved['data'].get(name)!r} -> {value!r}"
@@ -213,8 +204,8 @@ def _check_same_run(run: dict[str, Any], saved: dict[str, Any], workdir: pathlib
   if not different and run["total_steps"] != saved["total_steps"]:
     different = [f"total steps: {saved['total_steps']} -> {run['total_steps']}"]
   if different:
-    raise UserError(f"--workdir={workdir}: its checkpoints belong to another run; they differ in {'; '.join(different)}. "
-                    "Name another folder, or give the values it was started with")
+    raise UserError(f"--workdir={workdir}: its checkpoints belong to another run; they differ in "
+                    f"{'; '.join(different)}. Name another folder, or give the values it was started with")
 
 
 def _describe(model: train.TRMConfig) -> str:

@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
   config = config_lib.parse(_CONFIG.value)
   dated = f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}"
-  loop.run(config, pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / dated))
+  loop.run(config, pathlib.Path(_WORKDIR.value).expanduser() if _WORKDIR.value else pathlib.Path("runs") / dated)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from trm_jax import checkpoint
 from trm_jax import cli
 from trm_jax import draw
 from trm_jax import evaluate
+from trm_jax import files
 from trm_jax.data import load
 from trm_jax.data.sudoku import csv_files
 from trm_jax.data.sudoku.task import SudokuTask
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> None:
 
   directory, _ = checkpoint.find(_CHECKPOINT.value)
   out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(directory).parent / "solved"
-  cli.make_folder(out, "--out")
+  files.make_folder(out, "--out")
   for i, puzzle in enumerate(inputs):
     label = None if labels is None else labels[i]
     print(draw.solving_text(task, puzzle, solved.answers[:, i], label, solved.q_halt[:, i]))

@@ -79,7 +79,9 @@ class Puzzles:
     )
 
 
-def one_group_each(inputs: np.ndarray, labels: np.ndarray, *, vocab_size: int, ratings: np.ndarray | None = None) -> Puzzles:
+def one_group_each(
+    inputs: np.ndarray, labels: np.ndarray, *, vocab_size: int, ratings: np.ndarray | None = None
+) -> Puzzles:
   """Puzzles without stored augmentations that all share prefix row 0 (Sudoku, mazes).
 
   Args:

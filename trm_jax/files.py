@@ -1,0 +1,40 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Folders and small files that programs write."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from trm_jax.errors import UserError
+
+
+def make_folder(path: pathlib.Path, flag: str) -> None:
+  """Makes a folder, with its parents, and checks that it can be written.
+
+  Args:
+    path: the folder.
+    flag: that named it, for the message.
+
+  Raises:
+    UserError: it cannot be made or written.
+  """
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    probe = path / ".writable"
+    probe.touch()
+    probe.unlink()
+  except OSError as e:
+    raise UserError(f"{flag}={path}: cannot write here ({e.strerror}); name another folder") from e
+
+
+def replace_text(path: pathlib.Path, text: str) -> None:
+  """Writes a whole file in one move: a reader, or a run killed in between, sees the old one or the new one."""
+  new = path.with_name(path.name + ".tmp")
+  new.write_text(text)
+  os.replace(new, path)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """`replace_text` with indented JSON."""
+  replace_text(path, json.dumps(value, indent=2) + "\n")
