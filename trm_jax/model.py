@@ -16,6 +16,7 @@ Axes are named by the letters listed in layers.py.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -288,32 +289,7 @@ class TRM(nnx.Module):
       train: see `__call__`.
       key: see `__call__`.
     """
-    config = self.config
-    x_BxLxD = self._embed(carry.batch["inputs"], prefix_rows)
-    z_H, z_L = self._recurse(carry.z_H, carry.z_L, x_BxLxD)
-    logits, q = self._heads(z_H)
-    z_H, z_L = jax.lax.stop_gradient((z_H, z_L))
-
-    steps = carry.steps + 1
-    last = steps >= config.halt_max_steps
-    halted, target = last, None
-    if train and config.halt_max_steps > 1:
-      halted |= (q[:, 0] > q[:, 1]) if config.q_continue else (q[:, 0] > 0)
-      if config.halt_exploration_prob > 0:
-        if key is None:
-          raise UserError("key is missing: train=True with halt_exploration_prob > 0 draws random numbers")
-        explore_key, min_steps_key = jax.random.split(key)
-        explore = jax.random.bernoulli(explore_key, config.halt_exploration_prob, steps.shape)
-        min_steps = jax.random.randint(min_steps_key, steps.shape, 2, config.halt_max_steps + 1)
-        halted &= steps >= jnp.where(explore, min_steps, 0)
-      if config.q_continue:
-        next_q = jax.lax.stop_gradient(self)._heads(self._recurse(z_H, z_L, jax.lax.stop_gradient(x_BxLxD))[0])[1]
-        target = jax.nn.sigmoid(jnp.where(last, next_q[:, 0], next_q.max(-1)))
-        target = jax.lax.stop_gradient(target)
-    return (
-        Carry(z_H=z_H, z_L=z_L, steps=steps, halted=halted, batch=carry.batch),
-        Outputs(logits=logits, q_halt=q[:, 0], q_continue=q[:, 1], target_q_continue=target),
-    )
+    return _supervision_step(self, carry, prefix_rows, key, train=train)
 
   def _embed(self, inputs_BxS: jax.Array, prefix_rows: jax.Array | None) -> jax.Array:
     """x (B, L, D): the prefix and the tokens, scaled by sqrt(D)."""
@@ -352,3 +328,36 @@ class TRM(nnx.Module):
     logits = jnp.einsum("BSD,DV->BSV", z_H_BxLxD[:, self.config.prefix_len:], self.lm_head[...])
     q = jnp.einsum("BD,DQ->BQ", z_H_BxLxD[:, 0], self.q_head[...]) + self.q_head_bias[...][None]
     return logits, q
+
+
+# Jitted, so that calls in a notebook compile once and not at every step; inside a jitted program it changes nothing.
+@functools.partial(jax.jit, static_argnames="train")
+def _supervision_step(
+    model: TRM, carry: Carry, prefix_rows: jax.Array | None, key: jax.Array | None, *, train: bool
+) -> tuple[Carry, Outputs]:
+  config = model.config
+  x_BxLxD = model._embed(carry.batch["inputs"], prefix_rows)
+  z_H, z_L = model._recurse(carry.z_H, carry.z_L, x_BxLxD)
+  logits, q = model._heads(z_H)
+  z_H, z_L = jax.lax.stop_gradient((z_H, z_L))
+
+  steps = carry.steps + 1
+  last = steps >= config.halt_max_steps
+  halted, target = last, None
+  if train and config.halt_max_steps > 1:
+    halted |= (q[:, 0] > q[:, 1]) if config.q_continue else (q[:, 0] > 0)
+    if config.halt_exploration_prob > 0:
+      if key is None:
+        raise UserError("key is missing: train=True with halt_exploration_prob > 0 draws random numbers")
+      explore_key, min_steps_key = jax.random.split(key)
+      explore = jax.random.bernoulli(explore_key, config.halt_exploration_prob, steps.shape)
+      min_steps = jax.random.randint(min_steps_key, steps.shape, 2, config.halt_max_steps + 1)
+      halted &= steps >= jnp.where(explore, min_steps, 0)
+    if config.q_continue:
+      next_q = jax.lax.stop_gradient(model)._heads(model._recurse(z_H, z_L, jax.lax.stop_gradient(x_BxLxD))[0])[1]
+      target = jax.nn.sigmoid(jnp.where(last, next_q[:, 0], next_q.max(-1)))
+      target = jax.lax.stop_gradient(target)
+  return (
+      Carry(z_H=z_H, z_L=z_L, steps=steps, halted=halted, batch=carry.batch),
+      Outputs(logits=logits, q_halt=q[:, 0], q_continue=q[:, 1], target_q_continue=target),
+  )
