@@ -85,7 +85,7 @@ def to_reference(model: TRM) -> dict[str, np.ndarray]:
   state = {}
   for name, (path, transposed) in _names(model.config).items():
     array = np.asarray(flat[path][...])
-    state[name] = np.ascontiguousarray(array.T if transposed else array)
+    state[name] = np.array(array.T if transposed else array, order="C")  # a copy: writable, as PyTorch asks for
   return state
 
 
@@ -102,9 +102,13 @@ def read_reference_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise UserError(f"{path}: no such file")
   try:
     if path.suffix == ".safetensors":
+      from safetensors import SafetensorError  # pylint: disable=g-import-not-at-top
       from safetensors.numpy import load_file  # pylint: disable=g-import-not-at-top
 
-      return load_file(path)
+      try:
+        return load_file(path)
+      except SafetensorError as e:
+        raise OSError(e) from e
     import torch  # pylint: disable=g-import-not-at-top
 
     tensors = torch.load(path, map_location="cpu", weights_only=True)
