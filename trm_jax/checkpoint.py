@@ -148,10 +148,10 @@ def find(path: str) -> tuple[epath.Path, int | None]:
     UserError: there is no checkpoint.
   """
   path = epath.Path(os.path.expanduser(path))
-  if path.name.isdigit() and path.is_dir():
-    return path.parent, int(path.name)
-  if (path / "checkpoints").is_dir():
+  if (path / "checkpoints").is_dir():  # first: a run's folder may have a number for a name
     path = path / "checkpoints"
+  elif path.name.isdigit() and path.is_dir():
+    return path.parent, int(path.name)
   if not path.is_dir() or not any(p.name.isdigit() for p in path.iterdir()):
     raise UserError(f"{path}: no checkpoint here; give a run's folder, or one of the numbered folders in its "
                     "checkpoints/")

@@ -8,6 +8,7 @@ import sys
 
 from absl import app
 from absl import flags
+from absl import logging
 
 from trm_jax.errors import UserError
 
@@ -16,6 +17,9 @@ def run(main: Callable[[list[str]], None]) -> None:
   """absl's app.run, with one line instead of a traceback for what the user can mend."""
 
   def guarded(argv):
+    # Orbax and TFDS say at length, and warn of, what our own lines say shortly. Other libraries' warnings stay.
+    logging.set_verbosity(logging.WARNING)
+    logging.get_absl_logger().setLevel("ERROR")
     try:
       main(argv)
     except UserError as e:

@@ -13,7 +13,6 @@ import datetime
 import pathlib
 
 from absl import flags
-from absl import logging
 from ml_collections import config_flags
 
 from trm_jax import cli
@@ -30,7 +29,6 @@ _DATA = flags.DEFINE_string("data", None, "For --mode=eval: other puzzles than t
 def main(argv: list[str]) -> None:
   """Dispatches."""
   cli.no_arguments(argv)
-  logging.set_verbosity(logging.WARNING)  # libraries say at length what our own lines say shortly
   # Imported here, so that --help and a misspelt flag answer at once.
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
   from trm_jax import evaluate_checkpoint  # pylint: disable=g-import-not-at-top

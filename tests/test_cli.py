@@ -1,0 +1,258 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The programs, as a person calls them: a mistake ends in one line and a non-zero exit.
+
+Starting Python and importing JAX takes seconds, so most command lines run in forks of one process that has done so; a
+few are started for real.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trm_jax import checkpoint
+from trm_jax import config as config_lib
+from trm_jax.data.sudoku import csv_files
+from trm_jax.data.sudoku import generate
+from trm_jax.train import Trainer
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_ENV = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+
+# Reads [program, modules to import beforehand, [[arguments], …]]; writes [[exit status, stdout, stderr], …].
+_FORKS = """
+import importlib, json, os, sys, tempfile, traceback, warnings
+program, modules, cases = json.load(sys.stdin)
+module, *_ = [importlib.import_module(name) for name in (program, *modules)]
+from trm_jax import cli
+warnings.simplefilter("ignore")  # JAX warns of forks; it has started no thread yet
+results = []
+for arguments in cases:
+  with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    pid = os.fork()
+    if not pid:
+      os.dup2(out.fileno(), 1)
+      os.dup2(err.fileno(), 2)
+      sys.argv = [module.__file__, *arguments]
+      status = 1
+      try:
+        cli.run(module.main)
+      except SystemExit as e:
+        status = e.code or 0
+      except BaseException:
+        traceback.print_exc()
+      sys.stdout.flush()
+      sys.stderr.flush()
+      os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    out.seek(0)
+    err.seek(0)
+    results.append([status, out.read(), err.read()])
+json.dump(results, sys.stdout)
+"""
+
+
+def _forks(program, modules, cases):
+  done = subprocess.run([sys.executable, "-c", _FORKS], input=json.dumps([program, modules, cases]), env=_ENV,
+                        cwd=_ROOT, capture_output=True, text=True, check=True)
+  return json.loads(done.stdout)
+
+
+def _start(*arguments):
+  return subprocess.run([sys.executable, "-m", *arguments], env=_ENV, cwd=_ROOT, capture_output=True, text=True)
+
+
+def _assert_one_line(result, message):
+  status, _, stderr = result
+  assert status == 2, stderr
+  assert stderr.startswith("error: ") and stderr.count("\n") == 1 and stderr.endswith("\n"), stderr
+  assert message in stderr
+
+
+def _save_run(folder):
+  """A run's folder with a checkpoint of a model for 4x4 puzzles that has learned nothing."""
+  values = config_lib.default_config()
+  values.data.update(source="generated", box=2, num_train=9, num_validation=0, num_test=3, num_clues=8)
+  values.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
+                      puzzle_emb_len=1, halt_max_steps=2, dtype="float32")
+  values.update(batch_size=8, eval_batch_size=8)
+  config = config_lib.parse(values)
+  data = {"vocab_size": 6, "seq_len": 16, "num_puzzle_identifiers": 1}
+  trainer = Trainer(dataclasses.replace(config.model, **data), config.optimizer, batch_size=8, total_steps=10)
+  cells = jax.ShapeDtypeStruct((8, 16), "int32")
+  batch = {"inputs": cells, "labels": cells, "puzzle_identifiers": jax.ShapeDtypeStruct((8,), "int32")}
+  shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)
+  checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
+  checkpoints.save(3, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes),
+                   {"config": config_lib.to_dict(config), "data": data, "total_steps": 10})
+  checkpoints.wait()
+  checkpoints.close()
+
+
+@pytest.fixture(scope="module", name="place")
+def _place(tmp_path_factory):
+  """A folder with everything the command lines below name."""
+  place = tmp_path_factory.mktemp("place")
+  _save_run(place / "7")  # a run's folder may well have a number for a name
+  (place / "empty").mkdir()
+  (place / "file").write_text("")
+  for name, box, num_clues in (("small", 2, 8), ("large", 3, 60)):
+    (place / name).mkdir()
+    made = generate.generate_splits(box=box, num_train=5, num_validation=0, num_test=5, num_clues=num_clues, seed=0)
+    for split in ("train", "test"):
+      csv_files.write_csv(place / name / f"{split}.csv", made[split], source="made")
+  (place / "bad").mkdir()
+  lines = (place / "large" / "test.csv").read_text().splitlines()
+  lines[3] = lines[3].replace(",", ",x", 1)
+  (place / "bad" / "test.csv").write_text("\n".join(lines))
+  (place / "reference" / "test").mkdir(parents=True)
+  (place / "reference" / "test" / "dataset.json").write_text(json.dumps({
+      "pad_id": 0, "ignore_label_id": 0, "blank_identifier_id": 0, "vocab_size": 11, "seq_len": 81,
+      "num_puzzle_identifiers": 1, "total_groups": 1, "mean_puzzle_examples": 1, "total_puzzles": 1, "sets": ["all"]}))
+  for field, array in {"inputs": np.ones((1, 80), int), "labels": np.ones((1, 80), int), "puzzle_identifiers": [0],
+                       "puzzle_indices": [0, 1], "group_indices": [0, 1]}.items():
+    np.save(place / "reference" / "test" / f"all__{field}.npy", array)
+  header = "from trm_jax import config as config_lib\ndef get_config(argument=None):\n"
+  (place / "own.py").write_text(header + "  c = config_lib.default_config()\n  c.model.hiden_size = 3\n  return c\n")
+  (place / "syntax.py").write_text(header + "  c = = 3\n")
+  return place
+
+
+_BASELINE = "--config=configs/sudoku.py:baseline"
+_QUICK = "--config=configs/sudoku.py:quickstart"
+_WORKDIR = "--workdir={}/new"
+
+# Arguments, {} being the folder above, and what the line must say.
+MAIN = {
+    "no config": ([], "--config is missing; try --config=configs/sudoku.py:quickstart"),
+    "unknown name": (["--config=configs/sudoku.py:basline"],
+                     "config name 'basline' is not known; known are baseline, quickstart, quickstart_9x9"),
+    "unknown option": ([_BASELINE + ",tiny"], "config option 'tiny' is not known; known are laptop"),
+    "no name": (["--config=configs/sudoku.py"], "config name '' is not known; known are baseline, "),
+    "no such file": (["--config=configs/nope.py:baseline", "--config.seed=3"], "--config=configs/nope.py: no such file"),
+    "no such file, apart": (["--config", "configs/nope.py:baseline"], "--config=configs/nope.py: no such file"),
+    "a folder": (["--config=configs:baseline"], "--config=configs: no such file"),
+    "own config": (["--config={}/own.py"], "config.model.hiden_size: no such field; did you mean model.hidden_size?"),
+    "syntax": (["--config={}/syntax.py"], "{}/syntax.py, line 3: invalid syntax"),
+    "unknown field": ([_BASELINE, "--config.batchsize=3"], "config.batchsize: no such field; did you mean batch_size?"),
+    "unknown group": ([_BASELINE, "--config.modle.dtype=x"], "config.modle: no such field; did you mean model?"),
+    "unknown switch": ([_BASELINE, "--noconfig.model.mlpt"],
+                       "config.model.mlpt: no such field; did you mean model.mlp_t?"),
+    "field of a value": ([_BASELINE, "--config.seed.x=3"], "config.seed.x: no such field; config.seed is a value"),
+    "mistyped int": ([_BASELINE, "--config.batch_size=abc"], "flag --config.batch_size=abc: "),
+    "float for int": ([_BASELINE, "--config.batch_size=8.0"], "flag --config.batch_size=8.0: "),
+    "mistyped float": ([_BASELINE, "--config.optimizer.b1=x"], "flag --config.optimizer.b1=x: "),
+    "mistyped bool": ([_BASELINE, "--config.model.mlp_t=maybe"], "flag --config.model.mlp_t=maybe: "),
+    "value for group": ([_BASELINE, "--config.model=3"], "flag --config.model=3: "),
+    "field before config": (["--config.batch_size=8", _BASELINE], "--config.batch_size=8"),
+    "field without config": (["--config.batch_size=8"], "config.batch_size"),
+    "out of range": ([_BASELINE, "--config.optimizer.ema_rate=1"], "config.optimizer.ema_rate = 1.0: must lie in [0, 1)"),
+    "heads": ([_BASELINE, "--config.model.mlp_t=False", "--config.model.num_heads=3"],
+              "model.num_heads = 3: must divide model.hidden_size = 512"),
+    "rope": ([_BASELINE, "--config.model.pos_encodings=rope"], "model.pos_encodings = 'rope': rope turns queries"),
+    "devices": ([_QUICK, _WORKDIR, "--config.batch_size=12"],
+                "config.batch_size = 12: must be divisible by the 8 devices; use 8 or 16"),
+    "clues": ([_QUICK, _WORKDIR, "--config.data.num_clues=3"], "num_clues is 3, must be from 4 to 16"),
+    "no test puzzles": ([_QUICK, _WORKDIR, "--config.data.num_test=0"], "config.data.num_test = 0: means all"),
+    "no source": ([_BASELINE, _WORKDIR, "--config.data.source={}/none", "--config.batch_size=8"],
+                  "config.data.source = '{}/none': no such folder"),
+    "no csv": ([_BASELINE, _WORKDIR, "--config.data.source={}/empty"], "{}/empty/test.csv: no such file"),
+    "bad row": ([_BASELINE, _WORKDIR, "--config.data.source={}/bad"],
+                "{}/bad/test.csv, line 4: the question has 82 characters, must have 81"),
+    "other boards": ([_BASELINE, _WORKDIR, "--config.data.source={}/small"],
+                     "{}/small/test.csv, line 2: the question has 16 characters, must have 81"),
+    "too few puzzles": ([_BASELINE, _WORKDIR, "--config.data.source={}/large"],
+                        "config.data.num_train = 1000 and num_validation = 1024: {}/large has 5 training puzzles"),
+    "dataset.json": ([_BASELINE, _WORKDIR, "--config.data.source={}/reference"],
+                     "all__inputs.npy: has rows of 80 cells, but seq_len in dataset.json is 81"),
+    "workdir": ([_QUICK, "--workdir={}/file/run"], "--workdir={}/file/run: cannot write here (Not a directory)"),
+    "workdir is a file": ([_QUICK, "--workdir={}/file"], "--workdir={}/file: cannot write here (File exists)"),
+    "eval of nothing": (["--mode=eval"], "--checkpoint is missing: --mode=eval needs the folder of a run"),
+    "no run": (["--mode=eval", "--checkpoint={}/none"], "{}/none: no checkpoint here"),
+    "empty run": (["--mode=eval", "--checkpoint={}/empty"], "{}/empty: no checkpoint here"),
+    "other step": (["--mode=eval", "--checkpoint={}/7/checkpoints/9"], "{}/7/checkpoints/9: no checkpoint here"),
+    "eval of other boards": (["--mode=eval", "--checkpoint={}/7", "--data={}/large"],
+                             "{}/large/test.csv, line 2: the question has 81 characters, must have 16"),
+    "eval of no data": (["--mode=eval", "--checkpoint={}/7", "--data={}/none"], "'{}/none': no such folder"),
+    "mode": (["--mode=evaluate"], "flag --mode=evaluate: value should be one of <train|eval>"),
+    "stray argument": ([_QUICK, "workdir=x"], "unknown argument 'workdir=x': everything is a flag"),
+    "unknown flag": ([_QUICK, "--work_dir=x"], "Unknown command line flag 'work_dir'. Did you mean: workdir ?"),
+}
+
+_PUZZLE = "1...3..4.3..4..2"
+SOLVE = {
+    "no checkpoint": ([], "--checkpoint is missing: give the folder of a run"),
+    "no run": (["--checkpoint={}/none"], "{}/none: no checkpoint here"),
+    "short puzzle": (["--checkpoint={}/7", "--puzzle=1..."], "--puzzle=1...: 4 characters, but sudoku-4x4 has 16 cells"),
+    "foreign character": (["--checkpoint={}/7", f"--puzzle={_PUZZLE[:-2]}5x"],
+                          "'5x' is neither a digit 1-4 nor '.' or 0 for blank"),
+    "second puzzle": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--puzzle=²" + _PUZZLE[1:]],
+                      "'²' is neither a digit 1-4 nor '.' or 0 for blank"),
+    "no csv": (["--checkpoint={}/7", "--csv={}/none.csv"], "{}/none.csv: no such file"),
+    "csv of other boards": (["--checkpoint={}/7", "--csv={}/large/test.csv"], "{}/large/test.csv, line 2: the question has"),
+    "no puzzles": (["--checkpoint={}/7", "--num=0"], "flag --num=0: "),
+    "stray argument": (["--checkpoint={}/7", _PUZZLE], f"unknown argument '{_PUZZLE}'"),
+    "out": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--out={}/file/x"], "--out={}/file/x: cannot write here (Not a directory)"),
+}
+
+
+def _filled(cases, place):
+  return [[argument.format(place) for argument in arguments] for arguments, _ in cases.values()]
+
+
+@pytest.fixture(scope="module", name="main_results")
+def _main_results(place):
+  modules = ["trm_jax.loop", "trm_jax.evaluate_checkpoint"]
+  return dict(zip(MAIN, _forks("trm_jax.main", modules, _filled(MAIN, place))))
+
+
+@pytest.fixture(scope="module", name="solve_results")
+def _solve_results(place):
+  return dict(zip(SOLVE, _forks("trm_jax.solve", [], _filled(SOLVE, place))))
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_main(main_results, place, name):
+  _assert_one_line(main_results[name], MAIN[name][1].format(place))
+
+
+@pytest.mark.parametrize("name", SOLVE)
+def test_solve(solve_results, place, name):
+  _assert_one_line(solve_results[name], SOLVE[name][1].format(place))
+
+
+def test_started_for_real(place):
+  for arguments, message in (MAIN["unknown field"], MAIN["devices"]):
+    done = _start("trm_jax.main", *(argument.format(place) for argument in arguments))
+    _assert_one_line((done.returncode, done.stdout, done.stderr), message)
+
+
+@pytest.mark.parametrize("program, flags", [
+    ("trm_jax.main", ["config", "workdir", "mode", "checkpoint", "data"]),
+    ("trm_jax.solve", ["checkpoint", "puzzle", "csv", "num", "out"]),
+])
+def test_help_names_the_flags(program, flags):
+  done = _start(program, "--help")
+  assert "Traceback" not in done.stderr and done.stderr == ""
+  assert all(f"--{name}:" in done.stdout or f"--[no]{name}:" in done.stdout for name in flags), done.stdout
+  assert f"python -m {program} --" in done.stdout  # the examples
+
+
+def test_help_of_a_config():
+  done = _start("trm_jax.main", "--config=configs/sudoku.py:help")
+  assert (done.returncode, done.stderr) == (0, "")
+  assert all(f"  {name} " in done.stdout for name in ("baseline", "quickstart", "quickstart_9x9", "laptop"))
+
+
+def test_solve_solves(place):
+  done = _start("trm_jax.solve", f"--checkpoint={place}/7", f"--puzzle={_PUZZLE}")
+  assert (done.returncode, done.stderr) == (0, "")
+  assert done.stdout.splitlines()[-1] == "0 of 1 solved, every row, column and box checked"
+  assert (place / "7" / "solved" / "1.png").stat().st_size > 1000
