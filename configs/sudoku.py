@@ -15,7 +15,7 @@ def baseline():
 def quickstart():
   """Generated 4x4 puzzles, learned within minutes on a laptop."""
   config = config_lib.default_config()
-  config.data.update(source="generated", box=2, num_train=20_000, num_validation=500, num_test=1_000, num_clues=6,
+  config.data.update(source="generated", box=2, num_train=20_000, num_validation=512, num_test=1_024, num_clues=6,
                      num_aug=0)  # every 4x4 grid is a symmetry of half of all others: augmented, none would be unseen
   config.model.update(hidden_size=64, H_cycles=2, L_cycles=2, puzzle_emb_ndim=64, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
@@ -27,7 +27,7 @@ def quickstart():
 def quickstart_9x9():
   """Generated 9x9 puzzles with many clues, half an hour on a laptop."""
   config = config_lib.default_config()
-  config.data.update(source="generated", num_train=5_000, num_validation=256, num_test=1_000, num_clues=50, num_aug=-1)
+  config.data.update(source="generated", num_train=5_000, num_validation=256, num_test=1_024, num_clues=50, num_aug=-1)
   config.model.update(hidden_size=128, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
   _small_run(config)
@@ -39,7 +39,7 @@ def _small_run(config):
   """What suits some thousand steps of a small model: a higher rate, a shorter warmup and memory."""
   config.optimizer.update(learning_rate=1e-3, weight_decay=0.1, prefix_learning_rate=1e-3, prefix_weight_decay=0.1,
                           warmup_steps=100, lr_min_ratio=0.1, ema_rate=0.99)
-  config.epochs = 0
+  config.update(epochs=0, eval_batch_size=256)
 
 
 def laptop(config):

@@ -232,6 +232,7 @@ class _Reporter:
     self._peak = flops.peak_flops(jax.devices()[0])
     self._pending = None
     self._steps_timed = 0
+    self._start = time.perf_counter()
     self.seconds = 0.0  # spent on training steps
     self.resume()
 
@@ -285,7 +286,8 @@ class _Reporter:
     self._log.write(record)
     if not sums["count"]:
       return  # No puzzle was finished in so few steps: nothing to show a person yet.
-    left = self.seconds / self._steps_timed * (self._total_steps - step)
+    # Of all that has passed, evaluations included.
+    left = (now - self._start) / self._steps_timed * (self._total_steps - step)
     print(f"{_at(step, self._total_steps)}  loss {record['train/loss']:.3f}  cells {record['train/accuracy']:.1%}  "
           f"solved {record['train/exact_accuracy']:.1%}  halted after {record['train/steps']:.1f}  "
           f"{examples_per_s:,.0f} examples/s  {logs.duration(left)} left", flush=True)
