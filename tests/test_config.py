@@ -135,7 +135,7 @@ def test_baseline_is_the_references_run():
 def test_unknown_names_list_the_known_ones():
   sudoku = _sudoku()
   for argument in ("basline", "", None, "laptop"):
-    with pytest.raises(UserError, match=r"config name .* is not known; known are baseline, quickstart, quickstart_9x9 "):
+    with pytest.raises(UserError, match="config name .* is not known; known are baseline, quickstart, quickstart_9x9"):
       sudoku.get_config(argument)
   for argument in ("baseline,tiny", "baseline,", "baseline,laptop,tiny", "baseline,quickstart"):
     with pytest.raises(UserError, match=r"config option '(tiny||quickstart)' is not known; known are laptop "):
@@ -359,4 +359,5 @@ def test_a_knob_that_nobody_reads_is_noticed():
   assert reads.paths == set()
   flops.eval_step_flops(dataclasses.replace(config.model, mlp_t=False))
   assert reads.paths == {f"model.{name}" for name in (
-      "H_cycles", "L_cycles", "L_layers", "expansion", "hidden_size", "mlp_t", "puzzle_emb_len", "seq_len", "vocab_size")}
+      "H_cycles", "L_cycles", "L_layers", "expansion", "hidden_size", "mlp_t", "puzzle_emb_len", "seq_len",
+      "vocab_size")}

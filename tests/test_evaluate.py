@@ -70,7 +70,8 @@ def _model(trainer, state):
 @pytest.fixture(scope="module", name="alone")
 def _alone(model):
   """What the model makes of each puzzle on its own: inputs (N, S), answers (T, N, S), q_halt (T, N)."""
-  inputs = generate.generate_splits(box=2, num_train=N, num_validation=0, num_test=0, num_clues=8, seed=0)["train"].inputs
+  made = generate.generate_splits(box=2, num_train=N, num_validation=0, num_test=0, num_clues=8, seed=0)
+  inputs = made["train"].inputs
   step = jax.jit(lambda model, carry, batch: model(carry, batch))
   answers, q_halt = np.zeros((T, N, S), np.uint8), np.zeros((T, N), np.float32)
   for i in range(N):
@@ -103,13 +104,14 @@ def _puzzles(alone):
 @pytest.fixture(scope="module", name="evaluated")
 def _evaluated(model, puzzles):
   """By number of devices: the Evaluation, and what its progress was told."""
-  results = {}
-  for devices in (1, 8):
+
+  def run(devices):
     evaluator = evaluate.Evaluator(
         lambda model: model, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH)
     seen = []
-    results[devices] = evaluator.evaluate(_everywhere(model, devices), puzzles, lambda *done: seen.append(done)), seen
-  return results
+    return evaluator.evaluate(_everywhere(model, devices), puzzles, lambda *done: seen.append(done)), seen
+
+  return {devices: run(devices) for devices in (1, 8)}
 
 
 @pytest.mark.parametrize("devices", [1, 8])
