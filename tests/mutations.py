@@ -1,0 +1,372 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Shows that each detail of the model, the loss and the optimizers is held by a test: breaks it and sees red.
+
+    python tests/mutations.py                  # all of them, about 10 minutes on 2 idle cores
+    python tests/mutations.py --only=rope,ema  # those whose name contains one of these
+
+Every mutation is made in a temporary copy of the checkout, never in the checkout itself. The tests named must first
+pass in the untouched copy. Prints one line a detail and exits with 1 if a mutant survives: if no test named for it
+fails. An error while collecting is not a failing test. To add a detail, add a Mutation.
+"""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+COPIED = ("trm_jax", "tests", "configs", "pyproject.toml", "setup.cfg", "README.md")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+  """One detail, broken.
+
+  Attributes:
+    detail: what is broken.
+    file: under trm_jax/.
+    edits: pairs of text that occurs exactly once in the file, and what takes its place.
+    tests: pytest node ids under tests/, at least one of which must fail.
+  """
+
+  detail: str
+  file: str
+  edits: tuple[tuple[str, str], ...]
+  tests: tuple[str, ...]
+
+
+def mutation(detail: str, file: str, old: str, new: str, *tests: str) -> Mutation:
+  return Mutation(detail, file, ((old, new),), tests)
+
+
+NUMPY_MLP = "test_model.py::test_against_numpy[token_mlp]"
+NUMPY_ROPE = "test_model.py::test_against_numpy[attention_rope]"
+NUMPY_LEARNED = "test_model.py::test_against_numpy[token_mlp_learned]"
+LAST_CYCLE = "test_model.py::test_gradient_only_through_the_last_cycle"
+INITIALISATION = "test_model.py::test_initialisation"
+STEP = "test_train_step.py::"
+
+MUTATIONS = [
+    # A block.
+    mutation("token mixer: rms over tokens", "layers.py", "self.mix_norm_axis = 0 if mlp_t else -1",
+             "self.mix_norm_axis = -1", NUMPY_MLP),
+    mutation("rms: epsilon", "layers.py", "RMS_EPS = 1e-5", "RMS_EPS = 1e-6", "test_layers.py::test_rms_norm"),
+    mutation("rms: in float32", "layers.py", "h_f32 = h.astype(jnp.float32)", "h_f32 = h",
+             "test_layers.py::test_rms_norm_computes_in_float32"),
+    mutation("rms: mean, not sum", "layers.py", "jnp.mean(jnp.square(h_f32), axis, keepdims=True)",
+             "jnp.sum(jnp.square(h_f32), axis, keepdims=True)", "test_layers.py::test_rms_norm"),
+    mutation("post-norm, mixer", "layers.py", "h = rms_norm(h + self.mix(h), self.mix_norm_axis)",
+             "h = h + self.mix(rms_norm(h, self.mix_norm_axis))", NUMPY_ROPE),
+    mutation("post-norm, feed-forward", "layers.py", "return rms_norm(h + self.mlp(h), -1)",
+             "return h + self.mlp(rms_norm(h, -1))", NUMPY_ROPE),
+    mutation("residual around the mixer", "layers.py", "rms_norm(h + self.mix(h), self.mix_norm_axis)",
+             "rms_norm(self.mix(h), self.mix_norm_axis)", NUMPY_ROPE),
+    mutation("gate before up, features", "layers.py", "jax.nn.silu(gate) * up, down)", "gate * jax.nn.silu(up), down)",
+             NUMPY_ROPE),
+    mutation("gate before up, tokens", "layers.py", "jax.nn.silu(gate) * up).reshape",
+             "gate * jax.nn.silu(up)).reshape", NUMPY_MLP),
+    mutation("silu", "layers.py", "jax.nn.silu(gate) * up, down)", "jax.nn.gelu(gate) * up, down)", NUMPY_ROPE),
+    mutation("SwiGLU's width: two thirds", "layers.py", "expansion * size * 2 / 3", "expansion * size",
+             "test_layers.py::test_swiglu_width"),
+    mutation("SwiGLU's width: rounded up to 256", "layers.py", "/ 256) * 256", "/ 128) * 128",
+             "test_layers.py::test_swiglu_width"),
+    mutation("rope: rotate-half, not interleaved", "layers.py",
+             "first, second = jnp.split(q_BxLxNxK.astype(jnp.float32), 2, axis=-1)",
+             "first, second = (q_BxLxNxK.astype(jnp.float32)[..., i::2] for i in (0, 1))",
+             "test_layers.py::test_rotate"),
+    mutation("rope: direction", "layers.py", "first * cos - second * sin, second * cos + first * sin",
+             "first * cos + second * sin, second * cos - first * sin", "test_layers.py::test_rotate"),
+    mutation("rope: theta", "layers.py", "ROPE_THETA = 10000.0", "ROPE_THETA = 1000.0", "test_layers.py::test_rotate"),
+    mutation("rope: queries and keys", "layers.py", "q, k = rotate(q), rotate(k)", "q = rotate(q)", NUMPY_ROPE),
+    mutation("rope: not on values", "layers.py", "q, k = rotate(q), rotate(k)",
+             "q, k, v = rotate(q), rotate(k), rotate(v)", NUMPY_ROPE),
+    mutation("attention: scale", "layers.py", "jax.nn.dot_product_attention(q, k, v)",
+             "jax.nn.dot_product_attention(q, k, v, scale=1.0)", NUMPY_ROPE),
+    mutation("attention: not causal", "layers.py", "jax.nn.dot_product_attention(q, k, v)",
+             "jax.nn.dot_product_attention(q, k, v, is_causal=True)", NUMPY_ROPE),
+    mutation("attention: order of q, k, v", "layers.py", "q, k, v = jnp.split(qkv", "k, q, v = jnp.split(qkv",
+             "test_reference_parity.py::test_evaluation[attention-guided]"),
+    # Initial values.
+    mutation("initialisation: rescaled after the cut", "layers.py", "stddev / 0.87962566103423978", "stddev",
+             "test_layers.py::test_truncated_normal"),
+    mutation("initialisation: cut at two sigma", "layers.py", "lower=-2.0, upper=2.0", "lower=-3.0, upper=3.0",
+             "test_layers.py::test_truncated_normal"),
+    mutation("initialisation: fan in", "layers.py", "truncated_normal(width**-0.5)", "truncated_normal(size**-0.5)",
+             INITIALISATION),
+    mutation("initialisation: token table", "model.py",
+             "self.embed_tokens = nnx.Param(layers.truncated_normal(D**-0.5)",
+             "self.embed_tokens = nnx.Param(layers.truncated_normal(1.0)", INITIALISATION),
+    mutation("initialisation: halting head's bias", "model.py", "jnp.full((2,), -5.0)", "jnp.full((2,), 0.0)",
+             INITIALISATION),
+    mutation("initialisation: halting head's weight", "model.py", "self.q_head = nnx.Param(jnp.zeros((D, 2)))",
+             "self.q_head = nnx.Param(jnp.ones((D, 2)))", INITIALISATION),
+    mutation("initialisation: H_init", "model.py", "self.H_init = InitialState(layers.truncated_normal(1.0)",
+             "self.H_init = InitialState(layers.truncated_normal(D**-0.5)", INITIALISATION),
+    mutation("initialisation: prefix table zero", "model.py", "self.puzzle_emb = PrefixTable(jnp.zeros(",
+             "self.puzzle_emb = PrefixTable(jnp.ones(", INITIALISATION),
+    mutation("initial states not trained", "model.py", "self.H_init = InitialState(", "self.H_init = nnx.Param(",
+             "test_model.py::test_parameter_count"),
+    mutation("prefix table apart from the parameters", "model.py", "self.puzzle_emb = PrefixTable(",
+             "self.puzzle_emb = nnx.Param(", "test_model.py::test_parameter_count"),
+    # Input and output.
+    mutation("x scaled by sqrt(D)", "model.py", "math.sqrt(config.hidden_size) * x", "x", NUMPY_MLP),
+    mutation("learned positions: 1/sqrt(2)", "model.py", "math.sqrt(0.5) * (x +", "(x +", NUMPY_LEARNED),
+    mutation("prefix: zeros after it", "model.py", "((0, 0), (0, padding))", "((0, 0), (padding, 0))", NUMPY_MLP),
+    mutation("prefix: in front", "model.py",
+             "[prefix.reshape(B, config.prefix_len, config.hidden_size), x]",
+             "[x, prefix.reshape(B, config.prefix_len, config.hidden_size)]", NUMPY_MLP),
+    mutation("prefix: length from puzzle_emb_ndim", "model.py",
+             "self.puzzle_emb_len or math.ceil(self.puzzle_emb_ndim / self.hidden_size)",
+             "self.puzzle_emb_len or self.puzzle_emb_ndim // self.hidden_size", "test_model.py::test_prefix_len"),
+    mutation("answer: behind the prefix", "model.py", "z_H_BxLxD[:, self.config.prefix_len:]",
+             "z_H_BxLxD[:, :self.config.seq_len]", NUMPY_MLP),
+    mutation("halting head: position 0", "model.py", "z_H_BxLxD[:, 0], self.q_head",
+             "z_H_BxLxD[:, -1], self.q_head", NUMPY_MLP),
+    mutation("halting head: q_halt first", "model.py", "logits=logits, q_halt=q[:, 0], q_continue=q[:, 1]",
+             "logits=logits, q_halt=q[:, 1], q_continue=q[:, 0]", NUMPY_MLP),
+    # Recursion.
+    mutation("z_L sees z_H", "model.py", "network(z_L + (z_H + x))", "network(z_L + x)", NUMPY_MLP),
+    mutation("z_L sees x", "model.py", "network(z_L + (z_H + x))", "network(z_L + z_H)", NUMPY_MLP),
+    mutation("z_H does not see x", "model.py", "return network(z_H + z_L), z_L", "return network(z_H + z_L + x), z_L",
+             NUMPY_MLP),
+    mutation("z_H after the updates of z_L", "model.py", "      z_L, _ = jax.lax.scan(",
+             "      z_H = network(z_H + z_L)\n      z_L, _ = jax.lax.scan(", NUMPY_MLP),
+    mutation("n updates of z_L", "model.py", "length=self.config.L_cycles)", "length=self.config.L_cycles + 1)",
+             NUMPY_MLP),
+    mutation("T cycles", "model.py", "length=self.config.H_cycles - 1)", "length=self.config.H_cycles)", NUMPY_MLP),
+    mutation("no gradient through T-1 cycles: parameters", "model.py",
+             "network, x_cut, start = jax.lax.stop_gradient((self.L_level, x, (z_H, z_L)))",
+             "network, (x_cut, start) = self.L_level, jax.lax.stop_gradient((x, (z_H, z_L)))", LAST_CYCLE),
+    mutation("no gradient through T-1 cycles: x", "model.py",
+             "network, x_cut, start = jax.lax.stop_gradient((self.L_level, x, (z_H, z_L)))",
+             "x_cut, (network, start) = x, jax.lax.stop_gradient((self.L_level, (z_H, z_L)))", LAST_CYCLE),
+    mutation("gradient through the last cycle: parameters", "model.py",
+             "z_H, z_L = cycle(self.L_level, z_H, z_L, x)", "z_H, z_L = cycle(network, z_H, z_L, x)", LAST_CYCLE,
+             "test_reference_parity.py::test_first_gradients[attention-free]"),
+    mutation("gradient through the last cycle: x", "model.py",
+             "z_H, z_L = cycle(self.L_level, z_H, z_L, x)", "z_H, z_L = cycle(self.L_level, z_H, z_L, x_cut)",
+             "test_reference_parity.py::test_first_gradients[attention-free]"),
+    mutation("gradient through all n updates of the last cycle", "model.py",
+             "return network(z_H + z_L), z_L", "return network(z_H + jax.lax.stop_gradient(z_L)), z_L",
+             "test_reference_parity.py::test_first_gradients[attention-free]"),
+    mutation("the carry is detached", "model.py", "    z_H, z_L = jax.lax.stop_gradient((z_H, z_L))\n", "",
+             "test_model.py::test_carry_is_detached"),
+    mutation("no gradient from the state that comes in", "model.py",
+             "network, x_cut, start = jax.lax.stop_gradient((self.L_level, x, (z_H, z_L)))",
+             "start, (network, x_cut) = (z_H, z_L), jax.lax.stop_gradient((self.L_level, x))",
+             "test_model.py::test_carry_is_detached"),
+    # Carry and halting.
+    mutation("first step: all rows halted", "model.py", "halted=jnp.ones(B, bool)", "halted=jnp.zeros(B, bool)",
+             "test_model.py::test_first_step_takes_the_whole_batch"),
+    mutation("refill: z_H", "model.py", "z_H=choose(fresh(self.H_init), carry.z_H)", "z_H=carry.z_H",
+             "test_model.py::test_refill"),
+    mutation("refill: z_L from L_init", "model.py", "z_L=choose(fresh(self.L_init), carry.z_L)",
+             "z_L=choose(fresh(self.H_init), carry.z_L)", "test_model.py::test_refill"),
+    mutation("refill: steps", "model.py", "steps=choose(0, carry.steps)", "steps=carry.steps",
+             "test_model.py::test_refill"),
+    mutation("refill: others ignore the new puzzle", "model.py", "batch=jax.tree.map(choose, batch, carry.batch)",
+             "batch=batch", "test_model.py::test_rows_that_go_on_ignore_the_offered_puzzle"),
+    mutation("refill: halted rows take the new puzzle", "model.py", "batch=jax.tree.map(choose, batch, carry.batch)",
+             "batch=carry.batch", "test_model.py::test_first_step_takes_the_whole_batch"),
+    mutation("refill: the row's own labels", "model.py", "batch=jax.tree.map(choose, batch, carry.batch)",
+             'batch=jax.tree.map(choose, batch, carry.batch) | {k: v for k, v in batch.items() if k == "labels"}',
+             "test_model.py::test_refill"),
+    mutation("steps + 1", "model.py", "steps = carry.steps + 1", "steps = carry.steps",
+             "test_model.py::test_training_halts_where_q_halt_is_positive"),
+    mutation("halting at halt_max_steps, not after it", "model.py", "last = steps >= config.halt_max_steps",
+             "last = steps > config.halt_max_steps", "test_model.py::test_evaluation_makes_all_steps[0.0]"),
+    mutation("halting: q_halt > 0", "model.py", "(q[:, 0] > 0)", "(q[:, 0] >= 0)",
+             "test_model.py::test_halting_threshold"),
+    mutation("halting: in training only", "model.py", "if train and config.halt_max_steps > 1:",
+             "if config.halt_max_steps > 1:", "test_model.py::test_evaluation_makes_all_steps[0.0]"),
+    mutation("exploration: its probability", "model.py", "bernoulli(explore_key, config.halt_exploration_prob,",
+             "bernoulli(explore_key, 1 - config.halt_exploration_prob,",
+             "test_model.py::test_exploration_probability"),
+    mutation("exploration: at least 2", "model.py", "steps.shape, 2, config.halt_max_steps + 1)",
+             "steps.shape, 1, config.halt_max_steps + 1)", "test_model.py::test_exploration_bounds"),
+    mutation("exploration: up to halt_max_steps", "model.py", "steps.shape, 2, config.halt_max_steps + 1)",
+             "steps.shape, 2, config.halt_max_steps)", "test_model.py::test_exploration_bounds"),
+    mutation("exploration: may halt at its minimum", "model.py", "halted &= steps >= jnp.where(explore, min_steps, 0)",
+             "halted &= steps > jnp.where(explore, min_steps, 0)", "test_model.py::test_exploration_bounds"),
+    mutation("exploration: holds back, forces nothing", "model.py",
+             "halted &= steps >= jnp.where(explore, min_steps, 0)",
+             "halted = jnp.where(explore, steps >= min_steps, halted)",
+             "test_model.py::test_exploration_makes_nobody_halt"),
+    mutation("Q variant: halting", "model.py", "(q[:, 0] > q[:, 1]) if config.q_continue",
+             "(q[:, 0] > 0) if config.q_continue", "test_model.py::test_q_continue_variant"),
+    mutation("Q variant: target at the last step", "model.py", "jnp.where(last, next_q[:, 0], next_q.max(-1))",
+             "next_q.max(-1)", "test_model.py::test_q_continue_variant"),
+    mutation("Q variant: target by the better of both", "model.py", "jnp.where(last, next_q[:, 0], next_q.max(-1))",
+             "jnp.where(last, next_q[:, 0], next_q[:, 1])", "test_model.py::test_q_continue_variant"),
+    Mutation("Q variant: no gradient from the target", "model.py", (
+        ("next_q = jax.lax.stop_gradient(self)._heads", "next_q = self._heads"),
+        ("        target = jax.lax.stop_gradient(target)\n", "")), ("test_model.py::test_q_continue_variant",)),
+    # Loss and metrics.
+    mutation("stablemax: x + 1 for x >= 0", "losses.py", "jnp.log1p(jnp.maximum(x, 0))", "jnp.maximum(x, 0)",
+             "test_losses.py::test_stablemax_against_float64"),
+    mutation("stablemax: 1 / (1 - x) below", "losses.py", "jnp.log1p(jnp.maximum(-x, 0))", "jnp.maximum(-x, 0)",
+             "test_losses.py::test_stablemax_against_float64"),
+    mutation("stablemax: no division by zero", "losses.py",
+             "log_s = jnp.log1p(jnp.maximum(x, 0)) - jnp.log1p(jnp.maximum(-x, 0))",
+             "log_s = jnp.log(jnp.where(x < 0, 1 / (1 - x), x + 1))", "test_losses.py::test_stablemax_at_the_edges"),
+    mutation("stablemax: no overflow of the sum", "losses.py", "jax.nn.logsumexp(log_s, axis=-1)",
+             "jnp.log(jnp.exp(log_s).sum(-1))", "test_losses.py::test_stablemax_at_the_edges"),
+    mutation("ignored cells have no loss", "losses.py", "jnp.where(counted, -log_p, 0)", "-log_p",
+             "test_losses.py::test_ignored_cells_have_no_gradient"),
+    mutation("mean over the row's counted cells", "losses.py", "cells.sum(-1) / jnp.maximum(num_counted, 1)",
+             "cells.mean(-1)", "test_losses.py::test_act_loss"),
+    mutation("every counted cell right", "losses.py", "exact = num_right == num_counted",
+             "exact = num_right == labels.shape[-1]", "test_losses.py::test_act_loss"),
+    mutation("0.5 of the halting losses", "losses.py", "lm_loss + 0.5 * q_loss", "lm_loss + q_loss",
+             "test_losses.py::test_act_loss"),
+    mutation("0.5 of q_continue's loss", "losses.py", 'q_loss += metrics["q_continue_loss"]',
+             'q_loss += 2 * metrics["q_continue_loss"]', "test_losses.py::test_act_loss_q_continue"),
+    mutation("metrics over rows that halt", "losses.py", "carry.halted & (num_counted > 0)", "(num_counted > 0)",
+             "test_losses.py::test_act_loss"),
+    mutation("metrics over rows with a counted cell", "losses.py", "carry.halted & (num_counted > 0)", "carry.halted",
+             "test_losses.py::test_act_loss"),
+    mutation("halting accuracy: from 0 on", "losses.py", "(outputs.q_halt >= 0) == exact",
+             "(outputs.q_halt > 0) == exact", "test_losses.py::test_act_loss"),
+    mutation("division by the global batch", "train.py", "return loss / self.batch_size,", "return loss,",
+             STEP + "test_loss_is_divided_by_the_global_batch"),
+    # Optimizers.
+    mutation("AdamATan2: m is corrected outside", "optim.py", "jnp.arctan2(m, jnp.sqrt(v) / second) / first",
+             "jnp.arctan2(m / first, jnp.sqrt(v) / second)", "test_optim.py::test_adam_atan2_first_step"),
+    mutation("AdamATan2: v is corrected inside", "optim.py", "jnp.arctan2(m, jnp.sqrt(v) / second) / first",
+             "jnp.arctan2(m, jnp.sqrt(v)) / first", "test_optim.py::test_adam_atan2_first_step"),
+    mutation("AdamATan2: no factor in front", "optim.py", "jnp.arctan2(m, jnp.sqrt(v) / second) / first",
+             "1.27 * jnp.arctan2(m, jnp.sqrt(v) / second) / first", "test_optim.py::test_adam_atan2_first_step"),
+    mutation("AdamATan2: b1 and b2", "optim.py", "scale_by_adam_atan2(b1, b2),", "scale_by_adam_atan2(b2, b1),",
+             "test_optim.py::test_adam_atan2"),
+    mutation("AdamATan2: decoupled decay", "optim.py",
+             "scale_by_adam_atan2(b1, b2),\n      optax.add_decayed_weights(weight_decay),",
+             "optax.add_decayed_weights(weight_decay),\n      scale_by_adam_atan2(b1, b2),",
+             "test_optim.py::test_adam_atan2"),
+    mutation("AdamATan2: decay of biases too", "optim.py",
+             "scale_by_adam_atan2(b1, b2),\n      optax.add_decayed_weights(weight_decay),",
+             "scale_by_adam_atan2(b1, b2),\n      optax.add_decayed_weights("
+             "weight_decay, lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),",
+             "test_optim.py::test_decay_reaches_every_parameter[adam_atan2]"),
+    mutation("AdamW: configured moments", "train.py", "optax.adamw(self.schedule, b1=o.b1, b2=o.b2,",
+             "optax.adamw(self.schedule,", "test_optim.py::test_adamw"),
+    mutation("sign-SGD: sum over equal identifiers", "optim.py",
+             "(identifiers[:, None] == identifiers[None, :]).astype(grads.dtype)",
+             "jnp.eye(len(identifiers), dtype=grads.dtype)", "test_optim.py::test_sign_sgd_rows"),
+    mutation("sign-SGD: the sign", "optim.py",
+             "jnp.sign(jnp.matmul(same_BxB, grads, precision=jax.lax.Precision.HIGHEST))",
+             "jnp.matmul(same_BxB, grads, precision=jax.lax.Precision.HIGHEST)", "test_optim.py::test_sign_sgd_rows"),
+    mutation("sign-SGD: decay", "optim.py",
+             "sign_of_row_sums(),\n      optax.add_decayed_weights(weight_decay),", "sign_of_row_sums(),",
+             "test_optim.py::test_sign_sgd_rows"),
+    mutation("sign-SGD: no decay of rows not in the batch", "train.py", "table.at[identifiers].set(",
+             "(0.999 * table).at[identifiers].set(", STEP + "test_prefix_table_rows_of_the_carry"),
+    mutation("sign-SGD: identifiers of the carry", "train.py", 'identifiers = carry.batch["puzzle_identifiers"]',
+             'identifiers = batch["puzzle_identifiers"]', STEP + "test_prefix_table_rows_of_the_carry"),
+    mutation("sign-SGD: its own learning rate", "train.py", "schedule(o.prefix_learning_rate)",
+             "schedule(o.learning_rate)", STEP + "test_prefix_table_rows_of_the_carry"),
+    mutation("warmup: the first step is t = 1", "optim.py", "t = jnp.asarray(count + 1, jnp.float32)",
+             "t = jnp.asarray(count, jnp.float32)", "test_optim.py::test_warmup_cosine"),
+    mutation("warmup: linear to the peak", "optim.py", "warm = t / max(1, warmup_steps)",
+             "warm = t / max(1, warmup_steps + 1)", "test_optim.py::test_warmup_cosine"),
+    mutation("cosine: starts after the warmup", "optim.py", "(t - warmup_steps) / max(1, total_steps - warmup_steps)",
+             "t / max(1, total_steps)", "test_optim.py::test_warmup_cosine"),
+    mutation("cosine: ends at lr_min_ratio", "optim.py", "min_ratio + (1 - min_ratio) * 0.5", "0.5",
+             "test_optim.py::test_warmup_cosine"),
+    mutation("EMA: starts at the parameters", "optim.py", "return EmaState(jax.tree.map(jnp.copy, params))",
+             "return EmaState(jax.tree.map(jnp.zeros_like, params))", "test_optim.py::test_ema"),
+    mutation("EMA: takes the new parameters", "optim.py", "rate * e + (1 - rate) * (p + u)",
+             "rate * e + (1 - rate) * p", "test_optim.py::test_ema"),
+    mutation("EMA: its rate", "optim.py", "rate * e + (1 - rate) * (p + u)", "(1 - rate) * e + rate * (p + u)",
+             "test_optim.py::test_ema"),
+    mutation("EMA: not of the prefix table", "train.py", "params = (optim.ema_params(state.opt_state) if averaged",
+             "if averaged:\n"
+             "      state = state.replace(prefix_table=jax.tree.map(jnp.zeros_like, state.prefix_table))\n"
+             "    params = (optim.ema_params(state.opt_state) if averaged", STEP + "test_what_is_not_trained"),
+    # The whole of it, as the golden files see it.
+    mutation("interop: H_init and L_init", "interop.py", '"H_init": (("H_init",), False)',
+             '"H_init": (("L_init",), False)', "test_reference_parity.py::test_evaluation[attention-free]"),
+    mutation("trajectory: weight decay", "train.py",
+             "optim.adam_atan2(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)",
+             "optim.adam_atan2(self.schedule, b1=o.b1, b2=o.b2)",
+             "test_reference_parity.py::test_final_parameters[attention-free-final_state]"),
+    mutation("trajectory: schedule", "optim.py", "t = jnp.asarray(count + 1, jnp.float32)",
+             "t = jnp.asarray(count, jnp.float32)", "test_reference_parity.py::test_training_steps[mlp_t-guided]"),
+    mutation("trajectory: EMA", "optim.py", "rate * e + (1 - rate) * (p + u)", "rate * e + (1 - rate) * p",
+             "test_reference_parity.py::test_final_parameters[attention-free-final_ema]",
+             "test_reference_parity.py::test_final_parameters[mlp_t-guided-final_ema]"),
+]
+
+
+def copy_checkout(to: pathlib.Path) -> None:
+  for name in COPIED:
+    source = ROOT / name
+    if source.is_dir():
+      shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    elif source.exists():
+      shutil.copy(source, to / name)
+
+
+def run_tests(root: pathlib.Path, tests: tuple[str, ...]) -> tuple[int, str]:
+  """pytest's exit status (0 passed, 1 failed, others: could not run) and its output."""
+  # The copy goes before an installed trm_jax.
+  environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+  environment.pop("TRM_GOLDEN_DIR", None)
+  command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider"]
+  result = subprocess.run(
+      command + [f"tests/{test}" for test in tests], cwd=root, env=environment, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, text=True, check=False)
+  return result.returncode, result.stdout
+
+
+def run_mutant(mutant: Mutation) -> tuple[bool, str]:
+  """Whether a test failed, and what to print."""
+  with tempfile.TemporaryDirectory() as folder:
+    root = pathlib.Path(folder)
+    copy_checkout(root)
+    file = root / "trm_jax" / mutant.file
+    text = file.read_text()
+    for old, new in mutant.edits:
+      if text.count(old) != 1:
+        return False, f"STALE: {mutant.file} holds {text.count(old)} times {old!r}"
+      text = text.replace(old, new)
+    file.write_text(text)
+    status, output = run_tests(root, mutant.tests)
+  if status == 1:
+    return True, "red"
+  if status == 0:
+    return False, "GREEN: " + ", ".join(mutant.tests)
+  return False, f"ERROR: pytest ended with {status}\n{output[-2000:]}"
+
+
+def main() -> int:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--only", default="", help="comma-separated parts of names of details")
+  wanted = parser.parse_args().only.lower().split(",")
+  mutants = [m for m in MUTATIONS if any(part in m.detail.lower() for part in wanted)]
+  if not mutants:
+    parser.error("no detail has such a name")
+
+  with tempfile.TemporaryDirectory() as folder:
+    copy_checkout(pathlib.Path(folder))
+    status, output = run_tests(pathlib.Path(folder), tuple(sorted({test for m in mutants for test in m.tests})))
+  if status:
+    print(f"the tests do not pass before anything is broken\n{output[-4000:]}")
+    return 1
+
+  survived = 0
+  for mutant in mutants:
+    start = time.perf_counter()
+    red, result = run_mutant(mutant)
+    survived += not red
+    print(f"{mutant.detail:55s} {mutant.file:12s} {time.perf_counter() - start:5.1f} s  {result}", flush=True)
+  print(f"{len(mutants)} details, {survived} survived")
+  return 1 if survived else 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
