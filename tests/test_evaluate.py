@@ -188,7 +188,7 @@ def test_hardest_solved():
     return evaluate.Attempt(answers, np.zeros(answers.shape[:2])).hardest_solved(np.ones((len(right), 4), np.int8))
 
   assert hardest("1111", "0111", "0011", "0000") == 2
-  assert hardest("1111", "1101", "0011") == 1  # right again only at the end
+  assert hardest("1111", "1101", "0111") == 2  # found late, not lost and found again
   assert hardest("1110", "0000", "1111") == 2  # lost at the end: not solved
   assert hardest("0000", "1110") == 0  # none is solved
 

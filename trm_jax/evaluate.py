@@ -99,14 +99,13 @@ class Attempt:
   q_halt: np.ndarray
 
   def hardest_solved(self, labels: np.ndarray) -> int:
-    """Of the puzzles whose last answer is right, the one that was so for the fewest steps; 0 if there is none.
+    """Of the puzzles whose last answer is right, the one whose first right answer came last; 0 if there is none.
 
     Args:
       labels: (N, S) solutions.
     """
     right = (self.answers == labels.astype(np.uint8)).all(-1)
-    steps_right = np.cumprod(right[::-1], axis=0).sum(0)
-    return int(np.argmin(np.where(steps_right > 0, steps_right, len(right) + 1)))
+    return int(np.argmax(np.where(right[-1], right.argmax(axis=0), -1)))
 
 
 def attempt(model: TRM, inputs: np.ndarray, puzzle_identifiers: np.ndarray) -> Attempt:
