@@ -2,6 +2,7 @@
 """metrics.jsonl, TensorBoard event files and lines on the terminal."""
 
 import json
+import os
 import sys
 import time
 
@@ -93,7 +94,7 @@ def test_a_run_killed_while_the_log_is_rewritten_loses_nothing(tmp_path, monkeyp
   def killed(*_):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(logs.os, "replace", killed)
+  monkeypatch.setattr(os, "replace", killed)
   with pytest.raises(KeyboardInterrupt):
     logs.MetricsLog(tmp_path, resume_step=2)
   assert (tmp_path / "metrics.jsonl").read_bytes() == before
