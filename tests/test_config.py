@@ -228,7 +228,6 @@ RULES = [
       for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate")),
     ("optimizer.lr_min_ratio", [-0.1, 1.1, _NAN], [0.0, 1.0], "must lie in [0, 1]"),
     ("optimizer.name", ["adam", ""], ["adamw", "adam_atan2"], "must be adam_atan2 or adamw"),
-    ("data.task", ["maze"], ["sudoku"], "must be sudoku"),
     ("data.box", [1, 4], [2, 3], "must be 3 (9x9 boards) or 2 (4x4)"),
     ("data.num_aug", [-2], [-1, 0, 7], "must be -1 (fresh ones), 0 (none) or a number of versions"),
     *((f"model.{name}", [0, -1], [1], "must be at least 1")
@@ -345,8 +344,7 @@ def test_every_knob_is_read(tmp_path, monkeypatch):
   load.load(reads.watch(dataclasses.replace(Config().data, num_train=1, num_validation=1), "data."))
 
   knobs = set(config_lib.flatten(config_lib.to_dict(Config())))
-  # There is one task so far; its name in config.json tells future readers what the run was about.
-  assert knobs - reads.paths == {"data.task"}
+  assert knobs - reads.paths == set()
 
 
 def test_a_knob_that_nobody_reads_is_noticed():

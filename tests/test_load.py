@@ -105,6 +105,9 @@ def test_stored_augmentations_stay_with_their_puzzle(tmp_path):
   assert (splits.train.num_groups, len(splits.train)) == (30, 90)
   np.testing.assert_array_equal(splits.train.inputs[:, -1], np.tile([0, 1, 2], 30))
   np.testing.assert_array_equal(splits.train.labels[0::3], splits.train.labels[2::3])
+  # Evaluated is each original once.
+  assert len(splits.validation) == splits.validation.num_groups == SMALL.num_validation
+  np.testing.assert_array_equal(splits.validation.inputs[:, -1], 0)
 
 
 def test_sudoku_extreme_gives_the_same_puzzles(tmp_path, monkeypatch):

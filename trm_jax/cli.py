@@ -44,6 +44,10 @@ def _parse(argv: list[str]) -> list[str]:
     fail(_from_config_file(e) or f"{e}; --help lists the flags")
   except UserError as e:
     fail(str(e))
+  except AttributeError as e:
+    if e.name != "get_config":
+      raise
+    fail(f"--config: the file has no get_config(); see configs/sudoku.py for how it looks ({e})")
   except SyntaxError as e:  # of the config file: everything else has been imported
     fail(f"{e.filename}, line {e.lineno}: {e.msg}")
 

@@ -31,7 +31,6 @@ FREE_ON_RESUME = (
 class DataConfig:
   """Where puzzles come from and how many of them are used."""
 
-  task: str = "sudoku"  # the only one so far
   # "sudoku-extreme": downloaded once by TFDS; "generated": made from the seed; otherwise a folder with train.csv and
   # test.csv in Sudoku-Extreme's format, or one written by the reference's dataset builder.
   source: str = "sudoku-extreme"
@@ -192,7 +191,6 @@ def _check(config: Config) -> None:
     require(name, lambda v: 0 <= v < 1, "must lie in [0, 1)")
   require("optimizer.lr_min_ratio", lambda v: 0 <= v <= 1, "must lie in [0, 1]")
   require("optimizer.name", lambda v: v in ("adam_atan2", "adamw"), "must be adam_atan2 or adamw")
-  require("data.task", lambda v: v == "sudoku", "must be sudoku")
   require("data.box", lambda v: v in (2, 3), "must be 3 (9x9 boards) or 2 (4x4)")
   require("data.num_aug", lambda v: v >= -1, "must be -1 (fresh ones), 0 (none) or a number of versions")
   if (config.epochs > 0) == (config.steps > 0):

@@ -22,18 +22,16 @@ class MetricsLog:
 
   Args:
     workdir: existing folder.
-    resume_step: what was written for later steps, by a run that got further than its last checkpoint, is dropped;
-      None drops nothing.
+    resume_step: what was written for later steps, by a run that got further than its last checkpoint, is dropped.
   """
 
-  def __init__(self, workdir: pathlib.Path, *, resume_step: int | None):
+  def __init__(self, workdir: pathlib.Path, *, resume_step: int):
     self._path = workdir / "metrics.jsonl"
-    if resume_step is not None and self._path.exists():
+    if self._path.exists():
       kept = [r for r in read_metrics(self._path) if r["step"] <= resume_step]
       files.replace_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
     self._file = self._path.open("a", buffering=1)
-    purge = None if resume_step is None else resume_step + 1
-    self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=purge)
+    self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
 
   def write(self, record: dict[str, Any]) -> None:
     """A record: `step` and anything JSON can hold."""

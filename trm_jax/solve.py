@@ -44,6 +44,8 @@ def main(argv: list[str]) -> None:
   cli.no_arguments(argv)
   if not _CHECKPOINT.value:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
+  if _PUZZLE.value and _CSV.value:
+    raise UserError("--puzzle and --csv: give one of them")
   loaded = checkpoint.load_model(_CHECKPOINT.value)
   task = SudokuTask(loaded.config.data.box)
   labels = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from trm_jax.config import DataConfig
 from trm_jax.data import reference_format
-from trm_jax.data.puzzles import Puzzles
+from trm_jax.data.puzzles import Puzzles, originals
 from trm_jax.data.sudoku import csv_files
 from trm_jax.data.sudoku import extreme
 from trm_jax.data.sudoku import generate
@@ -106,7 +106,8 @@ def load(data: DataConfig, progress: Callable[[int, int], None] | None = None) -
                     f"{data.source} has {source.num_groups} training puzzles for both; lower one of them")
   order = _shuffled(source.num_groups, data, 0)
   train = source.take_groups(order[:num_train])
-  validation = source.take_groups(order[num_train : num_train + data.num_validation])
+  # Augmented versions that the source stores are for training: each original is evaluated once.
+  validation = originals(source.take_groups(order[num_train : num_train + data.num_validation]))
   return Splits(task, train, validation if data.num_validation else None, test)
 
 

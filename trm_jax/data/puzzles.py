@@ -79,6 +79,19 @@ class Puzzles:
     )
 
 
+def originals(puzzles: Puzzles) -> Puzzles:
+  """The first example of each group, without the augmented versions stored behind it."""
+  rows = puzzles.group_starts[:-1]
+  return dataclasses.replace(
+      puzzles,
+      inputs=puzzles.inputs[rows],
+      labels=puzzles.labels[rows],
+      puzzle_identifiers=puzzles.puzzle_identifiers[rows],
+      group_starts=np.arange(len(rows) + 1, dtype=np.int32),
+      ratings=None if puzzles.ratings is None else puzzles.ratings[rows],
+  )
+
+
 def one_group_each(
     inputs: np.ndarray, labels: np.ndarray, *, vocab_size: int, ratings: np.ndarray | None = None
 ) -> Puzzles:
