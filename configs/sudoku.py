@@ -27,7 +27,7 @@ def quickstart():
 def quickstart_9x9():
   """Generated 9x9 puzzles with many clues, half an hour on a laptop."""
   config = config_lib.default_config()
-  config.data.update(source="generated", num_train=5_000, num_validation=256, num_test=1_024, num_clues=50, num_aug=-1)
+  config.data.update(source="generated", num_train=5_000, num_validation=256, num_test=1_000, num_clues=50, num_aug=-1)
   config.model.update(hidden_size=128, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
   _small_run(config)
