@@ -22,8 +22,9 @@ _METRIC = "exact_accuracy"
 
 
 def _reason(error: BaseException) -> str:
-  """The first line of an error that a library raised."""
-  return next(iter(str(error).splitlines()), "") or type(error).__name__
+  """An error that a library raised, on one line: what it begins with and, for that is where the cause stands, its end."""
+  text = " ".join(str(error).split()) or type(error).__name__
+  return text if len(text) <= 200 else f"{text[:60]} … {text[-130:]}"
 
 
 class Checkpoints:
@@ -108,7 +109,7 @@ class Checkpoints:
     except Exception as e:  # Orbax and TensorStore raise whatever the disk trips first.
       latest = self.latest_step()
       raise UserError(
-          f"{self.directory}: a checkpoint could not be written ({_reason(e)[:200]}); the newest complete one is "
+          f"{self.directory}: a checkpoint could not be written ({_reason(e)}); the newest complete one is "
           f"{'missing' if latest is None else f'of step {latest}'}; free some space and start the same command "
           "again") from e
 
@@ -135,7 +136,7 @@ class Checkpoints:
       others = [s for s in self.steps() if s != step]
       advice = f"delete it to go on from step {others[-1]}" if others else "there is no other"
       raise UserError(f"{self.directory / str(step)}: damaged or incomplete checkpoint; {advice} "
-                      f"({_reason(e)[:200]})") from e
+                      f"({_reason(e)})") from e
 
 
 def find(path: str) -> tuple[epath.Path, int | None]:

@@ -19,7 +19,9 @@ def run(main: Callable[[list[str]], None]) -> None:
   def guarded(argv):
     # Orbax and TFDS say at length, and warn of, what our own lines say shortly. Other libraries' warnings stay.
     logging.set_verbosity(logging.WARNING)
-    logging.get_absl_logger().setLevel("ERROR")
+    # Their errors reach us as exceptions besides.
+    logging.get_absl_logger().setLevel("CRITICAL")
+    sys.unraisablehook = _unraisable
     try:
       main(argv)
     except UserError as e:
@@ -32,6 +34,12 @@ def run(main: Callable[[list[str]], None]) -> None:
       sys.exit(130)  # as the shell says of a program that ended by Ctrl-C
 
   app.run(guarded, flags_parser=_parse)
+
+
+def _unraisable(unraisable) -> None:
+  """Passes over what Orbax's writes still in flight say after one of them has failed and been reported."""
+  if str(unraisable.exc_value) != "Event loop is closed":
+    sys.__unraisablehook__(unraisable)
 
 
 def _parse(argv: list[str]) -> list[str]:
