@@ -22,6 +22,8 @@ from trm_jax.data.sudoku import generate
 from trm_jax.errors import UserError
 from trm_jax.train import Trainer
 
+# Batches of another size round otherwise and the recursion amplifies it: of logits up to 7, by 2e-5 after T steps.
+ROUNDING = 1e-4
 T, N, S, V = 3, 21, 16, 6
 BATCH = 8  # the last batch has five puzzles
 NOT_COUNTED = 5  # the puzzle that has no label at all
@@ -119,7 +121,7 @@ def test_whole_set_equals_one_puzzle_at_a_time(evaluated, alone, puzzles, device
   evaluation, progress = evaluated[devices]
   _, answers, q_halt = alone
   np.testing.assert_array_equal(evaluation.answers, answers[-1], strict=True)
-  np.testing.assert_allclose(evaluation.q_halt, q_halt, atol=1e-5)
+  np.testing.assert_allclose(evaluation.q_halt, q_halt, atol=ROUNDING)
   np.testing.assert_array_equal(evaluation.counted_cells, (puzzles.labels != IGNORE_LABEL).sum(1))
   np.testing.assert_array_equal(evaluation.right_cells, (answers == puzzles.labels).sum(-1))
   assert progress == [(8, N), (16, N), (N, N)]
@@ -178,7 +180,7 @@ def test_attempt_shows_every_step(model, alone, puzzles):
   inputs, answers, q_halt = alone
   attempt = evaluate.attempt(model, inputs, puzzles.puzzle_identifiers)
   np.testing.assert_array_equal(attempt.answers, answers, strict=True)
-  np.testing.assert_allclose(attempt.q_halt, q_halt, atol=1e-5)
+  np.testing.assert_allclose(attempt.q_halt, q_halt, atol=ROUNDING)
 
 
 def test_hardest_solved():

@@ -22,7 +22,7 @@ _METRIC = "exact_accuracy"
 
 
 def _reason(error: BaseException) -> str:
-  """An error that a library raised, on one line: what it begins with and, for that is where the cause stands, its end."""
+  """An error that a library raised, on one line: its begin and, since the cause stands there, its end."""
   text = " ".join(str(error).split()) or type(error).__name__
   return text if len(text) <= 200 else f"{text[:60]} … {text[-130:]}"
 
