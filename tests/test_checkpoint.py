@@ -1,7 +1,6 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Checkpoints: what is kept, what comes back, and what a damaged one or a full disk does."""
 
-import gc
 import subprocess
 import sys
 import textwrap
@@ -14,10 +13,6 @@ import pytest
 from trm_jax import checkpoint
 from trm_jax.errors import UserError
 
-# Orbax leaves the reads that a failed restore had queued unawaited.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*_read_array_index_and_device_put:pytest.PytestUnraisableExceptionWarning")
-
 RUN = {"config": {"name": "x"}, "total_steps": 9}
 
 
@@ -28,13 +23,6 @@ def state(value):
 def abstract(value=0):
   one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   return checkpoint.abstract(state(value), jax.tree.map(lambda _: one, state(value)))
-
-
-@pytest.fixture(autouse=True)
-def collect_garbage():
-  """So that what the mark above is about shows here and not in the next module."""
-  yield
-  gc.collect()
 
 
 @pytest.fixture
