@@ -353,7 +353,7 @@ def test_q_continue_variant():
   """Halts when q_halt > q_continue; target sigmoid(q_halt') at the last step, sigmoid(max(q_halt', q_continue'))
   before it, by one more step from the new carry, without gradient."""
   config = replace(q_continue=True)
-  model, carry = with_q_head(make_model(config, q_bias=(0.0, 0.0))), middle_carry(halted=(False,) * B)
+  model, carry = with_q_head(make_model(config, q_bias=(2.0, 2.0))), middle_carry(halted=(False,) * B)
   graphdef, params, rest = nnx.split(model, nnx.Param, ...)
 
   @jax.jit
@@ -368,6 +368,7 @@ def test_q_continue_variant():
   assert all((leaf == 0).all() for leaf in jax.tree.leaves(grads))
   last = np.asarray(after.steps >= config.halt_max_steps)
   np.testing.assert_array_equal(after.halted, last | np.asarray(outputs.q_halt > outputs.q_continue))
+  assert ((outputs.q_halt > 0) & (outputs.q_halt < outputs.q_continue))[~last].any()
   assert 0 < after.halted.sum() < B
   _, following = step(model, after.replace(halted=jnp.zeros(B, bool)), after.batch)
   q_halt, q_continue = np.asarray(following.q_halt), np.asarray(following.q_continue)
