@@ -16,7 +16,7 @@ def quickstart():
   """Generated 4x4 puzzles, learned within minutes on a laptop."""
   config = config_lib.default_config()
   config.data.update(source="generated", box=2, num_train=20_000, num_validation=512, num_test=1_024, num_clues=6,
-                     num_aug=0)  # every 4x4 grid is a symmetry of half of all others: augmented, none would be unseen
+                     num_aug=0)  # the 288 grids fall into two symmetry classes: augmented, none would be unseen
   config.model.update(hidden_size=64, H_cycles=2, L_cycles=2, puzzle_emb_ndim=64, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
   _small_run(config)
