@@ -74,7 +74,7 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
     array = array.T if transposed else array
     if array.shape != flat[path].shape:
       raise UserError(f"reference parameter {name}: shape {np.shape(state[name])} does not fit the config's model")
-    flat[path] = flat[path].replace(jnp.asarray(array))
+    flat[path] = flat[path].replace(jnp.array(array))  # a copy: asarray may share memory
   model = nnx.merge(graphdef, nnx.from_flat_state(flat))
   return model
 
