@@ -23,7 +23,8 @@ _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 # What may change between a checkpoint and the run that goes on from it: how often and on what to report, not what is
 # trained.
 FREE_ON_RESUME = (
-    "name", "data.num_test", "eval_every", "eval_batch_size", "checkpoint_every", "log_every",
+    "name", "data.num_test", "eval_every", "eval_batch_size", "checkpoint_every", "checkpoint_minutes",
+    "log_every", "micro_batches", "model_devices",
 )
 
 
@@ -50,6 +51,7 @@ class OptimizerConfig:
 
   name: str = "adam_atan2"  # adam_atan2 (the reference's) or adamw
   learning_rate: float = 1e-4  # peak, after the warmup
+  base_batch_size: int = 0  # both rates grow linearly with batch_size over this; 0: they are as they are
   weight_decay: float = 1.0  # decoupled, on every trained parameter
   b1: float = 0.9  # decay of the first moment, in [0, 1)
   b2: float = 0.95  # decay of the second moment, in [0, 1)
@@ -69,13 +71,16 @@ class Config:
   data: DataConfig = DataConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   seed: int = 0  # of parameters, batches and exploration
-  batch_size: int = 768  # global; divisible by the number of devices
+  batch_size: int = 768  # global; divisible by the devices along `data` times micro_batches
+  micro_batches: int = 1  # parts of a batch that go through the network one after the other, to save memory
+  model_devices: int = 1  # devices that share the matrices (mesh axis `model`); the batch is split over all / this many
   epochs: int = 50_000  # passes over the training puzzles; 0 where `steps` says how long
   steps: int = 0  # optimizer steps; 0: floor(epochs * puzzles / batch_size)
   log_every: int = 100  # steps between training records; the devices make them on their own, in one call
   eval_every: int = 0  # steps between evaluations; 0: a tenth of the run
   eval_batch_size: int = 1024  # global; rounded up to a multiple of the number of devices
-  checkpoint_every: int = 2500  # steps; evaluations and the end save one, too
+  checkpoint_every: int = 2500  # steps; evaluations, the end and an interruption save one, too
+  checkpoint_minutes: float = 15.0  # likewise, at the latest that long after the last one; 0: never because of time
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -179,18 +184,22 @@ def _check(config: Config) -> None:
     if not holds(flat[name]):
       raise UserError(f"config.{name} = {flat[name]!r}: {rule}")
 
-  for name in ("batch_size", "log_every", "eval_batch_size", "checkpoint_every"):
+  for name in ("batch_size", "micro_batches", "model_devices", "log_every", "eval_batch_size", "checkpoint_every"):
     require(name, lambda v: v >= 1, "must be at least 1")
   for name in ("epochs", "steps", "eval_every", "data.num_train", "data.num_validation", "data.num_test",
-               "optimizer.warmup_steps", "seed", "data.seed"):
+               "optimizer.warmup_steps", "optimizer.base_batch_size", "seed", "data.seed"):
     require(name, lambda v: v >= 0, "must not be negative")
   for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
-               "optimizer.prefix_weight_decay"):
+               "optimizer.prefix_weight_decay", "checkpoint_minutes"):
     require(name, lambda v: 0 <= v < float("inf"), "must be finite and not negative")
   for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate"):
     require(name, lambda v: 0 <= v < 1, "must lie in [0, 1)")
   require("optimizer.lr_min_ratio", lambda v: 0 <= v <= 1, "must lie in [0, 1]")
   require("optimizer.name", lambda v: v in ("adam_atan2", "adamw"), "must be adam_atan2 or adamw")
+  require("batch_size", lambda v: v % config.micro_batches == 0,
+          f"must be divisible by config.micro_batches = {config.micro_batches}")
+  require("model_devices", lambda v: config.model.mlp_t or config.model.num_heads % v == 0,
+          f"must divide config.model.num_heads = {config.model.num_heads}: devices share whole heads")
   require("data.box", lambda v: v in (2, 3), "must be 3 (9x9 boards) or 2 (4x4)")
   require("data.num_aug", lambda v: v >= -1, "must be -1 (fresh ones), 0 (none) or a number of versions")
   if (config.epochs > 0) == (config.steps > 0):

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Mapping
+import math
 import os
 import pathlib
 import pickle
@@ -48,6 +49,11 @@ def _names(config: TRMConfig) -> dict[str, tuple[tuple[str | int, ...], bool]]:
   return {_PREFIX + name: value for name, value in names.items()}
 
 
+def _shape_there(shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
+  """The reference's shape of a parameter: matrices are (out, in), gate and up, and q, k and v, one after the other."""
+  return (math.prod(shape[1:]), shape[0]) if transposed else shape
+
+
 def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   """A model with the reference's parameters.
 
@@ -70,10 +76,15 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   graphdef, variables = nnx.split(model)
   flat = dict(nnx.to_flat_state(variables))
   for name, (path, transposed) in names.items():
-    array = np.asarray(state[name], np.float32)
-    array = array.T if transposed else array
-    if array.shape != flat[path].shape:
-      raise UserError(f"reference parameter {name}: shape {np.shape(state[name])} does not fit the config's model")
+    array, shape = np.asarray(state[name], np.float32), flat[path].shape
+    padding = 0
+    if path == ("puzzle_emb",):
+      padding, shape = shape[0] - config.num_puzzle_identifiers, (config.num_puzzle_identifiers, shape[1])
+    if array.shape != _shape_there(shape, transposed):
+      raise UserError(f"reference parameter {name}: shape {array.shape} does not fit the config's model")
+    array = (array.T if transposed else array).reshape(shape)
+    if padding:
+      array = np.pad(array, ((0, padding), (0, 0)))
     flat[path] = flat[path].replace(jnp.array(array))  # a copy: asarray may share memory
   model = nnx.merge(graphdef, nnx.from_flat_state(flat))
   return model
@@ -85,7 +96,11 @@ def to_reference(model: TRM) -> dict[str, np.ndarray]:
   state = {}
   for name, (path, transposed) in _names(model.config).items():
     array = np.asarray(flat[path][...])
-    state[name] = np.array(array.T if transposed else array, order="C")  # a copy: writable, as PyTorch asks for
+    if path == ("puzzle_emb",):
+      array = array[: model.config.num_puzzle_identifiers]
+    shape = _shape_there(array.shape, transposed)
+    array = array.reshape(shape[::-1]).T if transposed else array
+    state[name] = np.array(array, order="C")  # a copy: writable, as PyTorch asks for
   return state
 
 

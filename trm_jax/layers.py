@@ -35,44 +35,46 @@ def swiglu_width(size: int, expansion: float) -> int:
 
 
 class SwiGLU(nnx.Module):
-  """down(silu(gate(h)) * up(h)) over the first or the last axis of h, with gate and up in one matrix, gate first.
+  """down(silu(gate(h)) * up(h)) over the first or the last axis of h, with gate and up in one array, gate first.
 
   Over the first axis h is (L, B, D), so that mixing tokens is one matrix product without a transpose on either side;
-  over the last it is (…, D).
+  over the last it is (…, D). gate_up is (size, 2, F) and not (size, 2 F), so that devices can share out F and still
+  hold the gate and the up of the same features.
   """
 
   def __init__(self, size: int, expansion: float, *, axis: int, dtype: DTypeLike, rngs: nnx.Rngs):
     width = swiglu_width(size, expansion)
     self.axis = axis
     self.dtype = dtype
-    self.gate_up = nnx.Param(truncated_normal(size**-0.5)(rngs.params(), (size, 2 * width), jnp.float32))
+    self.gate_up = nnx.Param(truncated_normal(size**-0.5)(rngs.params(), (size, 2, width), jnp.float32))
     self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (width, size), jnp.float32))
 
   def __call__(self, h: jax.Array) -> jax.Array:
     gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
     if self.axis == 0:
       h_LxX = h.reshape(h.shape[0], -1)  # a plain matrix: XLA's CPU backward is twice as fast on it as on (L, B, D)
-      gate, up = jnp.split(jnp.einsum("LF,LX->FX", gate_up, h_LxX), 2, axis=0)
+      gate, up = jnp.einsum("LGF,LX->GFX", gate_up, h_LxX)
       return jnp.einsum("FL,FX->LX", down, jax.nn.silu(gate) * up).reshape(h.shape)
-    gate, up = jnp.split(jnp.einsum("XYD,DF->XYF", h, gate_up), 2, axis=-1)
-    return jnp.einsum("XYF,FD->XYD", jax.nn.silu(gate) * up, down)
+    gate_up_XxYx2xF = jnp.einsum("XYD,DGF->XYGF", h, gate_up)
+    return jnp.einsum("XYF,FD->XYD", jax.nn.silu(gate_up_XxYx2xF[:, :, 0]) * gate_up_XxYx2xF[:, :, 1], down)
 
 
 class Attention(nnx.Module):
-  """Multi-head self-attention over all positions, not causal, no biases; q, k and v in one matrix."""
+  """Multi-head self-attention over all positions, not causal, no biases; q, k and v in one array (D, 3, D), each with
+  its heads one after the other, so that devices can share out the heads."""
 
   def __init__(self, hidden_size: int, num_heads: int, *, rope: bool, dtype: DTypeLike, rngs: nnx.Rngs):
     self.num_heads = num_heads
     self.rope = rope
     self.dtype = dtype
     init = truncated_normal(hidden_size**-0.5)
-    self.qkv = nnx.Param(init(rngs.params(), (hidden_size, 3 * hidden_size), jnp.float32))
+    self.qkv = nnx.Param(init(rngs.params(), (hidden_size, 3, hidden_size), jnp.float32))
     self.out = nnx.Param(init(rngs.params(), (hidden_size, hidden_size), jnp.float32))
 
   def __call__(self, h_BxLxD: jax.Array) -> jax.Array:
     B, L, D = h_BxLxD.shape
-    qkv = jnp.einsum("BLD,DE->BLE", h_BxLxD, self.qkv[...].astype(self.dtype))
-    q, k, v = jnp.split(qkv.reshape(B, L, 3 * self.num_heads, D // self.num_heads), 3, axis=2)  # each BxLxNxK
+    qkv_BxLx3xD = jnp.einsum("BLD,DCE->BLCE", h_BxLxD, self.qkv[...].astype(self.dtype))
+    q, k, v = (qkv_BxLx3xD[:, :, i].reshape(B, L, self.num_heads, D // self.num_heads) for i in range(3))
     if self.rope:
       q, k = rotate(q), rotate(k)
     mixed = jax.nn.dot_product_attention(q, k, v)  # scale 1/sqrt(K)

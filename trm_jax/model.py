@@ -16,7 +16,6 @@ Axes are named by the letters listed in layers.py.
 """
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
@@ -44,7 +43,7 @@ class TRMConfig:
 
   vocab_size: int  # tokens, padding included
   seq_len: int  # S, cells of one puzzle
-  num_puzzle_identifiers: int = 1  # rows of the prefix table
+  num_puzzle_identifiers: int = 1  # puzzles (or tasks) that have a prefix of their own
   hidden_size: int = 512  # D
   L_layers: int = 2  # blocks of the network
   num_heads: int = 8  # of attention; divides hidden_size
@@ -91,6 +90,12 @@ class TRMConfig:
   def prefix_len(self) -> int:
     """P, the number of prefix tokens."""
     return self.puzzle_emb_len or math.ceil(self.puzzle_emb_ndim / self.hidden_size)
+
+  @property
+  def prefix_table_rows(self) -> int:
+    """Rows of the prefix table: big tables are rounded up, so that any number of devices can share them out."""
+    rows, multiple = self.num_puzzle_identifiers, 1024
+    return rows if rows < multiple else math.ceil(rows / multiple) * multiple
 
   @property
   def positions(self) -> int:
@@ -191,7 +196,7 @@ class TRM(nnx.Module):
     if config.pos_encodings == "learned":
       self.embed_pos = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (config.positions, D)))
     if config.puzzle_emb_ndim:
-      self.puzzle_emb = PrefixTable(jnp.zeros((config.num_puzzle_identifiers, config.puzzle_emb_ndim)))
+      self.puzzle_emb = PrefixTable(jnp.zeros((config.prefix_table_rows, config.puzzle_emb_ndim)))
     self.L_level = layers.Network(
         config.L_layers,
         positions=config.positions,
@@ -246,7 +251,8 @@ class TRM(nnx.Module):
       UserError: a key of the batch or the random key is missing.
     """
     carry = self.refill(carry, batch)
-    return self.supervision_step(carry, self.prefix_rows(carry.batch), train=train, key=key)
+    min_steps = self.min_steps(key, carry.steps.shape[0]) if train else None
+    return self.supervision_step(carry, self.prefix_rows(carry.batch), min_steps)
 
   def refill(self, carry: Carry, batch: Batch) -> Carry:
     """Halted rows start on the batch's puzzle from the initial states with steps 0; the others keep theirs."""
@@ -278,18 +284,38 @@ class TRM(nnx.Module):
       raise UserError("batch: puzzle_identifiers (B,) is missing; this model has a prefix (puzzle_emb_ndim > 0)")
     return self.puzzle_emb[...][batch["puzzle_identifiers"]]
 
+  def min_steps(self, key: jax.Array | None, batch_size: int) -> jax.Array:
+    """Exploration: the steps that each row has to make before its confidence may halt it, (B,) int32.
+
+    0 for most rows; for a share of halt_exploration_prob of them, anything from 2 to halt_max_steps.
+
+    Args:
+      key: None will do where halt_exploration_prob is 0.
+      batch_size: B.
+
+    Raises:
+      UserError: the key is missing.
+    """
+    config, shape = self.config, (batch_size,)
+    if not config.halt_exploration_prob or config.halt_max_steps == 1:
+      return jnp.zeros(shape, jnp.int32)
+    if key is None:
+      raise UserError("key is missing: train=True with halt_exploration_prob > 0 draws random numbers")
+    explore_key, min_steps_key = jax.random.split(key)
+    explore = jax.random.bernoulli(explore_key, config.halt_exploration_prob, shape)
+    return jnp.where(explore, jax.random.randint(min_steps_key, shape, 2, config.halt_max_steps + 1), 0)
+
   def supervision_step(
-      self, carry: Carry, prefix_rows: jax.Array | None, *, train: bool, key: jax.Array | None
+      self, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None
   ) -> tuple[Carry, Outputs]:
-    """`__call__` after refilling.
+    """`__call__` after refilling. Treats every row by itself, so a batch may be split in any way.
 
     Args:
       carry: refilled.
       prefix_rows: (B, puzzle_emb_ndim) or None, see `prefix_rows`.
-      train: see `__call__`.
-      key: see `__call__`.
+      min_steps: (B,) int32, see `min_steps`; None to let every row make halt_max_steps steps.
     """
-    return _supervision_step(self, carry, prefix_rows, key, train=train)
+    return _supervision_step(self, carry, prefix_rows, min_steps)
 
   def _embed(self, inputs_BxS: jax.Array, prefix_rows: jax.Array | None) -> jax.Array:
     """x (B, L, D): the prefix and the tokens, scaled by sqrt(D)."""
@@ -331,9 +357,9 @@ class TRM(nnx.Module):
 
 
 # Jitted, so that calls in a notebook compile once and not at every step; inside a jitted program it changes nothing.
-@functools.partial(jax.jit, static_argnames="train")
+@jax.jit
 def _supervision_step(
-    model: TRM, carry: Carry, prefix_rows: jax.Array | None, key: jax.Array | None, *, train: bool
+    model: TRM, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None
 ) -> tuple[Carry, Outputs]:
   config = model.config
   x_BxLxD = model._embed(carry.batch["inputs"], prefix_rows)
@@ -344,15 +370,9 @@ def _supervision_step(
   steps = carry.steps + 1
   last = steps >= config.halt_max_steps
   halted, target = last, None
-  if train and config.halt_max_steps > 1:
-    halted |= (q[:, 0] > q[:, 1]) if config.q_continue else (q[:, 0] > 0)
-    if config.halt_exploration_prob > 0:
-      if key is None:
-        raise UserError("key is missing: train=True with halt_exploration_prob > 0 draws random numbers")
-      explore_key, min_steps_key = jax.random.split(key)
-      explore = jax.random.bernoulli(explore_key, config.halt_exploration_prob, steps.shape)
-      min_steps = jax.random.randint(min_steps_key, steps.shape, 2, config.halt_max_steps + 1)
-      halted &= steps >= jnp.where(explore, min_steps, 0)
+  if min_steps is not None and config.halt_max_steps > 1:
+    confident = (q[:, 0] > q[:, 1]) if config.q_continue else (q[:, 0] > 0)
+    halted = (confident | last) & (steps >= min_steps)
     if config.q_continue:
       next_q = jax.lax.stop_gradient(model)._heads(model._recurse(z_H, z_L, jax.lax.stop_gradient(x_BxLxD))[0])[1]
       target = jax.nn.sigmoid(jnp.where(last, next_q[:, 0], next_q.max(-1)))

@@ -8,11 +8,13 @@ from typing import Any
 from flax import nnx
 from flax import struct
 import jax
+from jax.sharding import Mesh, PartitionSpec as P
 import jax.numpy as jnp
 import optax
 
 from trm_jax import losses
 from trm_jax import optim
+from trm_jax import sharding
 from trm_jax.config import OptimizerConfig
 from trm_jax.model import TRM, Batch, Carry, InitialState, PrefixTable, TRMConfig
 
@@ -31,6 +33,8 @@ class TrainState:
     opt_state: of the optimizer of `params`, the EMA included.
     prefix_opt_state: of the prefix table's optimizer.
     carry: of every row of the global batch.
+    metrics: sums over the steps since the last record, () each: here, so that a run that was stopped between two
+      records goes on to write the same ones.
   """
 
   step: jax.Array
@@ -40,34 +44,44 @@ class TrainState:
   opt_state: optax.OptState
   prefix_opt_state: optax.OptState
   carry: Carry
+  metrics: Metrics
 
 
 class Trainer:
-  """What does not change during a run: the model's structure and the optimizers.
+  """What does not change during a run: the model's structure, the optimizers, the mesh.
 
   Args:
     model_config: the model.
     optimizer_config: the optimizers.
+    mesh: with axes `data` and `model`.
     batch_size: B, global; the loss is divided by it.
     total_steps: where the learning rate's cosine ends.
+    micro_batches: parts of the batch that one after the other go through the network, to save memory.
+    record_every: steps after which `TrainState.metrics` starts from 0 again.
   """
 
-  def __init__(self, model_config: TRMConfig, optimizer_config: OptimizerConfig, *, batch_size: int, total_steps: int):
+  def __init__(self, model_config: TRMConfig, optimizer_config: OptimizerConfig, *, mesh: Mesh, batch_size: int,
+               total_steps: int, micro_batches: int = 1, record_every: int = 1):
     self.model_config = model_config
+    self.mesh = mesh
     self.batch_size = batch_size
+    self.micro_batches = micro_batches
+    self.record_every = record_every
     self.graphdef, *_ = nnx.split(nnx.eval_shape(lambda: TRM(model_config, rngs=nnx.Rngs(0))),
                                   nnx.Param, PrefixTable, InitialState)
     o = optimizer_config
     schedule = functools.partial(
         optim.warmup_cosine, warmup_steps=o.warmup_steps, total_steps=total_steps, min_ratio=o.lr_min_ratio)
-    self.schedule = schedule(o.learning_rate)
+    # Linear scaling: a batch k times the base batch takes steps k times as long.
+    scale = batch_size / o.base_batch_size if o.base_batch_size else 1.0
+    self.schedule = schedule(scale * o.learning_rate)
     if o.name == "adam_atan2":
       optimizer = optim.adam_atan2(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
     else:
       optimizer = optax.adamw(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
     self.optimizer = optax.chain(optimizer, optim.ema(o.ema_rate)) if o.ema_rate else optimizer
     self.prefix_optimizer = optim.sign_sgd_rows(
-        schedule(o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
+        schedule(scale * o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
 
   def init(self, key: jax.Array, batch: Batch) -> TrainState:
     """The state before the first step, with freshly drawn parameters. Jittable.
@@ -82,7 +96,7 @@ class Trainer:
     """The state before the first step, from a model's parameters."""
     params, prefix_table, initial = (
         nnx.to_pure_dict(nnx.state(model, kind)) for kind in (nnx.Param, PrefixTable, InitialState))
-    return TrainState(
+    state = TrainState(
         step=jnp.zeros([], jnp.int32),
         params=params,
         prefix_table=prefix_table,
@@ -90,7 +104,11 @@ class Trainer:
         opt_state=self.optimizer.init(params),
         prefix_opt_state=self.prefix_optimizer.init(None),
         carry=model.initial_carry(batch),
+        metrics={},
     )
+    metrics = jax.eval_shape(self.step, state, batch, jax.random.key(0))[1]
+    zeros = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
+    return state.replace(metrics=zeros | {"num_steps": jnp.float32(0), "bad_step": jnp.int32(-1)})
 
   def model(self, state: TrainState, *, averaged: bool) -> TRM:
     """The model with the state's parameters, or with their average where there is one."""
@@ -115,37 +133,74 @@ class Trainer:
     model = self.model(state, averaged=False)
     carry = model.refill(state.carry, batch)
     prefix_rows = model.prefix_rows(carry.batch)
-
-    def loss_fn(params, prefix_rows):
-      next_carry, outputs = self._bind(params, state).supervision_step(
-          carry, prefix_rows, train=True, key=jax.random.fold_in(key, state.step))
-      loss, metrics = losses.act_loss(next_carry, outputs)
-      return loss / self.batch_size, (next_carry, metrics)
-
-    argnums = (0,) if prefix_rows is None else (0, 1)
-    (loss, (carry, metrics)), (grads, *row_grads) = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
-        state.params, prefix_rows)
+    min_steps = model.min_steps(jax.random.fold_in(key, state.step), self.batch_size)
+    (loss, metrics, grads), (carry, row_grads) = self._gradients(state, (carry, prefix_rows, min_steps))
 
     updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
     prefix_table, prefix_opt_state = state.prefix_table, state.prefix_opt_state
-    if row_grads:
+    if row_grads is not None:
       identifiers = carry.batch["puzzle_identifiers"]
       row_updates, prefix_opt_state = self.prefix_optimizer.update(
-          row_grads[0], prefix_opt_state, prefix_rows, identifiers=identifiers)
+          row_grads, prefix_opt_state, prefix_rows, identifiers=identifiers)
       table = prefix_table["puzzle_emb"]
       prefix_table = {"puzzle_emb": table.at[identifiers].set(prefix_rows + row_updates)}
 
     metrics |= {"loss": loss, "grad_norm": optax.tree.norm(grads), "lr": self.schedule(state.step)}
-    state = TrainState(
+    state = state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         prefix_table=prefix_table,
-        initial=state.initial,
         opt_state=opt_state,
         prefix_opt_state=prefix_opt_state,
         carry=carry,
     )
     return state, metrics
+
+  def _gradients(self, state: TrainState, rows: Any) -> tuple[Any, Any]:
+    """Loss, metrics and gradients of the global batch, and what becomes of its rows.
+
+    Every device goes through its own rows, in micro-batches, and all gradients are summed over the devices at the very
+    end, in float32. Left to itself the compiler sums each where it comes about: those of the last network
+    application in bfloat16 and apart from the others.
+
+    Args:
+      state: for the parameters.
+      rows: (carry, prefix_rows, min_steps), every leaf with a leading batch axis.
+
+    Returns:
+      (loss, metrics, grads), the same everywhere, and (carry, gradient by prefix_rows or None), by row.
+    """
+
+    def loss_fn(params, prefix_rows, carry, min_steps):
+      carry, outputs = self._bind(params, state).supervision_step(carry, prefix_rows, min_steps)
+      loss, metrics = losses.act_loss(carry, outputs)
+      return loss / self.batch_size, (carry, metrics)
+
+    def micro_batch(params, rows):
+      carry, prefix_rows, min_steps = rows
+      argnums = (0,) if prefix_rows is None else (0, 1)
+      (loss, (carry, metrics)), (grads, *row_grads) = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
+          params, prefix_rows, carry, min_steps)
+      return (loss, metrics, grads), (carry, row_grads[0] if row_grads else None)
+
+    def device(params, rows):
+      if self.micro_batches == 1:
+        sums, rows = micro_batch(params, rows)
+      else:
+        split = jax.tree.map(lambda x: x.reshape(self.micro_batches, -1, *x.shape[1:]), rows)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(
+            lambda: micro_batch(params, jax.tree.map(lambda x: x[0], split))[0]))
+
+        def add(sums, rows):
+          more, rows = micro_batch(params, rows)
+          return jax.tree.map(jnp.add, sums, more), rows
+
+        sums, rows = jax.lax.scan(add, zeros, split)
+        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+      return jax.lax.psum(sums, sharding.DATA), rows
+
+    return jax.shard_map(device, mesh=self.mesh, axis_names={sharding.DATA}, check_vma=False,
+                         in_specs=(P(), P(sharding.DATA)), out_specs=(P(), P(sharding.DATA)))(state.params, rows)
 
   def steps(
       self, state: TrainState, num_steps: jax.Array, make_batch: Callable[[jax.Array], Batch], key: jax.Array
@@ -159,19 +214,20 @@ class Trainer:
       key: of exploration.
 
     Returns:
-      The state after them, the metrics summed over the steps, and among these `bad_step`: the first step (counted
-      from 1) whose loss or gradient was not finite, or -1.
+      The state after them, and a copy of its metrics: sums over the steps since the last multiple of `record_every`,
+      and among these `num_steps` and `bad_step`, the first step (counted from 1) whose loss or gradient was not
+      finite, or -1.
     """
 
-    def one(state):
-      return self.step(state, make_batch(state.step), key)
-
-    def body(_, state_and_sums):
-      state, sums = state_and_sums
-      state, metrics = one(state)
+    def one(_, state):
+      sums = jax.tree.map(lambda x: jnp.where(state.step % self.record_every == 0, jnp.zeros_like(x), x),
+                          state.metrics)
+      bad_step = state.metrics["bad_step"]  # is not forgotten
+      state, metrics = self.step(state, make_batch(state.step), key)
       finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
-      bad_step = jnp.where((sums["bad_step"] < 0) & ~finite, state.step, sums["bad_step"])
-      return state, {name: sums[name] + value for name, value in metrics.items()} | {"bad_step": bad_step}
+      metrics["num_steps"] = jnp.float32(1)
+      return state.replace(metrics={name: sums[name] + value for name, value in metrics.items()} | {
+          "bad_step": jnp.where((bad_step < 0) & ~finite, state.step, bad_step)})
 
-    sums = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(one, state)[1])
-    return jax.lax.fori_loop(0, num_steps, body, (state, sums | {"bad_step": jnp.int32(-1)}))
+    state = jax.lax.fori_loop(0, num_steps, one, state)
+    return state, state.metrics

@@ -1,0 +1,113 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The compiled programs of a run, from its config and the sizes of its data; nothing is allocated or read."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+import jax.numpy as jnp
+
+from trm_jax import checkpoint
+from trm_jax import sharding
+from trm_jax import train
+from trm_jax.config import Config
+from trm_jax.data import batches
+from trm_jax.data.puzzles import Puzzles
+from trm_jax.data.sudoku.task import SudokuTask
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """What the programs depend on of the training puzzles.
+
+  Attributes:
+    num_examples: N, stored augmentations included.
+    num_groups: G, original puzzles.
+    seq_len: S.
+    vocab_size: V.
+    num_puzzle_identifiers: rows of the prefix table in use.
+  """
+
+  num_examples: int
+  num_groups: int
+  seq_len: int
+  vocab_size: int
+  num_puzzle_identifiers: int
+
+  @classmethod
+  def of(cls, puzzles: Puzzles) -> "Sizes":
+    """Of puzzles that are there."""
+    return cls(len(puzzles), puzzles.num_groups, puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_identifiers)
+
+  def of_model(self) -> dict[str, int]:
+    """The fields of TRMConfig that the data determines."""
+    return {name: getattr(self, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
+
+
+class Program:
+  """What a run computes, on a mesh of real devices or of described ones (see preflight.py).
+
+  Args:
+    config: the run.
+    task: of its puzzles.
+    sizes: of its training puzzles.
+    mesh: from sharding.make_mesh.
+
+  Attributes:
+    model_config: TRMConfig.
+    trainer: Trainer.
+    total_steps: of the whole run.
+    state: abstract TrainState with shardings.
+    arrays: abstract batches.DeviceArrays with shardings: what batches are drawn from.
+    init: arrays -> TrainState, jitted.
+    steps: (state, number of steps () int32, arrays) -> (state, metrics), jitted; donates the state. See Trainer.steps.
+
+  Raises:
+    UserError: the batch cannot be split over the mesh, or the run is too long or empty.
+  """
+
+  def __init__(self, config: Config, task: SudokuTask, sizes: Sizes, mesh: Mesh):
+    parts = mesh.shape[sharding.DATA] * config.micro_batches
+    sharding.check_batch("batch_size", config.batch_size, parts, f"the {mesh.shape[sharding.DATA]} devices of the mesh"
+                         + (f" times config.micro_batches = {config.micro_batches}" if config.micro_batches > 1 else ""))
+    self.mesh = mesh
+    self.model_config = dataclasses.replace(config.model, **sizes.of_model())
+    self.total_steps = config.steps or batches.total_steps(config.epochs, sizes.num_groups, config.batch_size)
+    batches.check_positions(self.total_steps, config.batch_size)
+    self.trainer = train.Trainer(
+        self.model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps,
+        micro_batches=config.micro_batches, record_every=config.log_every)
+    param_key, data_key, explore_key = jax.random.split(jax.random.key(config.seed), 3)
+
+    def make_batch(arrays, step):
+      batch = batches.sample_batch(arrays, task.sample_symmetry, data_key, step, batch_size=config.batch_size,
+                                   num_aug=config.data.num_aug)
+      return jax.lax.with_sharding_constraint(batch, sharding.along_data(mesh))
+
+    def init(arrays):
+      return self.trainer.init(param_key, make_batch(arrays, jnp.int32(0)))
+
+    def steps(state, num_steps, arrays):
+      return self.trainer.steps(state, num_steps, functools.partial(make_batch, arrays), explore_key)
+
+    whole = sharding.replicated(mesh)
+    n, g, s = sizes.num_examples, sizes.num_groups, sizes.seq_len
+    self.arrays = batches.DeviceArrays(*(
+        jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
+        for shape, dtype in (((n, s), "uint8"), ((n, s), "int8"), ((n,), "int32"), ((g + 1,), "int32"))))
+    shapes = jax.eval_shape(init, self.arrays)
+    layout = sharding.state_shardings(mesh, shapes)  # known before anything is allocated
+    self.state = checkpoint.abstract(shapes, layout)
+    self.init = jax.jit(init, out_shardings=layout)
+    self.steps = jax.jit(steps, donate_argnums=0, out_shardings=(layout, whole))
+
+  @property
+  def num_params(self) -> int:
+    """Trained parameters, the prefix table aside."""
+    return sum(x.size for x in jax.tree.leaves(self.state.params))
+
+  def compile_steps(self) -> Any:
+    """`steps`, compiled. The number of steps is data, so this happens once in a run."""
+    return self.steps.lower(self.state, jax.ShapeDtypeStruct((), jnp.int32), self.arrays).compile()
