@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import tempfile
 from typing import Any
 
 from trm_jax.errors import UserError
@@ -21,9 +22,11 @@ def make_folder(path: pathlib.Path, flag: str) -> None:
   """
   try:
     path.mkdir(parents=True, exist_ok=True)
-    probe = path / ".writable"
-    probe.touch()
-    probe.unlink()
+    # Without a name where the file system can do that: the processes of a job check the same folder at the same time.
+    with tempfile.TemporaryFile(dir=path) as probe:
+      probe.write(bytes(4096))
+      probe.flush()
+      os.fsync(probe.fileno())
   except OSError as e:
     raise UserError(f"{flag}={path}: cannot write here ({e.strerror}); name another folder") from e
 

@@ -2,11 +2,13 @@
 """What a run writes for people and plots: metrics.jsonl, TensorBoard event files, lines on the terminal."""
 
 import json
+import os
 import pathlib
 import sys
 import time
 from typing import Any
 
+from etils import epath
 import tensorboardX
 
 from trm_jax import files
@@ -45,9 +47,9 @@ class MetricsLog:
     self._events.close()
 
 
-def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The records of a metrics.jsonl; a last line that a killed run left half written is passed over."""
-  lines = path.read_text().splitlines()
+def read_metrics(path: os.PathLike | str) -> list[dict[str, Any]]:
+  """The records of a metrics.jsonl, wherever it is; a last line that a killed run left half written is passed over."""
+  lines = epath.Path(path).read_text().splitlines()
   records = []
   for i, line in enumerate(lines):
     try:

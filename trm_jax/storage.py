@@ -1,0 +1,324 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Paths that people name: local folders, and gs://BUCKET/FOLDER where the extra `gcp` is installed.
+
+Small files are written to a local folder and copied to the bucket (`Workdir`), puzzles are copied to this machine and
+read there (`local_copy`); checkpoints go straight to the bucket by Orbax. Buckets are reached by gcsfs, through which
+epath, and so Orbax, reaches them without TensorFlow.
+"""
+
+import base64
+from collections.abc import Sequence
+import contextlib
+import errno
+import fcntl
+import functools
+import logging
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from typing import Any
+import uuid
+
+from etils import epath
+
+from trm_jax import files
+from trm_jax import logs
+from trm_jax.errors import UserError
+
+# What a run that goes on reads of what it has written before, besides checkpoints.
+_RESUMED = ("metrics.jsonl", "results.json")
+_SYNC_SECONDS = 60
+_BUCKET_PATH = re.compile(r"gs://(?P<bucket>[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9])(/.*)?")
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_remote(path: os.PathLike | str) -> bool:
+  """Whether a path lies in a bucket."""
+  return os.fspath(path).startswith("gs://")
+
+
+def user_path(path: os.PathLike | str, flag: str) -> epath.Path:
+  """The path that a person named; every one of them comes through here.
+
+  Args:
+    path: a local path, in which ~ is the home folder, or gs://BUCKET/FOLDER.
+    flag: that named it, for messages.
+
+  Raises:
+    UserError: it is neither; or gcsfs is not installed, or the bucket is missing, refused or cannot be reached.
+  """
+  text = os.fspath(path)
+  if not re.match(r"[a-z0-9]+:/", text, re.IGNORECASE):
+    return epath.Path(os.path.expanduser(text))
+  match = _BUCKET_PATH.fullmatch(text)
+  if not match:
+    raise UserError(f"{flag}={text}: not a path that can be used; give a local one or gs://BUCKET/FOLDER")
+  try:
+    client = _client()
+  except ImportError as e:
+    raise UserError(f'{flag}={text}: buckets need {e.name}, which is not installed; pip install -e ".[gcp]"') from e
+  with _reaching(f"{flag}={text}"):
+    client.call("GET", "b/{}/o", match["bucket"], maxResults=1)
+  return epath.Path(text)
+
+
+@functools.cache
+def _client():
+  """The file system of all buckets: the instance that epath uses, too."""
+  import fsspec  # pylint: disable=g-import-not-at-top
+  import gcsfs  # noqa: F401  # pylint: disable=g-import-not-at-top,unused-import
+
+  # It writes tracebacks of what reaches us as exceptions besides.
+  logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+  # A listing that is kept would not show what other processes have written since.
+  fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
+  return fsspec.filesystem("gcs", finalize_on_close=True)
+
+
+@contextlib.contextmanager
+def _reaching(what: str, kept: str = ""):
+  """Turns what goes wrong on the way to a bucket into one line.
+
+  Args:
+    what: the path, for the message.
+    kept: added to the message.
+  """
+  try:
+    yield
+  except Exception as e:  # gcsfs raises whatever HTTP, Google's authentication or the disk trips first.
+    raise UserError(f"{what}: {_problem(e)}{kept}") from e
+
+
+def _problem(error: Exception) -> str:
+  """What is wrong, and what to do."""
+  reason = " ".join(str(error).split()) or type(error).__name__
+  if isinstance(error, OSError) and error.errno in _FULL_DISK:
+    return f"no space on the local disk ({error.strerror}); free some, or set TMPDIR and XDG_CACHE_HOME"
+  if isinstance(error, OSError) and error.filename:
+    return f"{error.filename}: {error.strerror}"
+  if isinstance(error, FileNotFoundError):
+    return ("not found; if there is no such bucket, make it: gcloud storage buckets create gs://BUCKET "
+            "--location=REGION")
+  if getattr(error, "code", None) == 401:
+    return (f"no valid Google Cloud credentials ({reason[:200]}); run `gcloud auth application-default login`, or give "
+            "this machine a service account")
+  if reason.startswith("Forbidden:"):
+    # After the address, the server's own words.
+    return (f"refused ({' '.join(reason.split()[2:])[:200]}); give this account the role roles/storage.objectAdmin on "
+            "the bucket")
+  return f"the bucket cannot be reached ({reason[:200]}); check the network and start the same command again"
+
+
+class Workdir:
+  """Where a run is kept: a local folder, or gs://BUCKET/FOLDER.
+
+  A context manager: leaving it copies what is left and cleans up.
+
+  Args:
+    path: made if it does not exist.
+    main: whether this process writes; one of a job does.
+    flag: that named it, for messages.
+
+  Attributes:
+    path: what the user named.
+    local: where small files are written: the folder itself; for a bucket, and in processes that are not main, a
+      temporary folder that has the files which a run goes on from. What a process that is not main writes there is
+      lost, so that all processes may run the same code.
+    checkpoints: for Orbax, which writes there from every process.
+
+  Raises:
+    UserError: it cannot be made or written.
+  """
+
+  def __init__(self, path: os.PathLike | str, *, main: bool, flag: str = "--workdir"):
+    self.path = user_path(path, flag)
+    self.checkpoints = self.path / "checkpoints"
+    remote = is_remote(self.path)
+    # Not only in the main process: each of them writes its part of the checkpoints.
+    if remote:
+      _check_writable(self.path, flag)
+    else:
+      files.make_folder(pathlib.Path(self.path), flag)
+    self._scratch = remote or not main
+    self._uploads = remote and main
+    self._uploaded: dict[pathlib.Path, tuple[int, int]] = {}
+    if self._scratch:
+      try:
+        self.local = pathlib.Path(tempfile.mkdtemp(prefix="trm_jax-"))
+      except OSError as e:
+        raise UserError(f"{flag}={path}: no temporary folder for its small files ({e.strerror}); free some space or "
+                        "set TMPDIR") from e
+      self._bring_down()
+    else:
+      self.local = pathlib.Path(self.path)
+    self._lock = threading.Lock()
+    self._closed = threading.Event()
+    self._thread = threading.Thread(target=self._sync_often, name="workdir-sync", daemon=True)
+    if self._uploads:
+      self._thread.start()
+
+  def _bring_down(self) -> None:
+    for name in _RESUMED:
+      with _reaching(str(self.path / name)):
+        if (self.path / name).exists():
+          file = self.local / name
+          file.write_bytes((self.path / name).read_bytes())
+          self._uploaded[file] = _stamp(file)
+
+  def sync(self) -> None:
+    """Copies files that have changed to the bucket. Does nothing for a local folder or in a process that is not main.
+
+    Raises:
+      UserError: the bucket refused or cannot be reached; what was not copied is copied by the next call.
+    """
+    if not self._uploads:
+      return
+    with self._lock:
+      changed = {file: _stamp(file) for file in self.local.rglob("*") if file.suffix != ".tmp" and file.is_file()}
+      changed = {file: stamp for file, stamp in changed.items() if self._uploaded.get(file) != stamp}
+      with _reaching(str(self.path), kept=f"; the newest records and results are in {self.local}"):
+        # One call, so that the files travel side by side.
+        _client().pipe({f"{self.path}/{file.relative_to(self.local)}": file.read_bytes() for file in changed})
+      self._uploaded.update(changed)
+
+  def _sync_often(self) -> None:
+    while not self._closed.wait(_SYNC_SECONDS):
+      try:
+        self.sync()
+      except UserError as e:  # Not the end of the run: the next one tries again, and sync() in the run raises.
+        print(f"warning: {e}", file=sys.stderr, flush=True)
+
+  def close(self) -> None:
+    """Copies what is left and removes the temporary folder.
+
+    Raises:
+      UserError: the bucket refused or cannot be reached; the temporary folder stays.
+    """
+    self._closed.set()
+    if self._uploads:
+      self._thread.join()
+    self.sync()
+    if self._scratch:
+      shutil.rmtree(self.local)
+
+  def __enter__(self) -> "Workdir":
+    return self
+
+  def __exit__(self, exc_type, exc, traceback) -> None:
+    try:
+      self.close()
+    except UserError as e:
+      if exc is None:
+        raise
+      # What ended the run comes first.
+      print(f"warning: {e}", file=sys.stderr, flush=True)
+
+
+def _stamp(file: pathlib.Path) -> tuple[int, int]:
+  """Differs whenever the file has been written."""
+  stat = file.stat()
+  return stat.st_mtime_ns, stat.st_size
+
+
+def _check_writable(folder: epath.Path, flag: str) -> None:
+  """Writes an object and deletes it."""
+  # A name of its own: a bucket takes one write a second to the same object, and a job has many processes.
+  probe = f"{folder}/.writable-{uuid.uuid4().hex}"
+  with _reaching(f"{flag}={folder}"):
+    is_object = folder.exists() and not folder.is_dir()
+    if not is_object:
+      _client().pipe_file(probe, b"")
+      _client().rm_file(probe)
+  if is_object:
+    raise UserError(f"{flag}={folder}: cannot write here (this is an object, not a folder); name another folder")
+
+
+def names(folder: epath.Path) -> list[str]:
+  """The names of the objects in a bucket's folder, without those in folders in it; none where there is no such folder.
+
+  Raises:
+    UserError: the bucket refused or cannot be reached.
+  """
+  return sorted(_objects(folder))
+
+
+def _objects(folder: epath.Path) -> dict[str, dict[str, Any]]:
+  """By name: size, crc32c (base64), …"""
+  with _reaching(str(folder)):
+    try:
+      entries = _client().ls(str(folder), detail=True)
+    except FileNotFoundError:
+      return {}
+  return {entry["name"].rpartition("/")[2]: entry for entry in entries if entry["type"] == "file"}
+
+
+def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:
+  """Files of a bucket's folder, copied to this machine, once, whatever the number of processes that ask for them.
+
+  A file is used only if its size and CRC32C are those that the bucket reports now; otherwise it is copied anew.
+
+  Args:
+    folder: in a bucket.
+    wanted: names of files in it.
+
+  Returns:
+    The local folder that has them, in $XDG_CACHE_HOME or ~/.cache.
+
+  Raises:
+    UserError: a file is missing or arrives damaged, the bucket refused or cannot be reached, or the disk is full.
+  """
+  cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+  target = cache / "trm_jax" / str(folder).removeprefix("gs://")
+  files.make_folder(target, f"the copy of {folder}")
+  with (target / ".lock").open("w") as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+    except OSError as e:
+      raise UserError(f"{target}: cannot be locked ({e.strerror}); set XDG_CACHE_HOME to a folder on a local "
+                      "disk") from e
+    objects = _objects(folder)
+    for name in wanted:
+      if name not in objects:
+        raise UserError(f"{folder / name}: there is no such object")
+    missing = {name: objects[name] for name in wanted if not _is_copy(target / name, objects[name])}
+    if missing:
+      _copy(folder, missing, target)
+  return target
+
+
+def _copy(folder: epath.Path, objects: dict[str, dict[str, Any]], target: pathlib.Path) -> None:
+  """Downloads objects and checks them, showing progress."""
+  import fsspec  # pylint: disable=g-import-not-at-top
+
+  progress = logs.Progress(f"copying {folder}")
+  size, total = 0, sum(entry["size"] for entry in objects.values())
+  for name, entry in objects.items():
+    partial = target / f"{name}.partial"
+    # Bytes of the file so far, from its size and their number.
+    count = fsspec.Callback(hooks={"progress": lambda _, n, before=size: progress(before + n, total)})
+    with _reaching(str(folder / name)):
+      _client().get_file(f"{folder}/{name}", str(partial), callback=count)
+    if not _is_copy(partial, entry):
+      partial.unlink()
+      raise UserError(f"{folder / name}: arrived damaged, or was changed while it was copied; start the same command "
+                      "again")
+    os.replace(partial, target / name)
+    size += entry["size"]
+  progress.done(f"{total / 2**20:,.1f} MiB, to {target}")
+
+
+def _is_copy(file: pathlib.Path, entry: dict[str, Any]) -> bool:
+  """Whether a local file has the object's size and checksum."""
+  import google_crc32c  # pylint: disable=g-import-not-at-top
+
+  if not file.is_file() or file.stat().st_size != entry["size"]:
+    return False
+  checksum = google_crc32c.Checksum()
+  with file.open("rb") as f:
+    for _ in checksum.consume(f, 1 << 24):
+      pass
+  return base64.b64encode(checksum.digest()).decode() == entry["crc32c"]
