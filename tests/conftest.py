@@ -23,3 +23,31 @@ def shared_dir() -> pathlib.Path:
   if not path.is_dir():
     pytest.skip(f"needs {path}, which is not part of the repository")
   return path
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory):
+  """Emulated Google Cloud Storage (see gcs.Server), in the environment of this process and of those it starts."""
+  pytest.importorskip("gcsfs", reason="gcsfs is not installed")
+  pytest.importorskip("gcp_storage_emulator", reason="gcp-storage-emulator is not installed")
+  import gcs
+
+  server = gcs.Server()
+  with pytest.MonkeyPatch.context() as env:
+    env.setenv("STORAGE_EMULATOR_HOST", server.url)  # for gcsfs
+    env.setenv("TENSORSTORE_GCS_HTTP_URL", server.url)
+    # Whoever runs the tests: their credentials are not looked for.
+    env.setenv("CLOUDSDK_CONFIG", str(tmp_path_factory.mktemp("no_credentials")))
+    env.setenv("NO_GCE_CHECK", "true")
+    env.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    yield server
+  server.stop()
+
+
+@pytest.fixture
+def bucket(gcs_server, tmp_path, monkeypatch) -> str:
+  """The name of an empty bucket; gcs_server.requests and .refuse start afresh, local copies go to tmp_path/cache."""
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  gcs_server.requests.clear()
+  gcs_server.refuse = lambda method, path: None
+  return gcs_server.make_bucket()

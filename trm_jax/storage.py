@@ -69,11 +69,15 @@ def user_path(path: os.PathLike | str, flag: str) -> epath.Path:
 @functools.cache
 def _client():
   """The file system of all buckets: the instance that epath uses, too."""
+  # For zonal buckets and real folders, which we do not use; it asks another service, with other rights, about each
+  # bucket.
+  os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
   import fsspec  # pylint: disable=g-import-not-at-top
   import gcsfs  # noqa: F401  # pylint: disable=g-import-not-at-top,unused-import
 
-  # It writes tracebacks of what reaches us as exceptions besides.
-  logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+  # They write tracebacks and warnings of what reaches us as exceptions besides.
+  for name in ("gcsfs", "google.auth"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
   # A listing that is kept would not show what other processes have written since.
   fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
   return fsspec.filesystem("gcs", finalize_on_close=True)
@@ -253,7 +257,10 @@ def _objects(folder: epath.Path) -> dict[str, dict[str, Any]]:
       entries = _client().ls(str(folder), detail=True)
     except FileNotFoundError:
       return {}
-  return {entry["name"].rpartition("/")[2]: entry for entry in entries if entry["type"] == "file"}
+  # The listing of an object is the object itself.
+  inside = f"{str(folder).removeprefix('gs://')}/"
+  return {entry["name"].removeprefix(inside): entry
+          for entry in entries if entry["type"] == "file" and entry["name"].startswith(inside)}
 
 
 def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:

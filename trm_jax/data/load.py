@@ -5,8 +5,10 @@ from collections.abc import Callable
 import dataclasses
 import pathlib
 
+from etils import epath
 import numpy as np
 
+from trm_jax import storage
 from trm_jax.config import DataConfig
 from trm_jax.data import reference_format
 from trm_jax.data.puzzles import Puzzles, originals
@@ -48,14 +50,34 @@ class Splits:
 def _read(source: str, split: str, data: DataConfig) -> Puzzles:
   """All puzzles of one split of a source that is not generated."""
   if source == "sudoku-extreme":
-    return extreme.read_extreme(pathlib.Path(data.tfds_dir).expanduser(), split)
-  folder = pathlib.Path(source).expanduser()
+    folder = storage.user_path(data.tfds_dir, "config.data.tfds_dir")
+    return extreme.read_extreme(_copy_prepared(folder, split) if storage.is_remote(folder) else folder, split)
+  folder, csv = storage.user_path(source, "config.data.source"), f"{split}.csv"
+  usable = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
+            "'sudoku-extreme' or 'generated'")
+  if storage.is_remote(folder):
+    in_split = storage.names(folder / split)
+    if "dataset.json" in in_split:
+      return reference_format.read_split(storage.local_copy(folder / split, in_split).parent, split)
+    if csv not in storage.names(folder):
+      raise UserError(f"config.data.source = {source!r}: neither {csv} nor {split}/dataset.json is there; {usable}")
+    return csv_files.read_csv(storage.local_copy(folder, [csv]) / csv, box=data.box)
   if not folder.is_dir():
-    raise UserError(f"config.data.source = {source!r}: no such folder; use a folder with train.csv and test.csv, one "
-                    "written by the reference's dataset builder, 'sudoku-extreme' or 'generated'")
+    raise UserError(f"config.data.source = {source!r}: no such folder; {usable}")
   if reference_format.is_reference_folder(folder):
     return reference_format.read_split(folder, split)
-  return csv_files.read_csv(folder / f"{split}.csv", box=data.box)
+  return csv_files.read_csv(folder / csv, box=data.box)
+
+
+def _copy_prepared(folder: epath.Path, split: str) -> pathlib.Path:
+  """A local folder for TFDS, with what a bucket's has of one split of Sudoku-Extreme."""
+  builder = extreme.builder_class()
+  where = pathlib.PurePath(builder.name, str(builder.VERSION))
+  needed = [name for name in storage.names(folder / where) if name.endswith(".json") or f"-{split}." in name]
+  if "dataset_info.json" not in needed:
+    raise UserError(f"config.data.tfds_dir={folder}: has no {where}, prepared; load the puzzles once with a local "
+                    f"folder and copy its {builder.name} there")
+  return storage.local_copy(folder / where, needed).parents[1]
 
 
 def _shuffled(num_groups: int, data: DataConfig, stream: int) -> np.ndarray:

@@ -1,0 +1,502 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Runs, checkpoints and puzzles in a bucket of an emulated Google Cloud Storage."""
+
+import dataclasses
+import functools
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import time
+
+from etils import epath
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trm_jax import checkpoint
+from trm_jax import logs
+from trm_jax import storage
+from trm_jax.config import DataConfig
+from trm_jax.data import load
+from trm_jax.data.sudoku import csv_files
+from trm_jax.data.sudoku import extreme
+from trm_jax.data.sudoku import generate
+from trm_jax.errors import UserError
+
+pytest.importorskip("gcsfs", reason="gcsfs is not installed")
+pytest.importorskip("gcp_storage_emulator", reason="gcp-storage-emulator is not installed")
+
+_DENIED = "someone@project.iam.gserviceaccount.com does not have storage.objects.create access to the object."
+
+
+def _workdir(bucket, **kwargs):
+  return storage.Workdir(f"gs://{bucket}/runs/a", **{"main": True, **kwargs})
+
+
+def _written(server):
+  """How many objects were asked to be written."""
+  return sum(method in ("POST", "PUT") for method, _ in server.requests)
+
+
+def _refuse_writes(method, path):
+  return None if method == "GET" else (403, _DENIED)
+
+
+def _error(function, *args, **kwargs):
+  """The one line of the UserError that a call raises."""
+  with pytest.raises(UserError) as e:
+    function(*args, **kwargs)
+  assert "\n" not in str(e.value)
+  return str(e.value)
+
+
+@pytest.fixture(name="impatient")
+def _impatient(monkeypatch):
+  """gcsfs tries again at once where it would wait, half a minute in all."""
+  import asyncio
+  sleep = asyncio.sleep
+  monkeypatch.setattr("gcsfs.retry.asyncio.sleep", lambda seconds: sleep(0))
+
+
+# A run's folder.
+
+
+def test_small_files_are_copied_when_they_have_changed(bucket, gcs_server):
+  with _workdir(bucket) as workdir:
+    assert str(workdir.path) == f"gs://{bucket}/runs/a"
+    assert workdir.checkpoints == epath.Path(f"gs://{bucket}/runs/a/checkpoints")
+    assert gcs_server.objects(bucket) == {}  # no trace of the check
+    (workdir.local / "metrics.jsonl").write_text("1\n")
+    (workdir.local / "tensorboard").mkdir()
+    (workdir.local / "tensorboard" / "events").write_bytes(b"\0\xff")
+    (workdir.local / "results.json.tmp").write_text("half")
+    assert gcs_server.objects(bucket) == {}
+    workdir.sync()
+    first = {"runs/a/metrics.jsonl": b"1\n", "runs/a/tensorboard/events": b"\0\xff"}
+    assert gcs_server.objects(bucket) == first
+    gcs_server.requests.clear()
+    workdir.sync()
+    assert gcs_server.requests == []
+    with (workdir.local / "metrics.jsonl").open("a") as f:
+      f.write("2\n")
+    workdir.sync()
+    assert gcs_server.objects(bucket) == first | {"runs/a/metrics.jsonl": b"1\n2\n"}
+    assert _written(gcs_server) == 1
+    (workdir.local / "solved.png").write_bytes(b"png")
+  assert gcs_server.objects(bucket)["runs/a/solved.png"] == b"png"  # leaving copies what is left
+  assert not workdir.local.exists()
+
+
+def test_a_run_goes_on_from_the_bucket(bucket, gcs_server):
+  with _workdir(bucket) as workdir:
+    log = logs.MetricsLog(workdir.local, resume_step=0)
+    for step in (1, 2, 3):
+      log.write({"step": step, "loss": 0.5})
+    log.close()
+    (workdir.local / "results.json").write_text("{}")
+    (workdir.local / "config.json").write_text("{}")
+  gcs_server.requests.clear()
+  with _workdir(bucket) as workdir:
+    assert sorted(path.name for path in workdir.local.iterdir()) == ["metrics.jsonl", "results.json"]
+    workdir.sync()
+    assert _written(gcs_server) == 1  # by the check that the folder can be written
+    log = logs.MetricsLog(workdir.local, resume_step=2)
+    log.write({"step": 3, "loss": 0.25})
+    log.close()
+  for path in (f"gs://{bucket}/runs/a/metrics.jsonl", workdir.path / "metrics.jsonl"):
+    assert [(r["step"], r["loss"]) for r in logs.read_metrics(path)] == [(1, 0.5), (2, 0.5), (3, 0.25)]
+
+
+def test_a_process_that_is_not_main_writes_nothing(bucket, gcs_server):
+  with _workdir(bucket) as workdir:
+    (workdir.local / "metrics.jsonl").write_text("1\n")
+  before = gcs_server.objects(bucket)
+  with _workdir(bucket, main=False) as workdir:
+    assert (workdir.local / "metrics.jsonl").read_text() == "1\n"
+    (workdir.local / "metrics.jsonl").write_text("2\n")
+    (workdir.local / "new").write_text("new")
+    workdir.sync()
+  assert gcs_server.objects(bucket) == before
+  assert not workdir.local.exists()
+
+
+def _wait_for(condition):
+  end = time.monotonic() + 10
+  while not condition():
+    assert time.monotonic() < end
+    time.sleep(0.01)
+
+
+def test_records_are_copied_in_between(bucket, gcs_server, monkeypatch, capsys):
+  monkeypatch.setattr(storage, "_SYNC_SECONDS", 0.02)
+  with _workdir(bucket) as workdir:
+    gcs_server.refuse = _refuse_writes
+    (workdir.local / "metrics.jsonl").write_text("1\n")
+    warnings = []
+    _wait_for(lambda: warnings.append(capsys.readouterr().err) or "".join(warnings).count("\n") >= 2)
+    assert f"warning: gs://{bucket}/runs/a: refused (" in "".join(warnings)
+    assert "runs/a/metrics.jsonl" not in gcs_server.objects(bucket)
+    gcs_server.refuse = lambda method, path: None
+    _wait_for(lambda: gcs_server.objects(bucket).get("runs/a/metrics.jsonl") == b"1\n")
+  assert "workdir-sync" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_what_was_refused_is_copied_by_the_next_sync(bucket, gcs_server):
+  with _workdir(bucket) as workdir:
+    (workdir.local / "metrics.jsonl").write_text("1\n")
+    gcs_server.refuse = _refuse_writes
+    assert _error(workdir.sync) == (
+        f"gs://{bucket}/runs/a: refused ({_DENIED}); give this account the role roles/storage.objectAdmin on the "
+        f"bucket; the newest records and results are in {workdir.local}")
+    gcs_server.refuse = lambda method, path: None
+    workdir.sync()
+    assert gcs_server.objects(bucket) == {"runs/a/metrics.jsonl": b"1\n"}
+
+
+def test_files_that_could_not_be_copied_stay(bucket, gcs_server):
+  workdir = _workdir(bucket)
+  (workdir.local / "metrics.jsonl").write_text("1\n")
+  gcs_server.refuse = _refuse_writes
+  assert f"the newest records and results are in {workdir.local}" in _error(workdir.close)
+  assert (workdir.local / "metrics.jsonl").read_text() == "1\n"
+
+
+def test_what_ended_the_run_comes_first(bucket, gcs_server, capsys):
+  with pytest.raises(ZeroDivisionError):
+    with _workdir(bucket) as workdir:
+      (workdir.local / "metrics.jsonl").write_text("1\n")
+      gcs_server.refuse = _refuse_writes
+      raise ZeroDivisionError
+  assert f"warning: gs://{bucket}/runs/a: refused (" in capsys.readouterr().err
+
+
+def test_no_such_bucket(bucket):
+  for call in (functools.partial(storage.Workdir, main=True, flag="--out"),
+               functools.partial(storage.user_path, flag="--out")):
+    assert _error(call, "gs://no-such-bucket/run") == (
+        "--out=gs://no-such-bucket/run: not found; if there is no such bucket, make it: gcloud storage buckets create "
+        "gs://BUCKET --location=REGION")
+
+
+@pytest.mark.parametrize("main", [True, False])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_bucket_that_may_not_be_written(bucket, gcs_server, main, method):
+  gcs_server.refuse = lambda m, path: (403, _DENIED) if m == method else None
+  assert _error(_workdir, bucket, main=main) == (
+      f"--workdir=gs://{bucket}/runs/a: refused ({_DENIED}); give this account the role roles/storage.objectAdmin on "
+      "the bucket")
+
+
+def test_a_bucket_that_may_not_be_read(bucket, gcs_server):
+  gcs_server.refuse = lambda method, path: (403, "storage.objects.list is denied.")
+  assert _error(storage.user_path, f"gs://{bucket}/run", "--checkpoint") == (
+      f"--checkpoint=gs://{bucket}/run: refused (storage.objects.list is denied.); give this account the role "
+      "roles/storage.objectAdmin on the bucket")
+
+
+def test_no_credentials(bucket, gcs_server, caplog):
+  gcs_server.refuse = lambda method, path: (401, "Anonymous caller does not have storage.objects.list access.")
+  assert _error(storage.user_path, f"gs://{bucket}/run", "--workdir") == (
+      f"--workdir=gs://{bucket}/run: no valid Google Cloud credentials (Anonymous caller does not have "
+      "storage.objects.list access., 401); run `gcloud auth application-default login`, or give this machine a service "
+      "account")
+  assert caplog.text == ""  # gcsfs would write a traceback
+
+
+def test_a_service_that_does_not_answer(bucket, gcs_server, impatient):
+  gcs_server.refuse = lambda method, path: (503, "Try later.")
+  assert _error(storage.user_path, f"gs://{bucket}/run", "--workdir") == (
+      f"--workdir=gs://{bucket}/run: the bucket cannot be reached (Try later., 503); check the network and start the "
+      "same command again")
+
+
+def test_no_network(bucket, impatient, monkeypatch):
+  with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+  message = _error(storage.user_path, f"gs://{bucket}/run", "--workdir")
+  assert message.startswith(f"--workdir=gs://{bucket}/run: the bucket cannot be reached (Cannot connect to host 127.0.")
+
+
+def test_an_object_in_the_way(bucket, gcs_server):
+  epath.Path(f"gs://{bucket}/runs/a").write_text("x")
+  assert _error(_workdir, bucket) == (
+      f"--workdir=gs://{bucket}/runs/a: cannot write here (this is an object, not a folder); name another folder")
+  assert list(gcs_server.objects(bucket)) == ["runs/a"]
+
+
+def test_a_whole_bucket_may_be_a_run(bucket, gcs_server):
+  with storage.Workdir(f"gs://{bucket}", main=True) as workdir:
+    (workdir.local / "x").write_text("1")
+  assert gcs_server.objects(bucket) == {"x": b"1"}
+
+
+def test_what_other_processes_write_is_seen_at_once(bucket):
+  folder = storage.user_path(f"gs://{bucket}/run", "--workdir")
+  (folder / "a").write_text("1")
+  assert [path.name for path in folder.iterdir()] == ["a"] and not (folder / "b").exists()
+  import gcsfs
+  gcsfs.GCSFileSystem(skip_instance_cache=True).pipe_file(f"{bucket}/run/b", b"2")
+  assert [path.name for path in folder.iterdir()] == ["a", "b"] and (folder / "b").exists()
+
+
+# Checkpoints.
+
+
+def _state(value):
+  return {"w": jnp.full((5, 3), value, jnp.float32), "step": jnp.int32(value)}
+
+
+def _abstract():
+  one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  return checkpoint.abstract(_state(0), jax.tree.map(lambda _: one, _state(0)))
+
+
+def test_checkpoints_are_saved_listed_pruned_and_restored(bucket, gcs_server):
+  with _workdir(bucket) as workdir:
+    checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
+    for step in range(1, 8):
+      checkpoints.save(step, _state(step), {"config": step}, exact_accuracy=1 / step)
+    checkpoints.wait()
+    checkpoints.close()
+  # What a killed run leaves: no mark of completeness.
+  (workdir.checkpoints / "8" / "state" / "d" / "x").write_bytes(b"half")
+  checkpoints = checkpoint.Checkpoints(storage.user_path(f"gs://{bucket}/runs/a/checkpoints", "--checkpoint"))
+  assert checkpoints.steps() == [1, 3, 4, 5, 6, 7]
+  assert (checkpoints.latest_step(), checkpoints.best_step()) == (7, 1)
+  kept = {name.split("/")[3] for name in gcs_server.objects(bucket) if name.startswith("runs/a/checkpoints/")}
+  assert kept - {"8"} == {"1", "3", "4", "5", "6", "7"}
+  for step in (1, 7):
+    restored = checkpoints.restore(step, _abstract())
+    jax.tree.map(np.testing.assert_array_equal, restored, _state(step))
+    assert checkpoints.read_run(step) == {"config": step}
+  checkpoints.save(8, _state(8), {"config": 8})
+  checkpoints.wait()
+  jax.tree.map(np.testing.assert_array_equal, checkpoints.restore(8, _abstract()), _state(8))
+  assert not any(name.endswith("/d/x") for name in gcs_server.objects(bucket))
+  checkpoints.close()
+  assert checkpoint.find(f"gs://{bucket}/runs/a") == (workdir.checkpoints, None)
+  assert checkpoint.find(f"gs://{bucket}/runs/a/checkpoints/8") == (workdir.checkpoints, 8)
+
+
+def test_saving_goes_on_while_training_does(bucket, gcs_server):
+  slow = threading.Event()
+  gcs_server.refuse = lambda method, path: None if "ocdbt" not in path else slow.wait(10) and None
+  checkpoints = checkpoint.Checkpoints(f"gs://{bucket}/checkpoints")
+  checkpoints.save(1, _state(1), {})
+  assert not slow.is_set()
+  assert not any(name.endswith("commit_success.txt") for name in gcs_server.objects(bucket))
+  slow.set()
+  checkpoints.wait()
+  assert any(name.endswith("commit_success.txt") for name in gcs_server.objects(bucket))
+  checkpoints.close()
+
+
+_PROGRAM = """
+import sys
+import jax.numpy as jnp
+from trm_jax import checkpoint, storage
+
+with storage.Workdir(sys.argv[1], main=True) as workdir:
+  checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
+  (workdir.local / "metrics.jsonl").write_text("1")
+  workdir.sync()
+  checkpoints.save(1, {"w": jnp.ones(3)}, {}, exact_accuracy=0.5)
+  checkpoints.wait()
+  checkpoints.close()
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_a_program_ends_without_a_word(bucket, gcs_server):
+  ran = subprocess.run([sys.executable, "-W", "default", "-c", _PROGRAM, f"gs://{bucket}/run"], capture_output=True,
+                       text=True, timeout=60, check=True)
+  assert ran.stdout == "False\n"
+  # TensorStore says that it goes on without credentials.
+  said = [line for line in ran.stderr.splitlines() if "google_auth_provider" not in line]
+  assert said == []
+  assert "run/metrics.jsonl" in gcs_server.objects(bucket)
+
+
+# Puzzles.
+
+DATA = DataConfig(box=2, num_train=9, num_validation=0, num_test=0)
+
+
+@functools.cache
+def _splits(box=2):
+  made = generate.generate_splits(box=box, num_train=12, num_validation=0, num_test=5, num_clues=8 if box == 2 else 50,
+                                  seed=0)
+  return {split: dataclasses.replace(made[split], ratings=np.arange(len(made[split]), dtype=np.int32))
+          for split in ("train", "test")}
+
+
+def _upload(folder, to):
+  for path in folder.rglob("*"):
+    if path.is_file():
+      target = epath.Path(to) / path.relative_to(folder).as_posix()
+      target.write_bytes(path.read_bytes())
+
+
+@pytest.fixture(name="source")
+def _source(bucket, tmp_path, gcs_server):
+  """A folder of a bucket with train.csv and test.csv, and other things."""
+  folder = tmp_path / "csv"
+  folder.mkdir()
+  for split, puzzles in _splits().items():
+    csv_files.write_csv(folder / f"{split}.csv", puzzles, source="made")
+  (folder / "other.csv").write_text("x" * 1000)
+  storage.user_path(f"gs://{bucket}", "--data")
+  _upload(folder, f"gs://{bucket}/data/csv")
+  gcs_server.requests.clear()
+  return f"gs://{bucket}/data/csv"
+
+
+def _copied(server):
+  """The names of the objects that were copied here."""
+  return sorted(path.partition("?")[0].rpartition("/")[2].rpartition("%2F")[2] for method, path in server.requests
+                if method == "GET" and "alt=media" in path)
+
+
+def _assert_same(a, b):
+  for name in ("inputs", "labels", "ratings"):
+    np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_puzzles_are_copied_once(source, gcs_server, tmp_path, capsys):
+  data = dataclasses.replace(DATA, source=source)
+  local = load.load(dataclasses.replace(DATA, source=str(tmp_path / "csv")))
+  splits = load.load(data)
+  _assert_same(splits.train, local.train)
+  _assert_same(splits.test, local.test)
+  assert _copied(gcs_server) == ["test.csv", "train.csv"]
+  copies = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://")
+  assert sorted(path.name for path in copies.iterdir()) == [".lock", "test.csv", "train.csv"]
+  out = capsys.readouterr().out
+  assert out.count(f"copying {source}: 0.0 MiB, to {copies} (0 s)\n") == 2
+  _assert_same(load.load(data).train, local.train)
+  assert len(_copied(gcs_server)) == 2 and capsys.readouterr().out == ""
+
+
+def test_evaluation_copies_the_test_puzzles_alone(source, gcs_server):
+  _assert_same(load.load_test(dataclasses.replace(DATA, source=source))[1], _splits()["test"])
+  assert _copied(gcs_server) == ["test.csv"]
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: data[:-1], lambda data: b"", lambda data: data.replace(b"made", b"MADE", 1),
+    lambda data: data + b"\n",
+])
+def test_a_copy_that_differs_is_not_used(source, gcs_server, tmp_path, damage):
+  data = dataclasses.replace(DATA, source=source)
+  load.load_test(data)
+  copy = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://") / "test.csv"
+  good = copy.read_bytes()
+  copy.write_bytes(damage(good))
+  copy.with_name("test.csv.partial").write_bytes(b"of a copy that was interrupted")
+  _assert_same(load.load_test(data)[1], _splits()["test"])
+  assert copy.read_bytes() == good
+  assert _copied(gcs_server) == ["test.csv", "test.csv"]
+
+
+def test_puzzles_that_have_changed_are_copied_anew(source, gcs_server, tmp_path):
+  data = dataclasses.replace(DATA, source=source)
+  load.load_test(data)
+  other = dataclasses.replace(_splits()["test"], ratings=np.arange(5, dtype=np.int32)[::-1])
+  csv_files.write_csv(tmp_path / "test.csv", other, source="made")
+  epath.Path(f"{source}/test.csv").write_bytes((tmp_path / "test.csv").read_bytes())
+  _assert_same(load.load_test(data)[1], other)
+  assert _copied(gcs_server) == ["test.csv", "test.csv"]
+
+
+def test_puzzles_that_arrive_damaged_are_one_line(source, bucket, gcs_server, tmp_path):
+  gcs_server.describe(bucket, "data/csv/test.csv")["crc32c"] = "AAAAAA=="
+  assert _error(load.load_test, dataclasses.replace(DATA, source=source)) == (
+      f"{source}/test.csv: arrived damaged, or was changed while it was copied; start the same command again")
+  copies = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://")
+  assert [path.name for path in copies.iterdir()] == [".lock"]
+
+
+def test_a_copy_that_is_refused_is_one_line(source, gcs_server):
+  gcs_server.refuse = lambda method, path: (403, _DENIED) if "alt=media" in path else None
+  assert _error(load.load_test, dataclasses.replace(DATA, source=source)).startswith(f"{source}/test.csv: refused (")
+
+
+def test_no_space_for_a_copy_is_one_line(source, tmp_path, monkeypatch):
+  (tmp_path / "file").write_text("")
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+  assert _error(load.load_test, dataclasses.replace(DATA, source=source)).startswith(
+      f"the copy of {source}={tmp_path}/file/trm_jax/")
+
+
+_LOAD = """
+import sys
+from trm_jax.config import DataConfig
+from trm_jax.data import load
+print(len(load.load_test(DataConfig(box=2, source=sys.argv[1]))[1]))
+"""
+
+
+def test_the_processes_of_a_host_copy_once(source, gcs_server):
+  started = [subprocess.Popen([sys.executable, "-c", _LOAD, source], stdout=subprocess.PIPE, text=True)
+             for _ in range(2)]
+  outputs = [process.communicate(timeout=60)[0] for process in started]
+  assert [output.splitlines()[-1] for output in outputs] == ["5", "5"]
+  assert _copied(gcs_server) == ["test.csv"]
+
+
+def test_a_folder_of_the_reference(bucket, gcs_server, tmp_path):
+  folder = tmp_path / "reference"
+  for split, puzzles in _splits().items():
+    place, n = folder / split, len(puzzles)
+    place.mkdir(parents=True)
+    (place / "dataset.json").write_text(json.dumps({
+        "pad_id": 0, "ignore_label_id": 0, "blank_identifier_id": 0, "vocab_size": puzzles.vocab_size,
+        "seq_len": puzzles.seq_len, "num_puzzle_identifiers": 1, "total_groups": n, "mean_puzzle_examples": 1,
+        "total_puzzles": n, "sets": ["all"]}))
+    for field, array in {
+        "inputs": puzzles.inputs, "labels": puzzles.labels.astype(np.uint8), "puzzle_identifiers": np.zeros(n, int),
+        "puzzle_indices": np.arange(n + 1), "group_indices": np.arange(n + 1)}.items():
+      np.save(place / f"all__{field}.npy", array)
+  (folder / "identifiers.json").write_text("[]")
+  source = f"gs://{bucket}/reference"
+  storage.user_path(source, "--data")
+  _upload(folder, source)
+  gcs_server.requests.clear()
+  data = dataclasses.replace(DATA, source=source)
+  np.testing.assert_array_equal(load.load_test(data)[1].inputs, _splits()["test"].inputs)
+  assert len(_copied(gcs_server)) == 6 and "dataset.json" in _copied(gcs_server)
+  assert len(load.load(data).train) == 9
+  assert len(_copied(gcs_server)) == 12
+
+
+def test_sources_that_are_missing(source):
+  usable = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
+            "'sudoku-extreme' or 'generated'")
+  for missing in (f"{source}/nope", source.rpartition("/")[0], f"{source}/test.csv"):
+    assert _error(load.load, dataclasses.replace(DATA, source=missing)) == (
+        f"config.data.source = {missing!r}: neither test.csv nor test/dataset.json is there; {usable}")
+  message = _error(load.load, dataclasses.replace(DATA, source="gs://no-such-bucket/x"))
+  assert message.startswith("config.data.source=gs://no-such-bucket/x: not found; if there is no such bucket")
+
+
+def test_sudoku_extreme_prepared_by_tfds(bucket, gcs_server, tmp_path, monkeypatch):
+  prepared = extreme.builder_class()(data_dir=str(tmp_path / "tfds"), file_format="array_record", sha256=extreme.SHA256)
+  for split, puzzles in _splits(box=3).items():
+    csv_files.write_csv(tmp_path / f"{split}.csv", puzzles, source="made")
+  monkeypatch.setattr(extreme, "_download", lambda _, url, checksum: tmp_path / url.rpartition("/")[2])
+  prepared.download_and_prepare()
+  monkeypatch.setattr(extreme, "_download", None)  # nothing is downloaded from the hub any more
+  data = DataConfig(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
+  assert _error(load.load_test, data) == (
+      f"config.data.tfds_dir=gs://{bucket}/tfds: has no sudoku_extreme/1.0.0, prepared; load the puzzles once with a "
+      "local folder and copy its sudoku_extreme there")
+  _upload(tmp_path / "tfds", f"gs://{bucket}/tfds")
+  gcs_server.requests.clear()
+  _assert_same(load.load_test(data)[1], _splits(box=3)["test"])
+  assert not any("train" in name for name in _copied(gcs_server))
+  assert len(load.load(data).train) == 9
+  assert len(_copied(gcs_server)) == len(set(_copied(gcs_server)))
+  assert "tensorflow" not in sys.modules

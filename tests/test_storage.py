@@ -1,0 +1,111 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Paths that people name, and where a run is kept on a local disk. Buckets are in test_gcs.py."""
+
+import concurrent.futures
+import pathlib
+import resource
+import sys
+import tempfile
+
+from etils import epath
+import pytest
+
+from trm_jax import files
+from trm_jax import storage
+from trm_jax.errors import UserError
+
+
+def _contents(folder):
+  return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("text, path", [
+    ("runs/a", "runs/a"), ("/runs/a", "/runs/a"), ("~/a", "HOME/a"), ("gs", "gs"), ("a:b/c", "a:b/c"),
+])
+def test_local_paths(text, path, monkeypatch):
+  monkeypatch.setenv("HOME", "HOME")
+  assert storage.user_path(text, "--workdir") == epath.Path(path)
+  assert not storage.is_remote(storage.user_path(text, "--workdir"))
+
+
+@pytest.mark.parametrize("text", [
+    "s3://bucket/run", "https://host/run", "gs:/bucket/run", "gs://", "gs:///run", "gs://Bucket/run", "GS://bucket/run",
+    "gs://b/run", "file:///run",
+])
+def test_what_is_not_a_path(text):
+  with pytest.raises(UserError) as e:
+    storage.user_path(text, "--checkpoint")
+  assert str(e.value) == f"--checkpoint={text}: not a path that can be used; give a local one or gs://BUCKET/FOLDER"
+
+
+def test_without_gcsfs_a_bucket_gives_the_install_command(monkeypatch):
+  monkeypatch.setitem(sys.modules, "gcsfs", None)
+  storage._client.cache_clear()
+  with pytest.raises(UserError) as e:
+    storage.user_path("gs://bucket/run", "--workdir")
+  assert str(e.value) == ('--workdir=gs://bucket/run: buckets need gcsfs, which is not installed; '
+                          'pip install -e ".[gcp]"')
+
+
+def test_a_local_folder_is_written_directly(tmp_path):
+  with storage.Workdir(tmp_path / "a" / "run", main=True) as workdir:
+    assert workdir.local == pathlib.Path(workdir.path) == tmp_path / "a" / "run"
+    assert workdir.checkpoints == epath.Path(tmp_path / "a" / "run" / "checkpoints")
+    assert _contents(workdir.local) == {}  # no trace of the check
+    (workdir.local / "x").write_text("1")
+    workdir.sync()
+    assert _contents(tmp_path) == {"a/run/x": "1"}
+  assert _contents(tmp_path) == {"a/run/x": "1"}
+
+
+def test_a_process_that_is_not_main_writes_nothing(tmp_path):
+  for name in ("metrics.jsonl", "results.json", "config.json"):
+    (tmp_path / name).write_text(name)
+  before = _contents(tmp_path)
+  with storage.Workdir(tmp_path, main=False) as workdir:
+    assert workdir.checkpoints == epath.Path(tmp_path / "checkpoints")
+    assert _contents(workdir.local) == {"metrics.jsonl": "metrics.jsonl", "results.json": "results.json"}
+    (workdir.local / "metrics.jsonl").write_text("changed")
+    (workdir.local / "new").write_text("new")
+    workdir.sync()
+    assert _contents(tmp_path) == before
+  assert _contents(tmp_path) == before
+  assert not workdir.local.exists()
+
+
+@pytest.mark.parametrize("main", [True, False])
+def test_a_file_in_the_way(tmp_path, main):
+  (tmp_path / "file").write_text("")
+  for path, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "run", "Not a directory")):
+    with pytest.raises(UserError) as e:
+      storage.Workdir(path, main=main, flag="--out")
+    assert str(e.value) == f"--out={path}: cannot write here ({reason}); name another folder"
+
+
+@pytest.fixture(name="full_disk")
+def _full_disk():
+  """As a full disk: files can be made, but not written."""
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+  yield
+  resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk(tmp_path, full_disk):
+  with pytest.raises(UserError) as e:
+    storage.Workdir(tmp_path, main=True)
+  assert str(e.value) == f"--workdir={tmp_path}: cannot write here (File too large); name another folder"
+
+
+def test_no_temporary_folder(tmp_path, monkeypatch):
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+  with pytest.raises(UserError) as e:
+    storage.Workdir(tmp_path, main=False)
+  assert str(e.value) == (f"--workdir={tmp_path}: no temporary folder for its small files (No such file or directory); "
+                          "free some space or set TMPDIR")
+
+
+def test_many_processes_check_the_same_folder_at_the_same_time(tmp_path):
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda _: files.make_folder(tmp_path / "run", "--workdir"), range(200)))
+  assert _contents(tmp_path) == {}
