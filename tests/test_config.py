@@ -67,7 +67,7 @@ def _trace(config):
   """Abstract state before and after a step, and the metrics."""
   task = SudokuTask(config.data.box)
   model = dataclasses.replace(config.model, vocab_size=task.vocab_size, seq_len=task.seq_len)
-  trainer = Trainer(model, config.optimizer, batch_size=config.batch_size, total_steps=10)
+  trainer = Trainer(model, config.optimizer, mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=config.batch_size, total_steps=10)
   cells = jax.ShapeDtypeStruct((config.batch_size, task.seq_len), "int32")
   batch = {"inputs": cells, "labels": cells, "puzzle_identifiers": jax.ShapeDtypeStruct((config.batch_size,), "int32")}
   key = jax.eval_shape(lambda: jax.random.key(0))

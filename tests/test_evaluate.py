@@ -54,7 +54,7 @@ def _everywhere(source, devices=8):
 @pytest.fixture(scope="module", name="trainer")
 def _trainer():
   model = dataclasses.replace(_config().model, vocab_size=V, seq_len=S, num_puzzle_identifiers=2)
-  return Trainer(model, _config().optimizer, batch_size=8, total_steps=10)
+  return Trainer(model, _config().optimizer, mesh=sharding.make_mesh(), batch_size=8, total_steps=10)
 
 
 @pytest.fixture(scope="module", name="state")

@@ -11,6 +11,7 @@ from jax.extend import core as jex_core
 import pytest
 
 from trm_jax import flops
+from trm_jax import sharding
 from trm_jax.config import Config
 from trm_jax.config import OptimizerConfig
 from trm_jax.model import TRM
@@ -57,7 +58,7 @@ def _batch(config):
 
 def _train_step_product_flops(config):
   """Of one example, without the comparison of prefix rows, which belongs to the optimizer."""
-  trainer = Trainer(config, OptimizerConfig(), batch_size=BATCH, total_steps=10)
+  trainer = Trainer(config, OptimizerConfig(), mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=BATCH, total_steps=10)
   key = jax.eval_shape(lambda: jax.random.key(0))
   state = jax.eval_shape(trainer.init, key, _batch(config))
   step = jax.make_jaxpr(trainer.step)(state, _batch(config), key)

@@ -143,6 +143,6 @@ def test_a_workdir_below_a_file_is_one_clear_error(tmp_path):
     loop.run(tiny_config(), tmp_path / "file" / "run")
 
 
-def test_a_batch_that_does_not_divide_names_the_neighbours():
+def test_a_batch_that_does_not_divide_names_the_neighbours(tmp_path):
   with pytest.raises(UserError, match=r"config.batch_size = 20: must be divisible by the 8 devices; use 16 or 24"):
-    loop.run(tiny_config(batch_size=20), loop.pathlib.Path("/tmp"))
+    loop.run(tiny_config(batch_size=20), tmp_path)

@@ -169,7 +169,7 @@ def gradients(model, carry):
   def grad(params, rows):
     def loss(params, rows):
       return weighted_outputs(
-          nnx.merge(graphdef, params, rest).supervision_step(carry, rows, train=False, key=None)[1])
+          nnx.merge(graphdef, params, rest).supervision_step(carry, rows, None)[1])
 
     return jax.grad(loss, (0, 1))(params, rows)
 

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from trm_jax import optim
+from trm_jax import sharding
 from trm_jax.config import OptimizerConfig
 from trm_jax.model import TRMConfig
 from trm_jax.train import Trainer
@@ -94,7 +95,7 @@ def test_decay_reaches_every_parameter(name):
 
 def trainer(config: OptimizerConfig, total_steps: int = 100) -> Trainer:
   model = TRMConfig(vocab_size=3, seq_len=2, hidden_size=4, puzzle_emb_ndim=4, puzzle_emb_len=1)
-  return Trainer(model, config, batch_size=2, total_steps=total_steps)
+  return Trainer(model, config, mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=2, total_steps=total_steps)
 
 
 def test_adamw():

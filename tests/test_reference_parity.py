@@ -37,6 +37,7 @@ import pytest
 
 from trm_jax import interop
 from trm_jax import losses
+from trm_jax import sharding
 from trm_jax.config import OptimizerConfig
 from trm_jax.data.puzzles import IGNORE_LABEL
 from trm_jax.model import Batch, Carry, TRM, TRMConfig
@@ -142,6 +143,7 @@ def load(path: pathlib.Path) -> Golden:
           prefix_weight_decay=hparams["puzzle_emb_weight_decay"],
           ema_rate=hparams["ema_rate"],
       ),
+      mesh=sharding.make_mesh(jax.devices()[:1]),
       batch_size=hparams["global_batch_size"],
       total_steps=10_000,
   )

@@ -16,6 +16,7 @@ from trm_jax.config import OptimizerConfig
 from trm_jax.model import TRM, TRMConfig
 from trm_jax.train import Trainer
 
+RECORD_EVERY = 6
 B = 16  # two rows on each of eight devices
 MODEL = TRMConfig(vocab_size=5, seq_len=4, num_puzzle_identifiers=6, hidden_size=8, L_layers=1, num_heads=2,
                   mlp_t=False, pos_encodings="rope", H_cycles=2, L_cycles=1, puzzle_emb_ndim=8, puzzle_emb_len=1,
@@ -35,9 +36,19 @@ def make_batch(step: jax.Array):
   }
 
 
+def make_trainer(*, devices=1, model=1, optimizer=OPTIMIZER, **kwargs) -> Trainer:
+  mesh = sharding.make_mesh(jax.devices()[:devices], model=model)
+  return Trainer(MODEL, optimizer, mesh=mesh, batch_size=B, total_steps=100, record_every=RECORD_EVERY, **kwargs)
+
+
+def layout(trainer, state):
+  """Shardings of what a step returns."""
+  return sharding.state_shardings(trainer.mesh, state), sharding.replicated(trainer.mesh)
+
+
 @pytest.fixture(scope="module")
 def trainer() -> Trainer:
-  return Trainer(MODEL, OPTIMIZER, batch_size=B, total_steps=100)
+  return make_trainer()
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +58,14 @@ def start(trainer):
   model.q_head[...] = jax.random.normal(jax.random.key(1), model.q_head.shape)
   model.q_head_bias[...] = jnp.zeros(2)
   model.puzzle_emb[...] = jax.random.normal(jax.random.key(2), model.puzzle_emb.shape)
-  return jax.jit(trainer.init_from)(model, make_batch(0))
+  state = jax.jit(trainer.init_from)(model, make_batch(0))
+  return jax.device_put(state, sharding.state_shardings(trainer.mesh, state))
 
 
 @pytest.fixture(scope="module")
-def step(trainer):
+def step(trainer, start):
   """Fails where it would be traced a second time."""
-  return jax.jit(chex.assert_max_traces(trainer.step, n=1))
+  return jax.jit(chex.assert_max_traces(trainer.step, n=1), out_shardings=layout(trainer, start))
 
 
 @pytest.fixture(scope="module")
@@ -68,37 +80,39 @@ def trajectory(start, step):
 
 
 @pytest.fixture(scope="module")
-def steps(trainer):
+def steps(trainer, start):
   """Fails where another number of steps would be compiled anew."""
-  return jax.jit(chex.assert_max_traces(lambda state, n: trainer.steps(state, n, make_batch, KEY), n=1))
+  return jax.jit(chex.assert_max_traces(lambda state, n: trainer.steps(state, n, make_batch, KEY), n=1),
+                 out_shardings=layout(trainer, start))
 
 
-def test_one_device_and_eight(trainer, start, trajectory):
+@pytest.mark.parametrize("devices, model, micro_batches", [(8, 1, 1), (8, 2, 1), (1, 1, 4), (4, 2, 2)])
+def test_the_same_steps_on_any_mesh_and_in_micro_batches(start, trajectory, devices, model, micro_batches):
   """The same rows halt, the same gradients arrive; parameters to rounding."""
-  mesh = sharding.make_mesh()
-  assert mesh.size == 8
-  layout = sharding.state_shardings(mesh, start)
-  state = jax.device_put(start, layout)
-  step = jax.jit(trainer.step, out_shardings=(layout, sharding.replicated(mesh)))
+  trainer = make_trainer(devices=devices, model=model, micro_batches=micro_batches)
+  mesh = trainer.mesh
+  state = jax.device_put(start, sharding.state_shardings(mesh, start))
+  step = jax.jit(trainer.step, out_shardings=layout(trainer, start))
   for i in range(3):
-    state, metrics = step(state, jax.device_put(make_batch(i), sharding.along_data(mesh)), KEY)
-    alone, alone_metrics = trajectory[0][i + 1], trajectory[1][i]
+    batch = sharding.put(jax.device_get(make_batch(i)), sharding.along_data(mesh))
+    state, metrics = step(state, batch, KEY)
+    ours, alone, alone_metrics = jax.device_get((state, trajectory[0][i + 1], trajectory[1][i]))
     for name, value in alone_metrics.items():
       np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
-    np.testing.assert_array_equal(state.carry.halted, alone.carry.halted)
-    jax.tree.map(np.testing.assert_array_equal, state.carry.batch, alone.carry.batch)
-    np.testing.assert_allclose(state.carry.z_H, alone.carry.z_H, atol=1e-3)
-    np.testing.assert_allclose(state.prefix_table["puzzle_emb"], alone.prefix_table["puzzle_emb"], atol=1e-5)
-    for ours, expected in zip(jax.tree.leaves(state.params), jax.tree.leaves(alone.params), strict=True):
+    np.testing.assert_array_equal(ours.carry.halted, alone.carry.halted)
+    jax.tree.map(np.testing.assert_array_equal, ours.carry.batch, alone.carry.batch)
+    np.testing.assert_allclose(ours.carry.z_H, alone.carry.z_H, atol=1e-3)
+    np.testing.assert_allclose(ours.prefix_table["puzzle_emb"], alone.prefix_table["puzzle_emb"], atol=1e-5)
+    for got, expected in zip(jax.tree.leaves(ours.params), jax.tree.leaves(alone.params), strict=True):
       # A gradient no larger than rounding may have either sign, and AdamATan2 then goes either way by a whole step.
-      assert np.mean(np.abs(ours - expected) > 1e-5) < 1e-3
+      assert np.mean(np.abs(got - expected) > 1e-5) < 1e-3
     if i == 0:
       for name in ("mu", "nu"):
-        for ours, expected in zip(*(jax.tree.leaves(optim.optax.tree.get(s.opt_state, name)) for s in (state, alone)),
+        for got, expected in zip(*(jax.tree.leaves(optim.optax.tree.get(s.opt_state, name)) for s in (ours, alone)),
                                   strict=True):
-          np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
-  assert state.carry.z_H.sharding.is_equivalent_to(sharding.along_data(mesh), 3)
-  assert len(state.carry.z_H.addressable_shards) == 8
+          np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+  assert len({str(shard.index) for shard in state.carry.z_H.addressable_shards}) == devices // model
+  assert len({str(shard.index) for shard in state.params["L_level"]["layers"][0]["mlp"]["down"].addressable_shards}) == model
 
 
 def test_steps_equal_single_steps(start, trajectory, steps):
@@ -113,6 +127,7 @@ def test_steps_equal_single_steps(start, trajectory, steps):
   for ours, expected in zip(jax.tree.leaves((state.params, state.prefix_table)),
                             jax.tree.leaves((states[-1].params, states[-1].prefix_table)), strict=True):
     assert np.mean(np.abs(ours - expected) > 1e-5) < 1e-3
+  assert int(sums.pop("num_steps")) == 3
   for name, total in sums.items():
     np.testing.assert_allclose(total, sum(m[name] for m in metrics), rtol=1e-4, err_msg=name)
 
@@ -122,8 +137,21 @@ def test_steps_in_any_portions(start, steps):
   five, _ = steps(start, 5)
   state = start
   for n in (3, 0, 2):
-    state, _ = steps(state, n)
-  jax.tree.map(np.testing.assert_array_equal, state, five)
+    state, metrics = steps(state, n)
+  jax.tree.map(np.testing.assert_array_equal, (state, metrics), (five, five.metrics))
+
+
+def test_metrics_start_anew_after_a_record(start, steps):
+  """However the steps are portioned; a step that was not finite is not forgotten."""
+  whole, portions = start, start
+  for n in (RECORD_EVERY, 2):
+    whole, metrics = steps(whole, n)
+  for n in (RECORD_EVERY - 1, 2, 1):
+    portions, in_portions = steps(portions, n)
+  assert int(metrics["num_steps"]) == 2
+  jax.tree.map(np.testing.assert_array_equal, in_portions, metrics)
+  bad = whole.replace(metrics=whole.metrics | {"bad_step": jnp.int32(1)})
+  assert int(steps(bad, RECORD_EVERY)[1]["bad_step"]) == 1
 
 
 def test_bad_step(start, steps):
@@ -179,10 +207,21 @@ def test_what_is_not_trained(trainer, start, trajectory):
 
 
 def test_no_average():
-  trainer = Trainer(MODEL, dataclasses.replace(OPTIMIZER, ema_rate=0.0), batch_size=B, total_steps=100)
+  trainer = make_trainer(optimizer=dataclasses.replace(OPTIMIZER, ema_rate=0.0))
   state = trainer.init_from(TRM(MODEL, rngs=nnx.Rngs(0)), make_batch(0))
   assert optim.ema_params(state.opt_state) is None
   np.testing.assert_array_equal(trainer.model(state, averaged=True).lm_head[...], state.params["lm_head"])
+
+
+def test_rates_grow_with_the_batch_over_a_base_batch():
+  """A batch of 16 over a base of 4 takes steps four times as long, of the parameters and of the prefix table."""
+  trainer = make_trainer(optimizer=dataclasses.replace(OPTIMIZER, base_batch_size=4, prefix_weight_decay=0.0))
+  np.testing.assert_allclose(trainer.schedule(10), 4e-3, rtol=1e-6)
+  rows = jnp.ones((2, 3))
+  state = trainer.prefix_optimizer.init(None)
+  for _ in range(3):
+    updates, state = trainer.prefix_optimizer.update(rows, state, rows, identifiers=jnp.arange(2))
+  np.testing.assert_allclose(updates, -4e-2, rtol=1e-6)
 
 
 def test_loss_is_divided_by_the_global_batch(trajectory):

@@ -9,9 +9,12 @@ from typing import Any
 
 from etils import epath
 import jax
+from jax.sharding import Mesh
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from trm_jax import sharding
+from trm_jax import storage
 from trm_jax.config import Config, parse
 from trm_jax.errors import UserError
 from trm_jax.model import TRM
@@ -71,7 +74,8 @@ class Checkpoints:
     return self._manager.best_step()
 
   def save(self, step: int, state: Any, run: dict[str, Any], *, exact_accuracy: float | None = None) -> None:
-    """Starts writing a checkpoint; returns as soon as the state has been copied off the devices.
+    """Starts writing a checkpoint, in the place of one of the same step if there is one; returns as soon as the state
+    has been copied off the devices. All processes of a job call it together.
 
     Args:
       step: optimizer steps made.
@@ -84,6 +88,8 @@ class Checkpoints:
     """
     metrics = None if exact_accuracy is None else {_METRIC: exact_accuracy}
     with self._saving():
+      if step in self._manager.all_steps():
+        self._manager.delete(step)
       self._manager.save(
           step,
           args=ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run)),
@@ -148,7 +154,7 @@ def find(path: str) -> tuple[epath.Path, int | None]:
   Raises:
     UserError: there is no checkpoint.
   """
-  path = epath.Path(os.path.expanduser(path))
+  path = storage.user_path(path, "--checkpoint")
   if (path / "checkpoints").is_dir():  # first: a run's folder may have a number for a name
     path = path / "checkpoints"
   elif path.name.isdigit() and path.is_dir():
@@ -168,30 +174,32 @@ class Loaded:
   step: int
 
 
-def load_model(path: str) -> Loaded:
-  """The model of a checkpoint, on the default device, whatever devices wrote it.
+def load_model(path: str, mesh: Mesh | None = None) -> Loaded:
+  """The model of a checkpoint, whatever devices wrote it.
 
   Args:
     path: a run's folder (its newest checkpoint), or one checkpoint (see `find`).
+    mesh: on which it shall lie, whole on every device; None for the default device.
 
   Raises:
     UserError: there is no checkpoint, or it is damaged.
   """
   directory, step = find(path)
-  checkpoints = Checkpoints(directory, read_only=True)
-  step = checkpoints.latest_step() if step is None else step
-  run = checkpoints.read_run(step)
-  config = parse(run["config"])
-  model_config = dataclasses.replace(config.model, **run["data"])
-  trainer = Trainer(model_config, config.optimizer, batch_size=config.batch_size, total_steps=run["total_steps"])
-  # The carry's batch as the data makes it; only shapes matter.
-  cells = jax.ShapeDtypeStruct((config.batch_size, model_config.seq_len), "int32")
-  batch = {"inputs": cells, "labels": cells,
-           "puzzle_identifiers": jax.ShapeDtypeStruct((config.batch_size,), "int32")}
-  shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)
-  one_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-  state = checkpoints.restore(step, abstract(shapes, jax.tree.map(lambda _: one_device, shapes)))
-  checkpoints.close()
+  with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
+    step = checkpoints.latest_step() if step is None else step
+    run = checkpoints.read_run(step)
+    config = parse(run["config"])
+    model_config = dataclasses.replace(config.model, **run["data"])
+    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
+    trainer = Trainer(model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size,
+                      total_steps=run["total_steps"])
+    # The carry's batch as the data makes it; only shapes matter.
+    cells = jax.ShapeDtypeStruct((config.batch_size, model_config.seq_len), "int32")
+    batch = {"inputs": cells, "labels": cells,
+             "puzzle_identifiers": jax.ShapeDtypeStruct((config.batch_size,), "int32")}
+    shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)
+    whole = sharding.replicated(mesh)
+    state = checkpoints.restore(step, abstract(shapes, jax.tree.map(lambda _: whole, shapes)))
   return Loaded(model=trainer.model(state, averaged=True), config=config, step=step)
 
 

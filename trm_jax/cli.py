@@ -5,11 +5,13 @@ from collections.abc import Callable
 import errno
 import os
 import sys
+import traceback
 
 from absl import app
 from absl import flags
 from absl import logging
 
+from trm_jax import distributed
 from trm_jax.errors import UserError
 
 
@@ -26,12 +28,15 @@ def run(main: Callable[[list[str]], None]) -> None:
       main(argv)
     except UserError as e:
       fail(str(e))
-    except OSError as e:
-      if e.errno not in (errno.ENOSPC, errno.EDQUOT):
-        raise
-      fail(f"{e.filename or 'a file'}: {e.strerror}; free some space and start the same command again")
+    except distributed.Interrupted as e:
+      sys.exit(e.status)
     except KeyboardInterrupt:
-      sys.exit(130)  # as the shell says of a program that ended by Ctrl-C
+      distributed.leave(130)  # as the shell says of a program that ended by Ctrl-C
+    except Exception as e:
+      if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT):
+        fail(f"{e.filename or 'a file'}: {e.strerror}; free some space and start the same command again")
+      traceback.print_exc()
+      distributed.leave(1)
 
   app.run(guarded, flags_parser=_parse)
 
@@ -87,7 +92,7 @@ def _from_config_file(error: BaseException | None) -> str | None:
 def fail(message: str) -> None:
   """Prints the line and exits."""
   print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
-  sys.exit(2)
+  distributed.leave(2)
 
 
 def no_arguments(argv: list[str]) -> None:

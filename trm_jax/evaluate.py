@@ -130,12 +130,14 @@ class Evaluator:
 
   Args:
     get_model: from whatever `evaluate` is given to a TRM; runs under jit.
-    mesh: batches are split over its `data` axis.
-    batch_size: B, rounded up to a multiple of the number of devices.
+    mesh: batches are split over its `data` axis; its devices may belong to several processes, each of which has all
+      puzzles and gets all results.
+    batch_size: B, rounded up to a multiple of the devices along `data`.
   """
 
   def __init__(self, get_model: Callable[[Any], TRM], *, mesh: Mesh, batch_size: int):
-    self.batch_size = -(-batch_size // mesh.size) * mesh.size
+    devices = mesh.shape[sharding.DATA]
+    self.batch_size = -(-batch_size // devices) * devices
     self._along_data = sharding.along_data(mesh)
 
     def run(source, batch):
@@ -165,7 +167,7 @@ class Evaluator:
           "labels": puzzles.labels[padded].astype(np.int32),
           "puzzle_identifiers": puzzles.puzzle_identifiers[padded],
       }
-      answers, right, q_halt = jax.device_get(self._run(source, jax.device_put(batch, self._along_data)))
+      answers, right, q_halt = jax.device_get(self._run(source, sharding.put(batch, self._along_data)))
       results.append((answers[: len(rows)], right[:, : len(rows)], q_halt[:, : len(rows)]))
       if progress:
         progress(int(rows[-1]) + 1, len(puzzles))

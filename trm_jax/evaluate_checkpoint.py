@@ -5,9 +5,8 @@ import dataclasses
 import json
 from typing import Any
 
-import jax
-
 from trm_jax import checkpoint
+from trm_jax import distributed
 from trm_jax import logs
 from trm_jax import sharding
 from trm_jax.data import load
@@ -25,22 +24,24 @@ def run(path: str, source: str | None) -> dict[str, Any]:
   Raises:
     UserError: no such checkpoint or data, or data the model was not made for.
   """
-  loaded = checkpoint.load_model(path)
+  mesh = sharding.make_mesh()
+  loaded = checkpoint.load_model(path, mesh)
   data = loaded.config.data
   if source is not None:
     # All there are; of generated ones there is no end.
     data = dataclasses.replace(data, source=source, num_test=data.num_test or 1000 if source == "generated" else 0)
   _, puzzles = load.load_test(data)
   model = loaded.model
-  mesh = sharding.make_mesh()
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
                     f"{model.config.num_puzzle_identifiers}")
   progress = logs.Progress(f"step {loaded.step:,} on {len(puzzles):,} puzzles of {data.source}")
   evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=loaded.config.eval_batch_size)
-  metrics = evaluator.evaluate(jax.device_put(model, sharding.replicated(mesh)), puzzles, progress).metrics()
+  metrics = evaluator.evaluate(model, puzzles, progress).metrics()
   progress.done(f"{metrics['exact_accuracy']:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
                 f"{metrics['q_halt_accuracy']:.2%}")
+  if not distributed.is_main():
+    return metrics
   print("supervision step   solved    cells")
   for step, (exact, cells) in enumerate(zip(metrics["by_step"]["exact_accuracy"], metrics["by_step"]["accuracy"]), 1):
     print(f"{step:>16}  {exact:7.2%}  {cells:7.2%}")

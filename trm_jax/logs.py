@@ -25,12 +25,14 @@ class MetricsLog:
   Args:
     workdir: existing folder.
     resume_step: what was written for later steps, by a run that got further than its last checkpoint, is dropped.
+    remade: so are records of `resume_step` itself with a name that begins like this: they will be made anew.
   """
 
-  def __init__(self, workdir: pathlib.Path, *, resume_step: int):
+  def __init__(self, workdir: pathlib.Path, *, resume_step: int, remade: tuple[str, ...] = ()):
     self._path = workdir / "metrics.jsonl"
     if self._path.exists():
-      kept = [r for r in read_metrics(self._path) if r["step"] <= resume_step]
+      kept = [r for r in read_metrics(self._path) if r["step"] < resume_step or r["step"] == resume_step and not any(
+          name.startswith(remade) for name in r)]
       files.replace_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
     self._file = self._path.open("a", buffering=1)
     self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)

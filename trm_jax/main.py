@@ -6,16 +6,20 @@
     python -m trm_jax.main --config=configs/sudoku.py:help                     # lists the configs
     python -m trm_jax.main --mode=eval --checkpoint=runs/mine [--data=FOLDER]
 
-The same command goes on where an interrupted run was saved, if --workdir is given.
+The same command goes on where an interrupted run was saved, if --workdir is given. It is also what every process of a
+job on several hosts runs (docs/multi_host.md).
+
+Exit status: 0 done; 2 your mistake, said in one line; 75 stopped by SIGTERM, saved, start it again (130 by Ctrl-C);
+76 another process of the job died or hung, start it again.
 """
 
 import datetime
-import pathlib
 
 from absl import flags
 from ml_collections import config_flags
 
 from trm_jax import cli
+from trm_jax import distributed
 from trm_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -24,26 +28,42 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept and resum
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train (and evaluate), or evaluate --checkpoint.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "For --mode=eval: a run's folder, or a checkpoint in it.")
 _DATA = flags.DEFINE_string("data", None, "For --mode=eval: other puzzles than the run's own (see config.data.source).")
+_ADDRESS = flags.DEFINE_string(
+    "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each other "
+    "by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "Likewise, how many there are; default: JAX_NUM_PROCESSES. 1: this host alone.", lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None, "Likewise, the number of this one, from 0; default: JAX_PROCESS_ID.", lower_bound=0)
+_PEER_TIMEOUT = flags.DEFINE_float(
+    "peer_timeout_s", 600.0, "Of several processes, one ends with status 76 when the others do not come, or nothing moves, "
+    "for so many seconds.", lower_bound=1.0)
 
 
 def main(argv: list[str]) -> None:
   """Dispatches."""
   cli.no_arguments(argv)
+  if _MODE.value == "eval" and not _CHECKPOINT.value:
+    raise UserError("--checkpoint is missing: --mode=eval needs the folder of a run")
+  if _MODE.value == "train" and _CONFIG.value is None:
+    raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
+  job = distributed.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  if job:
+    if _MODE.value == "train" and not _WORKDIR.value:
+      raise UserError("--workdir is missing: several processes need a folder that they share, or gs://BUCKET/FOLDER")
+    distributed.guard()
+    distributed.join(job, _PEER_TIMEOUT.value)
   # Imported here, so that --help and a misspelt flag answer at once.
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
   from trm_jax import evaluate_checkpoint  # pylint: disable=g-import-not-at-top
   from trm_jax import loop  # pylint: disable=g-import-not-at-top
 
   if _MODE.value == "eval":
-    if not _CHECKPOINT.value:
-      raise UserError("--checkpoint is missing: --mode=eval needs the folder of a run")
     evaluate_checkpoint.run(_CHECKPOINT.value, _DATA.value)
     return
-  if _CONFIG.value is None:
-    raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
   config = config_lib.parse(_CONFIG.value)
-  dated = f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}"
-  loop.run(config, pathlib.Path(_WORKDIR.value).expanduser() if _WORKDIR.value else pathlib.Path("runs") / dated)
+  dated = f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}"
+  loop.run(config, _WORKDIR.value or dated, peer_timeout_s=_PEER_TIMEOUT.value)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from trm_jax import errors
+from trm_jax import sharding as sharding_lib
 from trm_jax.data import augment
 from trm_jax.data import puzzles as puzzles_lib
 
@@ -46,10 +47,11 @@ def to_device_arrays(puzzles: puzzles_lib.Puzzles, sharding: jax.sharding.Shardi
 
   Args:
     puzzles: one split.
-    sharding: where to; replicated over the mesh in training. None is the default device.
+    sharding: where to; replicated over the mesh in training, where every process has the same puzzles. None is the
+      default device.
   """
   host = DeviceArrays(puzzles.inputs, puzzles.labels, puzzles.puzzle_identifiers, puzzles.group_starts)
-  return jax.device_put(host, sharding)
+  return jax.device_put(host) if sharding is None else sharding_lib.put(host, sharding)
 
 
 def total_steps(epochs: int, num_groups: int, batch_size: int) -> int:

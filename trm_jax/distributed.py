@@ -1,0 +1,288 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Several processes as one job: how they find each other, agree, stop together, and notice that one of them is gone.
+
+JAX is imported in functions only: `guard` has to run before it.
+"""
+
+import ctypes
+import dataclasses
+import faulthandler
+import glob
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any, NoReturn
+
+from trm_jax.errors import UserError
+
+# Exit statuses besides 0, and 2 for a person's mistake.
+PREEMPTED = 75  # told to stop; every process saved the same step. EX_TEMPFAIL: start the same command again
+PEER_LOST = 76  # another process died or hung; start the same command again
+
+# A process that has not sent a sign of life for so long counts as dead, whatever it is doing.
+HEARTBEAT_SECONDS = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """How this process finds the others. Attributes: address of process 0, number of processes, this one's number;
+  all None where JAX finds out by itself (Cloud TPU, Slurm, Open MPI)."""
+
+  address: str | None = None
+  num_processes: int | None = None
+  process_id: int | None = None
+
+
+class Interrupted(Exception):
+  """The job was told to stop, and every process has saved the same step. Attributes: status, to exit with."""
+
+  def __init__(self, status: int):
+    super().__init__(status)
+    self.status = status
+
+
+def find_job(address: str | None, num_processes: int | None, process_id: int | None) -> Job | None:
+  """Whether this process is one of several, by flags, environment or hardware; None if it is alone.
+
+  Args:
+    address: HOST:PORT of process 0; None for the environment's JAX_COORDINATOR_ADDRESS.
+    num_processes: None for JAX_NUM_PROCESSES. 1 says: alone, whatever the hardware looks like.
+    process_id: None for JAX_PROCESS_ID.
+
+  Raises:
+    UserError: some of the three are missing or make no sense.
+  """
+  address = address or os.environ.get("JAX_COORDINATOR_ADDRESS")
+  num_processes = _number("num_processes", num_processes)
+  process_id = _number("process_id", process_id)
+  if num_processes == 1:
+    return None
+  given = {"--coordinator_address (or JAX_COORDINATOR_ADDRESS)": address,
+           "--num_processes (or JAX_NUM_PROCESSES)": num_processes, "--process_id (or JAX_PROCESS_ID)": process_id}
+  missing = [name for name, value in given.items() if value is None]
+  if len(missing) < len(given):
+    if missing:
+      raise UserError(f"{' and '.join(missing)} missing: give all three, or none where the processes find each other "
+                      "by themselves (Cloud TPU, Slurm, Open MPI)")
+    if not 0 <= process_id < num_processes:
+      raise UserError(f"--process_id={process_id}: must lie in [0, {num_processes}), the number of processes")
+    if not address.rpartition(":")[2].isdigit():
+      raise UserError(f"--coordinator_address={address}: must be HOST:PORT")
+    return Job(address, num_processes, process_id)
+  # The variables and devices by which JAX itself recognises them.
+  several = any(int(os.environ.get(name) or 1) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+  wants_tpu = not os.environ.get("JAX_PLATFORMS") or "tpu" in os.environ["JAX_PLATFORMS"]
+  on_tpu = wants_tpu and importlib.util.find_spec("libtpu") and (glob.glob("/dev/accel*") or glob.glob("/dev/vfio/*"))
+  return Job() if several or on_tpu else None
+
+
+def _number(name: str, value: int | None) -> int | None:
+  text = os.environ.get(f"JAX_{name.upper()}")
+  if value is not None or not text:
+    return value
+  if not text.isdigit():
+    raise UserError(f"JAX_{name.upper()}={text}: must be a number")
+  return int(text)
+
+
+def guard() -> None:
+  """Forks: the child returns and works, the parent waits and turns how the child ends into a line and a status.
+
+  When a peer dies, JAX aborts the whole process from one of its own threads: nothing in the process itself could still
+  say what that means. Signals reach the child; it dies with its parent.
+  """
+  sys.stdout.flush()
+  sys.stderr.flush()
+  parent = os.getpid()
+  child = os.fork()
+  if not child:
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+      os._exit(128 + signal.SIGKILL)  # the parent had died already
+    return
+  for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, _: os.kill(child, number))
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
+  status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+  if status == -signal.SIGABRT:
+    _last_words(f"another process of this job is gone, or was not heard of for {HEARTBEAT_SECONDS} s: JAX ended this one "
+                "too; the process that was lost says why; start the same command again to go on from the newest "
+                "checkpoint")
+    status = PEER_LOST
+  elif status < 0:
+    _last_words(f"ended by {signal.Signals(-status).name}"
+                f"{' (out of memory?)' if status == -signal.SIGKILL else ''}; start the same command again to go on "
+                "from the newest checkpoint")
+    status = 128 - status
+  os._exit(status)
+
+
+def _last_words(message: str) -> None:
+  print(f"error: {socket.gethostname()}: {message}", file=sys.stderr, flush=True)
+
+
+def join(job: Job, timeout_s: float) -> None:
+  """Waits for the other processes. Before anything else of JAX.
+
+  Args:
+    job: from `find_job`.
+    timeout_s: how long to wait for them.
+
+  Raises:
+    UserError: they did not come, or cannot be found.
+  """
+  import jax  # pylint: disable=g-import-not-at-top
+
+  # Its handler of SIGTERM would take the place of ours.
+  jax.config.update("jax_enable_preemption_service", False)
+  try:
+    jax.distributed.initialize(
+        job.address, job.num_processes, job.process_id, initialization_timeout=round(timeout_s),
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS, shutdown_timeout_seconds=HEARTBEAT_SECONDS)
+  except Exception as e:  # whatever the cluster's detection, DNS, gRPC or XLA come up with
+    which = f"process {job.process_id} of {job.num_processes} at {job.address}" if job.address else "this host"
+    raise UserError(f"{which} cannot join the other processes within {timeout_s:.0f} s ({str(e).splitlines()[0]}); start "
+                    "all of them; --num_processes=1 runs this host alone") from e
+
+
+def leave(status: int) -> NoReturn:
+  """Exits before the end of the job; the others notice. JAX's own way out would first wait for them to come along."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+    os._exit(status)
+  sys.exit(status)
+
+
+def is_main() -> bool:
+  """Whether this process is the one that writes and prints."""
+  import jax  # pylint: disable=g-import-not-at-top
+
+  return jax.process_index() == 0
+
+
+def say(text: str) -> None:
+  """Prints, in the main process."""
+  if is_main():
+    print(text, flush=True)
+
+
+def check_same(what: str, fingerprint: int) -> None:
+  """Makes sure that all processes have the same of something.
+
+  Args:
+    what: it is, for the message.
+    fingerprint: of it, 32 bits.
+
+  Raises:
+    UserError: another process has another one; in every process.
+  """
+  import jax  # pylint: disable=g-import-not-at-top
+  from jax.experimental import multihost_utils  # pylint: disable=g-import-not-at-top
+  import numpy as np  # pylint: disable=g-import-not-at-top
+
+  if jax.process_count() == 1:
+    return
+  everyones = multihost_utils.process_allgather(np.uint32(fingerprint))
+  others = np.flatnonzero(everyones != everyones[0])
+  if others.size:
+    raise UserError(f"process {', '.join(map(str, others))}: another {what} than process 0's; all processes must have the "
+                    "same")
+
+
+class Signals:
+  """Notes SIGTERM and Ctrl-C instead of dying of them. A second Ctrl-C ends the program at once.
+
+  Attributes:
+    received: the signal, or None.
+  """
+
+  def __init__(self):
+    self.received = None
+    self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+
+  def _note(self, number, _):
+    if number == signal.SIGINT and self.received:
+      raise KeyboardInterrupt
+    self.received = number
+    say(f"\n{signal.Signals(number).name}: saving and stopping"
+        + ("; Ctrl-C again stops at once" if number == signal.SIGINT else ""))
+
+  @property
+  def status(self) -> int:
+    """To exit with."""
+    return 130 if self.received == signal.SIGINT else PREEMPTED
+
+  def close(self) -> None:
+    """Restores the handlers that were there before."""
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+
+class Agreement:
+  """Small numbers that all processes must see alike at the same place of the program: the maximum of what each says.
+
+  They travel through the devices, behind the work that is queued there, and are read one exchange late: so nobody waits
+  for the exchange itself, and nobody runs more than one call ahead of the devices.
+
+  Args:
+    mesh: of the job.
+    size: how many numbers.
+  """
+
+  def __init__(self, mesh: Any, size: int):
+    import jax  # pylint: disable=g-import-not-at-top
+
+    from trm_jax import sharding  # pylint: disable=g-import-not-at-top
+
+    self._sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names))
+    self._devices, self._size = mesh.size, size
+    self._max = jax.jit(lambda x: x.max(0), out_shardings=sharding.replicated(mesh))
+    self._pending = None
+
+  def exchange(self, values: list[int]) -> list[int]:
+    """Says `values`; returns what the exchange before this one agreed on, zeros at the first."""
+    import jax  # pylint: disable=g-import-not-at-top
+    import numpy as np  # pylint: disable=g-import-not-at-top
+
+    mine = np.asarray([values], np.int32)
+    everyones = jax.make_array_from_callback((self._devices, self._size), self._sharding, lambda _: mine)
+    pending, self._pending = self._pending, self._max(everyones)
+    return [0] * self._size if pending is None else jax.device_get(pending).tolist()
+
+
+class Watchdog:
+  """Ends a process of a job when nothing has moved for too long: it or a peer hangs, and would for ever.
+
+  Args:
+    timeout_s: seconds without `alive` after which it does; None for never.
+  """
+
+  def __init__(self, timeout_s: float | None):
+    self._timeout_s = timeout_s
+    self._closed = threading.Event()
+    self.alive("starting")
+    if timeout_s is not None:
+      threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+  def alive(self, doing: str) -> None:
+    """Something has moved. `doing`: what comes next, for the message."""
+    self._doing, self._last = doing, time.monotonic()
+
+  def close(self) -> None:
+    """Nothing more is expected to move."""
+    self._closed.set()
+
+  def _watch(self):
+    while not self._closed.wait(min(1.0, self._timeout_s / 10)):
+      if time.monotonic() - self._last > self._timeout_s:
+        faulthandler.dump_traceback(all_threads=True)
+        _last_words(f"nothing has moved for {self._timeout_s:.0f} s while {self._doing}: this process or another one "
+                    "hangs; above is where this one is; start the same command again to go on from the newest "
+                    "checkpoint (--peer_timeout_s sets how long to wait)")
+        os._exit(PEER_LOST)
