@@ -15,7 +15,7 @@ fail() {  # MESSAGE: a person's mistake
 }
 
 say() {  # MESSAGE: progress, apart from the program's output
-  printf 'launch: %s\n' "$*" >&2
+  "$dry_run" || printf 'launch: %s\n' "$*" >&2
 }
 
 common_option() {  # ARGUMENT: takes the options that all scripts have; false if it is none of them
@@ -150,22 +150,18 @@ make_slice() {  # requests the slice unless it has been, waits until it can be u
 
 # --- the workers
 
-on_workers() {  # WORKER COMMAND...: WORKER is all or a number
-  local worker=$1
-  shift
+on_workers() {  # WORKER LINE: a line of shell in the home there; WORKER is all or a number
   # Without these two, a connection to a machine that is gone hangs for many minutes.
-  gcloud_tpus tpu-vm ssh "$NAME" --worker="$worker" --ssh-flag=-oServerAliveInterval=15 \
-    --ssh-flag=-oConnectTimeout=20 "${SSH_FLAGS[@]}" --no-user-output-enabled --command="$(quote "$@")" </dev/null
+  gcloud_tpus tpu-vm ssh "$NAME" --worker="$1" --ssh-flag=-oServerAliveInterval=15 \
+    --ssh-flag=-oConnectTimeout=20 "${SSH_FLAGS[@]}" --no-user-output-enabled --command="$2" </dev/null
 }
 
 ask_workers() {  # WORKER WORD...: what launch/worker there says
-  local worker=$1
-  shift
-  on_workers "$worker" bash trm_jax/code/launch/worker "$@"
+  on_workers "$1" "bash trm_jax/code/launch/worker $(quote "${@:2}")"
 }
 
 ask_workers_if_set_up() {  # WORKER WORD: the same, nothing where no code has been shipped
-  on_workers "$1" bash -c "if [ -e trm_jax/code ]; then bash trm_jax/code/launch/worker $2; fi"
+  on_workers "$1" "test ! -e trm_jax/code || bash trm_jax/code/launch/worker $2"
 }
 
 ship() {  # COMMIT: exactly that code to all workers
@@ -176,12 +172,12 @@ ship() {  # COMMIT: exactly that code to all workers
     gcloud_tpus tpu-vm scp "$archive" "$NAME:trm_jax.tar.gz" --worker=all --scp-flag=-oConnectTimeout=20 \
       "${SSH_FLAGS[@]}" </dev/null &&
     try rm "$archive" &&
-    on_workers all bash -c \
+    on_workers all \
       'rm -rf trm_jax/code && mkdir -p trm_jax/code && tar -xzf trm_jax.tar.gz -C trm_jax/code && rm trm_jax.tar.gz'
 }
 
 set_up_workers() {  # makes the Python environment on all workers; quick if it is there
-  ask_workers all setup "${PYTHON_VERSION:--}" "$PYTHON"
+  ask_workers all setup "${PYTHON_VERSION:--}" "${PYTHON:-venv}"
 }
 
 going_attempt() {  # prints what the workers are running, as RUN_NAME.TIME, if they are
@@ -208,7 +204,7 @@ list_runs() {  # prints the names of the runs that are kept
     fi
     sed -n 's|/$||; s|.*/||p' <<<"$names"
   else
-    on_workers 0 bash -c "if [ -d $(quote "$BUCKET/runs") ]; then ls $(quote "$BUCKET/runs"); fi"
+    on_workers 0 "test ! -e $(quote "$BUCKET/runs") || ls $(quote "$BUCKET/runs")"
   fi
 }
 

@@ -1,0 +1,598 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The scripts in launch/, run against tests/gcloud, which carries out their commands on this machine.
+
+Most tests run a program of a few lines in place of trm_jax.main, which keeps the same promises (its exit statuses, the
+step that it goes on from) and can be told to break; one runs the real one.
+"""
+
+import importlib.machinery
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import runpy
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_SCRIPTS = ("create", "delete", "fetch", "run", "setup", "status", "stop", "sweep")
+_GOLDEN = pathlib.Path(__file__).parent / "golden" / "launch.txt"
+_CONFIG = "configs/sudoku.py:quickstart"
+_RUN = "sudoku-quickstart"
+
+# Counts steps in WORKDIR/step; does what it is told there in do-PROCESS: "STEP ACTION".
+_PROGRAM = '''
+import os, pathlib, signal, sys, time
+flags = dict(a[2:].split("=", 1) for a in sys.argv[1:])
+folder, me = pathlib.Path(flags["workdir"]), int(os.environ.get("JAX_PROCESS_ID", 0))
+others = [i for i in range(int(os.environ.get("JAX_NUM_PROCESSES", 1))) if i != me]
+folder.mkdir(parents=True, exist_ok=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+(folder / f"pid-{me}").write_text(f"{os.getpid()} {os.environ.get('JAX_COORDINATOR_ADDRESS')}")
+step = int((folder / "step").read_text()) if (folder / "step").exists() else 0
+print("process", me, "from step", step, *sys.argv[1:], flush=True)
+def alive(i):
+  try:
+    pid, address = (folder / f"pid-{i}").read_text().split()
+    if address != os.environ.get("JAX_COORDINATOR_ADDRESS"): return True  # of an earlier start: not there yet
+    return "trm_jax" in pathlib.Path(f"/proc/{pid}/cmdline").read_text() or (folder / f"done-{i}").exists()
+  except (FileNotFoundError, ValueError):
+    return not (folder / f"pid-{i}").exists() or (folder / f"done-{i}").exists()
+while step < int(flags["config.steps"]):
+  time.sleep(0.05)
+  step += 1
+  print("step", step, flush=True)
+  do = folder / f"do-{me}"
+  if do.exists():
+    at, action = do.read_text().split(None, 1)
+    if step >= int(at):
+      if not action.startswith("always"): do.unlink()
+      exec(action.removeprefix("always "))
+  if me == 0:
+    (folder / "new").write_text(str(step))
+    (folder / "new").rename(folder / "step")
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    (folder / "checkpoints" / "data").write_text("x")
+  if not all(map(alive, others)):
+    print("a peer died", flush=True)
+    sys.exit(76)
+(folder / f"done-{me}").touch()
+(folder / "results.json").write_text("{}")
+'''
+
+
+class _Place:
+  """A repository with its settings, and a stand-in Google Cloud."""
+
+  def __init__(self, folder, program):
+    self.folder, self.repo, self.cloud = folder, folder / "repo", folder / "cloud"
+    self.cloud.mkdir()
+    (folder / "bin").mkdir()
+    (folder / "bin" / "gcloud").symlink_to(_ROOT / "tests" / "gcloud")
+    (folder / "bin" / "python3").symlink_to(sys.executable)
+    for name in ("launch", "configs", "constraints", "trm_jax"):
+      shutil.copytree(_ROOT / name, self.repo / name, ignore=shutil.ignore_patterns("__pycache__", "settings"))
+    for name in ("setup.cfg", "pyproject.toml"):
+      shutil.copy(_ROOT / name, self.repo)
+    if program:
+      shutil.rmtree(self.repo / "trm_jax")
+      (self.repo / "trm_jax").mkdir()
+      (self.repo / "trm_jax" / "main.py").write_text(program)
+    self.env = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "GIT_"))} | {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "GCLOUD_STAND_IN": str(self.cloud), "HOME": str(folder),
+        "XDG_CACHE_HOME": str(folder / "cache")}
+    for name in ("AUTHOR", "COMMITTER"):
+      self.env |= {f"GIT_{name}_NAME": "test", f"GIT_{name}_EMAIL": "test@localhost"}
+    self.git("init", "--quiet")
+    self.git("add", "--all")
+    self.git("commit", "--quiet", "--message=all")
+    self.bucket = folder / "shared folder"
+    self.settings()
+    self.config()
+
+  def git(self, *arguments):
+    subprocess.run(["git", *arguments], cwd=self.repo, env=self.env, check=True)
+
+  def settings(self, **changed):
+    values = {"PROJECT": "my-project", "ZONE": "us-central2-b", "NAME": "trm", "ACCELERATOR_TYPE": "v4-16",
+              "RUNTIME_VERSION": "tpu-ubuntu2204-base", "SPOT": "true", "BUCKET": str(self.bucket),
+              "PYTHON": sys.executable, "POLL_SECONDS": "0.1"} | changed
+    (self.folder / "settings").write_text("".join(f"{n}={shlex.quote(v)}\n" for n, v in values.items()))
+
+  def config(self, **values):
+    (self.cloud / "config.json").write_text(json.dumps({"workers": 2, "devices": 1} | values))
+
+  def start(self, script, *arguments, **popen):
+    return subprocess.Popen([self.repo / "launch" / script, f"--settings={self.folder / 'settings'}", *arguments],
+                            cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **popen)
+
+  def launch(self, script, *arguments, status=0):
+    process = self.start(script, *arguments)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == status, f"{out}\n{err}"
+    return out, err
+
+  def cloud_do(self, *arguments):
+    subprocess.run(["gcloud", "stand-in", *arguments], env=self.env, check=True)
+
+  def run_folder(self, name=_RUN):
+    return self.bucket / "runs" / name
+
+  def tell(self, process, what, name=_RUN):
+    self.run_folder(name).mkdir(parents=True, exist_ok=True)
+    (self.run_folder(name) / f"do-{process}").write_text(what)
+
+  def await_step(self, step, name=_RUN):
+    deadline = time.monotonic() + 60
+    while not (file := self.run_folder(name) / "step").exists() or int(file.read_text()) < step:
+      assert time.monotonic() < deadline
+      time.sleep(0.02)
+
+  def left(self):
+    """Command lines of the processes that still work on a worker or a local run in this place."""
+    found = []
+    for process in pathlib.Path("/proc").iterdir():
+      try:
+        command = (process / "cmdline").read_text().split("\0")
+      except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        continue
+      if "trm_jax.main" in command and any(str(self.folder) in word for word in command):
+        found.append(command)
+    return found
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path):
+  place = _Place(tmp_path, _PROGRAM)
+  yield place
+  if (place.cloud / "state.json").exists() and "trm" in json.loads((place.cloud / "state.json").read_text()):
+    place.cloud_do("preempt", "trm")  # ends whatever a failed test left running
+
+
+@pytest.fixture(name="made")
+def _made(place):
+  place.launch("create")
+  return place
+
+
+# --- dry runs
+
+
+def _golden_lines(place):
+  """The dry runs of all scripts, without what differs from day to day."""
+  place.settings(BUCKET="gs://my-bucket", PYTHON="", PYTHON_VERSION="3.12")
+  calls = [("create",), ("setup",), ("run", _CONFIG, "--config.seed=1"), ("status",), ("stop",), ("fetch", _RUN),
+           ("delete",)]
+  in_folder = [("run", _CONFIG, "mine", "--config.data.source=/my puzzles"), ("status",), ("fetch", "mine"),
+               ("fetch", "mine", "here", "--checkpoints")]
+  lines = []
+  for call in (*calls, None, *in_folder):
+    if call is None:
+      place.settings(BUCKET="/mnt/shared folder", PYTHON="/opt/python", SPOT="false")
+      continue
+    out, err = place.launch(*call, "--dry-run")
+    assert err == ""
+    lines += [f"== {shlex.join(call)}", *out.splitlines()]
+  text = "\n".join(lines)
+  text = text.replace(str(place.repo), "REPO").replace(str(place.folder), "HOME")
+  text = re.sub(r"\b[0-9a-f]{40}\b", "COMMIT", text)
+  return re.sub(r"\.\d{8}T\d{6}\b", ".TIME", text) + "\n"
+
+
+def test_dry_runs(place):
+  text = _golden_lines(place)
+  assert not (place.cloud / "log").exists() and not (place.folder / "cache").exists()  # nothing was executed
+  if "UPDATE_GOLDEN" in os.environ:
+    _GOLDEN.write_text(text)
+  assert text == _GOLDEN.read_text()
+
+
+@pytest.fixture(name="stand_in", scope="module")
+def _stand_in():
+  path = str(_ROOT / "tests" / "gcloud")
+  loader = importlib.machinery.SourceFileLoader("stand_in_gcloud", path)
+  sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+  module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+  loader.exec_module(module)
+  sys.dont_write_bytecode = before
+  return module
+
+
+def _gcloud_lines(text):
+  """The words of every gcloud command in a text, lines that end in a backslash joined."""
+  lines = text.replace("\\\n", " ").splitlines()
+  return [shlex.split(line.partition(" | ")[0], comments=True)[1:] for line in lines if line.startswith("gcloud ")]
+
+
+def test_the_stand_in_takes_what_is_printed(stand_in):
+  commands = [stand_in.parse(words)[0] for words in _gcloud_lines(_GOLDEN.read_text())]
+  assert set(commands) == set(stand_in.COMMANDS)
+
+
+@pytest.mark.parametrize("words", [
+    "compute tpus queued-resource list", "compute tpus queued-resources show trm", "compute tpu tpu-vm list",
+    "compute tpus queued-resources list --region=x", "compute tpus tpu-vm ssh trm --workers=all",
+    "compute tpus queued-resources create trm --spot=true", "storage sync a b"])
+def test_the_stand_in_refuses_typos(place, words):
+  done = subprocess.run(["gcloud", *words.split()], env=place.env, capture_output=True, text=True)
+  assert done.returncode == 2 and done.stderr.startswith("ERROR: (gcloud)")
+
+
+def _real_commands():
+  """The tree of commands and flags that an installed Google Cloud CLI brings for completion."""
+  gcloud = shutil.which("gcloud")
+  path = pathlib.Path(gcloud).resolve().parents[1] / "data" / "cli" / "gcloud_completions.py" if gcloud else None
+  if not path or not path.exists():
+    pytest.skip("needs the Google Cloud CLI, to compare with")
+  return runpy.run_path(str(path))["STATIC_COMPLETION_CLI_TREE"]
+
+
+def _real_flags(tree, words):
+  """The flags of a command and how many words name it."""
+  node, depth = tree, 0
+  while depth < len(words) and words[depth] in node["commands"]:
+    node, depth = node["commands"][words[depth]], depth + 1
+  assert depth and not node["commands"], f"gcloud has no {words}"
+  return node["flags"] | tree["flags"]
+
+
+def test_the_real_gcloud_has_what_is_used(stand_in):
+  tree = _real_commands()
+  for command, flags in stand_in.COMMANDS.items():
+    real = _real_flags(tree, command.split())
+    for flag in flags:
+      assert (real[flag] != "bool") == flags[flag], (command, flag)
+  docs = (_ROOT / "docs" / "setup_tpu.md").read_text()
+  lines = _gcloud_lines(docs)
+  assert len(lines) > 5
+  for words in lines:
+    real = _real_flags(tree, words)
+    unknown = [w for w in words if w.startswith("--") and w.partition("=")[0].replace("--no-", "--") not in real]
+    assert not unknown, words
+
+
+# --- a slice and a run, from the first command to the last
+
+
+def test_create_run_fetch_delete(place):
+  _, err = place.launch("create")
+  assert [line.split("(")[0] for line in err.splitlines() if line.startswith("launch: trm: ")] == [
+      "launch: trm: no such slice yet ", "launch: trm: WAITING_FOR_RESOURCES ", "launch: trm: PROVISIONING ",
+      "launch: trm: ACTIVE "]
+  _, err = place.launch("create")  # is there
+  assert "WAITING" not in err
+  place.launch("setup")
+  out, err = place.launch("run", _CONFIG, "mine", "--config.steps=5", "--note=a 'b'  c")
+  workdir = place.bucket / "runs" / "mine"
+  assert out.splitlines() == [
+      f"process 0 from step 0 --config={_CONFIG} --workdir={workdir} --config.steps=5 --note=a 'b'  c",
+      *(f"step {i}" for i in range(1, 6))]
+  assert "launch: mine is done" in err
+  out, _ = place.launch("status")
+  assert re.sub(r"mine\.\S+", "mine.TIME", out).splitlines() == [
+      "slice trm: ACTIVE", "worker worker-0: mine.TIME ended with status 0",
+      "worker worker-1: mine.TIME ended with status 0", "last line of worker 0: step 5",
+      f"runs in {place.bucket}/runs:", "mine"]
+  place.launch("fetch", "mine")
+  assert (place.repo / "runs" / "mine" / "results.json").exists()
+  assert not (place.repo / "runs" / "mine" / "checkpoints").exists()
+  place.launch("fetch", "mine", str(place.folder / "all of it"), "--checkpoints")
+  assert (place.folder / "all of it" / "checkpoints" / "data").exists()
+  _, err = place.launch("delete", status=2)
+  assert "which is ACTIVE" in err and "error: nothing deleted" in err
+  out, err = place.launch("delete", "--yes")
+  assert "launch: trm is deleted" in err and "trm" not in out
+  _, err = place.launch("delete")
+  assert "there is no slice trm" in err
+  assert (workdir / "results.json").exists()
+
+
+def test_fetch_from_a_bucket(place):
+  place.settings(BUCKET="gs://my-bucket")
+  out, _ = place.launch("status")
+  assert out.splitlines() == ["slice trm: none", "runs in gs://my-bucket/runs:"]
+  run = place.cloud / "buckets" / "my-bucket" / "runs" / "mine"
+  (run / "checkpoints").mkdir(parents=True)
+  for name in ("results.json", "checkpoints/data"):
+    (run / name).write_text("x")
+  assert place.launch("status")[0].splitlines()[-1] == "mine"
+  place.launch("fetch", "mine", "here")
+  assert (place.folder / "here" / "results.json").exists() and not (place.folder / "here" / "checkpoints").exists()
+  place.launch("fetch", "mine", "here", "--checkpoints")
+  assert (place.folder / "here" / "checkpoints" / "data").exists()
+  _, err = place.launch("fetch", "yours", status=2)
+  assert "error: gs://my-bucket/runs/yours: no such run; launch/status lists them" in err
+
+
+def test_the_workers_get_the_commit(made):
+  (made.repo / "trm_jax" / "main.py").write_text("raise SystemExit('not this')")
+  _, err = made.launch("run", _CONFIG, "--config.steps=1", status=2)
+  assert "error: uncommitted changes in trm_jax/main.py: the workers get the last commit" in err
+  _, err = made.launch("run", _CONFIG, "--config.steps=1", "--allow-uncommitted")
+  assert "launch: uncommitted changes in trm_jax/main.py stay here" in err
+  made.git("commit", "--quiet", "--all", "--message=changed")
+  _, err = made.launch("run", _CONFIG, "--config.steps=1", status=1)
+  assert "worker-1: not this" in err
+
+
+# --- what may happen to a run
+
+
+def test_preempted_slice_is_replaced(made):
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=40")
+  made.await_step(10)
+  made.cloud_do("preempt", "trm")
+  out, err = process.communicate(timeout=60)
+  assert process.returncode == 0, err
+  first, second = re.findall(r"from step (\d+)", out)
+  assert first == "0" and int(second) >= 10  # nothing lost
+  assert out.endswith("step 40\n")
+  assert "launch: trm is SUSPENDING: taken away; asking for another" in err or "trm is SUSPENDED: taken" in err
+  assert (made.cloud / "log").read_text().count("queued-resources create") == 2
+
+
+@pytest.mark.parametrize("signal_name, status", [("TERM", "75"), ("KILL", None)])
+def test_program_is_restarted(made, signal_name, status):
+  """SIGTERM of one worker's program saves and ends it; SIGKILL is somebody's doing and not repeated."""
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=20")
+  made.await_step(5)
+  made.cloud_do("kill", "trm", "1", signal_name)
+  out, err = process.communicate(timeout=60)
+  if status:
+    assert process.returncode == 0, err
+    assert f"launch: {_RUN} was interrupted (76); restarting it" in err  # worker 0 lost its peer
+    assert len(re.findall("from step", out)) == 2 and out.endswith("step 20\n")
+  else:
+    assert process.returncode == 137 and f"launch: {_RUN} failed with status 137; not restarted" in err
+
+
+def test_mistake_and_bug_end_the_run(made):
+  made.tell(1, "2 print('error: the field is wrong', flush=True); sys.exit(2)")
+  _, err = made.launch("run", _CONFIG, _RUN, "--config.steps=20", status=2)
+  assert "worker-1: error: the field is wrong\n" in err
+  made.tell(0, "2 raise ZeroDivisionError('oh')")
+  _, err = made.launch("run", _CONFIG, _RUN, "--config.steps=20", status=1)
+  assert "worker-0: ZeroDivisionError: oh\n" in err and "not restarted" in err
+
+
+def test_gives_up_after_failed_starts(made):
+  made.tell(0, "0 always sys.exit(76)")
+  _, err = made.launch("run", _CONFIG, _RUN, "--config.steps=20", status=76)
+  assert err.count("restarting it") == 5 and "ended 5 times in a row within 300 s; giving up" in err
+
+
+def test_run_outlives_its_launcher_and_is_followed_again(made):
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=60", start_new_session=True)
+  made.await_step(5)
+  os.killpg(process.pid, signal.SIGKILL)  # as when the laptop is closed
+  process.communicate()
+  assert made.left()
+  _, err = made.launch("run", _CONFIG, "other", "--config.steps=1", status=2)
+  assert f"error: the run {_RUN} is going on on trm" in err
+  _, err = made.launch("setup", status=2)
+  assert f"error: the run {_RUN} is going on on trm" in err
+  out, err = made.launch("run", _CONFIG, _RUN, "--config.steps=60")
+  assert f"launch: {_RUN} is going on; following it" in err
+  assert len(re.findall("from step", out)) == 1 and out.endswith("step 60\n")
+
+
+def test_stop_saves_and_is_no_preemption(made):
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=1000")
+  made.await_step(5)
+  made.launch("stop")
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 75 and f"launch: {_RUN} was ended by launch/stop" in err
+  assert not made.left()
+  made.launch("stop")  # nothing to do
+
+
+def test_interrupted_launcher_says_how_to_go_on(made):
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=1000", start_new_session=True)
+  made.await_step(5)
+  os.killpg(process.pid, signal.SIGINT)
+  _, err = process.communicate(timeout=20)
+  assert process.returncode == 130 and "launch: the run goes on without this command" in err
+  assert made.left()
+
+
+def test_worker_ends_a_program_that_hangs(made):
+  made.tell(0, "3 signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(1000)")
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=1000")
+  made.await_step(2)
+  worker = made.repo / "launch" / "worker"
+  home = made.cloud / "homes" / "trm" / "0"
+  attempt = (home / "trm_jax" / "attempt").read_text().strip()
+  done = subprocess.run([worker, "report", attempt, "1"], env=made.env | {"HOME": str(home), "HOSTNAME": "w"},
+                        capture_output=True, text=True, check=True)
+  assert done.stdout == "w: ending the program by SIGTERM\n@@trm_jax w 76\n"
+  process.kill()
+  process.communicate()
+
+
+def test_a_repeated_start_does_nothing(made):
+  made.launch("run", _CONFIG, _RUN, "--config.steps=1")
+  home = made.cloud / "homes" / "trm" / "0"
+  attempt = (home / "trm_jax" / "attempt").read_text().strip()
+  log = home / "trm_jax" / "attempts" / attempt / "log"
+  before = log.read_text()
+  subprocess.run([home / "trm_jax" / "code" / "launch" / "worker", "start", attempt, sys.executable],
+                 env=made.env | {"HOME": str(home)}, check=True)
+  assert log.read_text() == before and not made.left()
+
+
+def test_failed_request_says_why(place):
+  place.config(fail="the zone has no quota for v4")
+  _, err = place.launch("create", status=1)
+  assert "launch: trm failed: the zone has no quota for v4" in err
+  place.config()
+  place.launch("create")  # the remains of the failed request are no obstacle
+
+
+def test_sweep_goes_on_after_a_failure(made):
+  made.tell(0, "1 sys.exit(3)", name="sudoku-baseline-steps=2")
+  _, err = made.launch("sweep", "configs/sudoku.py:baseline", _CONFIG, "--config.steps=2", status=1)
+  assert err.endswith("launch: 1 of 2 runs failed: configs/sudoku.py:baseline (status 3)\n")
+  assert (made.run_folder("sudoku-quickstart-steps=2") / "results.json").exists()
+  _, err = made.launch("sweep", "configs/sudoku.py:baseline", "--config.steps=2")
+  assert err.endswith("launch: all 1 runs are done\n")
+
+
+# --- processes on this machine
+
+
+def _local(place, *arguments, grace=90):
+  """launch/local in the background; its folder is a run's folder of the bucket, so that `tell` and `await_step` work."""
+  script = place.repo / "launch" / "local"
+  program = f"import runpy, sys; m = runpy.run_path({str(script)!r}); m['main'].__globals__['_GRACE'] = {grace}; " \
+            "sys.exit(m['main'](sys.argv[1:]))"
+  return subprocess.Popen([sys.executable, "-c", program, _CONFIG, f"--workdir={place.run_folder()}", *arguments],
+                          cwd=place.repo, env=place.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def test_local_runs_and_goes_on(place):
+  done = subprocess.run(["launch/local", _CONFIG, f"--workdir={place.run_folder()}", "--processes=3", "--devices=2",
+                         "--config.steps=3", "--note=a 'b'"], cwd=place.repo, env=place.env, capture_output=True,
+                        text=True)
+  assert (done.returncode, done.stderr) == (0, "")
+  assert done.stdout.splitlines() == [
+      f"process 0 from step 0 --config={_CONFIG} --workdir={place.run_folder()} --config.steps=3 --note=a 'b'",
+      "step 1", "step 2", "step 3"]
+  for i in (1, 2):
+    assert (place.bucket / "runs" / f"{_RUN}.process-{i}.log").read_text().startswith(f"process {i} from step 0")
+  process = _local(place, "--processes=1", "--config.steps=4")
+  assert process.communicate(timeout=30)[0].splitlines()[1:] == ["step 4"]
+
+
+@pytest.mark.parametrize("told, status, message", [
+    ({0: "2 print('error: wrong'); sys.exit(2)"}, 2, "process 0 ended with 2\n  process 1 ended with 76"),
+    ({1: "2 sys.exit(3)"}, 3, "process 0 ended with 76\n  process 1 ended with 3"),
+    ({0: "2 sys.exit(3)", 1: "2 print('error: wrong'); sys.exit(2)"}, 2, "\n  error: wrong"),
+    ({1: "2 os.kill(os.getpid(), signal.SIGKILL)"}, 137, "process 1 ended with 137"),
+    ({1: "2 sys.exit(76)"}, 76, "process 1 ended with 76"),
+    ({0: "2 sys.exit(75)", 1: "2 sys.exit(75)"}, 75, ""),
+    # A process that hangs, even to SIGTERM, while its peer is gone.
+    ({0: "2 signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)", 1: "4 sys.exit(3)"}, 3,
+     "process 0 did not end within 2 s"),
+])
+def test_local_ends_with_the_worst_status(place, told, status, message):
+  for process, what in told.items():
+    place.tell(process, what)
+  out, err = (process := _local(place, "--config.steps=1000", grace=2)).communicate(timeout=30)
+  assert process.returncode == status, f"{out}\n{err}"
+  assert message in err and not place.left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_local_passes_signals_on(place, number):
+  action = "signal.signal(signal.{}, lambda *_: sys.exit(75))".format(number.name)
+  for i in (0, 1):
+    place.tell(i, f"1 {action}")
+  process = _local(place, "--config.steps=1000")
+  place.await_step(5)
+  process.send_signal(number)
+  _, err = process.communicate(timeout=30)
+  assert process.returncode == 75, err
+  assert not place.left()
+
+
+def test_local_leaves_no_orphans(place):
+  process = _local(place, "--config.steps=1000")
+  place.await_step(2)
+  assert len(place.left()) == 2
+  process.kill()
+  process.communicate()
+  deadline = time.monotonic() + 10
+  while place.left():
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+
+
+def test_local_dry_run(place):
+  done = subprocess.run(["launch/local", _CONFIG, "mine", "--dry-run", "--devices=4", "--config.seed=1"], cwd=place.repo,
+                        env=place.env, capture_output=True, text=True, check=True)
+  common = "env JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=4 JAX_COORDINATOR_ADDRESS=localhost:PORT JAX_NUM_PROCESSES=2 " \
+           f"JAX_PROCESS_ID={{}} PYTHON -m trm_jax.main --config={_CONFIG} --workdir=runs/mine --config.seed=1{{}} &"
+  text = re.sub(r"localhost:\d+", "localhost:PORT", done.stdout)
+  text = re.sub(r"\S+python\S*", "PYTHON", text)
+  assert text.splitlines() == [common.format(0, ""), common.format(1, " >>runs/mine.process-1.log 2>&1")]
+  assert not (place.repo / "runs").exists()
+
+
+# --- refused
+
+
+@pytest.mark.parametrize("call, message", [
+    (("create", "now"), "now: unknown argument; launch/create --help"),
+    (("run",), "CONFIG is missing, e.g. launch/run configs/sudoku.py:baseline"),
+    (("run", "configs/none.py:x"), "configs/none.py: not in the last commit"),
+    (("run", _CONFIG, "../x"), "RUN_NAME=../x: must be of letters"),
+    (("run", _CONFIG, "a", "b"), "b: unknown argument; flags are --name=value"),
+    (("run", _CONFIG, "--workdir=/tmp/x"), "--workdir=/tmp/x: a run is kept in $BUCKET/runs/RUN_NAME"),
+    (("run", f"--config={_CONFIG}"), f"--config={_CONFIG}: the config stands alone"),
+    (("run", _CONFIG), "no slice trm in us-central2-b; launch/create makes it"),
+    (("sweep",), "CONFIG is missing"),
+    (("fetch",), "RUN_NAME is missing; launch/status lists the runs"),
+    (("fetch", "a", "b", "c"), "c: unknown argument"),
+    (("fetch", "a", "--checkpoint"), "--checkpoint: unknown argument"),
+    (("status", "--verbose"), "--verbose: unknown argument"),
+    (("status", "--settings=/none"), "/none: no such file; copy launch/settings.example to launch/settings"),
+    (("local",), "CONFIG is missing"),
+    (("local", _CONFIG, "--processes=0"), "--processes=0: must be --processes=N"),
+    (("local", _CONFIG, "a", "--workdir=b"), "a: a RUN_NAME and --workdir=b both say where the run is kept"),
+    (("local", _CONFIG, "--workdir=/proc/none/x"), "--workdir=/proc/none/x: cannot write"),
+])
+def test_refused(place, call, message):
+  script, *arguments = call
+  done = subprocess.run(
+      [place.repo / "launch" / script, *([] if script == "local" else [f"--settings={place.folder / 'settings'}"]),
+       *arguments], env=place.env, cwd=place.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+  assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+  assert message in done.stderr
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("PROJECT", "", "PROJECT=: must be the ID of a Google Cloud project"),
+    ("ZONE", "us-central2", "ZONE=us-central2: must be a zone, e.g. us-central2-b"),
+    ("NAME", "My TPU", "NAME=My TPU: must be lower-case letters"),
+    ("ACCELERATOR_TYPE", "v4", "ACCELERATOR_TYPE=v4: must be e.g. v4-64"),
+    ("SPOT", "yes", "SPOT=yes: must be true or false"),
+    ("BUCKET", "my-bucket", "BUCKET=my-bucket: must be gs://BUCKET or the absolute path"),
+    ("POLL_SECONDS", "-1", "POLL_SECONDS=-1: must be a number"),
+])
+def test_refused_settings(place, name, value, message):
+  place.settings(**{name: value})
+  _, err = place.launch("status", status=2)
+  assert err == f"error: {place.folder / 'settings'}: {message}" + err.partition(message)[2] and err.count("\n") == 1
+
+
+def test_python_without_pins_or_packages(place):
+  place.settings(PYTHON="", PYTHON_VERSION="3.9")
+  assert "PYTHON_VERSION=3.9: must be one that constraints/ has pins for" in place.launch("status", status=2)[1]
+  place.settings(PYTHON="/usr/bin/false")
+  place.launch("create")
+  _, err = place.launch("run", _CONFIG, status=2)
+  assert "error: worker-0: PYTHON=/usr/bin/false: must be Python 3.11 or newer" in err
+
+
+@pytest.mark.parametrize("script", [*_SCRIPTS, "local"])
+def test_help(place, script):
+  out = place.launch(script, "--help")[0] if script != "local" else subprocess.run(
+      [place.repo / "launch" / script, "--help"], env=place.env, capture_output=True, text=True, check=True).stdout
+  assert f"launch/{script}" in out and "Copyright" not in out and "shellcheck" not in out
+
+
+def test_shellcheck():
+  shellcheck = shutil.which("shellcheck")
+  if not shellcheck:
+    pytest.skip("needs shellcheck")
+  subprocess.run([shellcheck, "-x", *(f"launch/{name}" for name in (*_SCRIPTS, "worker", "lib.sh"))], cwd=_ROOT,
+                 check=True)
