@@ -107,7 +107,7 @@ def _problem(error: Exception) -> str:
   if isinstance(error, FileNotFoundError):
     return ("not found; if there is no such bucket, make it: gcloud storage buckets create gs://BUCKET "
             "--location=REGION")
-  if getattr(error, "code", None) == 401:
+  if vars(error).get("code") == 401:  # of gcsfs; others have properties of this name
     return (f"no valid Google Cloud credentials ({reason[:200]}); run `gcloud auth application-default login`, or give "
             "this machine a service account")
   if reason.startswith("Forbidden:"):
