@@ -53,6 +53,9 @@ def distributions_imported(folder: pathlib.Path) -> dict[str, set[str]]:
   """{distribution: {files that import it, anywhere}}; an import that nothing installed provides keeps its own name."""
   providers = importlib.metadata.packages_distributions()
   found = {}
+  ours = {"trm_jax", "configs"}
+  if folder == ROOT / "tests":  # where scripts and helpers import one another
+    ours |= {path.stem for path in folder.glob("*.py")}
   for path in sorted(folder.rglob("*.py")):
     for node in ast.walk(ast.parse(path.read_text())):
       names = []
@@ -60,7 +63,7 @@ def distributions_imported(folder: pathlib.Path) -> dict[str, set[str]]:
         names = [alias.name for alias in node.names]
       elif isinstance(node, ast.ImportFrom):
         names = [node.module]
-      for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"trm_jax", "configs"}:
+      for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names - ours:
         distribution = normalized(sorted(set(providers.get(name, [name])))[0])
         found.setdefault(distribution, set()).add(str(path.relative_to(ROOT)))
   return found
