@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 from absl import app
 from absl import flags
@@ -27,16 +28,16 @@ def run(main: Callable[[list[str]], None]) -> None:
     try:
       main(argv)
     except UserError as e:
-      fail(str(e))
+      fail(str(e), e)
     except distributed.Interrupted as e:
       sys.exit(e.status)
     except KeyboardInterrupt:
       distributed.leave(130)  # as the shell says of a program that ended by Ctrl-C
     except Exception as e:
       if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT):
-        fail(f"{e.filename or 'a file'}: {e.strerror}; free some space and start the same command again")
+        fail(f"{e.filename or 'a file'}: {e.strerror}; free some space and start the same command again", e)
       traceback.print_exc()
-      distributed.leave(1)
+      distributed.leave(1, e)
 
   app.run(guarded, flags_parser=_parse)
 
@@ -89,10 +90,10 @@ def _from_config_file(error: BaseException | None) -> str | None:
   return message
 
 
-def fail(message: str) -> None:
-  """Prints the line and exits."""
+def fail(message: str, error: BaseException | None = None) -> NoReturn:
+  """Prints the line and exits, because of an error."""
   print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
-  distributed.leave(2)
+  distributed.leave(2, error)
 
 
 def no_arguments(argv: list[str]) -> None:

@@ -97,18 +97,26 @@ def guard() -> None:
   """
   sys.stdout.flush()
   sys.stderr.flush()
+  waited_for = {signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)  # so that none is lost until it is waited for
   parent = os.getpid()
   child = os.fork()
   if not child:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
       os._exit(128 + signal.SIGKILL)  # the parent had died already
     return
-  for number in (signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, lambda number, _: os.kill(child, number))
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
-  status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+  ended = (0, 0)
+  while not ended[0]:
+    number = signal.sigwait(waited_for)
+    if number == signal.SIGCHLD:
+      ended = os.waitpid(child, os.WNOHANG)
+    else:
+      os.kill(child, number)
+  status = os.waitstatus_to_exitcode(ended[1])
   if status == -signal.SIGABRT:
     _last_words(f"another process of this job is gone, or was not heard of for {HEARTBEAT_SECONDS} s: JAX ended this one "
                 "too; the process that was lost says why; start the same command again to go on from the newest "
@@ -150,13 +158,24 @@ def join(job: Job, timeout_s: float) -> None:
                     "all of them; --num_processes=1 runs this host alone") from e
 
 
-def leave(status: int) -> NoReturn:
-  """Exits before the end of the job; the others notice. JAX's own way out would first wait for them to come along."""
+def leave(status: int, error: BaseException | None = None) -> NoReturn:
+  """Exits before the end of the job; the others notice. JAX's own way out would first wait for them to come along.
+
+  Args:
+    status: to exit with.
+    error: that is the reason. One of JAX's runtime may be only the echo of a peer's death; then JAX will know within
+      HEARTBEAT_SECONDS and end this process, with the status that says so.
+  """
   sys.stdout.flush()
   sys.stderr.flush()
-  if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
-    os._exit(status)
-  sys.exit(status)
+  if "jax" not in sys.modules or not sys.modules["jax"].distributed.is_initialized():
+    sys.exit(status)
+  while error and not isinstance(error, sys.modules["jax"].errors.JaxRuntimeError):
+    error = error.__cause__ or error.__context__
+  if error:
+    print(f"waiting {HEARTBEAT_SECONDS + 20} s: perhaps another process of this job is gone", file=sys.stderr, flush=True)
+    time.sleep(HEARTBEAT_SECONDS + 20)
+  os._exit(status)
 
 
 def is_main() -> bool:
@@ -270,9 +289,14 @@ class Watchdog:
     if timeout_s is not None:
       threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
-  def alive(self, doing: str) -> None:
-    """Something has moved. `doing`: what comes next, for the message."""
-    self._doing, self._last = doing, time.monotonic()
+  def alive(self, doing: str, *, extra_s: float = 0.0) -> None:
+    """Something has moved.
+
+    Args:
+      doing: what comes next, for the message.
+      extra_s: how much longer than `timeout_s` that may take.
+    """
+    self._doing, self._last = doing, time.monotonic() + extra_s
 
   def close(self) -> None:
     """Nothing more is expected to move."""

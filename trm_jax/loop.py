@@ -40,6 +40,8 @@ from trm_jax.storage import Workdir
 
 # A call of that many seconds keeps the host out of the devices' way, and yet the run stops soon when it is told to.
 _CALL_SECONDS = 2.0
+# No process waits so long for a program, but a slow host may take so long to compile one.
+_COMPILE_SECONDS = 600.0
 
 
 class _Stop(Exception):
@@ -142,7 +144,6 @@ class _Run:
       self.seconds = saved_run["train_seconds"]
       distributed.say(f"going on from the checkpoint of step {latest:,}")
     self.saved_at = time.monotonic()
-    self.watchdog.alive("compiling")
 
   def describe(self) -> None:
     """config.json and parameters.txt."""
@@ -160,9 +161,11 @@ class _Run:
 
   def compile(self) -> None:
     """The step, and what is needed around it."""
+    self.watchdog.alive("compiling", extra_s=_COMPILE_SECONDS)
     start = time.perf_counter()
     self.steps = self.program.compile_steps()
     seconds = time.perf_counter() - start
+    self.watchdog.alive("taking the first step")
     self.evaluator = evaluate.Evaluator(
         lambda state: self.program.trainer.model(state, averaged=True), mesh=self.mesh,
         batch_size=self.config.eval_batch_size)

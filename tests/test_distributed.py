@@ -1,0 +1,257 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Several processes as one job. The jobs are real: started by launch/local, two processes of two CPU devices."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import jobs
+import pytest
+
+from trm_jax import distributed
+from trm_jax import sharding
+from trm_jax.distributed import Job
+from trm_jax.errors import UserError
+
+STEPS = 12
+SHORT = {"steps": STEPS, "batch_size": 16, "log_every": 1, "eval_every": 6, "checkpoint_every": 6,
+         "optimizer__warmup_steps": 1}
+
+# ------------------------------------------------------------------------------------------ finding each other
+
+
+@pytest.mark.parametrize("arguments, environment, expected", [
+    ((None, None, None), {}, None),
+    (("a:1", 2, 0), {}, Job("a:1", 2, 0)),
+    ((None, None, None), {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"},
+     Job("a:1", 2, 1)),
+    (("b:2", None, 0), {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"},
+     Job("b:2", 2, 0)),
+    ((None, None, None), {"SLURM_NTASKS": "4"}, Job()),
+    ((None, None, None), {"SLURM_NTASKS": "1"}, None),
+    ((None, 1, None), {"SLURM_NTASKS": "4"}, None),
+])
+def test_a_job_is_found_by_flags_or_environment(monkeypatch, arguments, environment, expected):
+  for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"):
+    monkeypatch.delenv(name, raising=False)
+  for name, value in environment.items():
+    monkeypatch.setenv(name, value)
+  assert distributed.find_job(*arguments) == expected
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("a:1", None, None), "--num_processes .* and --process_id .* missing"),
+    ((None, 2, 0), "--coordinator_address .* missing"),
+    (("a:1", 2, 2), r"--process_id=2: must lie in \[0, 2\)"),
+    (("a", 2, 0), "--coordinator_address=a: must be HOST:PORT"),
+])
+def test_half_a_job_is_an_error(arguments, message):
+  with pytest.raises(UserError, match=message):
+    distributed.find_job(*arguments)
+
+
+def test_peers_that_do_not_come_are_an_error(tmp_path):
+  """Never a run of one process alone."""
+  ran = subprocess.run(
+      [sys.executable, "-m", "trm_jax.main", f"--config={jobs.CONFIG}", f"--workdir={tmp_path}/run",
+       "--coordinator_address=localhost:9", "--num_processes=2", "--process_id=1", "--peer_timeout_s=2"],
+      capture_output=True, text=True, cwd=jobs.ROOT, check=False)
+  assert ran.returncode in (2, 76), ran
+  assert ran.stderr.splitlines()[-1].startswith("error: "), ran.stderr
+  assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------------------------------ agreeing and stopping
+
+
+def test_what_is_agreed_on_is_the_maximum_and_comes_one_exchange_later():
+  agreement = distributed.Agreement(sharding.make_mesh(model=2), 2)
+  assert agreement.exchange([1, 5]) == [0, 0]
+  assert agreement.exchange([0, 7]) == [1, 5]
+  assert agreement.exchange([0, 0]) == [0, 7]
+
+
+def test_signals_are_noted_and_a_second_ctrl_c_is_not(capsys):
+  signals = distributed.Signals()
+  try:
+    assert signals.received is None
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert signals.received == signal.SIGTERM and signals.status == 75
+    signals.received = None
+    os.kill(os.getpid(), signal.SIGINT)
+    assert signals.status == 130
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
+      time.sleep(1)
+  finally:
+    signals.close()
+  assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+  assert "Ctrl-C again stops at once" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending, status, said", [
+    ("sys.exit(0)", 0, ""),
+    ("sys.exit(2)", 2, ""),
+    ("os.abort()", 76, "another process of this job is gone"),
+    ("os.kill(os.getpid(), 9)", 137, "ended by SIGKILL (out of memory?)"),
+    ("os.kill(os.getppid(), 15); time.sleep(9)", 143, "ended by SIGTERM"),  # the guard hands it on
+])
+def test_the_guard_says_how_it_ended(ending, status, said):
+  program = f"import os, sys, time; from trm_jax import distributed; distributed.guard(); {ending}"
+  ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=jobs.ROOT, check=False)
+  assert ran.returncode == status, ran
+  assert said in ran.stderr and (said or not ran.stderr)
+
+
+def test_who_is_guarded_dies_with_the_guard(tmp_path):
+  program = f"""
+      import os, pathlib, time
+      from trm_jax import distributed
+      distributed.guard()
+      pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+      time.sleep(60)
+  """
+  guard = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], cwd=jobs.ROOT)
+  while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+    time.sleep(0.02)
+  child = int((tmp_path / "pid").read_text())
+  guard.kill()
+  guard.wait()
+  deadline = time.monotonic() + 10
+  with pytest.raises(ProcessLookupError):
+    while time.monotonic() < deadline:
+      os.kill(child, 0)
+      time.sleep(0.02)
+
+
+def test_the_watchdog_ends_what_hangs_and_says_where():
+  program = """
+      import time
+      from trm_jax import distributed
+      watchdog = distributed.Watchdog(0.5)
+      for _ in range(4):
+        time.sleep(0.2)
+        watchdog.alive("counting sheep")
+      time.sleep(60)
+  """
+  ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, cwd=jobs.ROOT,
+                       check=False)
+  assert ran.returncode == 76
+  assert "nothing has moved for 0 s while counting sheep" in ran.stderr.splitlines()[-1]
+  assert 'File "<string>"' in ran.stderr
+
+
+# ------------------------------------------------------------------------------------------ whole jobs
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+  return tmp_path_factory.mktemp("compiled")
+
+
+def finished(workdir, cache, *, processes, devices):
+  job = jobs.Job(workdir, processes=processes, devices=devices, cache=cache, **SHORT)
+  assert job.wait() == 0, job.output()
+  return job
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, cache):
+  """A run of one process with four devices."""
+  workdir = tmp_path_factory.mktemp("alone") / "run"
+  finished(workdir, cache, processes=1, devices=4)
+  return workdir
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory, cache):
+  """The same run of two processes with two devices each."""
+  workdir = tmp_path_factory.mktemp("together") / "run"
+  finished(workdir, cache, processes=2, devices=2)
+  return workdir
+
+
+def assert_same_run(one, other):
+  """The same puzzles, the same steps to rounding, every puzzle evaluated once."""
+  assert jobs.difference(jobs.state(one, STEPS), jobs.state(other, STEPS)) < 2e-5
+  ours, expected = jobs.records(one), jobs.records(other)
+  assert [(r["step"], sorted(r)) for r in ours] == [(r["step"], sorted(r)) for r in expected]
+  for a, b in zip(ours, expected):
+    for name in set(a) & {"train/loss", "train/grad_norm"}:
+      assert a[name] == pytest.approx(b[name], rel=1e-5)
+    assert a.get("test/num_puzzles") == b.get("test/num_puzzles")
+  assert [r["validation/num_puzzles"] for r in ours if "validation/num_puzzles" in r] == [13, 13]
+  assert [r["test/num_puzzles"] for r in ours if "test/num_puzzles" in r] == [21]
+
+
+def test_two_processes_take_the_same_steps_as_one(alone, together):
+  assert_same_run(together, alone)
+  assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_checkpoint_goes_on_in_another_number_of_processes(alone, together, tmp_path, cache, processes):
+  cut = tmp_path / "run"
+  shutil.copytree(together if processes == 1 else alone, cut)
+  shutil.rmtree(cut / "checkpoints" / str(STEPS))
+  (cut / "results.json").unlink()
+  job = finished(cut, cache, processes=processes, devices=4 // processes)
+  assert "going on from the checkpoint of step 6" in job.output()
+  assert_same_run(cut, alone)
+
+
+def test_a_job_stops_at_one_step_goes_on_and_notices_a_hanging_peer(tmp_path, cache):
+  workdir = tmp_path / "run"
+  endless = {"steps": 100_000, "batch_size": 16, "checkpoint_every": 50_000, "log_every": 5}
+
+  def start():
+    job = jobs.Job(workdir, processes=2, devices=2, cache=cache, flags=("--peer_timeout_s=25",), **endless)
+    job.wait_for("to go")
+    return job
+
+  job = start()
+  os.kill(job.pids()[2], signal.SIGTERM)  # the guard of process 1 alone
+  assert job.wait() == 75, job.output()
+  stopped_at = int(job.output().split("stopped at step ")[1].split(",")[0])
+  assert [path.name for path in (workdir / "checkpoints").iterdir()] == [str(stopped_at)]
+  saved = jobs.state(workdir, stopped_at)
+  assert saved["step"] == stopped_at and saved["metrics"]["num_steps"] == (stopped_at - 1) % 5 + 1
+
+  job = start()
+  assert f"going on from the checkpoint of step {stopped_at}" in job.output()
+  pids = job.pids()
+  os.kill(pids[-1], signal.SIGSTOP)  # of process 1, what its guard guards
+  job.wait_for("nothing has moved for 25 s while training, after step")
+  job.kill()
+
+
+def test_a_job_notices_a_dead_peer(tmp_path, cache):
+  job = jobs.Job(tmp_path / "run", processes=2, devices=2, cache=cache, steps=100_000, batch_size=16)
+  job.wait_for("to go")
+  os.kill(job.pids()[0], signal.SIGKILL)  # process 0
+  assert job.wait(120) == 137, job.output()
+  log = (tmp_path / "run.process-1.log").read_text()
+  assert log.splitlines()[-1].startswith("error: ") and "another process of this job is gone" in log
+
+
+def test_processes_that_do_not_share_the_workdir_are_told(tmp_path, cache):
+  """Each in a folder of its own, by the same relative name."""
+  port = 20_000 + os.getpid() % 20_000
+  processes = []
+  for i in range(2):
+    home = tmp_path / f"home{i}"
+    home.mkdir()
+    environment = os.environ | {
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(i),
+        "JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": str(jobs.ROOT)}
+    processes.append(subprocess.Popen(
+        [sys.executable, "-m", "trm_jax.main", f"--config={jobs.ROOT / jobs.CONFIG}", "--workdir=run"],
+        cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+  for process in processes:
+    _, stderr = process.communicate(timeout=240)
+    assert process.returncode == 2, stderr
+    assert "--workdir=run: process 1 does not see there what process 0 writes" in stderr
