@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import tempfile
 
 # In the environment too, so that the programs which tests start stay off the machine's accelerators.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -46,8 +47,9 @@ def gcs_server(tmp_path_factory):
 
 @pytest.fixture
 def bucket(gcs_server, tmp_path, monkeypatch) -> str:
-  """The name of an empty bucket; gcs_server.requests and .refuse start afresh, local copies go to tmp_path/cache."""
+  """The name of an empty bucket; gcs_server.requests and .refuse start afresh, local copies go to tmp_path."""
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
   gcs_server.requests.clear()
   gcs_server.refuse = lambda method, path: None
   return gcs_server.make_bucket()

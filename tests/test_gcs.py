@@ -90,6 +90,16 @@ def test_small_files_are_copied_when_they_have_changed(bucket, gcs_server):
   assert not workdir.local.exists()
 
 
+def test_a_file_that_cannot_be_brought_down_is_one_line(bucket, gcs_server, tmp_path):
+  with _workdir(bucket) as workdir:
+    (workdir.local / "results.json").write_text("{}")
+  gcs_server.refuse = lambda method, path: (403, "No.") if "alt=media" in path else None
+  assert _error(_workdir, bucket) == (
+      f"gs://{bucket}/runs/a/results.json: refused (No.); give this account the role roles/storage.objectAdmin on the "
+      "bucket")
+  assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_goes_on_from_the_bucket(bucket, gcs_server):
   with _workdir(bucket) as workdir:
     log = logs.MetricsLog(workdir.local, resume_step=0)

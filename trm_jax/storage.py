@@ -156,7 +156,11 @@ class Workdir:
       except OSError as e:
         raise UserError(f"{flag}={path}: no temporary folder for its small files ({e.strerror}); free some space or "
                         "set TMPDIR") from e
-      self._bring_down()
+      try:
+        self._bring_down()
+      except UserError:
+        shutil.rmtree(self.local)
+        raise
     else:
       self.local = pathlib.Path(self.path)
     self._lock = threading.Lock()
