@@ -1,0 +1,188 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""What a compiled program says of itself: the text of `jax.stages.Compiled.as_text()`."""
+
+import collections
+from collections.abc import Iterator
+import dataclasses
+import math
+import re
+
+_COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
+_INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([a-z][\w\-]*)\(")
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
+_CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_COLLECTIVE = re.compile(r"(all-reduce|all-gather|reduce-scatter|all-to-all|ragged-all-to-all|collective-permute|"
+                         r"collective-broadcast)(-start)?$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Array:
+  """An array of a program, on one device.
+
+  Attributes:
+    text: dtype and shape, e.g. f32[512,97].
+    bytes: without padding.
+    in_hbm: rather than in memory on the chip's die or of the host.
+  """
+
+  text: str
+  bytes: int
+  in_hbm: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+  """An instruction by which devices exchange arrays.
+
+  Attributes:
+    kind: all-reduce, all-gather, reduce-scatter, all-to-all or collective-permute.
+    arrays: its results on one device.
+    group_size: devices that exchange with each other.
+    times: it runs in one optimizer step.
+    op_name: where in the Python program it comes from.
+  """
+
+  kind: str
+  arrays: tuple[Array, ...]
+  group_size: int
+  times: int
+  op_name: str
+
+  @property
+  def bytes(self) -> int:
+    """Of the results on one device, once."""
+    return sum(array.bytes for array in self.arrays)
+
+  @property
+  def sent_bytes(self) -> float:
+    """What a device has to send at least, in one optimizer step."""
+    others = self.group_size - 1
+    share = {"all-reduce": 2 * others / self.group_size, "reduce-scatter": others}.get(
+        self.kind, 1 if self.kind.startswith("collective") else others / self.group_size)
+    return share * self.bytes * self.times
+
+
+def collectives(text: str) -> list[Collective]:
+  """What devices exchange in one optimizer step.
+
+  A loop that runs as often as its data says counts once, and what is outside of it does not: `Program.steps` is one
+  such loop, over optimizer steps. Loops inside of it count as often as they run.
+
+  Args:
+    text: of a compiled program.
+  """
+  program = _Program(text)
+  found = []
+  for instruction, times in program.in_step():
+    kind = _COLLECTIVE.match(instruction.opcode)
+    if not kind:
+      continue
+    arrays = arrays_of(instruction.type)
+    if kind[2] and kind[1] == "all-gather":  # (operands, results)
+      arrays = arrays[len(arrays) // 2 :]
+    elif kind[2] and kind[1] == "collective-permute":  # (operand, result, …)
+      arrays = arrays[1:2]
+    op_name = re.search(r'op_name="([^"]*)"', instruction.line)
+    found.append(Collective(kind[1], tuple(arrays), _group_size(instruction.line, program.num_devices), times,
+                            op_name[1] if op_name else ""))
+  return found
+
+
+def carried(text: str) -> list[tuple[Array, int]]:
+  """The arrays in HBM that the fullest loop inside the optimizer step carries along, and how many there are of each.
+
+  In training these are what the last cycle keeps of every application of the network for the backward pass.
+
+  Args:
+    text: of a compiled program.
+
+  Returns:
+    The largest in sum first; empty where there is no loop.
+  """
+  loops = [[a for a in arrays_of(instruction.type) if a.in_hbm]
+           for instruction, _ in _Program(text).in_step() if instruction.opcode == "while"]
+  fullest = max(loops, key=lambda arrays: sum(a.bytes for a in arrays), default=[])
+  return sorted(collections.Counter(fullest).items(), key=lambda item: -item[0].bytes * item[1])
+
+
+def arrays_of(type_: str) -> list[Array]:
+  """The arrays of an instruction's type, tuples flattened."""
+  return [Array(f"{dtype}[{shape}]", math.prod(int(n) for n in shape.split(",") if n) * _bits(dtype) // 8,
+                "S(" not in layout)
+          for dtype, shape, layout in _ARRAY.findall(type_)]
+
+
+def _bits(dtype: str) -> int:
+  digits = re.match(r"[a-z]+(\d+)", dtype)
+  return int(digits[1]) if digits else 8 * (dtype == "pred")
+
+
+def _group_size(line: str, num_devices: int) -> int:
+  """Of a collective, from any of the ways in which groups are written."""
+  if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\].*?\{([^}]*)\}", line):
+    sizes = dict(re.findall(r"('[^']*')=(\d+)", mesh[1]))
+    # An axis, or a part of one: 'data' or 'data':(1)2.
+    return math.prod(int(part or sizes[axis]) for axis, part in re.findall(r"('[^']*')(?::\(\d+\)(\d+))?", mesh[2]))
+  if tiled := re.search(r"replica_groups=\[\d+,(\d+)\]<=", line):
+    return int(tiled[1])
+  if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
+    return len(listed[1].split(","))
+  return num_devices
+
+
+@dataclasses.dataclass(frozen=True)
+class _Instruction:
+  type: str
+  opcode: str
+  line: str
+
+
+class _Program:
+  """Computations by name, each a list of instructions."""
+
+  def __init__(self, text: str):
+    self._computations, self._entry = {}, None
+    partitions = re.search(r"num_partitions=(\d+)", text)
+    self.num_devices = int(partitions[1]) if partitions else 1
+    instructions = []
+    for line in text.splitlines():
+      if computation := _COMPUTATION.match(line):
+        instructions = self._computations.setdefault(computation[2], [])
+        if computation[1]:
+          self._entry = computation[2]
+      elif instruction := _INSTRUCTION.match(line):
+        instructions.append(_Instruction(instruction[1], instruction[2], line))
+
+  def in_step(self) -> Iterator[tuple[_Instruction, int]]:
+    """Instructions of one optimizer step, and how often they run in it."""
+    entry = self._computations[self._entry]
+    open_loops = [i for i in entry if i.opcode == "while" and not self._trip_count(i)]
+    for loop in open_loops:
+      yield from self._inside(loop, 1)
+    if not open_loops:
+      yield from self._of(self._entry, 1)
+
+  def _of(self, name: str, times: int) -> Iterator[tuple[_Instruction, int]]:
+    for instruction in self._computations.get(name, ()):
+      yield instruction, times
+      yield from self._inside(instruction, times)
+
+  def _inside(self, instruction: _Instruction, times: int) -> Iterator[tuple[_Instruction, int]]:
+    """What the computations do that an instruction calls."""
+    if instruction.opcode == "while":
+      times *= self._trip_count(instruction) or 1
+    names = _CALLED.findall(instruction.line)
+    for branches in _BRANCHES.findall(instruction.line):
+      names += [name.strip(" %") for name in branches.split(",")]
+    for name in names:
+      yield from self._of(name, times)
+
+  def _trip_count(self, loop: _Instruction) -> int | None:
+    """How often a loop runs; None where that is data."""
+    if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.line):
+      return int(known[1])
+    # The TPU compiler does not say it: its loops count from 0 up to the one constant of their condition.
+    condition = self._computations[re.search(r"condition=%?([\w.\-]+)", loop.line)[1]]
+    bounds = {bound for i in condition for bound in re.findall(r" = s32\[\]\S* constant\((\d+)\)", i.line)}
+    return int(bounds.pop()) if len(bounds) == 1 else None

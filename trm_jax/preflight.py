@@ -1,0 +1,619 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Will a run fit, how fast can it be, what will it cost: answered by the TPU compiler, before a TPU is rented.
+
+    python -m trm_jax.preflight --config=configs/sudoku.py:baseline --topology=v4:2x4x4
+    python -m trm_jax.preflight --config=configs/sudoku.py:baseline --topology=v5e:4x8 --config.batch_size=8192
+    python -m trm_jax.preflight --all --topology=v4:2x4x4     # a table of every named config
+    python -m trm_jax.preflight --topology=help               # lists topologies
+
+Nothing is allocated or read and no TPU is needed, just `pip install -e ".[tpu]"`. Exit status: 0 if it fits, 1 if it
+does not fit or compile, 2 for a mistake in the flags.
+"""
+
+import collections
+from collections.abc import Callable, Iterator
+import dataclasses
+import json
+import math
+import re
+import runpy
+import sys
+import time
+from typing import Any
+
+from absl import flags
+import jax
+from ml_collections import config_flags
+import numpy as np
+
+from trm_jax import chips
+from trm_jax import checkpoint
+from trm_jax import cli
+from trm_jax import config as config_lib
+from trm_jax import evaluate
+from trm_jax import flops
+from trm_jax import hlo
+from trm_jax import logs
+from trm_jax import program
+from trm_jax import sharding
+from trm_jax.config import Config, DataConfig
+from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.errors import UserError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "FILE.py:NAME[,OPTION…], e.g. configs/sudoku.py:baseline; --config.field=value changes a field.")
+_TOPOLOGY = flags.DEFINE_string("topology", None, "The TPU slice, e.g. v4:2x4x4; 'help' lists them.")
+_ALL = flags.DEFINE_bool("all", False, "A table of every named config of --config's file (default configs/sudoku.py), "
+                         "each with the --config.field=value that are given.")
+_UTILIZATION = flags.DEFINE_float(
+    "utilization", 0.4, "Share of the chips' peak matrix rate that is assumed to be reached.", 0.001, 1.0)
+_PRICE = flags.DEFINE_float("price_per_chip_hour", None, "What a chip costs an hour; the answer then says what the "
+                            "run costs.", 0.0)
+_JSON = flags.DEFINE_bool("json", False, "Write the answer as JSON.")
+
+_EXTREME_TRAIN, _EXTREME_TEST = 3_831_994, 422_786  # puzzles of Sudoku-Extreme
+_WATCHED = 1024  # test puzzles that are watched where nothing is held out for validation
+_TRIES = 3  # programs that are compiled to find one that fits
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class DoesNotFit(Exception):
+  """A program needs more memory than a chip has.
+
+  Attributes:
+    what: "training" or "evaluation".
+    needed, usable: bytes on a chip; None where the compiler did not say.
+  """
+
+  def __init__(self, what: str, needed: int | None, usable: int | None, message: str = ""):
+    super().__init__(message)
+    self.what, self.needed, self.usable = what, needed, usable
+
+  @classmethod
+  def from_compiler(cls, what: str, message: str) -> "DoesNotFit":
+    """From the compiler's error."""
+    sizes = re.search(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"
+                      r"|Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm", message)
+    needed, of_needed, usable, of_usable = [g for g in sizes.groups() if g is not None] if sizes else [None] * 4
+    return cls(what, needed and int(float(needed) * _UNITS[of_needed]),
+               usable and int(float(usable) * _UNITS[of_usable]), message.splitlines()[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """What is assumed of a run's puzzles; they are not read.
+
+  Attributes:
+    sizes: of the training puzzles.
+    num_watched: puzzles of an evaluation while training.
+    num_test: puzzles of the test set.
+    test_passes: evaluations of it: of the last checkpoint, and of the best on validation where there is one.
+    assumptions: what a reader should know.
+  """
+
+  sizes: program.Sizes
+  num_watched: int
+  num_test: int
+  test_passes: int
+  assumptions: list[str]
+
+
+def assumed_data(data: DataConfig) -> Data:
+  """Sizes of a run's puzzles from its config alone.
+
+  Raises:
+    UserError: there are no such puzzles.
+  """
+  task, assumptions = SudokuTask(data.box), []
+  if data.source == "generated":
+    for name in ("num_train", "num_test"):
+      if not getattr(data, name):
+        raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
+  elif data.source != "sudoku-extreme":
+    unsaid = [name for name in ("num_train", "num_test") if not getattr(data, name)]
+    assumptions.append(
+        f"config.data.source = {data.source!r} is not read: taken to store no augmented versions"
+        + (f", and for {' and '.join(f'config.data.{name} = 0' for name in unsaid)} to have as many puzzles as "
+           "Sudoku-Extreme" if unsaid else ""))
+  num_train = data.num_train or _EXTREME_TRAIN - data.num_validation
+  if data.source == "sudoku-extreme" and not 0 < num_train <= _EXTREME_TRAIN - data.num_validation:
+    raise UserError(f"config.data.num_train = {data.num_train} and num_validation = {data.num_validation}: "
+                    f"{data.source} has {_EXTREME_TRAIN} training puzzles for both; lower one of them")
+  num_test = data.num_test or _EXTREME_TEST
+  return Data(program.Sizes(num_train, num_train, task.seq_len, task.vocab_size, num_puzzle_identifiers=1),
+              num_watched=data.num_validation or min(_WATCHED, num_test), num_test=num_test,
+              test_passes=2 if data.num_validation else 1, assumptions=assumptions)
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+  """Bytes on one chip.
+
+  Attributes:
+    state: of each part of the training state.
+    data: what batches are drawn from.
+    padding: that the chip's layout adds to state and data.
+    training: temporary, of the training step.
+    kept: of these, what is kept for the backward pass: [array, how many, bytes of all].
+    evaluation: temporary, of an evaluation, its batch and answers included; not at the same time as training.
+    code: both programs.
+    usable: what a program can have.
+    published: what the chip has.
+  """
+
+  state: dict[str, int]
+  data: int
+  padding: int
+  training: int
+  kept: list[tuple[str, int, int]]
+  evaluation: int
+  code: int
+  usable: int
+  published: int
+
+  @property
+  def total(self) -> int:
+    """At the fullest moment."""
+    return (sum(self.state.values()) + self.data + self.padding + self.code + max(self.training, self.evaluation))
+
+  @property
+  def kept_bytes(self) -> int:
+    return sum(of_all for *_, of_all in self.kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+  """Seconds of one optimizer step.
+
+  Attributes:
+    matrix: at the chip's peak matrix rate.
+    hbm: state and what is kept for the backward pass, written and read once, at the peak rate of its memory.
+    interconnect: what each chip must send, at the peak rate of all its links.
+    expected: at the assumed utilization of the matrix units, if neither of the others takes longer.
+  """
+
+  matrix: float
+  hbm: float
+  interconnect: float
+  expected: float
+
+  @property
+  def binding(self) -> str:
+    """What bounds the step from below."""
+    floors = {"matrix units": self.matrix, "memory": self.hbm, "interconnect": self.interconnect}
+    return max(floors, key=floors.get)
+
+  @property
+  def floor(self) -> float:
+    return max(self.matrix, self.hbm, self.interconnect)
+
+
+@dataclasses.dataclass
+class Answer:
+  """What is known of a run before it starts. Bytes and seconds; None where it does not fit.
+
+  Attributes:
+    config: its name.
+    topology, accelerator_type, num_chips, num_hosts: the slice.
+    mesh: devices along each axis.
+    fits: and compiles.
+    verdict: one line.
+    total_steps, batch_size, num_params: of the run.
+    flops_per_example, flops_per_step: matrix products of a training step.
+    state_bytes: of the parts of the training state, on one chip, without padding.
+    checkpoint_bytes: one, uncompressed; bucket_bytes: the last five and the best.
+    advice: what to change if it does not fit.
+    assumptions: that were made.
+    compile_seconds: of the training step.
+    memory, speed: see there.
+    collectives: of one optimizer step: kind, devices, times, bytes (of one chip, all together).
+    training_hours, evaluation_hours, price: of the whole run, at the assumed utilization.
+  """
+
+  config: str
+  topology: str
+  accelerator_type: str
+  num_chips: int
+  num_hosts: int
+  mesh: dict[str, int]
+  total_steps: int
+  batch_size: int
+  num_params: int
+  flops_per_example: int
+  flops_per_step: int
+  state_bytes: dict[str, int]
+  checkpoint_bytes: int
+  bucket_bytes: int
+  assumptions: list[str]
+  fits: bool = False
+  verdict: str = ""
+  advice: list[str] = dataclasses.field(default_factory=list)
+  compile_seconds: float | None = None
+  memory: Memory | None = None
+  speed: Speed | None = None
+  collectives: list[dict[str, Any]] | None = None
+  training_hours: float | None = None
+  evaluation_hours: float | None = None
+  price: float | None = None
+
+  def to_json(self) -> dict[str, Any]:
+    values = dataclasses.asdict(self)
+    if self.memory:
+      values["memory"]["total"] = self.memory.total
+    if self.speed:
+      values["speed"] |= {"floor": self.speed.floor, "binding": self.speed.binding}
+    return values
+
+
+class _Run:
+  """The programs of a run on described devices."""
+
+  def __init__(self, config: Config, tpu_slice: chips.Slice):
+    self.config, self.slice = config, tpu_slice
+    self.data = assumed_data(config.data)
+    mesh = sharding.make_mesh(list(tpu_slice.devices()), model=config.model_devices)
+    self.program = program.Program(config, SudokuTask(config.data.box), self.data.sizes, mesh)
+    self.evaluator = evaluate.Evaluator(
+        lambda state: self.program.trainer.model(state, averaged=True), mesh=mesh, batch_size=config.eval_batch_size)
+
+  def compile_training(self) -> Any:
+    return _compiled("training", self.program.compile_steps)
+
+  def compile_evaluation(self) -> Any:
+    cells = (self.evaluator.batch_size, self.data.sizes.seq_len)
+    batch = {name: jax.ShapeDtypeStruct(shape, "int32", sharding=sharding.along_data(self.program.mesh))
+             for name, shape in (("inputs", cells), ("labels", cells), ("puzzle_identifiers", cells[:1]))}
+    run = self.evaluator._run  # pylint: disable=protected-access
+    return _compiled("evaluation", lambda: run.lower(self.program.state, batch).compile())
+
+  def state_bytes(self) -> dict[str, int]:
+    """Of the parts of the state, on one chip, without padding."""
+    names = {"params": "parameters", "opt_state": "optimizer and average", "prefix_table": "prefix table",
+             "carry": "carry"}
+    parts = collections.Counter()
+    for path, x in jax.tree.leaves_with_path(self.program.state):
+      parts[names.get(path[0].name, "other")] += math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+    return dict(parts)
+
+  def data_bytes(self) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.program.arrays))
+
+
+def _compiled(what: str, compile_: Callable[[], Any]) -> Any:
+  try:
+    return compile_()
+  except jax.errors.JaxRuntimeError as e:
+    if "RESOURCE_EXHAUSTED" in str(e):
+      raise DoesNotFit.from_compiler(what, str(e)) from e
+    raise
+
+
+def check(config: Config, tpu_slice: chips.Slice, *, utilization: float, price_per_chip_hour: float | None = None
+          ) -> Answer:
+  """Compiles a run's programs and says what comes of it.
+
+  Args:
+    config: the run.
+    tpu_slice: to run it on.
+    utilization: of the peak matrix rate, for the time that the run takes.
+    price_per_chip_hour: in any currency.
+
+  Raises:
+    UserError: the run cannot be made with these devices, whatever their memory.
+  """
+  run = _Run(config, tpu_slice)
+  model = run.program.model_config
+  checkpoint_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(run.program.state))
+  answer = Answer(
+      config=config.name, topology=tpu_slice.name, accelerator_type=tpu_slice.accelerator_type,
+      num_chips=tpu_slice.num_chips, num_hosts=tpu_slice.num_hosts, mesh=dict(run.program.mesh.shape),
+      total_steps=run.program.total_steps, batch_size=config.batch_size, num_params=run.program.num_params,
+      flops_per_example=flops.train_step_flops(model),
+      flops_per_step=flops.train_step_flops(model) * config.batch_size,
+      state_bytes=run.state_bytes(), checkpoint_bytes=checkpoint_bytes,
+      bucket_bytes=(checkpoint.KEEP_LAST + 1) * checkpoint_bytes, assumptions=run.data.assumptions)
+  try:
+    start = time.perf_counter()
+    training = run.compile_training()
+    answer.compile_seconds = round(time.perf_counter() - start, 1)
+    evaluation = run.compile_evaluation()
+  except DoesNotFit as e:
+    answer.verdict = f"does NOT fit: {_shortage(e, tpu_slice)}"
+    answer.advice = _advice(run, e)
+    return answer
+  except jax.errors.JaxRuntimeError as e:
+    answer.verdict = f"does NOT compile: {str(e).splitlines()[0]}"
+    return answer
+
+  text = training.as_text()
+  answer.memory = memory = _memory(run, training, evaluation, text)
+  answer.collectives = summary(hlo.collectives(text))
+  answer.speed = speed = _speed(run, memory, hlo.collectives(text), answer.flops_per_step, utilization)
+  answer.training_hours = run.program.total_steps * speed.expected / 3600
+  answer.evaluation_hours = _evaluation_flops(run) / (tpu_slice.num_chips * tpu_slice.chip.peak_flops) / utilization / 3600
+  if price_per_chip_hour is not None:
+    answer.price = (answer.training_hours + answer.evaluation_hours) * tpu_slice.num_chips * price_per_chip_hour
+  answer.fits = memory.total <= memory.usable
+  answer.verdict = (f"{'fits' if answer.fits else 'does NOT fit'}: {_bytes(memory.total)} of "
+                    f"{_bytes(memory.usable)} a chip")
+  if not answer.fits:
+    what = "training" if memory.training > memory.evaluation else "evaluation"
+    answer.advice = _advice(run, DoesNotFit(what, memory.total, memory.usable))
+  return answer
+
+
+def _memory(run: _Run, training: Any, evaluation: Any, text: str) -> Memory:
+  train, test, chip = training.memory_analysis(), evaluation.memory_analysis(), run.slice.chip
+  state, data = run.state_bytes(), run.data_bytes()
+  batch = 4 * (2 * run.data.sizes.seq_len + 1) * run.evaluator.batch_size // run.program.mesh.shape[sharding.DATA]
+  return Memory(
+      state=state, data=data,
+      padding=max(0, train.argument_size_in_bytes - sum(state.values()) - data),
+      training=train.temp_size_in_bytes + train.output_size_in_bytes - train.alias_size_in_bytes,
+      kept=[(array.text, count, array.bytes * count) for array, count in hlo.carried(text)],
+      evaluation=test.temp_size_in_bytes + test.output_size_in_bytes + batch,
+      code=train.generated_code_size_in_bytes + test.generated_code_size_in_bytes,
+      usable=chip.usable_bytes, published=chip.hbm_bytes)
+
+
+def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], step_flops: int, utilization: float) -> Speed:
+  chip = run.slice.chip
+  matrix = step_flops / run.slice.num_chips / chip.peak_flops
+  moved = sum(memory.state.values()) + memory.padding + run.config.micro_batches * memory.kept_bytes
+  hbm = 2 * moved / chip.hbm_bandwidth
+  interconnect = sum(c.sent_bytes for c in collectives) / chip.ici_bandwidth
+  return Speed(matrix, hbm, interconnect, max(matrix / utilization, hbm, interconnect))
+
+
+def _evaluation_flops(run: _Run) -> int:
+  """Of all evaluations of a run."""
+  steps, batch, data = run.program.total_steps, run.evaluator.batch_size, run.data
+  every = run.config.eval_every or max(1, steps // 10)
+  batches = (math.ceil(steps / every) * math.ceil(data.num_watched / batch)
+             + data.test_passes * math.ceil(data.num_test / batch))
+  model = run.program.model_config
+  return batches * batch * model.halt_max_steps * flops.eval_step_flops(model)
+
+
+def summary(collectives: list[hlo.Collective]) -> list[dict[str, Any]]:
+  """Collectives that are alike in kind and number of devices, together: those that move most first."""
+  alike = collections.defaultdict(lambda: np.zeros(2, np.int64))
+  for c in collectives:
+    alike[c.kind, c.group_size] += (c.times, c.times * c.bytes)
+  rows = [{"kind": kind, "devices": devices, "times": int(times), "bytes": int(of_all)}
+          for (kind, devices), (times, of_all) in alike.items()]
+  return sorted(rows, key=lambda row: -row["bytes"])
+
+
+def _shortage(error: DoesNotFit, tpu_slice: chips.Slice) -> str:
+  if error.needed is None:
+    return f"{error.what}: {error}"
+  return f"{error.what} needs {_bytes(error.needed)} a chip, {tpu_slice.generation} has {_bytes(error.usable)}"
+
+
+def _advice(run: _Run, error: DoesNotFit) -> list[str]:
+  """What is to blame, and what to change: tried where a config says it fits."""
+  config, usable = run.config, run.slice.chip.usable_bytes
+  state = run.state_bytes() | {"training data": run.data_bytes()}
+  resident = sum(state.values())
+  if error.what == "evaluation":
+    rows = run.evaluator.batch_size // run.program.mesh.shape[sharding.DATA]
+    for batch in (run.evaluator.batch_size // 4**i for i in range(1, _TRIES + 1)):
+      if batch and _fits(run, eval_batch_size=batch):
+        return [f"to blame: {rows:,} puzzles on each chip at once",
+                f"compiled, and fits: --config.eval_batch_size={batch}"]
+    return [f"to blame: {rows:,} puzzles on each chip at once", "lower config.eval_batch_size"]
+
+  advice = []
+  if resident > usable / 2:
+    largest = sorted(state.items(), key=lambda item: -item[1])[:3]
+    advice.append(f"to blame: {_bytes(resident)} that stay on each chip: "
+                  f"{', '.join(f'{name} {_bytes(size)}' for name, size in largest)}")
+    for devices in (config.model_devices * 2**i for i in range(1, _TRIES + 1)):
+      if _fits(run, model_devices=devices):
+        return [*advice, f"compiled, and fits: --config.model_devices={devices}"]
+    return [*advice, "more chips, with a larger config.model_devices; a smaller model; or fewer training puzzles"]
+
+  rows = config.batch_size // run.program.mesh.shape[sharding.DATA]
+  excess = (error.needed - resident) / (usable - resident) if error.needed else 2
+  candidates = [m for m in range(config.micro_batches + 1, rows + 1)
+                if rows % m == 0 and m >= config.micro_batches * excess]
+  for micro_batches in candidates[:_TRIES]:
+    if text := _fits(run, micro_batches=micro_batches):
+      factor = micro_batches / config.micro_batches
+      kept = ", ".join(f"{count} x {array.text}" for array, count in hlo.carried(text)[:3])
+      advice.append(f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the "
+                    f"backward pass; with micro_batches = {micro_batches}, {factor:g} times fewer, that is {kept}")
+      advice.append(f"compiled, and fits: --config.micro_batches={micro_batches} (the same step, one part of the batch "
+                    "after the other)")
+      break
+  else:
+    advice.append(f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the "
+                  "backward pass")
+  step = run.program.mesh.shape[sharding.DATA] * config.micro_batches
+  smaller = int(config.batch_size / excess) // step * step
+  if smaller:
+    advice.append(f"or, estimated: --config.batch_size={smaller}, or {math.ceil(excess)} times as many chips")
+  return advice
+
+
+def _fits(run: _Run, **changes: int) -> str | None:
+  """The training step's compiled text if both programs fit with some knobs changed."""
+  try:
+    changed = _Run(dataclasses.replace(run.config, **changes), run.slice)
+    training, evaluation = changed.compile_training(), changed.compile_evaluation()
+  except (DoesNotFit, UserError):
+    return None
+  text = training.as_text()
+  return text if _memory(changed, training, evaluation, text).total <= run.slice.chip.usable_bytes else None
+
+
+# What is printed.
+
+
+def _bytes(size: float) -> str:
+  """1536 -> "1.5 KiB"."""
+  for unit in ("B", "KiB", "MiB", "GiB"):
+    if size < 1024 or unit == "GiB":
+      return f"{size:.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+    size /= 1024
+
+
+def _count(number: float) -> str:
+  """42.7e9 -> "42.7 G"."""
+  for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+    if number >= size:
+      return f"{number / size:,.1f} {unit}"
+  return f"{number:,.0f} "
+
+
+def _milliseconds(seconds: float) -> str:
+  return f"{seconds * 1000:,.2f} ms"
+
+
+def _report(answer: Answer, utilization: float, price: float | None) -> Iterator[str]:
+  """Lines of a page about one run."""
+
+  def row(name: str, value: str, note: str = "") -> str:
+    return f"  {name:<24}{value:>12}   {note}".rstrip()
+
+  yield answer.verdict
+  yield from answer.advice
+  yield ""
+  yield (f"{answer.config} on {answer.topology} = {answer.accelerator_type}: {answer.num_chips} chips, "
+         f"{answer.num_hosts} hosts, mesh {answer.mesh}")
+  yield (f"{answer.num_params:,} parameters, {answer.total_steps:,} steps of batch {answer.batch_size:,}"
+         + (f", compiled in {answer.compile_seconds} s" if answer.compile_seconds else ""))
+  yield from (f"assumed: {line}" for line in answer.assumptions)
+  yield ""
+  yield "memory of a chip"
+  yield from (row(name, _bytes(size)) for name, size in answer.state_bytes.items())
+  if memory := answer.memory:
+    yield row("training data", _bytes(memory.data))
+    yield row("padding of these", _bytes(memory.padding))
+    yield row("code", _bytes(memory.code))
+    yield row("temporary, training", _bytes(memory.training), f"{_bytes(memory.kept_bytes)} of it for the backward pass")
+    for text, count, size in memory.kept[:3]:
+      yield row("", "", f"{_bytes(size)}: {count} x {text}")
+    yield row("temporary, evaluation", _bytes(memory.evaluation), "not at the same time")
+    yield row("all", _bytes(memory.total), f"of {_bytes(memory.usable)} for programs; the chip has "
+              f"{_bytes(memory.published)}")
+  yield ""
+  yield "one optimizer step"
+  yield row("matrix products", f"{_count(answer.flops_per_step)}FLOP",
+            f"{_count(answer.flops_per_example)}FLOP an example, "
+            f"{_count(answer.flops_per_step / answer.num_chips)}FLOP a chip")
+  if speed := answer.speed:
+    for c in answer.collectives:
+      yield row(c["kind"], _bytes(c["bytes"]), f"on each chip, {c['times']} x among {c['devices']}")
+    for name, floor, note in (("matrix units", speed.matrix, "at the peak rate of bfloat16"),
+                              ("memory", speed.hbm, "state and what is kept, once each way at the peak rate"),
+                              ("interconnect", speed.interconnect, "collectives, over all links at their peak rate")):
+      yield row(f"at least, {name}", _milliseconds(floor), note + (" <- binds" if name == speed.binding else ""))
+    yield row("expected", _milliseconds(speed.expected),
+              f"at {utilization:.0%} utilization, which is assumed, not measured: "
+              f"{answer.batch_size / speed.expected:,.0f} examples/s")
+    yield ""
+    yield f"the whole run, at {utilization:.0%} utilization; without starting, compiling and saving"
+    yield row("training", logs.duration(answer.training_hours * 3600))
+    yield row("evaluations", logs.duration(answer.evaluation_hours * 3600))
+    hours = answer.training_hours + answer.evaluation_hours
+    yield row("all", f"{hours:,.2f} h", f"{hours * answer.num_chips:,.1f} chip hours")
+    if answer.price is not None:
+      yield row("price", f"{answer.price:,.2f}", f"at {price:g} a chip hour")
+  yield ""
+  yield "storage, uncompressed"
+  yield row("a checkpoint", _bytes(answer.checkpoint_bytes))
+  yield row("bucket", _bytes(answer.bucket_bytes), f"the last {checkpoint.KEEP_LAST} and the best")
+
+
+def _table(answers: dict[str, Answer | str], utilization: float) -> Iterator[str]:
+  """Lines of a table of runs; a string is why one cannot be made."""
+  first = next((a for a in answers.values() if isinstance(a, Answer)), None)
+  if first:
+    good = sum(isinstance(a, Answer) and a.fits for a in answers.values())
+    yield (f"{good} of {len(answers)} fit on {first.topology} = {first.accelerator_type}: {first.num_chips} chips, "
+           f"{first.num_hosts} hosts")
+    yield ""
+  rows = [("config", "batch", "steps", "a chip", "FLOP a step", "collectives", "at least", "binds",
+           f"at {utilization:.0%}", "hours", "price", "checkpoint", "")]
+  for name, a in answers.items():
+    if isinstance(a, str):
+      rows.append((name, *[""] * 11, a))
+      continue
+    cells = [name, f"{a.batch_size:,}", f"{a.total_steps:,}", "", _count(a.flops_per_step), *[""] * 6,
+             _bytes(a.checkpoint_bytes), "; ".join([a.verdict, *a.advice[-1:]])]
+    if a.memory:
+      cells[3] = f"{_bytes(a.memory.total)} of {_bytes(a.memory.usable)}"
+      cells[5:11] = [_bytes(sum(c["bytes"] for c in a.collectives)), _milliseconds(a.speed.floor), a.speed.binding,
+                     _milliseconds(a.speed.expected), f"{a.training_hours + a.evaluation_hours:,.2f}",
+                     "" if a.price is None else f"{a.price:,.2f}"]
+    if a.fits:
+      cells[-1] = "fits"
+    rows.append(tuple(cells))
+  columns = [column for column in zip(*rows) if any(column[1:])]
+  widths = [max(map(len, column)) for column in columns]
+  for cells in zip(*columns):
+    yield "  ".join(f"{cell:<{width}}" if i in (0, len(cells) - 1) else f"{cell:>{width}}"
+                    for i, (cell, width) in enumerate(zip(cells, widths))).rstrip()
+
+
+def _named_configs(path: str, overrides: dict[str, Any]) -> dict[str, Config | str]:
+  """Every named config of a file, with fields changed; a string says what is wrong with it."""
+  configs = runpy.run_path(path).get("CONFIGS")
+  if configs is None:
+    raise UserError(f"--all: {path} has no CONFIGS, a dict of names and functions that make the configs")
+  parsed = {}
+  for name, make in configs.items():
+    values = make()
+    values.name = name
+    values.update_from_flattened_dict(overrides)
+    try:
+      parsed[name] = config_lib.parse(values)
+    except UserError as e:
+      parsed[name] = str(e)
+  return parsed
+
+
+def main(argv: list[str]) -> None:
+  """Reads the flags, compiles and prints."""
+  cli.no_arguments(argv)
+  if _TOPOLOGY.value == "help":
+    print(chips.listing())
+    return
+  if not _TOPOLOGY.value:
+    raise UserError("--topology is missing; try --topology=v4:2x4x4 (--topology=help lists them)")
+  tpu_slice = chips.Slice.parse(_TOPOLOGY.value)
+  if not _ALL.value and _CONFIG.value is None:
+    raise UserError("--config is missing; try --config=configs/sudoku.py:baseline, or --all")
+  jax.config.update("jax_platforms", "cpu")  # described devices are all that is needed
+
+  def answer(config: Config) -> Answer:
+    return check(config, tpu_slice, utilization=_UTILIZATION.value, price_per_chip_hour=_PRICE.value)
+
+  if _ALL.value:
+    given = _CONFIG.value is not None
+    path = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0] if given else "configs/sudoku.py"
+    overrides = config_flags.get_override_values(flags.FLAGS["config"]) if given else {}
+    tpu_slice.devices()  # what is wrong with the slice is no config's fault
+    answers = {}
+    for name, config in _named_configs(path, overrides).items():
+      try:
+        answers[name] = config if isinstance(config, str) else answer(config)
+      except UserError as e:
+        answers[name] = str(e)
+    fits = all(isinstance(a, Answer) and a.fits for a in answers.values())
+    if _JSON.value:
+      print(json.dumps({name: a if isinstance(a, str) else a.to_json() for name, a in answers.items()}, indent=2))
+    else:
+      print("\n".join(_table(answers, _UTILIZATION.value)))
+  else:
+    one = answer(config_lib.parse(_CONFIG.value))
+    fits = one.fits
+    print(json.dumps(one.to_json(), indent=2) if _JSON.value
+          else "\n".join(_report(one, _UTILIZATION.value, _PRICE.value)))
+  sys.exit(0 if fits else 1)
+
+
+if __name__ == "__main__":
+  cli.run(main)
