@@ -23,6 +23,7 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SCRIPTS = ("create", "delete", "fetch", "run", "setup", "status", "stop", "sweep")
+_DOCS = _ROOT / "docs" / "setup_tpu.md"
 _GOLDEN = pathlib.Path(__file__).parent / "golden" / "launch.txt"
 _CONFIG = "configs/sudoku.py:quickstart"
 _RUN = "sudoku-quickstart"
@@ -159,6 +160,15 @@ def _place(tmp_path):
 
 @pytest.fixture(name="made")
 def _made(place):
+  """The slice is there, with two workers."""
+  place.launch("create")
+  return place
+
+
+@pytest.fixture(name="small")
+def _small(place):
+  """The same with one, where that does and is quicker."""
+  place.config(workers=1)
   place.launch("create")
   return place
 
@@ -208,7 +218,7 @@ def _stand_in():
 
 def _gcloud_lines(text):
   """The words of every gcloud command in a text, lines that end in a backslash joined."""
-  lines = text.replace("\\\n", " ").splitlines()
+  lines = [line.strip() for line in text.replace("\\\n", " ").splitlines()]
   return [shlex.split(line.partition(" | ")[0], comments=True)[1:] for line in lines if line.startswith("gcloud ")]
 
 
@@ -250,13 +260,25 @@ def test_the_real_gcloud_has_what_is_used(stand_in):
     real = _real_flags(tree, command.split())
     for flag in flags:
       assert (real[flag] != "bool") == flags[flag], (command, flag)
-  docs = (_ROOT / "docs" / "setup_tpu.md").read_text()
-  lines = _gcloud_lines(docs)
-  assert len(lines) > 5
+  lines = _gcloud_lines(_DOCS.read_text())
+  assert len(lines) == 9
   for words in lines:
     real = _real_flags(tree, words)
     unknown = [w for w in words if w.startswith("--") and w.partition("=")[0].replace("--no-", "--") not in real]
     assert not unknown, words
+
+
+def test_the_documented_commands(place):
+  """In the order of the document, with the settings that it begins with; none of them is executed."""
+  shutil.copy(place.repo / "launch" / "settings.example", place.folder / "settings")
+  calls = re.findall(r"^launch/(\w+)(.*)$", _DOCS.read_text(), re.MULTILINE)
+  assert [name for name, _ in calls] == ["create", "setup", "run", "sweep", "status", "fetch", "delete", "local"]
+  for name, arguments in calls:
+    if name == "local":
+      subprocess.run([place.repo / "launch" / "local", *shlex.split(arguments), "--dry-run"], env=place.env, check=True)
+    else:
+      out, err = place.launch(name, *shlex.split(arguments), "--dry-run")
+      assert err == "" and "gcloud " in out
 
 
 # --- a slice and a run, from the first command to the last
@@ -312,15 +334,15 @@ def test_fetch_from_a_bucket(place):
   assert "error: gs://my-bucket/runs/yours: no such run; launch/status lists them" in err
 
 
-def test_the_workers_get_the_commit(made):
-  (made.repo / "trm_jax" / "main.py").write_text("raise SystemExit('not this')")
-  _, err = made.launch("run", _CONFIG, "--config.steps=1", status=2)
+def test_the_workers_get_the_commit(small):
+  (small.repo / "trm_jax" / "main.py").write_text("raise SystemExit('not this')")
+  _, err = small.launch("run", _CONFIG, "--config.steps=1", status=2)
   assert "error: uncommitted changes in trm_jax/main.py: the workers get the last commit" in err
-  _, err = made.launch("run", _CONFIG, "--config.steps=1", "--allow-uncommitted")
+  _, err = small.launch("run", _CONFIG, "--config.steps=1", "--allow-uncommitted")
   assert "launch: uncommitted changes in trm_jax/main.py stay here" in err
-  made.git("commit", "--quiet", "--all", "--message=changed")
-  _, err = made.launch("run", _CONFIG, "--config.steps=1", status=1)
-  assert "worker-1: not this" in err
+  small.git("commit", "--quiet", "--all", "--message=changed")
+  _, err = small.launch("run", _CONFIG, "--config.steps=1", status=1)
+  assert "worker-0: not this" in err
 
 
 # --- what may happen to a run
@@ -363,23 +385,23 @@ def test_mistake_and_bug_end_the_run(made):
   assert "worker-0: ZeroDivisionError: oh\n" in err and "not restarted" in err
 
 
-def test_gives_up_after_failed_starts(made):
-  made.tell(0, "0 always sys.exit(76)")
-  _, err = made.launch("run", _CONFIG, _RUN, "--config.steps=20", status=76)
+def test_gives_up_after_failed_starts(small):
+  small.tell(0, "0 always sys.exit(76)")
+  _, err = small.launch("run", _CONFIG, _RUN, "--config.steps=20", status=76)
   assert err.count("restarting it") == 5 and "ended 5 times in a row within 300 s; giving up" in err
 
 
-def test_run_outlives_its_launcher_and_is_followed_again(made):
-  process = made.start("run", _CONFIG, _RUN, "--config.steps=60", start_new_session=True)
-  made.await_step(5)
+def test_run_outlives_its_launcher_and_is_followed_again(small):
+  process = small.start("run", _CONFIG, _RUN, "--config.steps=60", start_new_session=True)
+  small.await_step(5)
   os.killpg(process.pid, signal.SIGKILL)  # as when the laptop is closed
   process.communicate()
-  assert made.left()
-  _, err = made.launch("run", _CONFIG, "other", "--config.steps=1", status=2)
+  assert small.left()
+  _, err = small.launch("run", _CONFIG, "other", "--config.steps=1", status=2)
   assert f"error: the run {_RUN} is going on on trm" in err
-  _, err = made.launch("setup", status=2)
+  _, err = small.launch("setup", status=2)
   assert f"error: the run {_RUN} is going on on trm" in err
-  out, err = made.launch("run", _CONFIG, _RUN, "--config.steps=60")
+  out, err = small.launch("run", _CONFIG, _RUN, "--config.steps=60")
   assert f"launch: {_RUN} is going on; following it" in err
   assert len(re.findall("from step", out)) == 1 and out.endswith("step 60\n")
 
@@ -417,15 +439,15 @@ def test_worker_ends_a_program_that_hangs(made):
   process.communicate()
 
 
-def test_a_repeated_start_does_nothing(made):
-  made.launch("run", _CONFIG, _RUN, "--config.steps=1")
-  home = made.cloud / "homes" / "trm" / "0"
+def test_a_repeated_start_does_nothing(small):
+  small.launch("run", _CONFIG, _RUN, "--config.steps=1")
+  home = small.cloud / "homes" / "trm" / "0"
   attempt = (home / "trm_jax" / "attempt").read_text().strip()
   log = home / "trm_jax" / "attempts" / attempt / "log"
   before = log.read_text()
   subprocess.run([home / "trm_jax" / "code" / "launch" / "worker", "start", attempt, sys.executable],
-                 env=made.env | {"HOME": str(home)}, check=True)
-  assert log.read_text() == before and not made.left()
+                 env=small.env | {"HOME": str(home)}, check=True)
+  assert log.read_text() == before and not small.left()
 
 
 def test_failed_request_says_why(place):
@@ -436,12 +458,12 @@ def test_failed_request_says_why(place):
   place.launch("create")  # the remains of the failed request are no obstacle
 
 
-def test_sweep_goes_on_after_a_failure(made):
-  made.tell(0, "1 sys.exit(3)", name="sudoku-baseline-steps=2")
-  _, err = made.launch("sweep", "configs/sudoku.py:baseline", _CONFIG, "--config.steps=2", status=1)
+def test_sweep_goes_on_after_a_failure(small):
+  small.tell(0, "1 sys.exit(3)", name="sudoku-baseline-steps=2")
+  _, err = small.launch("sweep", "configs/sudoku.py:baseline", _CONFIG, "--config.steps=2", status=1)
   assert err.endswith("launch: 1 of 2 runs failed: configs/sudoku.py:baseline (status 3)\n")
-  assert (made.run_folder("sudoku-quickstart-steps=2") / "results.json").exists()
-  _, err = made.launch("sweep", "configs/sudoku.py:baseline", "--config.steps=2")
+  assert (small.run_folder("sudoku-quickstart-steps=2") / "results.json").exists()
+  _, err = small.launch("sweep", "configs/sudoku.py:baseline", "--config.steps=2")
   assert err.endswith("launch: all 1 runs are done\n")
 
 

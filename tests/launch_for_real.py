@@ -1,0 +1,80 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The way of docs/setup_tpu.md from launch/create to launch/delete, against the stand-in gcloud, with the real program.
+
+    python tests/launch_for_real.py [FOLDER]
+
+Two workers install what constraints/ says from PyPI, train the tiny model together, lose their machines in the middle,
+go on on new ones, and end with the same numbers as a run that was not disturbed. Takes some minutes; FOLDER (default: a
+temporary one) keeps everything.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import test_launch  # noqa: E402
+
+_FLAGS = ("--config.steps=60", "--config.log_every=10", "--config.batch_size=16", "--config.data.num_train=64",
+          "--config.data.num_validation=16", "--config.data.num_test=32", "--config.model.hidden_size=16",
+          "--config.model.puzzle_emb_ndim=16", "--config.model.halt_max_steps=2", "--config.eval_batch_size=16")
+
+
+def _shown(place, *call):
+  """Runs a script and shows it with its output; returns its output."""
+  print(f"\n$ launch/{' '.join(call)}", flush=True)
+  start = time.monotonic()
+  process = place.start(*call)
+  printing = threading.Thread(target=lambda: [print(f"  {line}", end="", flush=True) for line in process.stderr])
+  printing.start()
+  lines = []
+  for line in process.stdout:
+    lines.append(line)
+    print(f"  {line}", end="", flush=True)
+  printing.join()
+  assert process.wait() == 0, f"ended with {process.returncode}"
+  print(f"  ({time.monotonic() - start:.0f} s)", flush=True)
+  return "".join(lines)
+
+
+def main(folder):
+  """Goes the way; an assertion fails where it ends early."""
+  place = test_launch._Place(folder, program=None)
+  place.settings(PYTHON="", PYTHON_VERSION="%d.%d" % sys.version_info[:2], POLL_SECONDS="1")
+  network = ("SSL_", "PIP_", "UV_", "HTTP", "http", "no_proxy", "NO_PROXY")  # this machine's way to PyPI
+  place.config(workers=2, devices=2, env={n: v for n, v in os.environ.items() if n.startswith(network)})
+  _shown(place, "create")
+  _shown(place, "setup")
+  _shown(place, "run", test_launch._CONFIG, "undisturbed", *_FLAGS)
+
+  def preempt():
+    metrics = place.run_folder("preempted") / "metrics.jsonl"
+    while not metrics.exists() or '"step": 30' not in metrics.read_text():
+      time.sleep(0.05)
+    place.cloud_do("preempt", "trm")
+
+  threading.Thread(target=preempt, daemon=True).start()
+  out = _shown(place, "run", test_launch._CONFIG, "preempted", *_FLAGS)
+  assert "going on from the checkpoint of step" in out
+  for name in ("undisturbed", "preempted"):
+    _shown(place, "fetch", name)
+  results = [json.loads((place.repo / "runs" / name / "results.json").read_text()) | {"train_seconds": None}
+             for name in ("undisturbed", "preempted")]
+  _shown(place, "status")
+  _shown(place, "delete", "--yes")
+  assert results[0] == results[1], results
+  assert not place.left()
+  print("\nthe preempted run ended with the undisturbed run's results")
+
+
+if __name__ == "__main__":
+  if len(sys.argv) > 1:
+    pathlib.Path(sys.argv[1]).mkdir(parents=True)
+    main(pathlib.Path(sys.argv[1]).resolve())
+  else:
+    with tempfile.TemporaryDirectory() as temporary:
+      main(pathlib.Path(temporary))
