@@ -19,6 +19,7 @@ import pytest
 
 from trm_jax import checkpoint
 from trm_jax import config as config_lib
+from trm_jax import sharding
 from trm_jax.data.sudoku import csv_files
 from trm_jax.data.sudoku import generate
 from trm_jax.train import Trainer
@@ -32,7 +33,6 @@ import importlib, json, os, sys, tempfile, traceback, warnings
 program, modules, cases = json.load(sys.stdin)
 module, *_ = [importlib.import_module(name) for name in (program, *modules)]
 from trm_jax import cli
-from trm_jax import sharding
 warnings.simplefilter("ignore")  # JAX warns of forks; it has started no thread yet
 results = []
 for arguments in cases:
@@ -86,7 +86,8 @@ def _save_run(folder):
   values.update(batch_size=8, eval_batch_size=8)
   config = config_lib.parse(values)
   data = {"vocab_size": 6, "seq_len": 16, "num_puzzle_identifiers": 1}
-  trainer = Trainer(dataclasses.replace(config.model, **data), config.optimizer, mesh=sharding.make_mesh(), batch_size=8, total_steps=10)
+  trainer = Trainer(dataclasses.replace(config.model, **data), config.optimizer, mesh=sharding.make_mesh(), batch_size=8,
+                    total_steps=10)
   cells = jax.ShapeDtypeStruct((8, 16), "int32")
   batch = {"inputs": cells, "labels": cells, "puzzle_identifiers": jax.ShapeDtypeStruct((8,), "int32")}
   shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)

@@ -67,7 +67,8 @@ def _trace(config):
   """Abstract state before and after a step, and the metrics."""
   task = SudokuTask(config.data.box)
   model = dataclasses.replace(config.model, vocab_size=task.vocab_size, seq_len=task.seq_len)
-  trainer = Trainer(model, config.optimizer, mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=config.batch_size, total_steps=10)
+  trainer = Trainer(model, config.optimizer, mesh=sharding.make_mesh(jax.devices()[:1]),
+                    batch_size=config.batch_size, total_steps=10)
   cells = jax.ShapeDtypeStruct((config.batch_size, task.seq_len), "int32")
   batch = {"inputs": cells, "labels": cells, "puzzle_identifiers": jax.ShapeDtypeStruct((config.batch_size,), "int32")}
   key = jax.eval_shape(lambda: jax.random.key(0))
@@ -336,7 +337,7 @@ def test_every_knob_is_read(tmp_path, monkeypatch):
       model__L_cycles=1, model__puzzle_emb_ndim=8, model__puzzle_emb_len=1, model__halt_max_steps=2,
       model__dtype="float32", batch_size=8, epochs=1, eval_batch_size=8))
   one_device = sharding.make_mesh(jax.devices()[:1])  # compiles faster than eight
-  monkeypatch.setattr(sharding, "make_mesh", lambda: one_device)
+  monkeypatch.setattr(sharding, "make_mesh", lambda model: one_device)
   loop.run(reads.watch(config), tmp_path)
   # Where the published puzzles are kept matters to them alone.
   made = generate.generate_splits(box=3, num_train=2, num_validation=0, num_test=1, num_clues=70, seed=0)

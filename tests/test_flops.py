@@ -58,7 +58,8 @@ def _batch(config):
 
 def _train_step_product_flops(config):
   """Of one example, without the comparison of prefix rows, which belongs to the optimizer."""
-  trainer = Trainer(config, OptimizerConfig(), mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=BATCH, total_steps=10)
+  trainer = Trainer(config, OptimizerConfig(), mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=BATCH,
+                    total_steps=10)
   key = jax.eval_shape(lambda: jax.random.key(0))
   state = jax.eval_shape(trainer.init, key, _batch(config))
   step = jax.make_jaxpr(trainer.step)(state, _batch(config), key)

@@ -46,6 +46,11 @@ def layout(trainer, state):
   return sharding.state_shardings(trainer.mesh, state), sharding.replicated(trainer.mesh)
 
 
+def placed(trainer, state):
+  """On the trainer's mesh: what is laid out in another way would be traced anew."""
+  return jax.device_put(state, sharding.state_shardings(trainer.mesh, state))
+
+
 @pytest.fixture(scope="module")
 def trainer() -> Trainer:
   return make_trainer()
@@ -59,7 +64,7 @@ def start(trainer):
   model.q_head_bias[...] = jnp.zeros(2)
   model.puzzle_emb[...] = jax.random.normal(jax.random.key(2), model.puzzle_emb.shape)
   state = jax.jit(trainer.init_from)(model, make_batch(0))
-  return jax.device_put(state, sharding.state_shardings(trainer.mesh, state))
+  return placed(trainer, state)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +96,7 @@ def test_the_same_steps_on_any_mesh_and_in_micro_batches(start, trajectory, devi
   """The same rows halt, the same gradients arrive; parameters to rounding."""
   trainer = make_trainer(devices=devices, model=model, micro_batches=micro_batches)
   mesh = trainer.mesh
-  state = jax.device_put(start, sharding.state_shardings(mesh, start))
+  state = placed(trainer, start)
   step = jax.jit(trainer.step, out_shardings=layout(trainer, start))
   for i in range(3):
     batch = sharding.put(jax.device_get(make_batch(i)), sharding.along_data(mesh))
@@ -141,7 +146,7 @@ def test_steps_in_any_portions(start, steps):
   jax.tree.map(np.testing.assert_array_equal, (state, metrics), (five, five.metrics))
 
 
-def test_metrics_start_anew_after_a_record(start, steps):
+def test_metrics_start_anew_after_a_record(trainer, start, steps):
   """However the steps are portioned; a step that was not finite is not forgotten."""
   whole, portions = start, start
   for n in (RECORD_EVERY, 2):
@@ -150,18 +155,18 @@ def test_metrics_start_anew_after_a_record(start, steps):
     portions, in_portions = steps(portions, n)
   assert int(metrics["num_steps"]) == 2
   jax.tree.map(np.testing.assert_array_equal, in_portions, metrics)
-  bad = whole.replace(metrics=whole.metrics | {"bad_step": jnp.int32(1)})
+  bad = placed(trainer, whole.replace(metrics=whole.metrics | {"bad_step": jnp.int32(1)}))
   assert int(steps(bad, RECORD_EVERY)[1]["bad_step"]) == 1
 
 
-def test_bad_step(start, steps):
+def test_bad_step(trainer, start, steps):
   """The first step that was not finite, counted from 1, however many follow."""
   # Nobody halts before the third step, so that is the first to start from the initial states.
-  poisoned = start.replace(
+  poisoned = placed(trainer, start.replace(
       initial={name: jnp.full(value.shape, jnp.nan, jnp.float32) for name, value in start.initial.items()},
       carry=start.carry.replace(halted=jnp.zeros(B, bool), steps=jnp.zeros(B, jnp.int32), batch=make_batch(99)),
       params=start.params | {"q_head": jnp.zeros_like(start.params["q_head"]),
-                             "q_head_bias": jnp.full(2, -50.0, jnp.float32)})
+                             "q_head_bias": jnp.full(2, -50.0, jnp.float32)}))
   assert int(steps(poisoned, 3)[1]["bad_step"]) == -1
   assert int(steps(poisoned, 6)[1]["bad_step"]) == 4
 
@@ -175,14 +180,15 @@ def test_metrics(trainer, start, trajectory):
   assert float(metrics[0]["grad_norm"]) == pytest.approx(norm, rel=1e-4)
 
 
-def test_prefix_table_rows_of_the_carry(start, step):
+def test_prefix_table_rows_of_the_carry(trainer, start, step):
   """Rows move whose puzzle the carry is working on, whether it halted or not; all others stay bit for bit, those of
   puzzles that were offered to rows which go on included."""
   halted = jnp.arange(B) % 2 == 0
   working_on = {"puzzle_identifiers": jnp.where(halted, jnp.int32(4), jnp.int32(1))} | {
       name: value for name, value in make_batch(50).items() if name != "puzzle_identifiers"}
   offered = make_batch(0) | {"puzzle_identifiers": jnp.where(halted, jnp.int32(2), jnp.int32(3))}
-  state, _ = step(start.replace(carry=start.carry.replace(halted=halted, batch=working_on)), offered, KEY)
+  state = placed(trainer, start.replace(carry=start.carry.replace(halted=halted, batch=working_on)))
+  state, _ = step(state, offered, KEY)
   before, after = (np.asarray(s.prefix_table["puzzle_emb"]) for s in (start, state))
   moved = (before != after).any(1)
   np.testing.assert_array_equal(moved, [False, True, True, False, False, False])

@@ -27,6 +27,7 @@ from trm_jax import draw
 from trm_jax import evaluate
 from trm_jax import files
 from trm_jax import logs
+from trm_jax import program
 from trm_jax import records
 from trm_jax import sharding
 from trm_jax import train
@@ -35,7 +36,6 @@ from trm_jax.data import batches
 from trm_jax.data import load
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
-from trm_jax.program import Program, Sizes
 from trm_jax.storage import Workdir
 
 # A call of that many seconds keeps the host out of the devices' way, and yet the run stops soon when it is told to.
@@ -86,9 +86,10 @@ class _Run:
   def __init__(self, config: Config, workdir: Workdir, mesh: jax.sharding.Mesh, watchdog: distributed.Watchdog,
                exits: contextlib.ExitStack):
     self.config, self.workdir, self.mesh, self.watchdog, self.exits = config, workdir, mesh, watchdog, exits
+    program.check_batch(config, mesh)  # before puzzles are read or made, which may take minutes
     self.splits = _load(config)
-    sizes = Sizes.of(self.splits.train)
-    self.program = Program(config, self.splits.task, sizes, mesh)
+    sizes = program.Sizes.of(self.splits.train)
+    self.program = program.Program(config, self.splits.task, sizes, mesh)
     self.total_steps = self.program.total_steps
     self.eval_every = config.eval_every or max(1, self.total_steps // 10)
     self.saved_run = {

@@ -16,6 +16,7 @@ from trm_jax.config import Config
 from trm_jax.data import batches
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,18 @@ class Sizes:
     return {name: getattr(self, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
 
 
+def check_batch(config: Config, mesh: Mesh) -> None:
+  """Raises UserError unless the batch can be split over the mesh and into micro-batches."""
+  data, model = (mesh.shape[name] for name in (sharding.DATA, sharding.MODEL))
+  parts = data * config.micro_batches
+  if config.batch_size % parts:
+    below = config.batch_size // parts * parts
+    what = f"{mesh.size} devices" + f" / config.model_devices = {model}" * (model > 1)
+    what += f" times config.micro_batches = {config.micro_batches}" * (config.micro_batches > 1)
+    raise UserError(f"config.batch_size = {config.batch_size}: must be divisible by the {what}; "
+                    f"use {' or '.join(str(n) for n in (below, below + parts) if n)}")
+
+
 class Program:
   """What a run computes, on a mesh of real devices or of described ones (see preflight.py).
 
@@ -69,9 +82,7 @@ class Program:
   """
 
   def __init__(self, config: Config, task: SudokuTask, sizes: Sizes, mesh: Mesh):
-    parts = mesh.shape[sharding.DATA] * config.micro_batches
-    sharding.check_batch("batch_size", config.batch_size, parts, f"the {mesh.shape[sharding.DATA]} devices of the mesh"
-                         + (f" times config.micro_batches = {config.micro_batches}" if config.micro_batches > 1 else ""))
+    check_batch(config, mesh)
     self.mesh = mesh
     self.model_config = dataclasses.replace(config.model, **sizes.of_model())
     self.total_steps = config.steps or batches.total_steps(config.epochs, sizes.num_groups, config.batch_size)

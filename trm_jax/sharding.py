@@ -84,10 +84,8 @@ def spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> P:
   Raises:
     KeyError: LAYOUT does not know it.
   """
-  for pattern, layout in LAYOUT:
-    if fnmatch.fnmatchcase(path, pattern):
-      break
-  else:
+  layout = next((layout for pattern, layout in LAYOUT if fnmatch.fnmatchcase(path, pattern)), None)
+  if layout is None:
     raise KeyError(f"{path}: no layout in sharding.LAYOUT")
 
   def size(names) -> int:
@@ -113,18 +111,3 @@ def describe(mesh: Mesh | AbstractMesh, state: Any) -> str:
                  f"{math.prod(sharding.shard_shape(x.shape)) * x.dtype.itemsize:,} B"))
   widths = [max(map(len, column)) for column in zip(*rows)]
   return "".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}\n" for a, b, c, d in rows)
-
-
-def check_batch(name: str, batch_size: int, parts: int, what: str) -> None:
-  """Raises UserError unless the batch can be split.
-
-  Args:
-    name: of the knob.
-    batch_size: its value.
-    parts: number of parts.
-    what: they are, for the message.
-  """
-  if batch_size % parts:
-    below = batch_size // parts * parts
-    raise UserError(f"config.{name} = {batch_size}: must be divisible by {what}; "
-                    f"use {' or '.join(str(n) for n in (below, below + parts) if n)}")
