@@ -56,8 +56,8 @@ def main(number: int, seed: int) -> int:
     steps = sorted(int(p.name) for p in checkpoints.glob("*") if p.name.isdigit()) if checkpoints.exists() else []
     debris = sorted(p.name for p in checkpoints.glob("*tmp*")) if checkpoints.exists() else []
     half_written += bool(debris)
-    print(f"{i + 1}: killed process {place + 1} of {len(pids)}{' while it started' if starting else ''}; newest checkpoint "
-          f"{steps[-1] if steps else 'none'}{f', half written {debris}' if debris else ''}"
+    print(f"{i + 1}: killed process {place + 1} of {len(pids)}{' while it started' if starting else ''}; newest "
+          f"checkpoint {steps[-1] if steps else 'none'}{f', half written {debris}' if debris else ''}"
           f"{'' if status is None else f'; the job ended by itself with {status}'}", flush=True)
     if status not in (None, 76, 137):
       print(victim.output())

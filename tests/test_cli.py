@@ -86,8 +86,8 @@ def _save_run(folder):
   values.update(batch_size=8, eval_batch_size=8)
   config = config_lib.parse(values)
   data = {"vocab_size": 6, "seq_len": 16, "num_puzzle_identifiers": 1}
-  trainer = Trainer(dataclasses.replace(config.model, **data), config.optimizer, mesh=sharding.make_mesh(), batch_size=8,
-                    total_steps=10)
+  trainer = Trainer(dataclasses.replace(config.model, **data), config.optimizer, mesh=sharding.make_mesh(),
+                    batch_size=8, total_steps=10)
   cells = jax.ShapeDtypeStruct((8, 16), "int32")
   batch = {"inputs": cells, "labels": cells, "puzzle_identifiers": jax.ShapeDtypeStruct((8,), "int32")}
   shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)

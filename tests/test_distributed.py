@@ -36,7 +36,8 @@ SHORT = {"steps": STEPS, "batch_size": 16, "log_every": 1, "eval_every": 6, "che
     ((None, 1, None), {"SLURM_NTASKS": "4"}, None),
 ])
 def test_a_job_is_found_by_flags_or_environment(monkeypatch, arguments, environment, expected):
-  for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"):
+  for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "SLURM_NTASKS",
+               "OMPI_COMM_WORLD_SIZE"):
     monkeypatch.delenv(name, raising=False)
   for name, value in environment.items():
     monkeypatch.setenv(name, value)

@@ -1,5 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What is laid out how. `python tests/test_sharding.py` writes golden/shardings.txt anew, to be looked at in the diff."""
+"""What is laid out how.
+
+`python tests/test_sharding.py` writes golden/shardings.txt anew, to be looked at in the diff.
+"""
 
 import difflib
 import pathlib

@@ -117,7 +117,8 @@ def test_the_same_steps_on_any_mesh_and_in_micro_batches(start, trajectory, devi
                                   strict=True):
           np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
   assert len({str(shard.index) for shard in state.carry.z_H.addressable_shards}) == devices // model
-  assert len({str(shard.index) for shard in state.params["L_level"]["layers"][0]["mlp"]["down"].addressable_shards}) == model
+  matrix = state.params["L_level"]["layers"][0]["mlp"]["down"]
+  assert len({str(shard.index) for shard in matrix.addressable_shards}) == model
 
 
 def test_steps_equal_single_steps(start, trajectory, steps):

@@ -118,8 +118,8 @@ def guard() -> None:
       os.kill(child, number)
   status = os.waitstatus_to_exitcode(ended[1])
   if status == -signal.SIGABRT:
-    _last_words(f"another process of this job is gone, or was not heard of for {HEARTBEAT_SECONDS} s: JAX ended this one "
-                "too; the process that was lost says why; start the same command again to go on from the newest "
+    _last_words(f"another process of this job is gone, or was not heard of for {HEARTBEAT_SECONDS} s: JAX ended this "
+                "one too; the process that was lost says why; start the same command again to go on from the newest "
                 "checkpoint")
     status = PEER_LOST
   elif status < 0:
@@ -154,8 +154,8 @@ def join(job: Job, timeout_s: float) -> None:
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS, shutdown_timeout_seconds=HEARTBEAT_SECONDS)
   except Exception as e:  # whatever the cluster's detection, DNS, gRPC or XLA come up with
     which = f"process {job.process_id} of {job.num_processes} at {job.address}" if job.address else "this host"
-    raise UserError(f"{which} cannot join the other processes within {timeout_s:.0f} s ({str(e).splitlines()[0]}); start "
-                    "all of them; --num_processes=1 runs this host alone") from e
+    raise UserError(f"{which} cannot join the other processes within {timeout_s:.0f} s ({str(e).splitlines()[0]}); "
+                    "start all of them; --num_processes=1 runs this host alone") from e
 
 
 def leave(status: int, error: BaseException | None = None) -> NoReturn:
@@ -173,8 +173,9 @@ def leave(status: int, error: BaseException | None = None) -> NoReturn:
   while error and not isinstance(error, sys.modules["jax"].errors.JaxRuntimeError):
     error = error.__cause__ or error.__context__
   if error:
-    print(f"waiting {HEARTBEAT_SECONDS + 20} s: perhaps another process of this job is gone", file=sys.stderr, flush=True)
-    time.sleep(HEARTBEAT_SECONDS + 20)
+    seconds = HEARTBEAT_SECONDS + 20
+    print(f"waiting {seconds} s: perhaps another process of this job is gone", file=sys.stderr, flush=True)
+    time.sleep(seconds)
   os._exit(status)
 
 
@@ -210,8 +211,8 @@ def check_same(what: str, fingerprint: int) -> None:
   everyones = multihost_utils.process_allgather(np.uint32(fingerprint))
   others = np.flatnonzero(everyones != everyones[0])
   if others.size:
-    raise UserError(f"process {', '.join(map(str, others))}: another {what} than process 0's; all processes must have the "
-                    "same")
+    raise UserError(f"process {', '.join(map(str, others))}: another {what} than process 0's; all processes must have "
+                    "the same")
 
 
 class Signals:

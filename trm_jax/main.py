@@ -29,15 +29,16 @@ _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train (and evalua
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "For --mode=eval: a run's folder, or a checkpoint in it.")
 _DATA = flags.DEFINE_string("data", None, "For --mode=eval: other puzzles than the run's own (see config.data.source).")
 _ADDRESS = flags.DEFINE_string(
-    "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each other "
-    "by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
+    "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
+    "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "Likewise, how many there are; default: JAX_NUM_PROCESSES. 1: this host alone.", lower_bound=1)
+    "num_processes", None, "Likewise, how many there are; default: JAX_NUM_PROCESSES. 1: this host alone.",
+    lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer(
     "process_id", None, "Likewise, the number of this one, from 0; default: JAX_PROCESS_ID.", lower_bound=0)
 _PEER_TIMEOUT = flags.DEFINE_float(
-    "peer_timeout_s", 600.0, "Of several processes, one ends with status 76 when the others do not come, or nothing moves, "
-    "for so many seconds.", lower_bound=1.0)
+    "peer_timeout_s", 600.0, "Of several processes, one ends with status 76 when the others do not come, or nothing "
+    "moves, for so many seconds.", lower_bound=1.0)
 
 
 def main(argv: list[str]) -> None:
