@@ -327,8 +327,8 @@ def _check_shared(workdir: Workdir) -> None:
     note.unlink()
   blind = ", ".join(map(str, np.flatnonzero(seen == 0)))
   if blind:
-    raise UserError(f"--workdir={workdir.path}: process {blind} does not see there what process 0 writes; name a folder "
-                    "that all hosts share, or gs://BUCKET/FOLDER")
+    raise UserError(f"--workdir={workdir.path}: process {blind} does not see there what process 0 writes; name a "
+                    "folder that all hosts share, or gs://BUCKET/FOLDER")
 
 
 def _check_same_run(run: dict[str, Any], saved: dict[str, Any], workdir: Workdir) -> None:
