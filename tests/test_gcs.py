@@ -1,7 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Runs, checkpoints and puzzles in a bucket of an emulated Google Cloud Storage."""
 
+import concurrent.futures
 import dataclasses
+import fcntl
 import functools
 import http.server
 import json
@@ -230,6 +232,13 @@ def test_no_network(bucket, impatient, monkeypatch):
   assert message.startswith(f"--workdir=gs://{bucket}/run: the bucket cannot be reached (Cannot connect to host 127.0.")
 
 
+def test_many_processes_check_the_same_folder_at_the_same_time(bucket, gcs_server):
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    for workdir in pool.map(lambda _: _workdir(bucket, main=False), range(16)):
+      workdir.close()
+  assert gcs_server.objects(bucket) == {}
+
+
 def test_an_object_in_the_way(bucket, gcs_server):
   epath.Path(f"gs://{bucket}/runs/a").write_text("x")
   assert _error(_workdir, bucket) == (
@@ -306,17 +315,21 @@ def test_saving_goes_on_while_training_does(bucket, gcs_server):
 
 _PROGRAM = """
 import sys
-import jax.numpy as jnp
-from trm_jax import checkpoint, storage
+from trm_jax import cli
 
-with storage.Workdir(sys.argv[1], main=True) as workdir:
-  checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
-  (workdir.local / "metrics.jsonl").write_text("1")
-  workdir.sync()
-  checkpoints.save(1, {"w": jnp.ones(3)}, {}, exact_accuracy=0.5)
-  checkpoints.wait()
-  checkpoints.close()
-print("tensorflow" in sys.modules)
+def main(argv):
+  import jax.numpy as jnp
+  from trm_jax import checkpoint, storage
+  with storage.Workdir(argv[1], main=True) as workdir:
+    checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
+    (workdir.local / "metrics.jsonl").write_text("1")
+    workdir.sync()
+    checkpoints.save(1, {"w": jnp.ones(3)}, {}, exact_accuracy=0.5)
+    checkpoints.wait()
+    checkpoints.close()
+  print("tensorflow" in sys.modules)
+
+cli.run(main)
 """
 
 
@@ -421,8 +434,9 @@ def test_puzzles_that_have_changed_are_copied_anew(source, gcs_server, tmp_path)
   assert _copied(gcs_server) == ["test.csv", "test.csv"]
 
 
-def test_puzzles_that_arrive_damaged_are_one_line(source, bucket, gcs_server, tmp_path):
-  gcs_server.describe(bucket, "data/csv/test.csv")["crc32c"] = "AAAAAA=="
+@pytest.mark.parametrize("reported", [{"crc32c": "AAAAAA=="}, {"size": "1"}])
+def test_puzzles_that_arrive_damaged_are_one_line(source, bucket, gcs_server, tmp_path, reported):
+  gcs_server.describe(bucket, "data/csv/test.csv").update(reported)
   assert _error(load.load_test, dataclasses.replace(DATA, source=source)) == (
       f"{source}/test.csv: arrived damaged, or was changed while it was copied; start the same command again")
   copies = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://")
@@ -441,20 +455,19 @@ def test_no_space_for_a_copy_is_one_line(source, tmp_path, monkeypatch):
       f"the copy of {source}={tmp_path}/file/trm_jax/")
 
 
-_LOAD = """
-import sys
-from trm_jax.config import DataConfig
-from trm_jax.data import load
-print(len(load.load_test(DataConfig(box=2, source=sys.argv[1]))[1]))
-"""
-
-
-def test_the_processes_of_a_host_copy_once(source, gcs_server):
-  started = [subprocess.Popen([sys.executable, "-c", _LOAD, source], stdout=subprocess.PIPE, text=True)
-             for _ in range(2)]
-  outputs = [process.communicate(timeout=60)[0] for process in started]
-  assert [output.splitlines()[-1] for output in outputs] == ["5", "5"]
-  assert _copied(gcs_server) == ["test.csv"]
+def test_the_processes_of_a_host_copy_once(source, gcs_server, tmp_path):
+  copies = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://")
+  copies.mkdir(parents=True)
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    with (copies / ".lock").open("w") as lock:  # as a process that is copying
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      other = pool.submit(load.load_test, dataclasses.replace(DATA, source=source))
+      _wait_for(lambda: gcs_server.requests)
+      time.sleep(0.5)
+      assert not other.done()
+      (copies / "test.csv").write_bytes((tmp_path / "csv" / "test.csv").read_bytes())
+    _assert_same(other.result()[1], _splits()["test"])
+  assert _copied(gcs_server) == []
 
 
 def test_a_folder_of_the_reference(bucket, gcs_server, tmp_path):
@@ -488,6 +501,7 @@ def test_sources_that_are_missing(source):
   for missing in (f"{source}/nope", source.rpartition("/")[0], f"{source}/test.csv"):
     assert _error(load.load, dataclasses.replace(DATA, source=missing)) == (
         f"config.data.source = {missing!r}: neither test.csv nor test/dataset.json is there; {usable}")
+  assert storage.names(epath.Path(f"{source}/test.csv")) == []
   message = _error(load.load, dataclasses.replace(DATA, source="gs://no-such-bucket/x"))
   assert message.startswith("config.data.source=gs://no-such-bucket/x: not found; if there is no such bucket")
 

@@ -237,7 +237,11 @@ def _check_writable(folder: epath.Path, flag: str) -> None:
   # A name of its own: a bucket takes one write a second to the same object, and a job has many processes.
   probe = f"{folder}/.writable-{uuid.uuid4().hex}"
   with _reaching(f"{flag}={folder}"):
-    is_object = folder.exists() and not folder.is_dir()
+    try:
+      # One question: what other processes write there for a moment makes it a folder for that moment.
+      is_object = _client().info(str(folder))["type"] == "file"
+    except FileNotFoundError:
+      is_object = False
     if not is_object:
       _client().pipe_file(probe, b"")
       _client().rm_file(probe)
