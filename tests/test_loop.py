@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import signal
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from trm_jax import checkpoint
 from trm_jax import config as config_lib
+from trm_jax import distributed
 from trm_jax import evaluate_checkpoint
 from trm_jax import logs
 from trm_jax import loop
@@ -87,6 +89,45 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path,
   assert resumed["test"] == results["test"]
   assert without_times(logs.read_metrics(cut / "metrics.jsonl")) == without_times(
       logs.read_metrics(workdir / "metrics.jsonl"))
+
+
+@pytest.mark.parametrize("doing, at_step", [("training", 3), ("evaluating", 4), ("testing", STEPS)])
+def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
+    finished, tmp_path, monkeypatch, capsys, doing, at_step):
+  """Wherever the signal comes: nothing is repeated, nothing is lost, the best checkpoint included."""
+  workdir, results = finished
+  safe_point = loop._Run.safe_point
+
+  def told_to_stop(self, now_doing):
+    if now_doing == doing and self.step >= at_step:
+      self.signals.received = signal.SIGTERM
+      self.agreement.exchange([1, 0, 0])  # in the place of another call, for what is agreed on comes one call later
+    return safe_point(self, now_doing)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop._Run, "safe_point", told_to_stop)
+    with pytest.raises(distributed.Interrupted) as e:
+      loop.run(tiny_config(log_every=2), tmp_path)
+  assert e.value.status == 75
+  saved = checkpoint.Checkpoints(tmp_path / "checkpoints", read_only=True).latest_step()
+  assert saved == at_step and f"stopped at step {at_step}, saved" in capsys.readouterr().out
+  resumed = loop.run(tiny_config(log_every=2), tmp_path)
+  jax.tree.map(np.testing.assert_array_equal, arrays_of(tmp_path, STEPS), arrays_of(workdir, STEPS))
+  assert without_times(logs.read_metrics(tmp_path / "metrics.jsonl")) == without_times(
+      logs.read_metrics(workdir / "metrics.jsonl"))
+  assert {k: v for k, v in resumed.items() if k != "train_seconds"} == {
+      k: v for k, v in results.items() if k != "train_seconds"}
+
+
+def test_checkpoints_by_minutes(tmp_path, monkeypatch):
+  """As often as calls end, if that little time is asked for; none but that of the end if time does not matter."""
+  monkeypatch.setattr(loop, "_CALL_SECONDS", 0)
+  steps = {}
+  for minutes in (1e-9, 0.0):
+    loop.run(tiny_config(checkpoint_every=1000, eval_every=STEPS, checkpoint_minutes=minutes), tmp_path / str(minutes))
+    steps[minutes] = checkpoint.Checkpoints(tmp_path / str(minutes) / "checkpoints", read_only=True).steps()
+  assert steps[0.0] == [STEPS]
+  assert len(steps[1e-9]) > 2
 
 
 def test_a_finished_run_is_not_trained_again(finished, capsys):
