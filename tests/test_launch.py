@@ -74,6 +74,7 @@ class _Place:
 
   def __init__(self, folder, program):
     self.folder, self.repo, self.cloud = folder, folder / "repo", folder / "cloud"
+    self.started = []
     self.cloud.mkdir()
     (folder / "bin").mkdir()
     (folder / "bin" / "gcloud").symlink_to(_ROOT / "tests" / "gcloud")
@@ -111,9 +112,13 @@ class _Place:
     (self.cloud / "config.json").write_text(json.dumps({"workers": 2, "devices": 1} | values))
 
   def start(self, script, *arguments, **popen):
-    return subprocess.Popen([self.repo / "launch" / script, f"--settings={self.folder / 'settings'}", *arguments],
-                            cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **popen)
+    return self.popen([self.repo / "launch" / script, f"--settings={self.folder / 'settings'}", *arguments],
+                      cwd=self.folder, **popen)
+
+  def popen(self, command, **popen):
+    self.started.append(subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE, text=True, **popen))
+    return self.started[-1]
 
   def launch(self, script, *arguments, status=0):
     process = self.start(script, *arguments)
@@ -154,6 +159,10 @@ class _Place:
 def _place(tmp_path):
   place = _Place(tmp_path, _PROGRAM)
   yield place
+  for process in place.started:  # of a test that failed
+    if process.poll() is None:
+      process.kill()
+      process.communicate()
   if (place.cloud / "state.json").exists() and "trm" in json.loads((place.cloud / "state.json").read_text()):
     place.cloud_do("preempt", "trm")  # ends whatever a failed test left running
 
@@ -475,9 +484,8 @@ def _local(place, *arguments, grace=90):
   script = place.repo / "launch" / "local"
   program = f"import runpy, sys; m = runpy.run_path({str(script)!r}); m['main'].__globals__['_GRACE'] = {grace}; " \
             "sys.exit(m['main'](sys.argv[1:]))"
-  return subprocess.Popen([sys.executable, "-c", program, _CONFIG, f"--workdir={place.run_folder()}", *arguments],
-                          cwd=place.repo, env=place.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, start_new_session=True)
+  return place.popen([sys.executable, "-c", program, _CONFIG, f"--workdir={place.run_folder()}", *arguments],
+                     cwd=place.repo, start_new_session=True)
 
 
 def test_local_runs_and_goes_on(place):
@@ -527,15 +535,18 @@ def test_local_passes_signals_on(place, number):
 
 
 def test_local_leaves_no_orphans(place):
+  for i in (0, 1):  # they would notice a closed pipe, or that the other one is gone
+    place.tell(i, "2 (folder / 'new').write_text('2'); (folder / 'new').replace(folder / 'step'); time.sleep(30)")
   process = _local(place, "--config.steps=1000")
   place.await_step(2)
   assert len(place.left()) == 2
   process.kill()
-  process.communicate()
+  process.wait()
   deadline = time.monotonic() + 10
   while place.left():
     assert time.monotonic() < deadline
     time.sleep(0.05)
+  process.communicate()
 
 
 def test_local_dry_run(place):
