@@ -82,18 +82,14 @@ def test_a_file_in_the_way(tmp_path, main):
     assert str(e.value) == f"--out={path}: cannot write here ({reason}); name another folder"
 
 
-@pytest.fixture(name="full_disk")
-def _full_disk():
-  """As a full disk: files can be made, but not written."""
+def test_a_full_disk(tmp_path):
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-  resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-  yield
-  resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_full_disk(tmp_path, full_disk):
-  with pytest.raises(UserError) as e:
-    storage.Workdir(tmp_path, main=True)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk: files can be made, but not written
+  try:
+    with pytest.raises(UserError) as e:
+      storage.Workdir(tmp_path, main=True)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert str(e.value) == f"--workdir={tmp_path}: cannot write here (File too large); name another folder"
 
 
