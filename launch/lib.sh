@@ -3,6 +3,7 @@
 # What the scripts in launch/ share. Every command that reaches Google Cloud goes through `try`, which --dry-run turns
 # into printing.
 set -euo pipefail
+((BASH_VERSINFO[0] >= 5)) || { printf 'error: bash %s: launch/ needs bash 5\n' "$BASH_VERSION" >&2; exit 2; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 settings=$root/launch/settings

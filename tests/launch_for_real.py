@@ -44,7 +44,7 @@ def _shown(place, *call):
 def main(folder):
   """Goes the way; an assertion fails where it ends early."""
   place = test_launch._Place(folder, program=None)
-  place.settings(PYTHON="", PYTHON_VERSION="%d.%d" % sys.version_info[:2], POLL_SECONDS="1")
+  place.settings(PYTHON="", PYTHON_VERSION=".".join(map(str, sys.version_info[:2])), POLL_SECONDS="1")
   network = ("SSL_", "PIP_", "UV_", "HTTP", "http", "no_proxy", "NO_PROXY")  # this machine's way to PyPI
   place.config(workers=2, devices=2, env={n: v for n, v in os.environ.items() if n.startswith(network)})
   _shown(place, "create")

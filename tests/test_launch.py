@@ -196,6 +196,8 @@ def _golden_lines(place):
   for call in (*calls, None, *in_folder):
     if call is None:
       place.settings(BUCKET="/mnt/shared folder", PYTHON="/opt/python", SPOT="false")
+      with open(place.folder / "settings", "a") as file:
+        file.write("CREATE_FLAGS=(--network=mine)\nSSH_FLAGS=(--internal-ip)\n")
       continue
     out, err = place.launch(*call, "--dry-run")
     assert err == ""
@@ -480,7 +482,7 @@ def test_sweep_goes_on_after_a_failure(small):
 
 
 def _local(place, *arguments, grace=90):
-  """launch/local in the background; its folder is a run's folder of the bucket, so that `tell` and `await_step` work."""
+  """launch/local in the background. Its folder is one of a run in the bucket: so `tell` and `await_step` work."""
   script = place.repo / "launch" / "local"
   program = f"import runpy, sys; m = runpy.run_path({str(script)!r}); m['main'].__globals__['_GRACE'] = {grace}; " \
             "sys.exit(m['main'](sys.argv[1:]))"
@@ -509,6 +511,8 @@ def test_local_runs_and_goes_on(place):
     ({1: "2 os.kill(os.getpid(), signal.SIGKILL)"}, 137, "process 1 ended with 137"),
     ({1: "2 sys.exit(76)"}, 76, "process 1 ended with 76"),
     ({0: "2 sys.exit(75)", 1: "2 sys.exit(75)"}, 75, ""),
+    # SIGTERM before the program could handle it.
+    ({0: "2 sys.exit(75)", 1: "2 sys.exit(143)"}, 75, ""),
     # A process that hangs, even to SIGTERM, while its peer is gone.
     ({0: "2 signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)", 1: "4 sys.exit(3)"}, 3,
      "process 0 did not end within 2 s"),
@@ -523,7 +527,7 @@ def test_local_ends_with_the_worst_status(place, told, status, message):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_local_passes_signals_on(place, number):
-  action = "signal.signal(signal.{}, lambda *_: sys.exit(75))".format(number.name)
+  action = f"signal.signal(signal.{number.name}, lambda *_: sys.exit(75))"
   for i in (0, 1):
     place.tell(i, f"1 {action}")
   process = _local(place, "--config.steps=1000")
@@ -550,8 +554,8 @@ def test_local_leaves_no_orphans(place):
 
 
 def test_local_dry_run(place):
-  done = subprocess.run(["launch/local", _CONFIG, "mine", "--dry-run", "--devices=4", "--config.seed=1"], cwd=place.repo,
-                        env=place.env, capture_output=True, text=True, check=True)
+  done = subprocess.run(["launch/local", _CONFIG, "mine", "--dry-run", "--devices=4", "--config.seed=1"],
+                        cwd=place.repo, env=place.env, capture_output=True, text=True, check=True)
   common = "env JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=4 JAX_COORDINATOR_ADDRESS=localhost:PORT JAX_NUM_PROCESSES=2 " \
            f"JAX_PROCESS_ID={{}} PYTHON -m trm_jax.main --config={_CONFIG} --workdir=runs/mine --config.seed=1{{}} &"
   text = re.sub(r"localhost:\d+", "localhost:PORT", done.stdout)
