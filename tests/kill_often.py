@@ -20,9 +20,14 @@ import jax
 import jobs
 import numpy as np
 
-STEPS = 4_000
-CONFIG = {"steps": STEPS, "batch_size": 16, "log_every": 7, "eval_every": 500, "checkpoint_every": 5}
+STEPS = 1_200
+CONFIG = {"steps": STEPS, "batch_size": 16, "log_every": 7, "eval_every": 200, "checkpoint_every": 5}
 _WAITED_FOR = 3  # kills after which the rest of the job has to end by itself
+
+
+def newest(checkpoints: pathlib.Path) -> int | None:
+  """Step of the newest complete checkpoint."""
+  return max((int(p.name) for p in checkpoints.glob("*") if p.name.isdigit()), default=None)
 
 
 def main(number: int, seed: int) -> int:
@@ -40,24 +45,26 @@ def main(number: int, seed: int) -> int:
   half_written = 0
   for i in range(number):
     victim = job("killed")
-    # A fourth of the kills anywhere in the start, the rest while it trains, which here is to say saves.
+    checkpoints = folder / "killed" / "checkpoints"
+    # A fourth of the kills anywhere in the start, the rest some checkpoints later, which here come one after the other.
     starting = chance.random() < 0.25
     if not starting:
-      victim.wait_for("compiled in")
-    time.sleep(chance.uniform(0, 8 if starting else 5))
+      victim.wait_for("to go")
+      enough = (newest(checkpoints) or 0) + CONFIG["checkpoint_every"] * chance.randrange(6)
+      while (newest(checkpoints) or 0) < enough and victim.process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 15 if starting else 1))
     pids = victim.pids()
-    checkpoints = folder / "killed" / "checkpoints"
     if victim.process.poll() is not None or not pids:
       print(f"{i + 1}: the run was over before it could be killed: {victim.output()[-300:]}")
       return 1
     place = chance.randrange(len(pids))
     jobs.os.kill(pids[place], 9)
     status = victim.wait() if i < _WAITED_FOR else victim.kill()
-    steps = sorted(int(p.name) for p in checkpoints.glob("*") if p.name.isdigit()) if checkpoints.exists() else []
     debris = sorted(p.name for p in checkpoints.glob("*tmp*")) if checkpoints.exists() else []
     half_written += bool(debris)
     print(f"{i + 1}: killed process {place + 1} of {len(pids)}{' while it started' if starting else ''}; newest "
-          f"checkpoint {steps[-1] if steps else 'none'}{f', half written {debris}' if debris else ''}"
+          f"checkpoint {newest(checkpoints)}{f', half written {debris}' if debris else ''}"
           f"{'' if status is None else f'; the job ended by itself with {status}'}", flush=True)
     if status not in (None, 76, 137):
       print(victim.output())

@@ -4,7 +4,8 @@
     python tests/many_processes.py      # a few minutes on two cores; most of it is 8 processes compiling at once
 
 Every layout trains the same tiny model for a few steps from the same seed. The rows of the batch, who halts and the
-puzzles must be the same to the last bit, losses and parameters to float32 rounding. Exits with 1 if not.
+puzzles must be the same to the last bit, losses and parameters to float32 rounding. Then half a run of 8 processes is
+finished by one, and the other way round. Exits with 1 if any of it is not so.
 """
 
 import pathlib
@@ -30,15 +31,23 @@ LOSS_TOLERANCE = 1e-5  # relative
 PARAMETER_TOLERANCE = 2e-5  # absolute; a step of the learning rate moves them by 1e-3 at most
 
 
+# name, index in LAYOUTS of what was trained half, processes and devices that finish it
+CHANGES = [
+    ("8 processes x 4 devices, then 1 device", 5, 1, 1),
+    ("1 device, then 8 processes x 4 devices", 0, 8, 4),
+]
+
+
 def main() -> int:
   folder = pathlib.Path(tempfile.mkdtemp(prefix="many_processes-"))
   reference, bad = None, 0
   print(f"{'layout':<46}{'loss of the last step':>24}{'relative difference':>21}{'of a parameter':>16}{'seconds':>9}")
-  for i, (name, processes, devices, config) in enumerate(LAYOUTS):
+
+  def run(name, workdir, processes, devices, config):
+    nonlocal reference, bad
     start = time.monotonic()
-    workdir = folder / str(i)
     job = jobs.Job(workdir, processes=processes, devices=devices, steps=STEPS, log_every=1, batch_size=64,
-                   model__num_heads=4, optimizer__warmup_steps=1, **config)
+                   checkpoint_every=STEPS // 2, model__num_heads=4, optimizer__warmup_steps=1, **config)
     status = job.wait(1800)
     assert status == 0, f"{name} ended with {status}:\n{job.output()}"
     losses = [record["train/loss"] for record in jobs.records(workdir) if "train/loss" in record]
@@ -48,6 +57,16 @@ def main() -> int:
     parameter = jobs.difference(state, reference[1])
     bad += loss > LOSS_TOLERANCE or parameter > PARAMETER_TOLERANCE
     print(f"{name:<46}{losses[-1]:>24.9f}{loss:>21.1e}{parameter:>16.1e}{time.monotonic() - start:>9.0f}", flush=True)
+    return job
+
+  for i, (name, processes, devices, config) in enumerate(LAYOUTS):
+    run(name, folder / str(i), processes, devices, config)
+  for name, half, processes, devices in CHANGES:
+    workdir = folder / f"{half} changed"
+    shutil.copytree(folder / str(half), workdir)
+    shutil.rmtree(workdir / "checkpoints" / str(STEPS))
+    (workdir / "results.json").unlink()
+    assert f"from the checkpoint of step {STEPS // 2}" in run(name, workdir, processes, devices, {}).output()
   shutil.rmtree(folder)
   print("all took the same steps" if not bad else f"{bad} took other steps")
   return bool(bad)
