@@ -88,8 +88,11 @@ class Slice:
 
   @classmethod
   def parse(cls, name: str) -> "Slice":
-    """From what --topology names."""
-    return cls(*name.partition(":")[::2])
+    """From what --topology names. Raises UserError if that is no slice."""
+    generation, colon, shape = name.partition(":")
+    if not colon:
+      raise UserError(f"--topology={name}: must be CHIP:SHAPE, e.g. v4:2x4x4 (--topology=help lists them)")
+    return cls(generation, shape)
 
   @property
   def name(self) -> str:

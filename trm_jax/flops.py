@@ -6,6 +6,7 @@ The compiler's own count takes the body of a loop once, however often it runs.
 
 import jax
 
+from trm_jax.chips import TPUS
 from trm_jax.layers import swiglu_width
 from trm_jax.model import TRMConfig
 
@@ -13,12 +14,12 @@ from trm_jax.model import TRMConfig
 # match counts, so longer names come first.
 _PEAK = (
     ("TPU v4 lite", 138e12),
-    ("TPU v4", 275e12),
-    ("TPU v5 lite", 197e12),
-    ("TPU v5e", 197e12),
-    ("TPU v5", 459e12),
-    ("TPU v6 lite", 918e12),
-    ("TPU v6e", 918e12),
+    ("TPU v4", TPUS["v4"].peak_flops),
+    ("TPU v5 lite", TPUS["v5e"].peak_flops),
+    ("TPU v5e", TPUS["v5e"].peak_flops),
+    ("TPU v5", TPUS["v5p"].peak_flops),
+    ("TPU v6 lite", TPUS["v6e"].peak_flops),
+    ("TPU v6e", TPUS["v6e"].peak_flops),
     ("NVIDIA H200 NVL", 835e12),
     ("NVIDIA H200", 989e12),
     ("NVIDIA H100 PCIe", 756e12),

@@ -73,11 +73,16 @@ def collectives(text: str) -> list[Collective]:
     text: of a compiled program.
   """
   program = _Program(text)
-  found = []
+  found, chains = [], set()
   for instruction, times in program.in_step():
     kind = _COLLECTIVE.match(instruction.opcode)
     if not kind:
       continue
+    # One that runs behind computations stands in each of their fusions.
+    if chain := re.search(r'chain_id="([^"]*)"', instruction.line):
+      if chain[1] in chains:
+        continue
+      chains.add(chain[1])
     arrays = arrays_of(instruction.type)
     if kind[2] and kind[1] == "all-gather":  # (operands, results)
       arrays = arrays[len(arrays) // 2 :]

@@ -11,7 +11,7 @@ does not fit or compile, 2 for a mistake in the flags.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import json
 import math
@@ -248,10 +248,10 @@ class Answer:
 class _Run:
   """The programs of a run on described devices."""
 
-  def __init__(self, config: Config, tpu_slice: chips.Slice):
-    self.config, self.slice = config, tpu_slice
+  def __init__(self, config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device]):
+    self.config, self.slice, self.devices = config, tpu_slice, devices
     self.data = assumed_data(config.data)
-    mesh = sharding.make_mesh(list(tpu_slice.devices()), model=config.model_devices)
+    mesh = sharding.make_mesh(list(devices), model=config.model_devices)
     self.program = program.Program(config, SudokuTask(config.data.box), self.data.sizes, mesh)
     self.evaluator = evaluate.Evaluator(
         lambda state: self.program.trainer.model(state, averaged=True), mesh=mesh, batch_size=config.eval_batch_size)
@@ -288,20 +288,21 @@ def _compiled(what: str, compile_: Callable[[], Any]) -> Any:
     raise
 
 
-def check(config: Config, tpu_slice: chips.Slice, *, utilization: float, price_per_chip_hour: float | None = None
-          ) -> Answer:
+def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device], *, utilization: float,
+          price_per_chip_hour: float | None = None) -> Answer:
   """Compiles a run's programs and says what comes of it.
 
   Args:
     config: the run.
     tpu_slice: to run it on.
+    devices: of the slice, to compile for.
     utilization: of the peak matrix rate, for the time that the run takes.
     price_per_chip_hour: in any currency.
 
   Raises:
     UserError: the run cannot be made with these devices, whatever their memory.
   """
-  run = _Run(config, tpu_slice)
+  run = _Run(config, tpu_slice, devices)
   model = run.program.model_config
   checkpoint_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(run.program.state))
   answer = Answer(
@@ -312,6 +313,7 @@ def check(config: Config, tpu_slice: chips.Slice, *, utilization: float, price_p
       flops_per_step=flops.train_step_flops(model) * config.batch_size,
       state_bytes=run.state_bytes(), checkpoint_bytes=checkpoint_bytes,
       bucket_bytes=(checkpoint.KEEP_LAST + 1) * checkpoint_bytes, assumptions=run.data.assumptions)
+  training = None
   try:
     start = time.perf_counter()
     training = run.compile_training()
@@ -319,7 +321,7 @@ def check(config: Config, tpu_slice: chips.Slice, *, utilization: float, price_p
     evaluation = run.compile_evaluation()
   except DoesNotFit as e:
     answer.verdict = f"does NOT fit: {_shortage(e, tpu_slice)}"
-    answer.advice = _advice(run, e)
+    answer.advice = _advice(run, e, training)
     return answer
   except jax.errors.JaxRuntimeError as e:
     answer.verdict = f"does NOT compile: {str(e).splitlines()[0]}"
@@ -327,10 +329,12 @@ def check(config: Config, tpu_slice: chips.Slice, *, utilization: float, price_p
 
   text = training.as_text()
   answer.memory = memory = _memory(run, training, evaluation, text)
-  answer.collectives = summary(hlo.collectives(text))
-  answer.speed = speed = _speed(run, memory, hlo.collectives(text), answer.flops_per_step, utilization)
+  collectives = hlo.collectives(text)
+  answer.collectives = summary(collectives)
+  answer.speed = speed = _speed(run, memory, collectives, answer.flops_per_step, utilization)
   answer.training_hours = run.program.total_steps * speed.expected / 3600
-  answer.evaluation_hours = _evaluation_flops(run) / (tpu_slice.num_chips * tpu_slice.chip.peak_flops) / utilization / 3600
+  flops_per_hour = 3600 * tpu_slice.num_chips * tpu_slice.chip.peak_flops * utilization
+  answer.evaluation_hours = _evaluation_flops(run) / flops_per_hour
   if price_per_chip_hour is not None:
     answer.price = (answer.training_hours + answer.evaluation_hours) * tpu_slice.num_chips * price_per_chip_hour
   answer.fits = memory.total <= memory.usable
@@ -338,7 +342,7 @@ def check(config: Config, tpu_slice: chips.Slice, *, utilization: float, price_p
                     f"{_bytes(memory.usable)} a chip")
   if not answer.fits:
     what = "training" if memory.training > memory.evaluation else "evaluation"
-    answer.advice = _advice(run, DoesNotFit(what, memory.total, memory.usable))
+    answer.advice = _advice(run, DoesNotFit(what, memory.total, memory.usable), training)
   return answer
 
 
@@ -391,58 +395,66 @@ def _shortage(error: DoesNotFit, tpu_slice: chips.Slice) -> str:
   return f"{error.what} needs {_bytes(error.needed)} a chip, {tpu_slice.generation} has {_bytes(error.usable)}"
 
 
-def _advice(run: _Run, error: DoesNotFit) -> list[str]:
-  """What is to blame, and what to change: tried where a config says it fits."""
-  config, usable = run.config, run.slice.chip.usable_bytes
-  state = run.state_bytes() | {"training data": run.data_bytes()}
-  resident = sum(state.values())
-  if error.what == "evaluation":
-    rows = run.evaluator.batch_size // run.program.mesh.shape[sharding.DATA]
-    for batch in (run.evaluator.batch_size // 4**i for i in range(1, _TRIES + 1)):
-      if batch and _fits(run, eval_batch_size=batch):
-        return [f"to blame: {rows:,} puzzles on each chip at once",
-                f"compiled, and fits: --config.eval_batch_size={batch}"]
-    return [f"to blame: {rows:,} puzzles on each chip at once", "lower config.eval_batch_size"]
+def _advice(run: _Run, error: DoesNotFit, training: Any | None) -> list[str]:
+  """What is to blame, and what to change: compiled where it says so, estimated elsewhere.
 
-  advice = []
-  if resident > usable / 2:
-    largest = sorted(state.items(), key=lambda item: -item[1])[:3]
-    advice.append(f"to blame: {_bytes(resident)} that stay on each chip: "
-                  f"{', '.join(f'{name} {_bytes(size)}' for name, size in largest)}")
+  Args:
+    run: that does not fit.
+    error: why.
+    training: its compiled training step, if that fits.
+  """
+  config, data_devices = run.config, run.program.mesh.shape[sharding.DATA]
+  resident = run.state_bytes() | {"training data": run.data_bytes()}
+  resident_bytes, usable = sum(resident.values()), run.slice.chip.usable_bytes
+  # By what factor the rest has to shrink.
+  excess = (error.needed - resident_bytes) / max(1, usable - resident_bytes) if error.needed else 2
+
+  if error.what == "evaluation":
+    rows = run.evaluator.batch_size // data_devices
+    advice = [f"to blame: {rows:,} puzzles at once on each chip"]
+    for smaller in (int(rows / excess / 2**i) * data_devices for i in range(_TRIES)):
+      if smaller and _fits(run, training, eval_batch_size=smaller):
+        return [*advice, f"compiled, and fits: --config.eval_batch_size={smaller}"]
+    return [*advice, "lower config.eval_batch_size"]
+
+  if resident_bytes > usable / 2:
+    largest = sorted(resident.items(), key=lambda item: -item[1])[:3]
+    advice = [f"to blame: {_bytes(resident_bytes)} that stay on each chip: "
+              f"{', '.join(f'{name} {_bytes(size)}' for name, size in largest)}"]
     for devices in (config.model_devices * 2**i for i in range(1, _TRIES + 1)):
       if _fits(run, model_devices=devices):
         return [*advice, f"compiled, and fits: --config.model_devices={devices}"]
-    return [*advice, "more chips, with a larger config.model_devices; a smaller model; or fewer training puzzles"]
+    return [*advice, "more chips with a larger config.model_devices, a smaller model, or fewer training puzzles"]
 
-  rows = config.batch_size // run.program.mesh.shape[sharding.DATA]
-  excess = (error.needed - resident) / (usable - resident) if error.needed else 2
-  candidates = [m for m in range(config.micro_batches + 1, rows + 1)
-                if rows % m == 0 and m >= config.micro_batches * excess]
-  for micro_batches in candidates[:_TRIES]:
+  rows = config.batch_size // data_devices
+  blame = f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the backward pass"
+  less = [m for m in range(config.micro_batches + 1, rows + 1) if rows % m == 0 and m >= config.micro_batches * excess]
+  advice = [blame]
+  for micro_batches in less[:_TRIES]:
     if text := _fits(run, micro_batches=micro_batches):
-      factor = micro_batches / config.micro_batches
       kept = ", ".join(f"{count} x {array.text}" for array, count in hlo.carried(text)[:3])
-      advice.append(f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the "
-                    f"backward pass; with micro_batches = {micro_batches}, {factor:g} times fewer, that is {kept}")
-      advice.append(f"compiled, and fits: --config.micro_batches={micro_batches} (the same step, one part of the batch "
-                    "after the other)")
+      advice = [f"{blame}; of {rows // micro_batches:,} that is {kept}",
+                f"compiled, and fits: --config.micro_batches={micro_batches} (the same step, one part of the batch "
+                "after the other)"]
       break
-  else:
-    advice.append(f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the "
-                  "backward pass")
-  step = run.program.mesh.shape[sharding.DATA] * config.micro_batches
-  smaller = int(config.batch_size / excess) // step * step
-  if smaller:
-    advice.append(f"or, estimated: --config.batch_size={smaller}, or {math.ceil(excess)} times as many chips")
+  parts = data_devices * config.micro_batches
+  if smaller := int(config.batch_size / excess) // parts * parts:
+    advice.append(f"estimated: --config.batch_size={smaller}, or {math.ceil(excess)} times as many chips")
   return advice
 
 
-def _fits(run: _Run, **changes: int) -> str | None:
-  """The training step's compiled text if both programs fit with some knobs changed."""
+def _fits(run: _Run, training: Any | None = None, **changes: int) -> str | None:
+  """The training step's compiled text, if a run fits with some knobs changed.
+
+  Args:
+    run: the run.
+    training: its compiled training step, where these knobs do not change it.
+    **changes: fields of the config.
+  """
   try:
-    changed = _Run(dataclasses.replace(run.config, **changes), run.slice)
-    training, evaluation = changed.compile_training(), changed.compile_evaluation()
-  except (DoesNotFit, UserError):
+    changed = _Run(dataclasses.replace(run.config, **changes), run.slice, run.devices)
+    training, evaluation = training or changed.compile_training(), changed.compile_evaluation()
+  except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # whatever is the matter, it is no advice
     return None
   text = training.as_text()
   return text if _memory(changed, training, evaluation, text).total <= run.slice.chip.usable_bytes else None
@@ -467,11 +479,28 @@ def _count(number: float) -> str:
   return f"{number:,.0f} "
 
 
-def _milliseconds(seconds: float) -> str:
-  return f"{seconds * 1000:,.2f} ms"
+def _time(seconds: float) -> str:
+  """0.00373 -> "3.73 ms"."""
+  return f"{seconds * 1e3:,.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:,.1f} µs"
 
 
-def _report(answer: Answer, utilization: float, price: float | None) -> Iterator[str]:
+def _plural(number: int, what: str) -> str:
+  return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _slice(answer: Answer) -> str:
+  return (f"{answer.topology} = {answer.accelerator_type}: {_plural(answer.num_chips, 'chip')} on "
+          f"{_plural(answer.num_hosts, 'host')}")
+
+
+def _short(answers: Sequence[Answer]) -> Iterator[str]:
+  """A warning of floors that say little."""
+  if any(a.speed and a.speed.expected < 1e-3 for a in answers):
+    yield ("steps of less than a millisecond take longer than that: what starting each operation costs is not counted "
+           "here")
+
+
+def report(answer: Answer, utilization: float, price: float | None) -> Iterator[str]:
   """Lines of a page about one run."""
 
   def row(name: str, value: str, note: str = "") -> str:
@@ -480,19 +509,19 @@ def _report(answer: Answer, utilization: float, price: float | None) -> Iterator
   yield answer.verdict
   yield from answer.advice
   yield ""
-  yield (f"{answer.config} on {answer.topology} = {answer.accelerator_type}: {answer.num_chips} chips, "
-         f"{answer.num_hosts} hosts, mesh {answer.mesh}")
+  yield f"{answer.config} on {_slice(answer)}, mesh {answer.mesh}"
   yield (f"{answer.num_params:,} parameters, {answer.total_steps:,} steps of batch {answer.batch_size:,}"
          + (f", compiled in {answer.compile_seconds} s" if answer.compile_seconds else ""))
   yield from (f"assumed: {line}" for line in answer.assumptions)
   yield ""
   yield "memory of a chip"
-  yield from (row(name, _bytes(size)) for name, size in answer.state_bytes.items())
+  yield from (row(name, _bytes(size)) for name, size in sorted(answer.state_bytes.items(), key=lambda item: -item[1]))
   if memory := answer.memory:
     yield row("training data", _bytes(memory.data))
     yield row("padding of these", _bytes(memory.padding))
     yield row("code", _bytes(memory.code))
-    yield row("temporary, training", _bytes(memory.training), f"{_bytes(memory.kept_bytes)} of it for the backward pass")
+    yield row("temporary, training", _bytes(memory.training),
+              f"{_bytes(memory.kept_bytes)} of it for the backward pass")
     for text, count, size in memory.kept[:3]:
       yield row("", "", f"{_bytes(size)}: {count} x {text}")
     yield row("temporary, evaluation", _bytes(memory.evaluation), "not at the same time")
@@ -509,10 +538,11 @@ def _report(answer: Answer, utilization: float, price: float | None) -> Iterator
     for name, floor, note in (("matrix units", speed.matrix, "at the peak rate of bfloat16"),
                               ("memory", speed.hbm, "state and what is kept, once each way at the peak rate"),
                               ("interconnect", speed.interconnect, "collectives, over all links at their peak rate")):
-      yield row(f"at least, {name}", _milliseconds(floor), note + (" <- binds" if name == speed.binding else ""))
-    yield row("expected", _milliseconds(speed.expected),
+      yield row(f"at least, {name}", _time(floor), note + (" <- binds" if name == speed.binding else ""))
+    yield row("expected", _time(speed.expected),
               f"at {utilization:.0%} utilization, which is assumed, not measured: "
               f"{answer.batch_size / speed.expected:,.0f} examples/s")
+    yield from (f"  {line}" for line in _short([answer]))
     yield ""
     yield f"the whole run, at {utilization:.0%} utilization; without starting, compiling and saving"
     yield row("training", logs.duration(answer.training_hours * 3600))
@@ -527,26 +557,24 @@ def _report(answer: Answer, utilization: float, price: float | None) -> Iterator
   yield row("bucket", _bytes(answer.bucket_bytes), f"the last {checkpoint.KEEP_LAST} and the best")
 
 
-def _table(answers: dict[str, Answer | str], utilization: float) -> Iterator[str]:
+def table(answers: dict[str, Answer | str], utilization: float) -> Iterator[str]:
   """Lines of a table of runs; a string is why one cannot be made."""
-  first = next((a for a in answers.values() if isinstance(a, Answer)), None)
-  if first:
-    good = sum(isinstance(a, Answer) and a.fits for a in answers.values())
-    yield (f"{good} of {len(answers)} fit on {first.topology} = {first.accelerator_type}: {first.num_chips} chips, "
-           f"{first.num_hosts} hosts")
-    yield ""
-  rows = [("config", "batch", "steps", "a chip", "FLOP a step", "collectives", "at least", "binds",
-           f"at {utilization:.0%}", "hours", "price", "checkpoint", "")]
+  made = [a for a in answers.values() if isinstance(a, Answer)]
+  yield f"{sum(a.fits for a in made)} of {_plural(len(answers), 'config')} fit" + (
+      f" on {_slice(made[0])}" if made else "")
+  yield ""
+  rows = [("config", "batch", "steps", "a chip", "a step", "collectives", "at least", "binds",
+           f"at {utilization:.0%}", "the run", "price", "checkpoint", "")]
   for name, a in answers.items():
     if isinstance(a, str):
       rows.append((name, *[""] * 11, a))
       continue
-    cells = [name, f"{a.batch_size:,}", f"{a.total_steps:,}", "", _count(a.flops_per_step), *[""] * 6,
+    cells = [name, f"{a.batch_size:,}", f"{a.total_steps:,}", "", _count(a.flops_per_step) + "FLOP", *[""] * 6,
              _bytes(a.checkpoint_bytes), "; ".join([a.verdict, *a.advice[-1:]])]
     if a.memory:
       cells[3] = f"{_bytes(a.memory.total)} of {_bytes(a.memory.usable)}"
-      cells[5:11] = [_bytes(sum(c["bytes"] for c in a.collectives)), _milliseconds(a.speed.floor), a.speed.binding,
-                     _milliseconds(a.speed.expected), f"{a.training_hours + a.evaluation_hours:,.2f}",
+      cells[5:11] = [_bytes(sum(c["bytes"] for c in a.collectives)), _time(a.speed.floor), a.speed.binding,
+                     _time(a.speed.expected), logs.duration(3600 * (a.training_hours + a.evaluation_hours)),
                      "" if a.price is None else f"{a.price:,.2f}"]
     if a.fits:
       cells[-1] = "fits"
@@ -556,9 +584,10 @@ def _table(answers: dict[str, Answer | str], utilization: float) -> Iterator[str
   for cells in zip(*columns):
     yield "  ".join(f"{cell:<{width}}" if i in (0, len(cells) - 1) else f"{cell:>{width}}"
                     for i, (cell, width) in enumerate(zip(cells, widths))).rstrip()
+  yield from _short(made)
 
 
-def _named_configs(path: str, overrides: dict[str, Any]) -> dict[str, Config | str]:
+def named_configs(path: str, overrides: dict[str, Any]) -> dict[str, Config | str]:
   """Every named config of a file, with fields changed; a string says what is wrong with it."""
   configs = runpy.run_path(path).get("CONFIGS")
   if configs is None:
@@ -588,16 +617,17 @@ def main(argv: list[str]) -> None:
     raise UserError("--config is missing; try --config=configs/sudoku.py:baseline, or --all")
   jax.config.update("jax_platforms", "cpu")  # described devices are all that is needed
 
+  devices = tpu_slice.devices()
+
   def answer(config: Config) -> Answer:
-    return check(config, tpu_slice, utilization=_UTILIZATION.value, price_per_chip_hour=_PRICE.value)
+    return check(config, tpu_slice, devices, utilization=_UTILIZATION.value, price_per_chip_hour=_PRICE.value)
 
   if _ALL.value:
     given = _CONFIG.value is not None
     path = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0] if given else "configs/sudoku.py"
     overrides = config_flags.get_override_values(flags.FLAGS["config"]) if given else {}
-    tpu_slice.devices()  # what is wrong with the slice is no config's fault
     answers = {}
-    for name, config in _named_configs(path, overrides).items():
+    for name, config in named_configs(path, overrides).items():
       try:
         answers[name] = config if isinstance(config, str) else answer(config)
       except UserError as e:
@@ -606,12 +636,12 @@ def main(argv: list[str]) -> None:
     if _JSON.value:
       print(json.dumps({name: a if isinstance(a, str) else a.to_json() for name, a in answers.items()}, indent=2))
     else:
-      print("\n".join(_table(answers, _UTILIZATION.value)))
+      print("\n".join(table(answers, _UTILIZATION.value)))
   else:
     one = answer(config_lib.parse(_CONFIG.value))
     fits = one.fits
     print(json.dumps(one.to_json(), indent=2) if _JSON.value
-          else "\n".join(_report(one, _UTILIZATION.value, _PRICE.value)))
+          else "\n".join(report(one, _UTILIZATION.value, _PRICE.value)))
   sys.exit(0 if fits else 1)
 
 
