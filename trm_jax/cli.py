@@ -28,7 +28,7 @@ def run(main: Callable[[list[str]], None]) -> None:
     try:
       main(argv)
     except UserError as e:
-      fail(str(e), e)
+      fail(str(e), e, status=e.status)
     except distributed.Interrupted as e:
       sys.exit(e.status)
     except KeyboardInterrupt:
@@ -90,10 +90,10 @@ def _from_config_file(error: BaseException | None) -> str | None:
   return message
 
 
-def fail(message: str, error: BaseException | None = None) -> NoReturn:
+def fail(message: str, error: BaseException | None = None, *, status: int = 2) -> NoReturn:
   """Prints the line and exits, because of an error."""
   print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
-  distributed.leave(2, error)
+  distributed.leave(status, error)
 
 
 def no_arguments(argv: list[str]) -> None:

@@ -37,6 +37,12 @@ class Job:
   process_id: int | None = None
 
 
+class NotJoined(UserError):
+  """The other processes did not come, or could not be found. Starting all of them again may help."""
+
+  status = PEER_LOST
+
+
 class Interrupted(Exception):
   """The job was told to stop, and every process has saved the same step. Attributes: status, to exit with."""
 
@@ -118,9 +124,9 @@ def guard() -> None:
       os.kill(child, number)
   status = os.waitstatus_to_exitcode(ended[1])
   if status == -signal.SIGABRT:
-    _last_words(f"another process of this job is gone, or was not heard of for {HEARTBEAT_SECONDS} s: JAX ended this "
-                "one too; the process that was lost says why; start the same command again to go on from the newest "
-                "checkpoint")
+    _last_words("another process of this job is gone, never came, or was not heard of for "
+                f"{HEARTBEAT_SECONDS} s: JAX ended this one too; the process that was lost says why; start the same "
+                "command again to go on from the newest checkpoint")
     status = PEER_LOST
   elif status < 0:
     _last_words(f"ended by {signal.Signals(-status).name}"
@@ -142,7 +148,7 @@ def join(job: Job, timeout_s: float) -> None:
     timeout_s: how long to wait for them.
 
   Raises:
-    UserError: they did not come, or cannot be found.
+    NotJoined: they did not come, or cannot be found.
   """
   import jax  # pylint: disable=g-import-not-at-top
 
@@ -154,8 +160,8 @@ def join(job: Job, timeout_s: float) -> None:
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS, shutdown_timeout_seconds=HEARTBEAT_SECONDS)
   except Exception as e:  # whatever the cluster's detection, DNS, gRPC or XLA come up with
     which = f"process {job.process_id} of {job.num_processes} at {job.address}" if job.address else "this host"
-    raise UserError(f"{which} cannot join the other processes within {timeout_s:.0f} s ({str(e).splitlines()[0]}); "
-                    "start all of them; --num_processes=1 runs this host alone") from e
+    raise NotJoined(f"{which} cannot join the other processes within {timeout_s:.0f} s ({str(e).splitlines()[0]}); "
+                    "start all of them again; --num_processes=1 runs this host alone") from e
 
 
 def leave(status: int, error: BaseException | None = None) -> NoReturn:

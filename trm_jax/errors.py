@@ -6,6 +6,11 @@ class UserError(ValueError):
   """A mistake in what a person handed us: a flag, a config, a file, a full disk.
 
   The message is one line that names the thing, its value, the rule it breaks and what to do. Command-line
-  programs print it without a traceback and exit with status 2; anything else that is raised is our bug and keeps
+  programs print it without a traceback and exit with `status`; anything else that is raised is our bug and keeps
   its traceback.
+
+  Attributes:
+    status: programs exit with.
   """
+
+  status = 2
