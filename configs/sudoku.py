@@ -51,7 +51,10 @@ def laptop(config):
   config.update(steps=2_500, batch_size=32, log_every=50)
 
 
+CONFIGS = {f.__name__: f for f in (baseline, quickstart, quickstart_9x9)}
+OPTIONS = {f.__name__: f for f in (laptop,)}
+
+
 def get_config(argument=None):
   """Called by --config."""
-  return config_lib.from_argument(argument, {f.__name__: f for f in (baseline, quickstart, quickstart_9x9)},
-                                  {"laptop": laptop})
+  return config_lib.from_argument(argument, CONFIGS, OPTIONS)

@@ -3,7 +3,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import pathlib
 import signal
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from absl import logging
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -103,7 +103,7 @@ def state(workdir: pathlib.Path, step: int) -> dict:
         path, restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), arrays))
 
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of metadata that it does not need
+logging.set_verbosity(logging.ERROR)  # Orbax warns of metadata that it does not need
 
 
 def records(workdir: pathlib.Path) -> list[dict]:

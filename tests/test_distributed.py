@@ -66,6 +66,25 @@ def test_peers_that_do_not_come_are_an_error(tmp_path):
   assert not (tmp_path / "run").exists()
 
 
+def test_a_tpu_that_cannot_be_used_is_an_error(monkeypatch):
+  """Not a run on every host's CPU, each for itself."""
+  monkeypatch.setattr(distributed, "_tpu_chips", lambda: ["/dev/accel0"])
+  monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: None)
+  assert distributed.find_job(None, None, None) is None  # JAX_PLATFORMS=cpu, see conftest
+  monkeypatch.delenv("JAX_PLATFORMS")
+  with pytest.raises(UserError, match="/dev/accel0.*libtpu is not installed: pip install"):
+    distributed.find_job(None, None, None)
+  monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: object())
+  assert distributed.find_job(None, None, None) == Job()
+
+
+def test_a_port_in_use_is_an_error():
+  with distributed.socket.create_server(("", 0)) as server:
+    port = server.getsockname()[1]
+    with pytest.raises(UserError, match=f"localhost:{port}: process 0 cannot listen there .* name another port"):
+      distributed.join(Job(f"localhost:{port}", 2, 0), 1)
+
+
 # ------------------------------------------------------------------------------------------ agreeing and stopping
 
 
@@ -76,7 +95,7 @@ def test_what_is_agreed_on_is_the_maximum_and_comes_one_exchange_later():
   assert agreement.exchange([0, 0]) == [0, 7]
 
 
-def test_signals_are_noted_and_a_second_ctrl_c_is_not(capsys):
+def test_signals_are_noted_and_a_second_ctrl_c_is_not(capfd):
   signals = distributed.Signals()
   try:
     assert signals.received is None
@@ -91,7 +110,7 @@ def test_signals_are_noted_and_a_second_ctrl_c_is_not(capsys):
   finally:
     signals.close()
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-  assert "Ctrl-C again stops at once" in capsys.readouterr().out
+  assert "Ctrl-C again stops at once" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("ending, status, said", [

@@ -17,11 +17,11 @@ import threading
 import time
 from typing import Any, NoReturn
 
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 
 # Exit statuses besides 0, and 2 for a person's mistake.
 PREEMPTED = 75  # told to stop; every process saved the same step. EX_TEMPFAIL: start the same command again
-PEER_LOST = 76  # another process died or hung; start the same command again
+PEER_LOST = TryAgain.status  # another process died or hung; start the same command again
 
 # A process that has not sent a sign of life for so long counts as dead, whatever it is doing.
 HEARTBEAT_SECONDS = 60
@@ -35,12 +35,6 @@ class Job:
   address: str | None = None
   num_processes: int | None = None
   process_id: int | None = None
-
-
-class NotJoined(UserError):
-  """The other processes did not come, or could not be found. Starting all of them again may help."""
-
-  status = PEER_LOST
 
 
 class Interrupted(Exception):
@@ -60,7 +54,7 @@ def find_job(address: str | None, num_processes: int | None, process_id: int | N
     process_id: None for JAX_PROCESS_ID.
 
   Raises:
-    UserError: some of the three are missing or make no sense.
+    UserError: some of the three are missing or make no sense; or there is a TPU that JAX cannot use.
   """
   address = address or os.environ.get("JAX_COORDINATOR_ADDRESS")
   num_processes = _number("num_processes", num_processes)
@@ -82,8 +76,17 @@ def find_job(address: str | None, num_processes: int | None, process_id: int | N
   # The variables and devices by which JAX itself recognises them.
   several = any(int(os.environ.get(name) or 1) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
   wants_tpu = not os.environ.get("JAX_PLATFORMS") or "tpu" in os.environ["JAX_PLATFORMS"]
-  on_tpu = wants_tpu and importlib.util.find_spec("libtpu") and (glob.glob("/dev/accel*") or glob.glob("/dev/vfio/*"))
+  on_tpu = wants_tpu and _tpu_chips()
+  if on_tpu and not importlib.util.find_spec("libtpu"):
+    # Each host would train for itself, on its CPU.
+    raise UserError(f"this machine has TPU chips ({on_tpu[0]}), but libtpu is not installed: pip install -e "
+                    '".[tpu]"; to use its CPU alone: JAX_PLATFORMS=cpu')
   return Job() if several or on_tpu else None
+
+
+def _tpu_chips() -> list[str]:
+  """Device files by which TPU VMs show their chips."""
+  return glob.glob("/dev/accel[0-9]*") + glob.glob("/dev/vfio/[0-9]*")
 
 
 def _number(name: str, value: int | None) -> int | None:
@@ -148,10 +151,18 @@ def join(job: Job, timeout_s: float) -> None:
     timeout_s: how long to wait for them.
 
   Raises:
-    NotJoined: they did not come, or cannot be found.
+    TryAgain: they did not come, or cannot be found.
   """
   import jax  # pylint: disable=g-import-not-at-top
 
+  if job.process_id == 0:
+    port = job.address.rpartition(":")[2]
+    try:  # JAX would end by a segmentation fault
+      with socket.create_server(("", int(port))):
+        pass
+    except (OSError, OverflowError) as e:
+      raise TryAgain(f"--coordinator_address={job.address}: process 0 cannot listen there ({e}); name another port, "
+                     "to all processes") from e
   # Its handler of SIGTERM would take the place of ours.
   jax.config.update("jax_enable_preemption_service", False)
   try:
@@ -160,7 +171,7 @@ def join(job: Job, timeout_s: float) -> None:
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS, shutdown_timeout_seconds=HEARTBEAT_SECONDS)
   except Exception as e:  # whatever the cluster's detection, DNS, gRPC or XLA come up with
     which = f"process {job.process_id} of {job.num_processes} at {job.address}" if job.address else "this host"
-    raise NotJoined(f"{which} cannot join the other processes within {timeout_s:.0f} s ({str(e).splitlines()[0]}); "
+    raise TryAgain(f"{which} cannot join the other processes within {timeout_s:.0f} s ({str(e).splitlines()[0]}); "
                     "start all of them again; --num_processes=1 runs this host alone") from e
 
 
@@ -236,8 +247,9 @@ class Signals:
     if number == signal.SIGINT and self.received:
       raise KeyboardInterrupt
     self.received = number
-    say(f"\n{signal.Signals(number).name}: saving and stopping"
-        + ("; Ctrl-C again stops at once" if number == signal.SIGINT else ""))
+    if is_main():
+      again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
+      os.write(1, f"\n{signal.Signals(number).name}: saving and stopping{again}\n".encode())  # print may be under way
 
   @property
   def status(self) -> int:

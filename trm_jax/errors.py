@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The one exception that means "the user can mend this"."""
+"""The exceptions that mean "the user can mend this"."""
 
 
 class UserError(ValueError):
@@ -14,3 +14,10 @@ class UserError(ValueError):
   """
 
   status = 2
+
+
+class TryAgain(UserError):
+  """Something outside the program failed that may have passed when the same command is started again: another process
+  of the job, the network, a bucket."""
+
+  status = 76

@@ -1,9 +1,12 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """`--mode=eval`: any checkpoint on any puzzles of its task."""
 
+import contextlib
 import dataclasses
 import json
 from typing import Any
+
+import jax
 
 from trm_jax import checkpoint
 from trm_jax import distributed
@@ -14,12 +17,13 @@ from trm_jax.errors import UserError
 from trm_jax.evaluate import Evaluator
 
 
-def run(path: str, source: str | None) -> dict[str, Any]:
+def run(path: str, source: str | None, *, peer_timeout_s: float = 600.0) -> dict[str, Any]:
   """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
 
   Args:
     path: of the checkpoint (see checkpoint.find).
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
+    peer_timeout_s: see loop.run.
 
   Raises:
     UserError: no such checkpoint or data, or data the model was not made for.
@@ -37,7 +41,13 @@ def run(path: str, source: str | None) -> dict[str, Any]:
                     f"{model.config.num_puzzle_identifiers}")
   progress = logs.Progress(f"step {loaded.step:,} on {len(puzzles):,} puzzles of {data.source}")
   evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=loaded.config.eval_batch_size)
-  metrics = evaluator.evaluate(model, puzzles, progress).metrics()
+  with contextlib.closing(distributed.Watchdog(peer_timeout_s if jax.process_count() > 1 else None)) as watchdog:
+
+    def each_batch(done, total):
+      progress(done, total)
+      watchdog.alive("evaluating")
+
+    metrics = evaluator.evaluate(model, puzzles, each_batch).metrics()
   progress.done(f"{metrics['exact_accuracy']:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
                 f"{metrics['q_halt_accuracy']:.2%}")
   if not distributed.is_main():

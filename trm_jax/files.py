@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import tempfile
+import zlib
 from typing import Any
 
 from trm_jax.errors import UserError
@@ -29,6 +30,14 @@ def make_folder(path: pathlib.Path, flag: str) -> None:
       os.fsync(probe.fileno())
   except OSError as e:
     raise UserError(f"{flag}={path}: cannot write here ({e.strerror}); name another folder") from e
+
+
+def fingerprint(folder: pathlib.Path, pattern: str) -> int:
+  """32 bits of the names and contents of files in a folder and those below it."""
+  crc = 0
+  for path in sorted(folder.rglob(pattern)):
+    crc = zlib.crc32(path.read_bytes(), zlib.crc32(str(path.relative_to(folder)).encode(), crc))
+  return crc
 
 
 def replace_text(path: pathlib.Path, text: str) -> None:

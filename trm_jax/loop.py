@@ -8,6 +8,7 @@ and saves are made together. Small files are written to `Workdir.local`, which i
 import contextlib
 import json
 import os
+import pathlib
 import platform
 import socket
 import time
@@ -42,6 +43,10 @@ from trm_jax.storage import Workdir
 _CALL_SECONDS = 2.0
 # No process waits so long for a program, but a slow host may take so long to compile one.
 _COMPILE_SECONDS = 600.0
+# Likewise of its puzzles: the first time, TFDS downloads and prepares millions.
+_READ_SECONDS = 3600.0
+# What process 0 does alone at the end: compiling for one device, drawing, copying to a bucket.
+_REPORT_SECONDS = 1800.0
 
 
 class _Stop(Exception):
@@ -87,14 +92,17 @@ class _Run:
                exits: contextlib.ExitStack):
     self.config, self.workdir, self.mesh, self.watchdog, self.exits = config, workdir, mesh, watchdog, exits
     program.check_batch(config, mesh)  # before puzzles are read or made, which may take minutes
+    watchdog.alive("reading puzzles", extra_s=_READ_SECONDS)
     self.splits = _load(config)
+    watchdog.alive("comparing puzzles")
     sizes = program.Sizes.of(self.splits.train)
     self.program = program.Program(config, self.splits.task, sizes, mesh)
     self.total_steps = self.program.total_steps
     self.eval_every = config.eval_every or max(1, self.total_steps // 10)
     self.saved_run = {
         "config": config_lib.to_dict(config), "data": sizes.of_model(), "total_steps": self.total_steps}
-    distributed.check_same("config", zlib.crc32(json.dumps([self.saved_run, trm_jax.__version__]).encode()))
+    distributed.check_same("config", zlib.crc32(json.dumps(self.saved_run).encode()))
+    distributed.check_same("version of trm_jax", files.fingerprint(pathlib.Path(trm_jax.__file__).parent, "*.py"))
     distributed.check_same("set of puzzles", _fingerprint(self.splits))
     self.arrays = batches.to_device_arrays(self.splits.train, sharding.replicated(mesh))
     self.checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(workdir.checkpoints)))
@@ -266,10 +274,13 @@ class _Run:
     # Drawing takes one process and one device.
     model = jax.jit(lambda state: self.program.trainer.model(state, averaged=True),
                     out_shardings=sharding.replicated(self.mesh))(self.state)
+    self.watchdog.alive("reporting", extra_s=_REPORT_SECONDS)
     if distributed.is_main():
       _pictures(jax.device_get(model), self.splits, self.workdir.local, self.config.name)
     files.write_json(self.workdir.local / "results.json", results)
     self.workdir.sync()
+    # Together: JAX gives processes that have left a minute to be followed by the others, then ends all.
+    multihost_utils.sync_global_devices("reported")
     distributed.say(f"""
 {self.workdir.path}/
   results.json        test accuracy, by supervision step{' and by rating' * (self.splits.test.ratings is not None)}

@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
   from trm_jax import loop  # pylint: disable=g-import-not-at-top
 
   if _MODE.value == "eval":
-    evaluate_checkpoint.run(_CHECKPOINT.value, _DATA.value)
+    evaluate_checkpoint.run(_CHECKPOINT.value, _DATA.value, peer_timeout_s=_PEER_TIMEOUT.value)
     return
   config = config_lib.parse(_CONFIG.value)
   dated = f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}"

@@ -1,0 +1,83 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The programs of a run, and what the TPU compiler makes of them for a v4 slice of 32 chips."""
+
+import importlib.util
+
+import pytest
+
+from trm_jax import chips
+from trm_jax import config as config_lib
+from trm_jax import hlo
+from trm_jax import program
+from trm_jax import sharding
+from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.errors import UserError
+
+libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu (extra [tpu])")
+SUDOKU = program.Sizes(num_examples=1000, num_groups=1000, seq_len=81, vocab_size=11, num_puzzle_identifiers=1)
+BATCH = 1024
+
+
+def make_program(mesh, **changes):
+  values = config_lib.default_config()
+  values.update_from_flattened_dict({"batch_size": BATCH} | changes)
+  return program.Program(config_lib.parse(values), SudokuTask(3), SUDOKU, mesh)
+
+
+def test_sizes_of_the_baseline():
+  made = make_program(sharding.make_mesh())
+  assert made.total_steps == 50_000 * 1000 // BATCH
+  assert made.num_params == 5_028_866
+  assert made.state.carry.z_H.shape == (BATCH, 97, 512) and made.state.carry.z_H.dtype == "bfloat16"
+  assert made.arrays.inputs.shape == (1000, 81)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"batch_size": 20}, "config.batch_size = 20: must be divisible by the 8 devices; use 16 or 24"),
+    ({"batch_size": 24, "micro_batches": 2},
+     "config.batch_size = 24: must be divisible by the 8 devices times config.micro_batches = 2; use 16 or 32"),
+])
+def test_a_batch_that_cannot_be_split(changes, message):
+  with pytest.raises(UserError) as e:
+    make_program(sharding.make_mesh(), **changes)
+  assert str(e.value) == message
+
+
+def test_a_batch_that_cannot_be_split_over_less_than_all_devices():
+  with pytest.raises(UserError, match="must be divisible by the 8 devices / config.model_devices = 2; use 4 or 8"):
+    make_program(sharding.make_mesh(model=2), batch_size=6, model_devices=2)
+
+
+@libtpu
+@pytest.mark.parametrize("changes", [{}, {"batch_size": 8192, "micro_batches": 8}], ids=["1024", "8 x 1024"])
+def test_only_what_must_travels_on_v4(changes):
+  """One all-reduce of all gradients, in float32, with the metrics; the rows of the prefix table; nothing else."""
+  made = make_program(sharding.make_mesh(list(chips.Slice.parse("v4:2x4x4").devices())), **changes)
+  batch = changes.get("batch_size", BATCH)
+  found = hlo.collectives(made.compile_steps().as_text())
+  assert all(c.group_size == 32 and c.times == 1 for c in found), found
+  all_reduces = [c for c in found if c.kind == "all-reduce"]
+  gradients, = [c for c in all_reduces if c.bytes > 2**20]
+  metrics_bytes = 4 * len(made.state.metrics)
+  assert {array.text.partition("[")[0] for array in gradients.arrays} == {"f32"}
+  assert 4 * made.num_params <= gradients.bytes <= 4 * made.num_params + metrics_bytes
+  # The rows' gradients to where they are added up, their new values to where the table is, and whose they are.
+  rows = 4 * batch * made.model_config.puzzle_emb_ndim
+  assert [c.bytes for c in found if c.kind == "all-gather" and c.bytes >= rows] == [rows, rows]
+  assert sum(c.bytes for c in found if c.bytes < rows) <= 2 * 4 * batch
+  assert {c.kind for c in found} == {"all-reduce", "all-gather"}
+
+
+@libtpu
+def test_a_big_prefix_table_does_not_travel_on_v4():
+  """Only the rows that a batch uses do, however many there are."""
+  mesh = sharding.make_mesh(list(chips.Slice.parse("v4:2x4x4").devices()))
+  values = config_lib.default_config()
+  values.batch_size = BATCH
+  sizes = program.Sizes(num_examples=1000, num_groups=1000, seq_len=81, vocab_size=11, num_puzzle_identifiers=876_406)
+  made = program.Program(config_lib.parse(values), SudokuTask(3), sizes, mesh)
+  table = made.state.prefix_table["puzzle_emb"]
+  assert table.sharding.shard_shape(table.shape)[0] * 32 == table.shape[0] == 876_544
+  found = hlo.collectives(made.compile_steps().as_text())
+  assert max(c.bytes for c in found) < 4 * made.num_params + 4096
+  assert sum(c.bytes for c in found) < 4 * made.num_params + 4 * 4 * BATCH * 512
