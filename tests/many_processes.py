@@ -47,7 +47,8 @@ def main() -> int:
     nonlocal reference, bad
     start = time.monotonic()
     job = jobs.Job(workdir, processes=processes, devices=devices, steps=STEPS, log_every=1, batch_size=64,
-                   checkpoint_every=STEPS // 2, model__num_heads=4, optimizer__warmup_steps=1, **config)
+                   checkpoint_every=STEPS // 2, eval_every=STEPS, model__num_heads=4, optimizer__warmup_steps=1,
+                   **config)
     status = job.wait(1800)
     assert status == 0, f"{name} ended with {status}:\n{job.output()}"
     losses = [record["train/loss"] for record in jobs.records(workdir) if "train/loss" in record]
