@@ -1,12 +1,19 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Buckets on this machine for tests: gcp-storage-emulator in memory, on a free port of 127.0.0.1."""
+"""Buckets on this machine for tests: gcp-storage-emulator in memory, on a free port of 127.0.0.1.
+
+TensorStore relies on generations, which the emulator of 2026.7.19 makes but neither sends with an object's content nor
+compares with what a request asks for; `_Handler` does.
+"""
 
 from collections.abc import Callable
 import functools
 import http.server
 import json
+import re
 import threading
+import urllib.parse
 
+from gcp_storage_emulator import exceptions
 from gcp_storage_emulator import server as emulator
 from gcp_storage_emulator import storage as emulator_storage
 from gcp_storage_emulator.handlers import buckets
@@ -53,27 +60,57 @@ class Server(http.server.HTTPServer):
     """An object's metadata, which may be changed: then it no longer fits the content."""
     return self._storage.get_file_obj(bucket, name)
 
+  def generation(self, bucket: str, name: str) -> str:
+    """Of an object; "0" if there is none."""
+    try:
+      return self.describe(bucket, name)["generation"]
+    except exceptions.NotFound:
+      return "0"
+
   def handle_error(self, request, client_address):
     """Silent: gcsfs asks for an object and for a folder of a name, and hangs up once one of them has answered."""
 
 
 class _Handler(emulator.RequestHandler):
-  """The emulator's, with a record and refusals before it."""
+  """The emulator's, with a record, refusals and generations before it."""
+
+  _generation = None  # of the content that is sent
 
   def _handle(self, method):
     self.server.requests.append((method, self.path))
-    refusal = self.server.refuse(method, self.path)
-    if refusal is None:
+    status, message = self.server.refuse(method, self.path) or self._compare_generations(method)
+    if not status:
       emulator.Router(self).handle(method)
       return
     self.rfile.read(int(self.headers.get("Content-Length", 0)))
-    status, message = refusal
-    body = json.dumps({"error": {"code": status, "message": message}}).encode()
+    body = json.dumps({"error": {"code": status, "message": message}}).encode() if status != 304 else b""
     self.send_response(status)
     self.send_header("Content-Type", "application/json")
     self.send_header("Content-Length", str(len(body)))
     self.end_headers()
     self.wfile.write(body)
+
+  def _compare_generations(self, method):
+    """What to answer instead of an object or a success."""
+    url = urllib.parse.urlsplit(self.path)
+    query = dict(urllib.parse.parse_qsl(url.query))
+    match = re.fullmatch(r"(?:/upload|/download)?/storage/v1/b/([^/]+)/o(?:/(.+))?", url.path)
+    name = match and (urllib.parse.unquote(match[2]) if match[2] else query.get("name"))
+    if not name:
+      return None, ""
+    generation = self.server.generation(match[1], name)
+    if query.get("ifGenerationMatch", generation) != generation:
+      return 412, "At least one of the pre-conditions you specified did not hold."
+    if query.get("ifGenerationNotMatch") == generation:
+      return (304, "") if method == "GET" else (412, "")
+    if method == "GET" and query.get("alt") == "media" and generation != "0":
+      self._generation = generation
+    return None, ""
+
+  def end_headers(self):
+    if self._generation:
+      self.send_header("X-Goog-Generation", self._generation)
+    super().end_headers()
 
   def do_GET(self):
     self._handle("GET")
