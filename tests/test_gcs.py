@@ -225,6 +225,15 @@ def test_a_service_that_does_not_answer(bucket, gcs_server, impatient):
       "same command again")
 
 
+def test_what_may_pass_is_to_be_tried_again(bucket, gcs_server, impatient):
+  """By its status, which launchers go by."""
+  for refusal, status in (((503, "Try later."), 76), ((401, "Who are you?"), 2)):
+    gcs_server.refuse = lambda method, path, refusal=refusal: refusal
+    with pytest.raises(UserError) as e:
+      storage.user_path(f"gs://{bucket}/run", "--workdir")
+    assert e.value.status == status
+
+
 def test_no_network(bucket, impatient, monkeypatch):
   with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 
+from etils import epath
 import jax
 import numpy as np
 import pytest
@@ -151,6 +152,34 @@ def test_another_run_in_the_same_folder_is_refused_by_name(finished, change, nam
     loop.run(tiny_config(**change), workdir)
   assert named in str(e.value)
   assert (workdir / "config.json").read_bytes() == saved_config
+
+
+def test_a_run_in_a_bucket_is_stopped_resumed_evaluated_and_equal_to_one_on_disk(
+    finished, bucket, monkeypatch, capsys):
+  workdir, results = finished
+  path = f"gs://{bucket}/runs/tiny"
+  safe_point = loop._Run.safe_point
+
+  def told_to_stop(self, doing):
+    if self.step >= 5:
+      self.signals.received = signal.SIGTERM
+    return safe_point(self, doing)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop._Run, "safe_point", told_to_stop)
+    with pytest.raises(distributed.Interrupted):
+      loop.run(tiny_config(), path)
+  remote = epath.Path(path)
+  assert {"metrics.jsonl", "config.json", "checkpoints"} <= {p.name for p in remote.iterdir()}
+  resumed = loop.run(tiny_config(), path)
+  assert "going on from the checkpoint of step" in capsys.readouterr().out
+  jax.tree.map(np.testing.assert_array_equal, arrays_of(remote, STEPS), arrays_of(workdir, STEPS))
+  assert without_times(logs.read_metrics(remote / "metrics.jsonl")) == without_times(
+      logs.read_metrics(workdir / "metrics.jsonl"))
+  assert resumed["test"] == results["test"] == json.loads((remote / "results.json").read_text())["test"]
+  assert {p.name for p in remote.iterdir()} == {p.name for p in workdir.iterdir()}
+  assert evaluate_checkpoint.run(path, None) == results["test"]
+  assert loop.run(tiny_config(), path) == resumed  # finished: nothing more is done
 
 
 def test_a_damaged_checkpoint_stops_the_run_and_is_named(finished, tmp_path):

@@ -16,7 +16,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from trm_jax import sharding
 from trm_jax import storage
 from trm_jax.config import Config, parse
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 from trm_jax.model import TRM
 from trm_jax.train import Trainer
 
@@ -98,7 +98,7 @@ class Checkpoints:
       )
 
   def wait(self) -> None:
-    """Until everything is on disk. Raises UserError if a save failed."""
+    """Until everything is on disk or in the bucket. Raises UserError if a save failed."""
     with self._saving():
       self._manager.wait_until_finished()
       self._manager.check_for_errors()
@@ -113,11 +113,11 @@ class Checkpoints:
     try:
       yield
     except Exception as e:  # Orbax and TensorStore raise whatever the disk trips first.
-      latest = self.latest_step()
-      raise UserError(
+      latest, remote = self.latest_step(), storage.is_remote(self.directory)
+      raise (TryAgain if remote else UserError)(
           f"{self.directory}: a checkpoint could not be written ({_reason(e)}); the newest complete one is "
-          f"{'missing' if latest is None else f'of step {latest}'}; free some space and start the same command "
-          "again") from e
+          f"{'missing' if latest is None else f'of step {latest}'}; "
+          f"{'' if remote else 'free some space and '}start the same command again") from e
 
   def read_run(self, step: int) -> dict[str, Any]:
     """The `run` that was saved with a step. Raises UserError if it cannot be read."""

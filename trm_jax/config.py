@@ -32,8 +32,8 @@ FREE_ON_RESUME = (
 class DataConfig:
   """Where puzzles come from and how many of them are used."""
 
-  # "sudoku-extreme": downloaded once by TFDS; "generated": made from the seed; otherwise a folder with train.csv and
-  # test.csv in Sudoku-Extreme's format, or one written by the reference's dataset builder.
+  # "sudoku-extreme": downloaded once by TFDS; "generated": made from the seed; otherwise a folder, local or gs://, with
+  # train.csv and test.csv in Sudoku-Extreme's format, or one written by the reference's dataset builder.
   source: str = "sudoku-extreme"
   box: int = 3  # side of a box: 3 for 9x9 boards, 2 for 4x4
   num_train: int = 1000  # training puzzles, drawn from the source by the seed; 0: all that validation leaves
@@ -42,7 +42,7 @@ class DataConfig:
   num_clues: int = 30  # of a generated puzzle
   num_aug: int = 1000  # fixed augmented versions a puzzle, besides itself; 0: none; -1: a fresh one every time
   seed: int = 0  # of subsampling and generation
-  tfds_dir: str = "~/tensorflow_datasets"  # where "sudoku-extreme" is kept
+  tfds_dir: str = "~/tensorflow_datasets"  # where "sudoku-extreme" is kept; in gs:// it must be prepared already
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,6 @@
     python -m trm_jax.solve --checkpoint=runs/… --csv=puzzles.csv   # Sudoku-Extreme's format
 """
 
-import pathlib
-
 from absl import flags
 import numpy as np
 
@@ -15,8 +13,9 @@ from trm_jax import checkpoint
 from trm_jax import cli
 from trm_jax import draw
 from trm_jax import evaluate
-from trm_jax import files
+from trm_jax import storage
 from trm_jax.data import load
+from trm_jax.data.puzzles import Puzzles
 from trm_jax.data.sudoku import csv_files
 from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
@@ -39,6 +38,14 @@ def _read_puzzle(text: str, task: SudokuTask) -> np.ndarray:
   return np.array([1 + int(c.replace(".", "0")) for c in text], np.uint8)
 
 
+def _read_csv(path: str, task: SudokuTask) -> Puzzles:
+  """The puzzles of --csv."""
+  file = storage.user_path(path, "--csv")
+  if storage.is_remote(file):
+    file = storage.local_copy(file.parent, [file.name]) / file.name
+  return csv_files.read_csv(file, box=task.box)
+
+
 def main(argv: list[str]) -> None:
   """Reads the flags, solves, prints and draws."""
   cli.no_arguments(argv)
@@ -52,20 +59,19 @@ def main(argv: list[str]) -> None:
   if _PUZZLE.value:
     inputs = np.stack([_read_puzzle(text, task) for text in _PUZZLE.value])
   else:
-    puzzles = csv_files.read_csv(_CSV.value, box=task.box) if _CSV.value else load.load_test(loaded.config.data)[1]
+    puzzles = _read_csv(_CSV.value, task) if _CSV.value else load.load_test(loaded.config.data)[1]
     inputs, labels = puzzles.inputs[: _NUM.value], puzzles.labels[: _NUM.value]
   solved = evaluate.attempt(loaded.model, inputs, np.zeros(len(inputs)))
 
   directory, _ = checkpoint.find(_CHECKPOINT.value)
-  out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(directory).parent / "solved"
-  files.make_folder(out, "--out")
-  for i, puzzle in enumerate(inputs):
-    label = None if labels is None else labels[i]
-    print(draw.solving_text(task, puzzle, solved.answers[:, i], label, solved.q_halt[:, i]))
-    right = task.is_solution(puzzle, solved.answers[-1, i])
-    picture = out / f"{i + 1}.png"
-    draw.solving_picture(picture, task, puzzle, solved.answers[:, i], label, solved.q_halt[:, i])
-    print(f"{'solved' if right else 'NOT solved'}; picture: {picture}\n", flush=True)
+  with storage.Workdir(_OUT.value or directory.parent / "solved", main=True, flag="--out") as out:
+    for i, puzzle in enumerate(inputs):
+      label = None if labels is None else labels[i]
+      print(draw.solving_text(task, puzzle, solved.answers[:, i], label, solved.q_halt[:, i]))
+      right = task.is_solution(puzzle, solved.answers[-1, i])
+      name = f"{i + 1}.png"
+      draw.solving_picture(out.local / name, task, puzzle, solved.answers[:, i], label, solved.q_halt[:, i])
+      print(f"{'solved' if right else 'NOT solved'}; picture: {out.path / name}\n", flush=True)
   good = int(task.is_solution(inputs, solved.answers[-1]).sum())
   print(f"{good} of {len(inputs)} solved, every row, column and box checked")
 

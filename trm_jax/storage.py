@@ -27,7 +27,7 @@ from etils import epath
 
 from trm_jax import files
 from trm_jax import logs
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 
 # What a run that goes on reads of what it has written before, besides checkpoints.
 _RESUMED = ("metrics.jsonl", "results.json")
@@ -94,11 +94,18 @@ def _reaching(what: str, kept: str = ""):
   try:
     yield
   except Exception as e:  # gcsfs raises whatever HTTP, Google's authentication or the disk trips first.
-    raise UserError(f"{what}: {_problem(e)}{kept}") from e
+    problem = _problem(e)
+    raise (UserError if problem else TryAgain)(f"{what}: {problem or _unreachable(e)}{kept}") from e
 
 
-def _problem(error: Exception) -> str:
-  """What is wrong, and what to do."""
+def _unreachable(error: Exception) -> str:
+  """What may have passed when the same command is started again."""
+  reason = " ".join(str(error).split()) or type(error).__name__
+  return f"the bucket cannot be reached ({reason[:200]}); check the network and start the same command again"
+
+
+def _problem(error: Exception) -> str | None:
+  """What is wrong, and what to do, where a person has to do something."""
   reason = " ".join(str(error).split()) or type(error).__name__
   if isinstance(error, OSError) and error.errno in _FULL_DISK:
     return f"no space on the local disk ({error.strerror}); free some, or set TMPDIR and XDG_CACHE_HOME"
@@ -114,7 +121,7 @@ def _problem(error: Exception) -> str:
     # After the address, the server's own words.
     return (f"refused ({' '.join(reason.split()[2:])[:200]}); give this account the role roles/storage.objectAdmin on "
             "the bucket")
-  return f"the bucket cannot be reached ({reason[:200]}); check the network and start the same command again"
+  return None
 
 
 class Workdir:
@@ -211,7 +218,8 @@ class Workdir:
       self._thread.join()
     self.sync()
     if self._scratch:
-      shutil.rmtree(self.local)
+      with contextlib.suppress(FileNotFoundError):  # cleaners of /tmp get there first sometimes
+        shutil.rmtree(self.local)
 
   def __enter__(self) -> "Workdir":
     return self
