@@ -46,9 +46,9 @@ class Chip:
 _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
 _SQUARES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 
-# https://docs.cloud.google.com/tpu/docs/v4, …/v5e, …/v5p and …/v6e: rates, memory, shapes. Links carry half of the
-# published "bidirectional" bandwidth each way; for v4 that page says 1.1 PB/s of all-reduce for 4,096 chips, which is
-# six links of 400 Gbit/s. What a program can use is from the out-of-memory messages of libtpu 0.0.42 for each chip.
+# https://docs.cloud.google.com/tpu/docs/v4 and likewise v5e, v5p and v6e: rates, memory, shapes. Links carry half of
+# the published "bidirectional" bandwidth each way; for v4 that page has 1.1 PB/s of all-reduce for 4,096 chips, which
+# is six links of 50 GB/s. What a program can use is from libtpu 0.0.42's out-of-memory message for each chip.
 TPUS = {
     "v4": Chip(275e12, 32 * _GIB, int(30.75 * _GIB), 1200e9, 300e9, 2, "v4", _CUBES, {"chip_config_name": "megacore"}),
     "v5e": Chip(197e12, 16 * _GIB, int(15.75 * _GIB), 819e9, 200e9, 1, "v5litepod", _SQUARES),
@@ -128,9 +128,10 @@ class Slice:
     """
     if importlib.util.find_spec("libtpu") is None:
       raise UserError('libtpu, the TPU compiler, is not installed: pip install -e ".[tpu]"')
-    # libtpu otherwise looks for the machine it is on, and complains when that is none.
+    # libtpu otherwise looks for the machine it is on, complains when that is none, and lets one process use it at a
+    # time, as chips demand; there are none here.
     for variable, value in {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": self.accelerator_type,
-                            "TPU_WORKER_HOSTNAMES": "localhost"}.items():
+                            "TPU_WORKER_HOSTNAMES": "localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}.items():
       os.environ.setdefault(variable, value)
     try:
       return topologies.get_topology_desc(platform="tpu", topology_name=self.name,

@@ -97,7 +97,8 @@ def collectives(text: str) -> list[Collective]:
 def carried(text: str) -> list[tuple[Array, int]]:
   """The arrays in HBM that the fullest loop inside the optimizer step carries along, and how many there are of each.
 
-  In training these are what the last cycle keeps of every application of the network for the backward pass.
+  In training these are what the last cycle keeps of every application of the network for the backward pass. Scalars
+  are left out.
 
   Args:
     text: of a compiled program.
@@ -105,7 +106,7 @@ def carried(text: str) -> list[tuple[Array, int]]:
   Returns:
     The largest in sum first; empty where there is no loop.
   """
-  loops = [[a for a in arrays_of(instruction.type) if a.in_hbm]
+  loops = [[a for a in arrays_of(instruction.type) if a.in_hbm and not a.text.endswith("[]")]
            for instruction, _ in _Program(text).in_step() if instruction.opcode == "while"]
   fullest = max(loops, key=lambda arrays: sum(a.bytes for a in arrays), default=[])
   return sorted(collections.Counter(fullest).items(), key=lambda item: -item[0].bytes * item[1])

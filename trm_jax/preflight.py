@@ -539,9 +539,10 @@ def report(answer: Answer, utilization: float, price: float | None) -> Iterator[
                               ("memory", speed.hbm, "state and what is kept, once each way at the peak rate"),
                               ("interconnect", speed.interconnect, "collectives, over all links at their peak rate")):
       yield row(f"at least, {name}", _time(floor), note + (" <- binds" if name == speed.binding else ""))
-    yield row("expected", _time(speed.expected),
-              f"at {utilization:.0%} utilization, which is assumed, not measured: "
-              f"{answer.batch_size / speed.expected:,.0f} examples/s")
+    how = f"at {utilization:.0%} utilization, which is assumed, not measured"
+    if speed.expected == speed.floor:
+      how = f"bound by {speed.binding}, at its peak rate"
+    yield row("expected", _time(speed.expected), f"{how}: {answer.batch_size / speed.expected:,.0f} examples/s")
     yield from (f"  {line}" for line in _short([answer]))
     yield ""
     yield f"the whole run, at {utilization:.0%} utilization; without starting, compiling and saving"
