@@ -133,6 +133,9 @@ class Evaluator:
     mesh: batches are split over its `data` axis; its devices may belong to several processes, each of which has all
       puzzles and gets all results.
     batch_size: B, rounded up to a multiple of the devices along `data`.
+
+  Attributes:
+    solve: (what get_model takes, batch of B rows) -> answers of the last step, and the rest of `solve_batch`; jitted.
   """
 
   def __init__(self, get_model: Callable[[Any], TRM], *, mesh: Mesh, batch_size: int):
@@ -144,7 +147,7 @@ class Evaluator:
       answers, right, q_halt = solve_batch(get_model(source), batch)
       return answers[-1], right, q_halt
 
-    self._run = jax.jit(run, out_shardings=sharding.replicated(mesh))
+    self.solve = jax.jit(run, out_shardings=sharding.replicated(mesh))
 
   def evaluate(
       self, source: Any, puzzles: Puzzles, progress: Callable[[int, int], None] | None = None
@@ -167,7 +170,7 @@ class Evaluator:
           "labels": puzzles.labels[padded].astype(np.int32),
           "puzzle_identifiers": puzzles.puzzle_identifiers[padded],
       }
-      answers, right, q_halt = jax.device_get(self._run(source, sharding.put(batch, self._along_data)))
+      answers, right, q_halt = jax.device_get(self.solve(source, sharding.put(batch, self._along_data)))
       results.append((answers[: len(rows)], right[:, : len(rows)], q_halt[:, : len(rows)]))
       if progress:
         progress(int(rows[-1]) + 1, len(puzzles))

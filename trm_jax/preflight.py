@@ -263,7 +263,7 @@ class _Run:
     cells = (self.evaluator.batch_size, self.data.sizes.seq_len)
     batch = {name: jax.ShapeDtypeStruct(shape, "int32", sharding=sharding.along_data(self.program.mesh))
              for name, shape in (("inputs", cells), ("labels", cells), ("puzzle_identifiers", cells[:1]))}
-    run = self.evaluator._run  # pylint: disable=protected-access
+    run = self.evaluator.solve
     return _compiled("evaluation", lambda: run.lower(self.program.state, batch).compile())
 
   def state_bytes(self) -> dict[str, int]:
