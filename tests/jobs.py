@@ -64,12 +64,12 @@ class Job:
       time.sleep(0.05)
 
   def pids(self) -> list[int]:
-    """Of every process that it consists of, launch/local aside: of each of its parts the guard and what that guards."""
+    """Of all that it consists of, launch/local aside: the guards of processes 0, 1, …, then whom they guard."""
     found, new = [], _children(self.process.pid)
     while new:
       found += new
       new = [child for pid in new for child in _children(pid)]
-    return sorted(found)
+    return found
 
   def wait(self, timeout_s: float = 240) -> int:
     """Until it has ended; its exit status."""

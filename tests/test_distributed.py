@@ -234,7 +234,7 @@ def test_a_job_stops_at_one_step_goes_on_and_notices_a_hanging_peer(tmp_path, ca
     return job
 
   job = start()
-  os.kill(job.pids()[2], signal.SIGTERM)  # the guard of process 1 alone
+  os.kill(job.pids()[1], signal.SIGTERM)  # the guard of process 1 alone
   assert job.wait() == 75, job.output()
   stopped_at = int(job.output().split("stopped at step ")[1].split(",")[0])
   assert [path.name for path in (workdir / "checkpoints").iterdir()] == [str(stopped_at)]
@@ -243,8 +243,7 @@ def test_a_job_stops_at_one_step_goes_on_and_notices_a_hanging_peer(tmp_path, ca
 
   job = start()
   assert f"going on from the checkpoint of step {stopped_at}" in job.output()
-  pids = job.pids()
-  os.kill(pids[-1], signal.SIGSTOP)  # of process 1, what its guard guards
+  os.kill(job.pids()[3], signal.SIGSTOP)  # whom the guard of process 1 guards
   job.wait_for("nothing has moved for 25 s while training, after step")
   job.kill()
 
@@ -252,7 +251,7 @@ def test_a_job_stops_at_one_step_goes_on_and_notices_a_hanging_peer(tmp_path, ca
 def test_a_job_notices_a_dead_peer(tmp_path, cache):
   job = jobs.Job(tmp_path / "run", processes=2, devices=2, cache=cache, steps=100_000, batch_size=16)
   job.wait_for("to go")
-  os.kill(job.pids()[0], signal.SIGKILL)  # process 0
+  os.kill(job.pids()[0], signal.SIGKILL)  # the guard of process 0, and whom it guards with it
   assert job.wait(120) == 137, job.output()
   log = (tmp_path / "run.process-1.log").read_text()
   assert log.splitlines()[-1].startswith("error: ") and "another process of this job is gone" in log
