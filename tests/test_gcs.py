@@ -6,7 +6,6 @@ import dataclasses
 import fcntl
 import functools
 import http.server
-import json
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_load
 
 from trm_jax import checkpoint
 from trm_jax import logs
@@ -480,18 +480,7 @@ def test_the_processes_of_a_host_copy_once(source, gcs_server, tmp_path):
 
 
 def test_a_folder_of_the_reference(bucket, gcs_server, tmp_path):
-  folder = tmp_path / "reference"
-  for split, puzzles in _splits().items():
-    place, n = folder / split, len(puzzles)
-    place.mkdir(parents=True)
-    (place / "dataset.json").write_text(json.dumps({
-        "pad_id": 0, "ignore_label_id": 0, "blank_identifier_id": 0, "vocab_size": puzzles.vocab_size,
-        "seq_len": puzzles.seq_len, "num_puzzle_identifiers": 1, "total_groups": n, "mean_puzzle_examples": 1,
-        "total_puzzles": n, "sets": ["all"]}))
-    for field, array in {
-        "inputs": puzzles.inputs, "labels": puzzles.labels.astype(np.uint8), "puzzle_identifiers": np.zeros(n, int),
-        "puzzle_indices": np.arange(n + 1), "group_indices": np.arange(n + 1)}.items():
-      np.save(place / f"all__{field}.npy", array)
+  folder = test_load.write_reference(tmp_path / "reference", _splits())
   (folder / "identifiers.json").write_text("[]")
   source = f"gs://{bucket}/reference"
   storage.user_path(source, "--data")

@@ -38,9 +38,9 @@ def _write_csv(folder, box=2, num_clues=8):
   return folder
 
 
-def _write_reference(folder, box=2, num_clues=8):
+def write_reference(folder, splits):
   """As the reference's Sudoku builder without augmentation: each puzzle is a group of one example."""
-  for split, puzzles in _made(box, num_clues).items():
+  for split, puzzles in splits.items():
     place = folder / split
     place.mkdir(parents=True)
     n = len(puzzles)
@@ -85,13 +85,13 @@ def test_a_csv_folder(tmp_path):
 
 def test_a_reference_folder_gives_the_same_puzzles(tmp_path):
   from_csv = load.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv"))))
-  from_arrays = load.load(dataclasses.replace(SMALL, source=str(_write_reference(tmp_path / "reference"))))
+  from_arrays = load.load(dataclasses.replace(SMALL, source=str(write_reference(tmp_path / "reference", _made(2, 8)))))
   assert from_arrays.test.ratings is None
   _assert_same_splits(from_csv, from_arrays, ratings=False)
 
 
 def test_stored_augmentations_stay_with_their_puzzle(tmp_path):
-  folder = _write_reference(tmp_path / "reference")
+  folder = write_reference(tmp_path / "reference", _made(2, 8))
   # Three examples a group, which are told apart by their last cell.
   place = folder / "train"
   inputs = np.repeat(np.load(place / "all__inputs.npy"), 3, axis=0)
@@ -211,7 +211,7 @@ def test_sizes_that_do_not_fit(tmp_path, change, message):
 
 
 def test_reference_folder_of_other_boards(tmp_path):
-  folder = _write_reference(tmp_path / "reference")
+  folder = write_reference(tmp_path / "reference", _made(2, 8))
   for read in (load.load, load.load_test):
     with pytest.raises(UserError) as e:
       read(dataclasses.replace(SMALL, source=str(folder), box=3))
@@ -244,7 +244,7 @@ def test_watched_is_validation_or_part_of_test(monkeypatch, tmp_path):
   splits = load.load(dataclasses.replace(data, num_validation=0))
   name, watched = splits.watched
   assert name == "test" and sorted(_rows(watched)) == sorted(_rows(splits.test))
-  monkeypatch.setattr(load, "_WATCHED_TEST_PUZZLES", 7)
+  monkeypatch.setattr(load, "WATCHED_TEST_PUZZLES", 7)
   watched = splits.watched[1]
   assert len(watched) == 7 and set(_rows(watched)) < set(_rows(splits.test))
   assert _rows(watched) == _rows(splits.watched[1]) != _rows(splits.test)[:7]

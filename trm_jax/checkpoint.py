@@ -16,7 +16,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from trm_jax import sharding
 from trm_jax import storage
 from trm_jax.config import Config, parse
-from trm_jax.errors import TryAgain, UserError
+from trm_jax.data import batches
+from trm_jax.errors import TryAgain, UserError, in_one_line
 from trm_jax.model import TRM
 from trm_jax.train import Trainer
 
@@ -26,7 +27,7 @@ _METRIC = "exact_accuracy"
 
 def _reason(error: BaseException) -> str:
   """An error that a library raised, on one line: its begin and, since the cause stands there, its end."""
-  text = " ".join(str(error).split()) or type(error).__name__
+  text = in_one_line(error)
   return text if len(text) <= 200 else f"{text[:60]} … {text[-130:]}"
 
 
@@ -193,10 +194,7 @@ def load_model(path: str, mesh: Mesh | None = None) -> Loaded:
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
     trainer = Trainer(model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size,
                       total_steps=run["total_steps"])
-    # The carry's batch as the data makes it; only shapes matter.
-    cells = jax.ShapeDtypeStruct((config.batch_size, model_config.seq_len), "int32")
-    batch = {"inputs": cells, "labels": cells,
-             "puzzle_identifiers": jax.ShapeDtypeStruct((config.batch_size,), "int32")}
+    batch = batches.abstract_batch(config.batch_size, model_config.seq_len)
     shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)
     whole = sharding.replicated(mesh)
     state = checkpoints.restore(step, abstract(shapes, jax.tree.map(lambda _: whole, shapes)))

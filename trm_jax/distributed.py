@@ -4,6 +4,7 @@
 JAX is imported in functions only: `guard` has to run before it.
 """
 
+from collections.abc import Callable
 import ctypes
 import dataclasses
 import faulthandler
@@ -209,12 +210,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def check_same(what: str, fingerprint: int) -> None:
+def check_same(what: str, fingerprint: Callable[[], int]) -> None:
   """Makes sure that all processes have the same of something.
 
   Args:
     what: it is, for the message.
-    fingerprint: of it, 32 bits.
+    fingerprint: of it, 32 bits; not asked for where there is one process.
 
   Raises:
     UserError: another process has another one; in every process.
@@ -225,7 +226,7 @@ def check_same(what: str, fingerprint: int) -> None:
 
   if jax.process_count() == 1:
     return
-  everyones = multihost_utils.process_allgather(np.uint32(fingerprint))
+  everyones = multihost_utils.process_allgather(np.uint32(fingerprint()))
   others = np.flatnonzero(everyones != everyones[0])
   if others.size:
     raise UserError(f"process {', '.join(map(str, others))}: another {what} than process 0's; all processes must have "

@@ -16,6 +16,11 @@ class UserError(ValueError):
   status = 2
 
 
+def in_one_line(error: BaseException) -> str:
+  """What an error of a library says, on one line; its name where it says nothing."""
+  return " ".join(str(error).split()) or type(error).__name__
+
+
 class TryAgain(UserError):
   """Something outside the program failed that may have passed when the same command is started again: another process
   of the job, the network, a bucket."""

@@ -98,12 +98,13 @@ class _Run:
     sizes = program.Sizes.of(self.splits.train)
     self.program = program.Program(config, self.splits.task, sizes, mesh)
     self.total_steps = self.program.total_steps
-    self.eval_every = config.eval_every or max(1, self.total_steps // 10)
+    self.eval_every = self.program.eval_every
     self.saved_run = {
         "config": config_lib.to_dict(config), "data": sizes.of_model(), "total_steps": self.total_steps}
-    distributed.check_same("config", zlib.crc32(json.dumps(self.saved_run).encode()))
-    distributed.check_same("version of trm_jax", files.fingerprint(pathlib.Path(trm_jax.__file__).parent, "*.py"))
-    distributed.check_same("set of puzzles", _fingerprint(self.splits))
+    distributed.check_same("config", lambda: zlib.crc32(json.dumps(self.saved_run).encode()))
+    distributed.check_same(
+        "version of trm_jax", lambda: files.fingerprint(pathlib.Path(trm_jax.__file__).parent, "*.py"))
+    distributed.check_same("set of puzzles", lambda: _fingerprint(self.splits))
     self.arrays = batches.to_device_arrays(self.splits.train, sharding.replicated(mesh))
     self.checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(workdir.checkpoints)))
     self.agreement = distributed.Agreement(mesh, 3)

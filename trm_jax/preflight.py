@@ -37,6 +37,8 @@ from trm_jax import logs
 from trm_jax import program
 from trm_jax import sharding
 from trm_jax.config import Config, DataConfig
+from trm_jax.data import batches
+from trm_jax.data import load
 from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
 
@@ -52,7 +54,6 @@ _PRICE = flags.DEFINE_float("price_per_chip_hour", None, "What a chip costs an h
 _JSON = flags.DEFINE_bool("json", False, "Write the answer as JSON.")
 
 _EXTREME_TRAIN, _EXTREME_TEST = 3_831_994, 422_786  # puzzles of Sudoku-Extreme
-_WATCHED = 1024  # test puzzles that are watched where nothing is held out for validation
 _TRIES = 3  # programs that are compiled to find one that fits
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -106,22 +107,20 @@ def assumed_data(data: DataConfig) -> Data:
   """
   task, assumptions = SudokuTask(data.box), []
   if data.source == "generated":
-    for name in ("num_train", "num_test"):
-      if not getattr(data, name):
-        raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
+    load.check_generated(data)
   elif data.source != "sudoku-extreme":
     unsaid = [name for name in ("num_train", "num_test") if not getattr(data, name)]
     assumptions.append(
         f"config.data.source = {data.source!r} is not read: taken to store no augmented versions"
         + (f", and for {' and '.join(f'config.data.{name} = 0' for name in unsaid)} to have as many puzzles as "
            "Sudoku-Extreme" if unsaid else ""))
-  num_train = data.num_train or _EXTREME_TRAIN - data.num_validation
-  if data.source == "sudoku-extreme" and not 0 < num_train <= _EXTREME_TRAIN - data.num_validation:
-    raise UserError(f"config.data.num_train = {data.num_train} and num_validation = {data.num_validation}: "
-                    f"{data.source} has {_EXTREME_TRAIN} training puzzles for both; lower one of them")
+  if data.source == "sudoku-extreme":
+    num_train = load.num_train(data, _EXTREME_TRAIN)
+  else:
+    num_train = data.num_train or _EXTREME_TRAIN - data.num_validation
   num_test = data.num_test or _EXTREME_TEST
   return Data(program.Sizes(num_train, num_train, task.seq_len, task.vocab_size, num_puzzle_identifiers=1),
-              num_watched=data.num_validation or min(_WATCHED, num_test), num_test=num_test,
+              num_watched=data.num_validation or min(load.WATCHED_TEST_PUZZLES, num_test), num_test=num_test,
               test_passes=2 if data.num_validation else 1, assumptions=assumptions)
 
 
@@ -260,11 +259,9 @@ class _Run:
     return _compiled("training", self.program.compile_steps)
 
   def compile_evaluation(self) -> Any:
-    cells = (self.evaluator.batch_size, self.data.sizes.seq_len)
-    batch = {name: jax.ShapeDtypeStruct(shape, "int32", sharding=sharding.along_data(self.program.mesh))
-             for name, shape in (("inputs", cells), ("labels", cells), ("puzzle_identifiers", cells[:1]))}
-    run = self.evaluator.solve
-    return _compiled("evaluation", lambda: run.lower(self.program.state, batch).compile())
+    batch = batches.abstract_batch(self.evaluator.batch_size, self.data.sizes.seq_len,
+                                   sharding.along_data(self.program.mesh))
+    return _compiled("evaluation", lambda: self.evaluator.solve.lower(self.program.state, batch).compile())
 
   def state_bytes(self) -> dict[str, int]:
     """Of the parts of the state, on one chip, without padding."""
@@ -371,12 +368,11 @@ def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], step_fl
 
 def _evaluation_flops(run: _Run) -> int:
   """Of all evaluations of a run."""
-  steps, batch, data = run.program.total_steps, run.evaluator.batch_size, run.data
-  every = run.config.eval_every or max(1, steps // 10)
-  batches = (math.ceil(steps / every) * math.ceil(data.num_watched / batch)
-             + data.test_passes * math.ceil(data.num_test / batch))
+  batch, data = run.evaluator.batch_size, run.data
+  num_batches = (math.ceil(run.program.total_steps / run.program.eval_every) * math.ceil(data.num_watched / batch)
+                 + data.test_passes * math.ceil(data.num_test / batch))
   model = run.program.model_config
-  return batches * batch * model.halt_max_steps * flops.eval_step_flops(model)
+  return num_batches * batch * model.halt_max_steps * flops.eval_step_flops(model)
 
 
 def summary(collectives: list[hlo.Collective]) -> list[dict[str, Any]]:

@@ -72,6 +72,7 @@ class Program:
     model_config: TRMConfig.
     trainer: Trainer.
     total_steps: of the whole run.
+    eval_every: steps between evaluations.
     state: abstract TrainState with shardings.
     arrays: abstract batches.DeviceArrays with shardings: what batches are drawn from.
     init: arrays -> TrainState, jitted.
@@ -87,6 +88,7 @@ class Program:
     self.model_config = dataclasses.replace(config.model, **sizes.of_model())
     self.total_steps = config.steps or batches.total_steps(config.epochs, sizes.num_groups, config.batch_size)
     batches.check_positions(self.total_steps, config.batch_size)
+    self.eval_every = config.eval_every or max(1, self.total_steps // 10)
     self.trainer = train.Trainer(
         self.model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps,
         micro_batches=config.micro_batches, record_every=config.log_every)

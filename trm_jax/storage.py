@@ -27,7 +27,7 @@ from etils import epath
 
 from trm_jax import files
 from trm_jax import logs
-from trm_jax.errors import TryAgain, UserError
+from trm_jax.errors import TryAgain, UserError, in_one_line
 
 # What a run that goes on reads of what it has written before, besides checkpoints.
 _RESUMED = ("metrics.jsonl", "results.json")
@@ -100,13 +100,13 @@ def _reaching(what: str, kept: str = ""):
 
 def _unreachable(error: Exception) -> str:
   """What may have passed when the same command is started again."""
-  reason = " ".join(str(error).split()) or type(error).__name__
+  reason = in_one_line(error)
   return f"the bucket cannot be reached ({reason[:200]}); check the network and start the same command again"
 
 
 def _problem(error: Exception) -> str | None:
   """What is wrong, and what to do, where a person has to do something."""
-  reason = " ".join(str(error).split()) or type(error).__name__
+  reason = in_one_line(error)
   if isinstance(error, OSError) and error.errno in _FULL_DISK:
     return f"no space on the local disk ({error.strerror}); free some, or set TMPDIR and XDG_CACHE_HOME"
   if isinstance(error, OSError) and error.filename:

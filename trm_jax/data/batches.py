@@ -54,6 +54,15 @@ def to_device_arrays(puzzles: puzzles_lib.Puzzles, sharding: jax.sharding.Shardi
   return jax.device_put(host) if sharding is None else sharding_lib.put(host, sharding)
 
 
+def abstract_batch(
+    batch_size: int, seq_len: int, sharding: jax.sharding.Sharding | None = None
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shapes and dtypes of a batch of inputs, labels (B, S) and puzzle_identifiers (B,)."""
+  cells = jax.ShapeDtypeStruct((batch_size, seq_len), "int32", sharding=sharding)
+  identifiers = jax.ShapeDtypeStruct((batch_size,), "int32", sharding=sharding)
+  return {"inputs": cells, "labels": cells, "puzzle_identifiers": identifiers}
+
+
 def total_steps(epochs: int, num_groups: int, batch_size: int) -> int:
   """Training steps of a run: floor(epochs * groups / global batch), as one example per group makes an epoch (TRM.md).
 

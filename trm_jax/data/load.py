@@ -19,7 +19,7 @@ from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
 
 # How many test puzzles to watch where nothing is held out for validation.
-_WATCHED_TEST_PUZZLES = 1024
+WATCHED_TEST_PUZZLES = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Splits:
     if self.validation is not None:
       return "validation", self.validation
     order = np.random.default_rng(0).permutation(self.test.num_groups)
-    return "test", self.test.take_groups(order[:_WATCHED_TEST_PUZZLES])
+    return "test", self.test.take_groups(order[:WATCHED_TEST_PUZZLES])
 
 
 def _read(source: str, split: str, data: DataConfig) -> Puzzles:
@@ -100,6 +100,22 @@ def load_test(data: DataConfig) -> tuple[SudokuTask, Puzzles]:
   return task, test
 
 
+def check_generated(data: DataConfig) -> None:
+  """Raises UserError unless it says how many puzzles to generate."""
+  for name in ("num_train", "num_test"):
+    if not getattr(data, name):
+      raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
+
+
+def num_train(data: DataConfig, available: int) -> int:
+  """Training puzzles of a run, of those that a source has. Raises UserError if these are too few."""
+  number = data.num_train or available - data.num_validation
+  if number < 1 or number + data.num_validation > available:
+    raise UserError(f"config.data.num_train = {data.num_train} and num_validation = {data.num_validation}: "
+                    f"{data.source} has {available} training puzzles for both; lower one of them")
+  return number
+
+
 def load(data: DataConfig, progress: Callable[[int, int], None] | None = None) -> Splits:
   """The puzzles of a run: the same for the same `config.data`, whatever the source holds them in.
 
@@ -111,9 +127,7 @@ def load(data: DataConfig, progress: Callable[[int, int], None] | None = None) -
     UserError: the source is missing, malformed or too small.
   """
   if data.source == "generated":
-    for name in ("num_train", "num_test"):
-      if not getattr(data, name):
-        raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
+    check_generated(data)
     made = generate.generate_splits(
         box=data.box, num_train=data.num_train, num_validation=data.num_validation, num_test=data.num_test,
         num_clues=data.num_clues, seed=data.seed, progress=progress)
@@ -122,14 +136,11 @@ def load(data: DataConfig, progress: Callable[[int, int], None] | None = None) -
   task, test = load_test(data)
   source = _read(data.source, "train", data)
   _check_task(task, source, data.source)
-  num_train = data.num_train or source.num_groups - data.num_validation
-  if num_train < 1 or num_train + data.num_validation > source.num_groups:
-    raise UserError(f"config.data.num_train = {data.num_train} and num_validation = {data.num_validation}: "
-                    f"{data.source} has {source.num_groups} training puzzles for both; lower one of them")
+  n = num_train(data, source.num_groups)
   order = _shuffled(source.num_groups, data, 0)
-  train = source.take_groups(order[:num_train])
+  train = source.take_groups(order[:n])
   # Augmented versions that the source stores are for training: each original is evaluated once.
-  validation = originals(source.take_groups(order[num_train : num_train + data.num_validation]))
+  validation = originals(source.take_groups(order[n : n + data.num_validation]))
   return Splits(task, train, validation if data.num_validation else None, test)
 
 
