@@ -51,6 +51,11 @@ def _everywhere(source, devices=8):
   return jax.device_put(source, sharding.replicated(sharding.make_mesh(jax.devices()[:devices])))
 
 
+def _evaluator(devices=8, get_model=lambda model: model, **kwargs):
+  return evaluate.Evaluator(get_model, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH,
+                            **{"max_puzzles": N} | kwargs)
+
+
 @pytest.fixture(scope="module", name="trainer")
 def _trainer():
   model = dataclasses.replace(_config().model, vocab_size=V, seq_len=S, num_puzzle_identifiers=2)
@@ -108,10 +113,8 @@ def _evaluated(model, puzzles):
   """By number of devices: the Evaluation, and what its progress was told."""
 
   def run(devices):
-    evaluator = evaluate.Evaluator(
-        lambda model: model, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH)
     seen = []
-    return evaluator.evaluate(_everywhere(model, devices), puzzles, lambda *done: seen.append(done)), seen
+    return _evaluator(devices).evaluate(_everywhere(model, devices), puzzles, lambda *done: seen.append(done)), seen
 
   return {devices: run(devices) for devices in (1, 8)}
 
@@ -125,10 +128,68 @@ def test_whole_set_equals_one_puzzle_at_a_time(evaluated, alone, puzzles, device
   np.testing.assert_array_equal(evaluation.counted_cells, (puzzles.labels != IGNORE_LABEL).sum(1))
   np.testing.assert_array_equal(evaluation.right_cells, (answers == puzzles.labels).sum(-1))
   assert progress == [(8, N), (16, N), (N, N)]
+  assert (evaluation.steps == T).all() and evaluation.row_steps == 24 * T
 
 
 def test_devices_make_no_difference(evaluated):
   assert evaluated[1][0].metrics() == evaluated[8][0].metrics()
+
+
+@pytest.fixture(scope="module", name="halts")
+def _halts(alone):
+  """The index of the step at which each puzzle halts, (N,)."""
+  confident = alone[2] > 0
+  return np.where(confident.any(0), confident.argmax(0), T - 1)
+
+
+def _assert_ends_where_it_halts(evaluation, alone, puzzles, halts):
+  _, answers, q_halt = alone
+  assert set(halts) == set(range(T)) and (halts < T - 1).sum() > N // 3
+  each, so_far = np.arange(N), np.minimum(np.arange(T)[:, None], halts)
+  np.testing.assert_array_equal(evaluation.steps, halts + 1)
+  np.testing.assert_array_equal(evaluation.answers, answers[halts, each], strict=True)
+  np.testing.assert_array_equal(evaluation.right_cells, (answers == puzzles.labels).sum(-1)[so_far, each])
+  np.testing.assert_allclose(evaluation.q_halt, q_halt[so_far, each], atol=ROUNDING)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_halting_keeps_what_each_puzzle_had_when_it_halted(model, alone, puzzles, halts, devices):
+  seen = []
+  evaluation = _evaluator(devices, halting=True).evaluate(
+      _everywhere(model, devices), puzzles, lambda *done: seen.append(done))
+  _assert_ends_where_it_halts(evaluation, alone, puzzles, halts)
+  assert seen == sorted(seen) and len(seen) == -(-evaluation.row_steps // (BATCH * T)) and seen[-1] == (N, N)
+  assert evaluation.metrics()["steps"] == pytest.approx(np.delete(halts + 1, NOT_COUNTED).mean())
+  if devices == 8:  # One row on each, which solves its puzzles one after the other.
+    assert evaluation.row_steps == 8 * max((halts[i::8] + 1).sum() for i in range(8))
+  else:
+    assert (halts + 1).sum() <= evaluation.row_steps < (halts + 1).sum() + BATCH * T
+
+
+def test_halting_with_split_matrices(trainer, state, alone, puzzles, halts):
+  mesh = sharding.make_mesh(model=2)
+  layout = sharding.state_shardings(mesh, state)
+  assert any("model" in s.spec for s in jax.tree.leaves(layout.params))
+  evaluator = evaluate.Evaluator(lambda state: trainer.model(state, averaged=False), mesh=mesh, batch_size=BATCH,
+                                 max_puzzles=N, halting=True)
+  _assert_ends_where_it_halts(evaluator.evaluate(jax.device_put(state, layout), puzzles), alone, puzzles, halts)
+
+
+@pytest.mark.parametrize("halting", [False, True])
+def test_sets_of_all_sizes_share_a_program(model, alone, halts, puzzles, halting):
+  traced = []
+
+  def get_model(model):
+    traced.append(model)
+    return model
+
+  evaluator = _evaluator(get_model=get_model, max_puzzles=2 * N, halting=halting)
+  steps = halts + 1 if halting else np.full(N, T)
+  for size in (N, BATCH, 3, 1):
+    evaluation = evaluator.evaluate(_everywhere(model), puzzles.take_groups(np.arange(size)))
+    np.testing.assert_array_equal(evaluation.steps, steps[:size])
+    np.testing.assert_array_equal(evaluation.answers, alone[1][steps - 1, np.arange(N)][:size], strict=True)
+  assert len(traced) == 2  # one for `start`, one for `call`
 
 
 def test_metrics_by_hand(evaluated, alone, puzzles):
@@ -149,6 +210,7 @@ def test_metrics_by_hand(evaluated, alone, puzzles):
     assert metrics["by_step"]["exact_accuracy"][t] == mean([shares(t, i) == 1 for i in counted])
   assert metrics["accuracy"] == metrics["by_step"]["accuracy"][-1]
   assert metrics["exact_accuracy"] == metrics["by_step"]["exact_accuracy"][-1]
+  assert (metrics["steps"], metrics["row_steps"]) == (T, 24 * T)
   assert metrics["q_halt_accuracy"] == mean([(q_halt[-1, i] >= 0) == (shares(-1, i) == 1) for i in counted])
   # Nothing of this may hold by accident.
   assert 0.3 < metrics["exact_accuracy"] < 0.9 < metrics["accuracy"] < 1
@@ -170,10 +232,10 @@ def test_buckets_that_are_empty_or_unknown_are_left_out(evaluated):
   assert "by_rating" not in dataclasses.replace(evaluation, ratings=None).metrics()
 
 
-def test_batch_size_is_rounded_up_to_the_devices(evaluated):
+def test_batch_size_is_rounded_up_to_the_devices():
   mesh = sharding.make_mesh()
   for size, rounded in ((1, 8), (8, 8), (9, 16)):
-    assert evaluate.Evaluator(lambda m: m, mesh=mesh, batch_size=size).batch_size == rounded
+    assert evaluate.Evaluator(lambda m: m, mesh=mesh, batch_size=size, max_puzzles=1).batch_size == rounded
 
 
 def test_attempt_shows_every_step(model, alone, puzzles):
@@ -208,8 +270,7 @@ def _saved(tmp_path, trainer, state):
 
 
 def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer, state, tmp_path, capsys):
-  evaluator = evaluate.Evaluator(
-      lambda state: trainer.model(state, averaged=True), mesh=sharding.make_mesh(), batch_size=BATCH)
+  evaluator = _evaluator(get_model=lambda state: trainer.model(state, averaged=True), max_puzzles=30)
   own = load.load_test(_config().data)[1]
   metrics = evaluate_checkpoint.run(str(saved), None)
   assert metrics["num_puzzles"] == N and metrics == evaluator.evaluate(_everywhere(state), own).metrics()

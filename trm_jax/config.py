@@ -23,7 +23,7 @@ _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 # What may change between a checkpoint and the run that goes on from it: how often and on what to report, not what is
 # trained.
 FREE_ON_RESUME = (
-    "name", "data.num_test", "eval_every", "eval_batch_size", "checkpoint_every", "checkpoint_minutes",
+    "name", "data.num_test", "eval_every", "eval_batch_size", "eval_halting", "checkpoint_every", "checkpoint_minutes",
     "log_every", "micro_batches", "model_devices",
 )
 
@@ -79,6 +79,7 @@ class Config:
   log_every: int = 100  # steps between training records; the devices make them on their own, in one call
   eval_every: int = 0  # steps between evaluations; 0: a tenth of the run
   eval_batch_size: int = 1024  # global; rounded up to a multiple of the number of devices
+  eval_halting: bool = False  # puzzles end when the model halts them, and others take their rows; or all steps for each
   checkpoint_every: int = 2500  # steps; evaluations, the end and an interruption save one, too
   checkpoint_minutes: float = 15.0  # likewise, at the latest that long after the last one; 0: never because of time
 

@@ -17,12 +17,14 @@ from trm_jax.errors import UserError
 from trm_jax.evaluate import Evaluator
 
 
-def run(path: str, source: str | None, *, peer_timeout_s: float = 600.0) -> dict[str, Any]:
+def run(path: str, source: str | None, *, batch_size: int | None = None, halting: bool | None = None,
+        peer_timeout_s: float = 600.0) -> dict[str, Any]:
   """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
 
   Args:
     path: of the checkpoint (see checkpoint.find).
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
+    batch_size, halting: see config.eval_batch_size and config.eval_halting; None for what the run was configured for.
     peer_timeout_s: see loop.run.
 
   Raises:
@@ -40,7 +42,9 @@ def run(path: str, source: str | None, *, peer_timeout_s: float = 600.0) -> dict
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
                     f"{model.config.num_puzzle_identifiers}")
   progress = logs.Progress(f"step {loaded.step:,} on {len(puzzles):,} puzzles of {data.source}")
-  evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=loaded.config.eval_batch_size)
+  halting = loaded.config.eval_halting if halting is None else halting
+  evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=batch_size or loaded.config.eval_batch_size,
+                        max_puzzles=len(puzzles), halting=halting)
   with contextlib.closing(distributed.Watchdog(peer_timeout_s if jax.process_count() > 1 else None)) as watchdog:
 
     def each_batch(done, total):
@@ -49,7 +53,7 @@ def run(path: str, source: str | None, *, peer_timeout_s: float = 600.0) -> dict
 
     metrics = evaluator.evaluate(model, puzzles, each_batch).metrics()
   progress.done(f"{metrics['exact_accuracy']:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
-                f"{metrics['q_halt_accuracy']:.2%}")
+                f"{metrics['q_halt_accuracy']:.2%}" + f", {metrics['steps']:.2f} steps a puzzle" * halting)
   if not distributed.is_main():
     return metrics
   print("supervision step   solved    cells")

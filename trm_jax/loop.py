@@ -176,10 +176,11 @@ class _Run:
     self.steps = self.program.compile_steps()
     seconds = time.perf_counter() - start
     self.watchdog.alive("taking the first step")
+    self.watched_name, self.watched = self.splits.watched
     self.evaluator = evaluate.Evaluator(
         lambda state: self.program.trainer.model(state, averaged=True), mesh=self.mesh,
-        batch_size=self.config.eval_batch_size)
-    self.watched_name, self.watched = self.splits.watched
+        batch_size=self.config.eval_batch_size, max_puzzles=max(len(self.watched), len(self.splits.test)),
+        halting=self.config.eval_halting)
     self.log = self.exits.enter_context(contextlib.closing(logs.MetricsLog(
         self.workdir.local, resume_step=self.step,
         remade=("test/",) if self.evaluated == self.step else ("test/", f"{self.watched_name}/"))))
@@ -250,7 +251,8 @@ class _Run:
     self.log.write({"step": self.step} | {f"{name}/{key}": value for key, value in metrics.items()})
     distributed.say(
         f"{records.at(self.step, self.total_steps)}  {name}: {metrics['exact_accuracy']:.1%} of {len(self.watched):,} "
-        f"puzzles solved, {metrics['accuracy']:.1%} of cells, halting right for {metrics['q_halt_accuracy']:.1%}")
+        f"puzzles solved, {metrics['accuracy']:.1%} of cells, halting right for {metrics['q_halt_accuracy']:.1%}"
+        f"{self._steps_a_puzzle(metrics)}")
     self.evaluated = self.step
     return metrics["exact_accuracy"] if name == "validation" else None
 
@@ -303,8 +305,11 @@ next:
 
     metrics = self.evaluator.evaluate(state, self.splits.test, each_batch).metrics()
     progress.done(f"{metrics['exact_accuracy']:.2%} of {metrics['num_puzzles']:,} unseen puzzles solved, "
-                  f"{metrics['accuracy']:.2%} of cells right")
+                  f"{metrics['accuracy']:.2%} of cells right{self._steps_a_puzzle(metrics)}")
     return metrics
+
+  def _steps_a_puzzle(self, metrics: dict[str, Any]) -> str:
+    return f", {metrics['steps']:.2f} steps a puzzle" if self.config.eval_halting else ""
 
 
 def _load(config: Config) -> load.Splits:

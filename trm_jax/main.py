@@ -28,6 +28,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept and resum
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train (and evaluate), or evaluate --checkpoint.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "For --mode=eval: a run's folder, or a checkpoint in it.")
 _DATA = flags.DEFINE_string("data", None, "For --mode=eval: other puzzles than the run's own (see config.data.source).")
+_EVAL_BATCH_SIZE = flags.DEFINE_integer(
+    "eval_batch_size", None, "For --mode=eval: puzzles at once, on all devices together; default: as the run was "
+    "configured.", lower_bound=1)
+_HALTING = flags.DEFINE_bool(
+    "halting", None, "For --mode=eval: puzzles end when the model halts them, and others take their rows; default: as "
+    "the run was configured.")
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
     "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
@@ -60,7 +66,8 @@ def main(argv: list[str]) -> None:
   from trm_jax import loop  # pylint: disable=g-import-not-at-top
 
   if _MODE.value == "eval":
-    evaluate_checkpoint.run(_CHECKPOINT.value, _DATA.value, peer_timeout_s=_PEER_TIMEOUT.value)
+    evaluate_checkpoint.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value,
+                            halting=_HALTING.value, peer_timeout_s=_PEER_TIMEOUT.value)
     return
   config = config_lib.parse(_CONFIG.value)
   dated = f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}"

@@ -134,7 +134,7 @@ class Memory:
     padding: that the chip's layout adds to state and data.
     training: temporary, of the training step.
     kept: of these, what is kept for the backward pass: [array, how many, bytes of all].
-    evaluation: temporary, of an evaluation, its batch and answers included; not at the same time as training.
+    evaluation: temporary, of an evaluation, its puzzles and results included; not at the same time as training.
     code: both programs.
     usable: what a program can have.
     published: what the chip has.
@@ -253,15 +253,20 @@ class _Run:
     mesh = sharding.make_mesh(list(devices), model=config.model_devices)
     self.program = program.Program(config, SudokuTask(config.data.box), self.data.sizes, mesh)
     self.evaluator = evaluate.Evaluator(
-        lambda state: self.program.trainer.model(state, averaged=True), mesh=mesh, batch_size=config.eval_batch_size)
+        lambda state: self.program.trainer.model(state, averaged=True), mesh=mesh, batch_size=config.eval_batch_size,
+        max_puzzles=max(self.data.num_watched, self.data.num_test), halting=config.eval_halting)
 
   def compile_training(self) -> Any:
     return _compiled("training", self.program.compile_steps)
 
   def compile_evaluation(self) -> Any:
-    batch = batches.abstract_batch(self.evaluator.batch_size, self.data.sizes.seq_len,
-                                   sharding.along_data(self.program.mesh))
-    return _compiled("evaluation", lambda: self.evaluator.solve.lower(self.program.state, batch).compile())
+    arguments = self.evaluator.arguments(self.program.state)
+    return _compiled("evaluation", lambda: self.evaluator.call.lower(*arguments).compile())
+
+  def evaluation_bytes(self) -> int:
+    """Of its puzzles, rows and results, on one chip."""
+    _, *rest = self.evaluator.arguments(self.program.state)
+    return sum(_bytes_on_chip(x) for x in jax.tree.leaves(rest))
 
   def state_bytes(self) -> dict[str, int]:
     """Of the parts of the state, on one chip, without padding."""
@@ -269,11 +274,15 @@ class _Run:
              "carry": "carry"}
     parts = collections.Counter()
     for path, x in jax.tree.leaves_with_path(self.program.state):
-      parts[names.get(path[0].name, "other")] += math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+      parts[names.get(path[0].name, "other")] += _bytes_on_chip(x)
     return dict(parts)
 
   def data_bytes(self) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.program.arrays))
+
+
+def _bytes_on_chip(x: jax.ShapeDtypeStruct) -> int:
+  return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
 
 
 def _compiled(what: str, compile_: Callable[[], Any]) -> Any:
@@ -346,13 +355,12 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
 def _memory(run: _Run, training: Any, evaluation: Any, text: str) -> Memory:
   train, test, chip = training.memory_analysis(), evaluation.memory_analysis(), run.slice.chip
   state, data = run.state_bytes(), run.data_bytes()
-  batch = 4 * (2 * run.data.sizes.seq_len + 1) * run.evaluator.batch_size // run.program.mesh.shape[sharding.DATA]
   return Memory(
       state=state, data=data,
       padding=max(0, train.argument_size_in_bytes - sum(state.values()) - data),
       training=train.temp_size_in_bytes + train.output_size_in_bytes - train.alias_size_in_bytes,
       kept=[(array.text, count, array.bytes * count) for array, count in hlo.carried(text)],
-      evaluation=test.temp_size_in_bytes + test.output_size_in_bytes + batch,
+      evaluation=test.temp_size_in_bytes + run.evaluation_bytes(),
       code=train.generated_code_size_in_bytes + test.generated_code_size_in_bytes,
       usable=chip.usable_bytes, published=chip.hbm_bytes)
 
