@@ -37,7 +37,6 @@ from trm_jax import logs
 from trm_jax import program
 from trm_jax import sharding
 from trm_jax.config import Config, DataConfig
-from trm_jax.data import batches
 from trm_jax.data import load
 from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
