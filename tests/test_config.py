@@ -216,10 +216,10 @@ _NAN, _INF = float("nan"), float("inf")
 # Field, values that must be refused, values at the edge that must not, what the message says.
 RULES = [
     *((name, [0, -1], [1], "must be at least 1")
-      for name in ("batch_size", "log_every", "eval_batch_size", "checkpoint_every")),
+      for name in ("batch_size", "log_every", "eval_batch_size", "checkpoint_every", "micro_batches", "profile_from")),
     *((name, [-1], [0, 1], "must not be negative")
       for name in ("eval_every", "data.num_train", "data.num_validation", "data.num_test", "optimizer.warmup_steps",
-                   "seed", "data.seed")),
+                   "seed", "data.seed", "profile_steps")),
     ("epochs", [-1], [1], "must not be negative"),
     ("steps", [-1], [0], "must not be negative"),
     *((name, [-0.1, _INF, _NAN], [0.0, 2.0], "must be finite and not negative")
@@ -335,7 +335,7 @@ def test_every_knob_is_read(tmp_path, monkeypatch):
       data__source="generated", data__box=2, data__num_train=16, data__num_validation=8, data__num_test=8,
       data__num_clues=8, model__hidden_size=8, model__L_layers=1, model__num_heads=2, model__H_cycles=1,
       model__L_cycles=1, model__puzzle_emb_ndim=8, model__puzzle_emb_len=1, model__halt_max_steps=2,
-      model__dtype="float32", batch_size=8, epochs=1, eval_batch_size=8))
+      model__dtype="float32", batch_size=8, epochs=1, eval_batch_size=8, profile_steps=1, profile_from=1))
   one_device = sharding.make_mesh(jax.devices()[:1])  # compiles faster than eight
   monkeypatch.setattr(sharding, "make_mesh", lambda model: one_device)
   loop.run(reads.watch(config), tmp_path)

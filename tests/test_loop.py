@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Whole runs of a tiny model: resuming, refusing, reporting. Eight fake devices, one compiled step a run."""
 
+import collections
 import json
 import shutil
 import signal
@@ -37,9 +38,9 @@ def tiny_config(**changes):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-  """A run of eight steps that nothing disturbed, and its results."""
+  """A run of eight steps that nothing disturbed, two of them traced, and its results."""
   workdir = tmp_path_factory.mktemp("run") / "workdir"
-  return workdir, loop.run(tiny_config(), workdir)
+  return workdir, loop.run(tiny_config(profile_from=4, profile_steps=2), workdir)
 
 
 def arrays_of(workdir, step):
@@ -52,6 +53,22 @@ def arrays_of(workdir, step):
 def without_times(records):
   timed = ("train/examples_per_s", "train/step_ms", "train/peak_memory_gib", "compile_s")
   return [{name: v for name, v in r.items() if name not in timed} for r in records if "compile_s" not in r]
+
+
+def traced(workdir):
+  """What the devices did while they were traced: the number of steps, and the programs' names."""
+  [trace] = (workdir / "tensorboard" / "plugins" / "profile").glob("*/*.xplane.pb")
+  operations, programs = collections.Counter(), set()
+  for plane in jax.profiler.ProfileData.from_file(str(trace)).planes:
+    for line in plane.lines:
+      for event in line.events:
+        stats = dict(event.stats)
+        if "hlo_op" in stats:
+          programs.add(stats["hlo_module"])
+          operations[stats["hlo_op"]] += stats["hlo_module"] == "jit_steps"
+  # Most operations come once a step on each device.
+  [(most, _)] = collections.Counter((+operations).values()).most_common(1)
+  return most / jax.device_count(), programs
 
 
 def test_a_run_leaves_what_it_promises(finished):
@@ -71,7 +88,8 @@ def test_a_run_leaves_what_it_promises(finished):
   assert [r["step"] for r in records if "validation/exact_accuracy" in r] == [4, 8]
   assert "Total: " in (workdir / "parameters.txt").read_text()
   config = json.loads((workdir / "config.json").read_text())
-  assert config_lib.parse(config["config"]) == tiny_config() and config["total_steps"] == STEPS
+  assert config_lib.parse(config["config"]) == tiny_config(profile_from=4, profile_steps=2)
+  assert config["total_steps"] == STEPS
 
 
 def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path, capsys):
@@ -92,6 +110,23 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path,
       logs.read_metrics(workdir / "metrics.jsonl"))
 
 
+def test_a_trace_holds_exactly_the_chosen_steps(finished):
+  """Of a run that evaluates and saves before them and saves after them, and is as one that is not traced (below)."""
+  num_steps, programs = traced(finished[0])
+  assert num_steps == 2
+  assert programs <= {"jit_steps", "jit__lambda"}  # the latter is what processes agree by
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(profile_from=6, profile_steps=3), "config.profile_steps = 3, config.profile_from = 6: the run has only 8 "),
+    (dict(profile_from=3, profile_steps=2, checkpoint_every=9), r"step 4 ends with .* \(config.eval_every = 4\)"),
+    (dict(profile_from=4, profile_steps=3), r"step 6 ends with .* \(config.checkpoint_every = 2\)"),
+])
+def test_steps_that_cannot_be_traced_alone(tmp_path, change, message):
+  with pytest.raises(UserError, match=message):
+    loop.run(tiny_config(**change), tmp_path)
+
+
 @pytest.mark.parametrize("doing, at_step", [("training", 3), ("evaluating", 4), ("testing", STEPS)])
 def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
     finished, tmp_path, monkeypatch, capsys, doing, at_step):
@@ -105,14 +140,18 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
       self.agreement.exchange([1, 0, 0])  # in the place of another call, for what is agreed on comes one call later
     return safe_point(self, now_doing)
 
+  profile = dict(profile_from=2, profile_steps=2)  # the first signal comes between the two
   with monkeypatch.context() as patch:
     patch.setattr(loop._Run, "safe_point", told_to_stop)
+    patch.setattr(loop, "_CALL_SECONDS", 0)
     with pytest.raises(distributed.Interrupted) as e:
-      loop.run(tiny_config(log_every=2), tmp_path)
+      loop.run(tiny_config(**profile), tmp_path)
   assert e.value.status == 75
   saved = checkpoint.Checkpoints(tmp_path / "checkpoints", read_only=True).latest_step()
   assert saved == at_step and f"stopped at step {at_step}, saved" in capsys.readouterr().out
-  resumed = loop.run(tiny_config(log_every=2), tmp_path)
+  resumed = loop.run(tiny_config(**profile), tmp_path)
+  assert f"no step is traced: config.profile_from = 2, and {at_step} are made already" in capsys.readouterr().out
+  traced(tmp_path)  # there is one trace
   jax.tree.map(np.testing.assert_array_equal, arrays_of(tmp_path, STEPS), arrays_of(workdir, STEPS))
   assert without_times(logs.read_metrics(tmp_path / "metrics.jsonl")) == without_times(
       logs.read_metrics(workdir / "metrics.jsonl"))
@@ -121,14 +160,17 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
 
 
 def test_checkpoints_by_minutes(tmp_path, monkeypatch):
-  """As often as calls end, if that little time is asked for; none but that of the end if time does not matter."""
+  """As often as calls end, if that little time is asked for, but not while steps are traced; none but that of the end
+  if time does not matter."""
   monkeypatch.setattr(loop, "_CALL_SECONDS", 0)
   steps = {}
   for minutes in (1e-9, 0.0):
-    loop.run(tiny_config(checkpoint_every=1000, eval_every=STEPS, checkpoint_minutes=minutes), tmp_path / str(minutes))
+    loop.run(tiny_config(checkpoint_every=1000, eval_every=STEPS, checkpoint_minutes=minutes, profile_from=3,
+                         profile_steps=3 * (minutes > 0)), tmp_path / str(minutes))
     steps[minutes] = checkpoint.Checkpoints(tmp_path / str(minutes) / "checkpoints", read_only=True).steps()
   assert steps[0.0] == [STEPS]
-  assert len(steps[1e-9]) > 2
+  assert len(steps[1e-9]) > 2 and not {4, 5} & set(steps[1e-9])
+  assert traced(tmp_path / "1e-09")[0] == 3  # in three calls
 
 
 def test_a_finished_run_is_not_trained_again(finished, capsys):
@@ -168,8 +210,9 @@ def test_a_run_in_a_bucket_is_stopped_resumed_evaluated_and_equal_to_one_on_disk
   with monkeypatch.context() as patch:
     patch.setattr(loop._Run, "safe_point", told_to_stop)
     with pytest.raises(distributed.Interrupted):
-      loop.run(tiny_config(), path)
+      loop.run(tiny_config(profile_from=2, profile_steps=2), path)
   remote = epath.Path(path)
+  assert list((remote / "tensorboard" / "plugins" / "profile").glob("*/*.xplane.pb"))
   assert {"metrics.jsonl", "config.json", "checkpoints"} <= {p.name for p in remote.iterdir()}
   resumed = loop.run(tiny_config(), path)
   assert "going on from the checkpoint of step" in capsys.readouterr().out
@@ -192,7 +235,19 @@ def test_a_damaged_checkpoint_stops_the_run_and_is_named(finished, tmp_path):
     loop.run(tiny_config(), cut)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
+@pytest.mark.parametrize("told", [False, True], ids=["", "at a signal"])
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path, monkeypatch, told):
+  """Whether it is looked at after the next call or, when the run is told to stop in between, before it saves."""
+  safe_point = loop._Run.safe_point
+
+  def told_to_stop(self, doing):
+    if self.step >= 2:
+      self.signals.received = signal.SIGTERM
+      self.agreement.exchange([1, 0, 0])
+    return safe_point(self, doing)
+
+  if told:
+    monkeypatch.setattr(loop._Run, "safe_point", told_to_stop)
   with pytest.raises(UserError, match=r"not finite at step (\d+); the last good checkpoint is") as e:
     loop.run(tiny_config(optimizer__learning_rate=1e38, optimizer__warmup_steps=0), tmp_path)
   saved = checkpoint.Checkpoints(tmp_path / "checkpoints").steps()

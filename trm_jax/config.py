@@ -24,7 +24,7 @@ _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 # trained.
 FREE_ON_RESUME = (
     "name", "data.num_test", "eval_every", "eval_batch_size", "eval_halting", "checkpoint_every", "checkpoint_minutes",
-    "log_every", "micro_batches", "model_devices",
+    "log_every", "micro_batches", "model_devices", "profile_steps", "profile_from",
 )
 
 
@@ -82,6 +82,8 @@ class Config:
   eval_halting: bool = False  # puzzles end when the model halts them, and others take their rows; or all steps for each
   checkpoint_every: int = 2500  # steps; evaluations, the end and an interruption save one, too
   checkpoint_minutes: float = 15.0  # likewise, at the latest that long after the last one; 0: never because of time
+  profile_steps: int = 0  # traced by JAX's profiler, into WORKDIR/tensorboard (docs/performance.md); 0: none
+  profile_from: int = 10  # steps made before those; a run that goes on from there or later traces nothing
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -185,10 +187,11 @@ def _check(config: Config) -> None:
     if not holds(flat[name]):
       raise UserError(f"config.{name} = {flat[name]!r}: {rule}")
 
-  for name in ("batch_size", "micro_batches", "model_devices", "log_every", "eval_batch_size", "checkpoint_every"):
+  for name in ("batch_size", "micro_batches", "model_devices", "log_every", "eval_batch_size", "checkpoint_every",
+               "profile_from"):
     require(name, lambda v: v >= 1, "must be at least 1")
   for name in ("epochs", "steps", "eval_every", "data.num_train", "data.num_validation", "data.num_test",
-               "optimizer.warmup_steps", "optimizer.base_batch_size", "seed", "data.seed"):
+               "optimizer.warmup_steps", "optimizer.base_batch_size", "seed", "data.seed", "profile_steps"):
     require(name, lambda v: v >= 0, "must not be negative")
   for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
                "optimizer.prefix_weight_decay", "checkpoint_minutes"):
@@ -197,8 +200,6 @@ def _check(config: Config) -> None:
     require(name, lambda v: 0 <= v < 1, "must lie in [0, 1)")
   require("optimizer.lr_min_ratio", lambda v: 0 <= v <= 1, "must lie in [0, 1]")
   require("optimizer.name", lambda v: v in ("adam_atan2", "adamw"), "must be adam_atan2 or adamw")
-  require("batch_size", lambda v: v % config.micro_batches == 0,
-          f"must be divisible by config.micro_batches = {config.micro_batches}")
   require("model_devices", lambda v: config.model.mlp_t or config.model.num_heads % v == 0,
           f"must divide config.model.num_heads = {config.model.num_heads}: devices share whole heads")
   require("data.box", lambda v: v in (2, 3), "must be 3 (9x9 boards) or 2 (4x4)")

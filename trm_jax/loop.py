@@ -12,7 +12,7 @@ import pathlib
 import platform
 import socket
 import time
-from typing import Any
+from typing import Any, NoReturn
 import zlib
 
 from clu import parameter_overview
@@ -108,6 +108,7 @@ class _Run:
     self.arrays = batches.to_device_arrays(self.splits.train, sharding.replicated(mesh))
     self.checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(workdir.checkpoints)))
     self.agreement = distributed.Agreement(mesh, 3)
+    self.traced = _steps_to_trace(config, self.eval_every, self.total_steps)
 
   def run(self) -> dict[str, Any]:
     """All of it."""
@@ -120,17 +121,13 @@ class _Run:
     self.describe()
     self.compile()
     self.signals = self.exits.enter_context(contextlib.closing(distributed.Signals()))
+    self.trace = self.exits.enter_context(contextlib.ExitStack())
     try:
-      self.take_steps()
-      return self.report()
-    except _Stop:
-      self.records.flush()
-      if self.step != self.saved:
-        self.save()
-      self.checkpoints.wait()
-      distributed.say(f"stopped at step {self.step:,}, saved; the same command with --workdir={self.workdir.path} "
-                      "goes on from there")
-      raise distributed.Interrupted(self.signals.status) from None
+      try:
+        self.take_steps()
+        return self.report()
+      except _Stop:
+        self.save_and_stop()
     except records.NotFinite as e:
       last = self.checkpoints.latest_step()
       raise UserError(
@@ -194,15 +191,48 @@ class _Run:
         f"{len(self.splits.train):,} puzzles | {self.total_steps:,} steps of {self.config.batch_size} | compiled in "
         f"{seconds:.1f} s")
 
+  def save_and_stop(self) -> NoReturn:
+    """What all processes do where they have agreed to."""
+    self.records.flush()
+    if self.step != self.saved:
+      self.save()
+    self.checkpoints.wait()
+    distributed.say(f"stopped at step {self.step:,}, saved; the same command with --workdir={self.workdir.path} "
+                    "goes on from there")
+    raise distributed.Interrupted(self.signals.status) from None
+
+  def start_trace(self) -> None:
+    """Has JAX's profiler record what the devices and this process do from now on."""
+    self.records.flush()
+    jax.block_until_ready(self.state)
+    if distributed.is_main():
+      self.trace.enter_context(jax.profiler.trace(self.workdir.local / "tensorboard"))
+    self.records.resume()
+
+  def end_trace(self) -> None:
+    """Ends the record when the steps that have been dispatched are made, and says where it is."""
+    self.records.flush()
+    jax.block_until_ready(self.state)
+    self.watchdog.alive("writing the trace")
+    self.trace.close()
+    self.records.resume()
+    folder = self.workdir.path / "tensorboard"
+    distributed.say(f"{len(self.traced)} steps after step {self.traced.start:,} are traced; to look at them: "
+                    f"pip install xprof && xprof --logdir={folder}")
+
   def take_steps(self) -> None:
     """Steps, evaluations and saves, to the last step."""
     told_how_long = False
+    if self.traced and self.step >= self.traced.start:
+      distributed.say(f"no step is traced: config.profile_from = {self.traced.start}, and {self.step:,} are made already")
+      self.traced = range(0)
     call_steps, save_now = 1, False
     while True:
       # A resumed run may have been stopped before the evaluation or the save that is due at its first step.
       evaluate_now = self.step > self.evaluated and (
           self.step % self.eval_every == 0 or self.step == self.total_steps)
-      if evaluate_now or save_now or (self.step % self.config.checkpoint_every == 0 and self.step > self.saved):
+      if evaluate_now or save_now and self.step not in self.traced or (
+          self.step % self.config.checkpoint_every == 0 and self.step > self.saved):
         self.records.flush()  # a step that was not finite must be known before its state is saved
         self.save(exact_accuracy=self.evaluate() if evaluate_now else None)
         self.records.resume()
@@ -212,10 +242,15 @@ class _Run:
           self.step + call_steps,
           *((self.step // every + 1) * every
             for every in (self.config.log_every, self.eval_every, self.config.checkpoint_every)),
+          *(border for border in (self.traced.start, self.traced.stop) if border > self.step),
           self.total_steps)
+      if self.traced and self.step == self.traced.start:
+        self.start_trace()
       self.state, metrics = self.steps(self.state, np.int32(end - self.step), self.arrays)
       self.records.called(end, end - self.step, metrics)
       self.step = end
+      if self.traced and self.step == self.traced.stop:
+        self.end_trace()
       call_steps, save_now = self.safe_point("training")
       if self.records.step_seconds and not told_how_long:
         told_how_long = True
@@ -318,6 +353,26 @@ def _load(config: Config) -> load.Splits:
   progress.done(f"{len(splits.train):,} to train on, {len(splits.validation or ()):,} for validation, "
                 f"{len(splits.test):,} for the test")
   return splits
+
+
+def _steps_to_trace(config: Config, eval_every: int, total_steps: int) -> range:
+  """Numbers of the steps, counted from 0, that the profiler traces.
+
+  Raises:
+    UserError: they are not all made, or not in one go.
+  """
+  if not config.profile_steps:
+    return range(0)
+  first, stop = config.profile_from, config.profile_from + config.profile_steps
+  what = f"config.profile_steps = {config.profile_steps}, config.profile_from = {first}: "
+  if stop > total_steps:
+    raise UserError(f"{what}the run has only {total_steps:,} steps")
+  for name, every in (("eval_every", eval_every), ("checkpoint_every", config.checkpoint_every)):
+    border = (first // every + 1) * every
+    if border < stop:
+      raise UserError(f"{what}step {border:,} ends with an evaluation or a save (config.{name} = {every}), which must "
+                      "not lie among them; trace fewer, or begin elsewhere")
+  return range(first, stop)
 
 
 def _fingerprint(splits: load.Splits) -> int:
