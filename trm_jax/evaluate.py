@@ -277,9 +277,10 @@ class Evaluator:
     queue, unfinished = self.call(source, dealt, self.start(source, waiting))
     while True:
       queue, next_unfinished = self.call(source, dealt, queue)  # before the host waits for the one before
+      left = int(unfinished)
       if progress:
-        progress(num_puzzles - int(unfinished), num_puzzles)
-      if not int(unfinished):
+        progress(num_puzzles - left, num_puzzles)
+      if left <= 0:
         break
       unfinished = next_unfinished
     results, num_steps = jax.device_get((self._fetch(queue.results), queue.num_steps))
