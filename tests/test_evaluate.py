@@ -275,6 +275,11 @@ def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer
   metrics = evaluate_checkpoint.run(str(saved), None)
   assert metrics["num_puzzles"] == N and metrics == evaluator.evaluate(_everywhere(state), own).metrics()
 
+  assert "steps a puzzle" not in capsys.readouterr().out
+  metrics = evaluate_checkpoint.run(str(saved), None, batch_size=2 * BATCH, halting=True)
+  assert metrics["row_steps"] == 32 * T and metrics["steps"] == T  # it is as unsure as a new model
+  assert f", {T:.2f} steps a puzzle (" in capsys.readouterr().out
+
   ratings = np.arange(30, dtype=np.int32)
   made = generate.generate_splits(box=2, num_train=0, num_validation=0, num_test=30, num_clues=9, seed=5)["test"]
   made = dataclasses.replace(made, ratings=ratings)
