@@ -61,16 +61,19 @@ def main(argv: list[str]) -> None:
     distributed.guard()
     distributed.join(job, _PEER_TIMEOUT.value)
   # Imported here, so that --help and a misspelt flag answer at once.
+  from trm_jax import compilation_cache  # pylint: disable=g-import-not-at-top
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
   from trm_jax import evaluate_checkpoint  # pylint: disable=g-import-not-at-top
   from trm_jax import loop  # pylint: disable=g-import-not-at-top
 
   if _MODE.value == "eval":
+    compilation_cache.enable()
     evaluate_checkpoint.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value,
                             halting=_HALTING.value, peer_timeout_s=_PEER_TIMEOUT.value)
     return
   config = config_lib.parse(_CONFIG.value)
   dated = f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}"
+  compilation_cache.enable(_WORKDIR.value)
   loop.run(config, _WORKDIR.value or dated, peer_timeout_s=_PEER_TIMEOUT.value)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from trm_jax import checkpoint
 from trm_jax import cli
+from trm_jax import compilation_cache
 from trm_jax import draw
 from trm_jax import evaluate
 from trm_jax import storage
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> None:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
   if _PUZZLE.value and _CSV.value:
     raise UserError("--puzzle and --csv: give one of them")
+  compilation_cache.enable()
   loaded = checkpoint.load_model(_CHECKPOINT.value)
   task = SudokuTask(loaded.config.data.box)
   labels = None

@@ -257,6 +257,11 @@ def _check_writable(folder: epath.Path, flag: str) -> None:
     raise UserError(f"{flag}={folder}: cannot write here (this is an object, not a folder); name another folder")
 
 
+def cache_folder() -> pathlib.Path:
+  """Where this machine keeps what can be copied or made again; it may be deleted when nothing runs."""
+  return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "trm_jax"
+
+
 def names(folder: epath.Path) -> list[str]:
   """The names of the objects in a bucket's folder, without those in folders in it; none where there is no such folder.
 
@@ -289,13 +294,12 @@ def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:
     wanted: names of files in it.
 
   Returns:
-    The local folder that has them, in $XDG_CACHE_HOME or ~/.cache.
+    The local folder that has them, in `cache_folder()`.
 
   Raises:
     UserError: a file is missing or arrives damaged, the bucket refused or cannot be reached, or the disk is full.
   """
-  cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-  target = cache / "trm_jax" / str(folder).removeprefix("gs://")
+  target = cache_folder() / str(folder).removeprefix("gs://")
   files.make_folder(target, f"the copy of {folder}")
   with (target / ".lock").open("w") as lock:
     try:
