@@ -218,7 +218,7 @@ class _Run:
     self.records.resume()
     folder = self.workdir.path / "tensorboard"
     distributed.say(f"{len(self.traced)} steps after step {self.traced.start:,} are traced; to look at them: "
-                    f"pip install xprof && xprof --logdir={folder}")
+                    f"pip install xprof && xprof --logdir={folder} (more in docs/performance.md)")
 
   def take_steps(self) -> None:
     """Steps, evaluations and saves, to the last step."""
