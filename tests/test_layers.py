@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The parts of a block. That they are put together rightly is what test_model.py and the parity tests show."""
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,3 +51,47 @@ def test_rotate():
   np.testing.assert_allclose(
       layers.rotate(jnp.float32(q)), np.concatenate([turned.real, turned.imag], -1), rtol=1e-4, atol=1e-5)
   assert layers.rotate(jnp.bfloat16(q)).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("subscripts, a, b", [
+    ("FL,LBD->FBD", (6, 5), (5, 2, 3)),
+    ("LF,FBD->LBD", (5, 6), (6, 2, 3)),
+    ("XYD,DF->XYF", (4, 3, 5), (5, 2)),
+    ("XYD,DF->XYF", (4, 3, 2), (2, 5)),
+])
+def test_product(subscripts, a, b):
+  """As einsum, its gradients included, whichever operand is the bigger one; bfloat16 is summed in float32."""
+  rng = np.random.default_rng(0)
+  a, b = jnp.float32(rng.normal(size=a)), jnp.float32(rng.normal(size=b))
+  expected, expected_vjp = jax.vjp(lambda a, b: jnp.einsum(subscripts, a, b), a, b)
+  result, vjp = jax.vjp(lambda a, b: layers.product(subscripts, a, b), a, b)
+  np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
+  g = jnp.float32(rng.normal(size=result.shape))
+  for gradient, right in zip(vjp(g), expected_vjp(g), strict=True):
+    np.testing.assert_allclose(gradient, right, rtol=1e-5, atol=1e-5)
+  ones = layers.product("XYD,DF->XYF", jnp.ones((1, 1, 600), jnp.bfloat16), jnp.ones((600, 1), jnp.bfloat16))
+  assert ones.dtype == jnp.bfloat16 and ones.item() == 600  # summed in bfloat16 it would stop at 256
+
+
+def test_gate_rounds_once():
+  gate, up = (jnp.asarray(np.random.default_rng(i).normal(size=10_000), jnp.bfloat16) for i in range(2))
+  exact = np.float64(gate) / (1 + np.exp(-np.float64(gate))) * np.float64(up)
+  assert (layers._gated(gate, up) == jnp.asarray(exact, jnp.bfloat16)).mean() > 0.999
+
+
+@pytest.mark.parametrize("mlp_t, kept", [
+    # By hand, elements a row of 10 positions and 8 features: h, and of each of the 2 layers gate, up and down of both
+    # parts. The mixer's width is 256, and so is the other's.
+    (True, 10 * 8 + 2 * (2 * 256 * 8 + 10 * 8 + 2 * 10 * 256 + 10 * 8)),
+    # q, k, v, what attention makes of them, and out.
+    (False, 10 * 8 + 2 * (5 * 10 * 8 + 2 * 10 * 256 + 10 * 8)),
+], ids=["mlp_t", "attention"])
+def test_only_products_are_kept_for_the_backward_pass(mlp_t, kept):
+  network = layers.Network(2, positions=10, hidden_size=8, num_heads=2, expansion=4.0, mlp_t=mlp_t, rope=not mlp_t,
+                           dtype="float32", rngs=nnx.Rngs(0))
+  rows = 7
+  h = jnp.zeros((10, rows, 8) if mlp_t else (rows, 10, 8))
+  backward = jax.eval_shape(lambda h: jax.vjp(lambda h: layers.keep_products(network)(h), h)[1], h)
+  sizes = [leaf.size for leaf in jax.tree.leaves(backward)]
+  weights = {leaf.size for leaf in jax.tree.leaves(nnx.state(network))}
+  assert sum(size for size in sizes if size % rows == 0 and size not in weights) == rows * kept

@@ -353,7 +353,7 @@ def test_q_continue_variant():
   """Halts when q_halt > q_continue; target sigmoid(q_halt') at the last step, sigmoid(max(q_halt', q_continue'))
   before it, by one more step from the new carry, without gradient."""
   config = replace(q_continue=True)
-  model, carry = with_q_head(make_model(config, q_bias=(2.0, 2.0))), middle_carry(halted=(False,) * B)
+  model, carry = with_q_head(make_model(config, q_bias=(2.0, 2.0)), seed=2), middle_carry(halted=(False,) * B)
   graphdef, params, rest = nnx.split(model, nnx.Param, ...)
 
   @jax.jit

@@ -63,7 +63,7 @@ def test_an_axis_that_does_not_divide_is_left_out():
   mesh = sharding.make_mesh(model=2)
   assert sharding.spec("prefix_table/puzzle_emb", (1, 8), mesh) == P(None)
   assert sharding.spec("prefix_table/puzzle_emb", (1024, 8), mesh) == P(("data", "model"))
-  assert sharding.spec("params/x/down", (3, 8), mesh) == P(None)
+  assert sharding.spec("params/x/mlp/down", (3, 8), mesh) == P(None)
 
 
 def test_model_neighbours_are_device_neighbours():

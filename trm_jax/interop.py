@@ -41,8 +41,8 @@ def _names(config: TRMConfig) -> dict[str, tuple[tuple[str | int, ...], bool]]:
     names[there + "mlp.gate_up_proj.weight"] = ((*here, "mlp", "gate_up"), True)
     names[there + "mlp.down_proj.weight"] = ((*here, "mlp", "down"), True)
     if config.mlp_t:
-      names[there + "mlp_t.gate_up_proj.weight"] = ((*here, "mix", "gate_up"), True)
-      names[there + "mlp_t.down_proj.weight"] = ((*here, "mix", "down"), True)
+      names[there + "mlp_t.gate_up_proj.weight"] = ((*here, "mix", "gate_up"), False)
+      names[there + "mlp_t.down_proj.weight"] = ((*here, "mix", "down"), False)
     else:
       names[there + "self_attn.qkv_proj.weight"] = ((*here, "mix", "qkv"), True)
       names[there + "self_attn.o_proj.weight"] = ((*here, "mix", "out"), True)
@@ -51,7 +51,9 @@ def _names(config: TRMConfig) -> dict[str, tuple[tuple[str | int, ...], bool]]:
 
 def _shape_there(shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
   """The reference's shape of a parameter: matrices are (out, in), gate and up, and q, k and v, one after the other."""
-  return (math.prod(shape[1:]), shape[0]) if transposed else shape
+  if transposed:
+    return math.prod(shape[1:]), shape[0]
+  return (math.prod(shape[:-1]), shape[-1]) if len(shape) > 2 else shape
 
 
 def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
@@ -99,7 +101,7 @@ def to_reference(model: TRM) -> dict[str, np.ndarray]:
     if path == ("puzzle_emb",):
       array = array[: model.config.num_puzzle_identifiers]
     shape = _shape_there(array.shape, transposed)
-    array = array.reshape(shape[::-1]).T if transposed else array
+    array = array.reshape(shape[::-1]).T if transposed else array.reshape(shape)
     state[name] = np.array(array, order="C")  # a copy: writable, as PyTorch asks for
   return state
 

@@ -6,10 +6,14 @@ Letters for axes, used in names and einsums throughout the library:
   D hidden    F inner width of SwiGLU   N heads             K head dimension     V vocabulary
 """
 
+from collections.abc import Callable
+import functools
 import math
+from typing import Any
 
 from flax import nnx
 import jax
+from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -34,30 +38,99 @@ def swiglu_width(size: int, expansion: float) -> int:
   return math.ceil(round(expansion * size * 2 / 3) / 256) * 256
 
 
-class SwiGLU(nnx.Module):
-  """down(silu(gate(h)) * up(h)) over the first or the last axis of h, with gate and up in one array, gate first.
+def product(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
+  """jnp.einsum of two arrays of one dtype, summed in float32 and rounded to that dtype, as are its gradients.
 
-  Over the first axis h is (L, B, D), so that mixing tokens is one matrix product without a transpose on either side;
-  over the last it is (…, D). gate_up is (size, 2, F) and not (size, 2 F), so that devices can share out F and still
-  hold the gate and the up of the same features. Two products, not one: in one einsum over both the backward pass on a
-  CPU takes half as long again.
+  What it returns is kept for the backward pass wherever `keep_products` decides what is.
+
+  Args:
+    subscripts: with an arrow; every letter stands in two of its three parts, once in each.
+    a: best with a first axis that is not summed over, which XLA's CPU would transpose.
+    b: of a's dtype.
+  """
+  return checkpoint_name(_product(subscripts, a, b), _PRODUCT)
+
+
+_PRODUCT = "product"
+
+
+def keep_products(function: Callable[..., Any]) -> Callable[..., Any]:
+  """`function`, for whose backward pass only the results of products are kept; all else is computed again.
+
+  Norms and gates are cheap, and reading what they left behind costs more than making it again.
+  """
+  return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(_PRODUCT), prevent_cse=False)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _product(subscripts, a, b):
+  # Not left to the dtypes: XLA's CPU has fast bfloat16 products, but with results in float32 only. (Not so in the
+  # gradients: there its product of two operands that it would have to transpose fails.)
+  return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
+
+
+def _product_fwd(subscripts, a, b):
+  return _product(subscripts, a, b), (a, b)
+
+
+def _product_bwd(subscripts, operands, g):
+  (a, b), (in_a, in_b, out) = operands, subscripts.replace("->", ",").split(",")
+  return _gradient(f"{out},{in_b}->{in_a}", g, b), _gradient(f"{in_a},{out}->{in_b}", a, g)
+
+
+_product.defvjp(_product_fwd, _product_bwd)
+
+
+def _gradient(subscripts, a, b):
+  """A product whose operands may be swapped: XLA's CPU transposes the first if its first axis is summed over, and the
+  smaller one of a hidden state and an activation costs less."""
+  in_a, in_b, out = subscripts.replace("->", ",").split(",")
+  if in_a[0] not in out and in_b[0] not in out and a.size > b.size:
+    swapped = "".join(sorted(out, key=in_a.find))  # b's axes first
+    return jnp.einsum(f"{swapped}->{out}", jnp.einsum(f"{in_b},{in_a}->{swapped}", b, a))
+  return jnp.einsum(subscripts, a, b)
+
+
+def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
+  """silu(gate) * up, in float32, rounded once."""
+  return (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(gate.dtype)
+
+
+class SwiGLU(nnx.Module):
+  """down(silu(gate(h)) * up(h)) over the features of h (B, L, D) or (L, B, D).
+
+  gate_up is (D, 2, F) and not (D, 2 F), so that devices can share out F and still hold the gate and the up of the same
+  features. Two products, not one: in one einsum over both the backward pass on a CPU takes half as long again.
   """
 
-  def __init__(self, size: int, expansion: float, *, axis: int, dtype: DTypeLike, rngs: nnx.Rngs):
-    width = swiglu_width(size, expansion)
-    self.axis = axis
+  def __init__(self, hidden_size: int, expansion: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    width = swiglu_width(hidden_size, expansion)
     self.dtype = dtype
-    self.gate_up = nnx.Param(truncated_normal(size**-0.5)(rngs.params(), (size, 2, width), jnp.float32))
-    self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (width, size), jnp.float32))
+    self.gate_up = nnx.Param(truncated_normal(hidden_size**-0.5)(rngs.params(), (hidden_size, 2, width), jnp.float32))
+    self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (width, hidden_size), jnp.float32))
 
   def __call__(self, h: jax.Array) -> jax.Array:
     gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
-    if self.axis == 0:
-      h_LxX = h.reshape(h.shape[0], -1)  # a plain matrix: XLA's CPU backward is twice as fast on it as on (L, B, D)
-      gate, up = (jnp.einsum("LF,LX->FX", gate_up[:, i], h_LxX) for i in range(2))
-      return jnp.einsum("FL,FX->LX", down, jax.nn.silu(gate) * up).reshape(h.shape)
-    gate, up = (jnp.einsum("XYD,DF->XYF", h, gate_up[:, i]) for i in range(2))
-    return jnp.einsum("XYF,FD->XYD", jax.nn.silu(gate) * up, down)
+    gate, up = (product("XYD,DF->XYF", h, gate_up[:, i]) for i in range(2))
+    return product("XYF,FD->XYD", _gated(gate, up), down)
+
+
+class TokenSwiGLU(nnx.Module):
+  """The same over the positions of h (L, B, D): plain matrix products without a transpose on either side.
+
+  gate_up is (2, F, L) and down (L, F): positions come first in what they make as in what they read.
+  """
+
+  def __init__(self, positions: int, expansion: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    width = swiglu_width(positions, expansion)
+    self.dtype = dtype
+    self.gate_up = nnx.Param(truncated_normal(positions**-0.5)(rngs.params(), (2, width, positions), jnp.float32))
+    self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (positions, width), jnp.float32))
+
+  def __call__(self, h_LxBxD: jax.Array) -> jax.Array:
+    gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
+    gate, up = (product("FL,LBD->FBD", gate_up[i], h_LxBxD) for i in range(2))
+    return product("LF,FBD->LBD", down, _gated(gate, up))
 
 
 class Attention(nnx.Module):
@@ -75,12 +148,12 @@ class Attention(nnx.Module):
   def __call__(self, h_BxLxD: jax.Array) -> jax.Array:
     B, L, D = h_BxLxD.shape
     qkv = self.qkv[...].astype(self.dtype)
-    q, k, v = (jnp.einsum("BLD,DE->BLE", h_BxLxD, qkv[:, i]).reshape(B, L, self.num_heads, D // self.num_heads)
+    q, k, v = (product("BLD,DE->BLE", h_BxLxD, qkv[:, i]).reshape(B, L, self.num_heads, D // self.num_heads)
                for i in range(3))
     if self.rope:
       q, k = rotate(q), rotate(k)
-    mixed = jax.nn.dot_product_attention(q, k, v)  # scale 1/sqrt(K)
-    return jnp.einsum("BLD,DE->BLE", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
+    mixed = checkpoint_name(jax.nn.dot_product_attention(q, k, v), _PRODUCT)  # scale 1/sqrt(K)
+    return product("BLD,DE->BLE", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
 
 
 def rotate(q_BxLxNxK: jax.Array) -> jax.Array:
@@ -112,11 +185,11 @@ class Block(nnx.Module):
       rngs: nnx.Rngs,
   ):
     if mlp_t:
-      self.mix = SwiGLU(positions, expansion, axis=0, dtype=dtype, rngs=rngs)
+      self.mix = TokenSwiGLU(positions, expansion, dtype=dtype, rngs=rngs)
     else:
       self.mix = Attention(hidden_size, num_heads, rope=rope, dtype=dtype, rngs=rngs)
     self.mix_norm_axis = 0 if mlp_t else -1
-    self.mlp = SwiGLU(hidden_size, expansion, axis=-1, dtype=dtype, rngs=rngs)
+    self.mlp = SwiGLU(hidden_size, expansion, dtype=dtype, rngs=rngs)
 
   def __call__(self, h: jax.Array) -> jax.Array:
     h = rms_norm(h + self.mix(h), self.mix_norm_axis)

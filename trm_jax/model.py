@@ -343,9 +343,11 @@ class TRM(nnx.Module):
 
     # Cutting the gradient at what goes in, not only at what comes out, keeps derivatives from being carried along.
     network, x_cut, start = jax.lax.stop_gradient((self.L_level, x, (z_H, z_L)))
+    # Once, not at every application. With gradient it is: their sum over applications is then made in float32.
+    network = jax.tree.map(lambda weights: weights.astype(self.config.dtype), network)
     (z_H, z_L), _ = jax.lax.scan(
         lambda z, _: (cycle(network, *z, x_cut), None), start, length=self.config.H_cycles - 1)
-    z_H, z_L = cycle(self.L_level, z_H, z_L, x)
+    z_H, z_L = cycle(layers.keep_products(self.L_level), z_H, z_L, x)
     return (z_H.swapaxes(0, 1), z_L.swapaxes(0, 1)) if self.config.mlp_t else (z_H, z_L)
 
   def _heads(self, z_H_BxLxD: jax.Array) -> tuple[jax.Array, jax.Array]:

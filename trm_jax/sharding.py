@@ -18,8 +18,10 @@ DATA, MODEL = "data", "model"
 LAYOUT = (
     ("carry/*", P(DATA)),  # (B, …), every leaf starts with the batch axis
     ("prefix_table/puzzle_emb", P((DATA, MODEL))),  # (identifiers, E), rows over all devices
-    ("*/gate_up", P(None, None, MODEL)),  # (D or L, 2, F)
-    ("*/down", P(MODEL)),  # (F, D or L)
+    ("*/mix/gate_up", P(None, MODEL)),  # (2, F, L)
+    ("*/mix/down", P(None, MODEL)),  # (L, F)
+    ("*/mlp/gate_up", P(None, None, MODEL)),  # (D, 2, F)
+    ("*/mlp/down", P(MODEL)),  # (F, D)
     ("*/qkv", P(None, None, MODEL)),  # (D, 3, D), whole heads
     ("*/out", P(MODEL)),  # (D, D), whole heads
     ("*/embed_tokens", P()),  # (V, D)

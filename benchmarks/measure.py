@@ -1,0 +1,86 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""What the benchmarks share: timing by turns, one table and JSON, where it was measured."""
+
+from collections.abc import Callable, Iterable, Mapping
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+from absl import flags
+import jax
+
+_JSON = flags.DEFINE_string("json", None, "Also write the table, every single time and the machine into this file.")
+ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each thing is timed, by turns.", lower_bound=1)
+
+
+def by_turns(calls: Mapping[str, Callable[[], Any]], rounds: int, *, warm: int = 1) -> dict[str, list[float]]:
+  """Seconds of each call in each round: on a machine that others use, things are compared that were timed together.
+
+  Args:
+    calls: name -> what to time; it must not return before its work is done.
+    rounds: times each.
+    warm: untimed rounds before.
+  """
+  times = {name: [] for name in calls}
+  for round_ in range(-warm, rounds):
+    for name, call in calls.items():
+      start = time.perf_counter()
+      call()
+      if round_ >= 0:
+        times[name].append(time.perf_counter() - start)
+    print(f"\rround {max(0, round_ + 1)}/{rounds}", end="", file=sys.stderr, flush=True)
+  print(file=sys.stderr)
+  return times
+
+
+def spread(values: Iterable[float], digits: int = 3) -> str:
+  """median (least .. most), with so many significant digits."""
+  values = list(values)
+  low, middle, high = (f"{v:.{digits}g}" if v < 10**digits else f"{v:,.0f}"
+                       for v in (min(values), statistics.median(values), max(values)))
+  return f"{middle} ({low} .. {high})"
+
+
+def machine() -> dict[str, Any]:
+  """Where and with what something is measured."""
+  devices = jax.devices()
+  commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=pathlib.Path(__file__).parent, text=True,
+                          capture_output=True, check=False).stdout.strip()
+  return {
+      "devices": f"{len(devices)} x {devices[0].device_kind}",
+      "cpu": f"{os.cpu_count()} x {_cpu_name()}",
+      "jax": jax.__version__,
+      "jaxlib": importlib.metadata.version("jaxlib"),
+      "python": platform.python_version(),
+      "trm_jax": commit or "not a git checkout",
+  }
+
+
+def _cpu_name() -> str:
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+  except OSError:
+    return platform.processor()
+  return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def report(title: str, rows: list[dict[str, Any]], details: Mapping[str, Any] | None = None) -> None:
+  """Prints the rows as a Markdown table; writes them, the details and the machine to --json."""
+  where, command = machine(), " ".join(["python -m", "benchmarks." + pathlib.Path(sys.argv[0]).stem, *sys.argv[1:]])
+  print(f"\n{title}\n{', '.join(f'{name} {value}' for name, value in where.items())}\n{command}\n")
+  names = list(dict.fromkeys(name for row in rows for name in row))
+  cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+  widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+  lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in cells]
+  lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+  print("\n".join(lines), flush=True)
+  if _JSON.value:
+    pathlib.Path(_JSON.value).write_text(json.dumps(
+        {"title": title, "command": command, "machine": where, "rows": rows, "details": details or {}}, indent=2))
