@@ -55,6 +55,10 @@ def without_times(records):
   return [{name: v for name, v in r.items() if name not in timed} for r in records if "compile_s" not in r]
 
 
+# jaxlib's classes on Python 3.12; raised, it would abort the process.
+ignore_event_stats = pytest.mark.filterwarnings("ignore:builtin type event_stats:DeprecationWarning")
+
+
 def traced(workdir):
   """What the devices did while they were traced: the number of steps, and the programs' names."""
   [trace] = (workdir / "tensorboard" / "plugins" / "profile").glob("*/*.xplane.pb")
@@ -110,6 +114,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path,
       logs.read_metrics(workdir / "metrics.jsonl"))
 
 
+@ignore_event_stats
 def test_a_trace_holds_exactly_the_chosen_steps(finished):
   """Of a run that evaluates and saves before them, and is as one that is not traced (below)."""
   num_steps, programs = traced(finished[0])
@@ -127,6 +132,7 @@ def test_steps_that_cannot_be_traced_alone(tmp_path, change, message):
     loop.run(tiny_config(**change), tmp_path)
 
 
+@ignore_event_stats
 @pytest.mark.parametrize("doing, at_step", [("training", 3), ("evaluating", 4), ("testing", STEPS)])
 def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
     finished, tmp_path, monkeypatch, capsys, doing, at_step):
@@ -159,6 +165,7 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
       k: v for k, v in results.items() if k != "train_seconds"}
 
 
+@ignore_event_stats
 def test_checkpoints_by_minutes(tmp_path, monkeypatch):
   """As often as calls end, if that little time is asked for, but not while steps are traced; none but that of the end
   if time does not matter."""
