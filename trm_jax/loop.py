@@ -224,7 +224,8 @@ class _Run:
     """Steps, evaluations and saves, to the last step."""
     told_how_long = False
     if self.traced and self.step >= self.traced.start:
-      distributed.say(f"no step is traced: config.profile_from = {self.traced.start}, and {self.step:,} are made already")
+      distributed.say(f"no step is traced: config.profile_from = {self.traced.start}, and {self.step:,} are made "
+                      "already")
       self.traced = range(0)
     call_steps, save_now = 1, False
     while True:
