@@ -15,6 +15,9 @@ from typing import Any
 
 from absl import flags
 import jax
+import jax.numpy as jnp
+
+from trm_jax import sharding
 
 _JSON = flags.DEFINE_string("json", None, "Also write the table, every single time and the machine into this file.")
 ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each thing is timed, by turns.", lower_bound=1)
@@ -38,6 +41,42 @@ def by_turns(calls: Mapping[str, Callable[[], Any]], rounds: int, *, warm: int =
     print(f"\rround {max(0, round_ + 1)}/{rounds}", end="", file=sys.stderr, flush=True)
   print(file=sys.stderr)
   return times
+
+
+def calls_a_second(call: Callable[[], Any]) -> int:
+  """How often a call could be made in a second, at least 1; it is made twice."""
+  call()
+  start = time.perf_counter()
+  call()
+  return max(1, int(1 / (time.perf_counter() - start)))
+
+
+class MatrixProducts:
+  """Products of large square matrices one after the other, on all devices: the rate that a program could reach.
+
+  Args:
+    dtype: of the matrices.
+
+  Attributes:
+    flops: of a call.
+  """
+
+  def __init__(self, dtype: str):
+    mesh = sharding.make_mesh()
+    size = 1024 if jax.default_backend() == "cpu" else 8192
+    # So scaled, products of products stay as large as they are.
+    weights = jax.random.normal(jax.random.key(0), (size, size), dtype) * size**-0.5
+    self._weights = jax.device_put(weights, sharding.replicated(mesh))
+    self._x = jax.device_put(jnp.broadcast_to(weights, (mesh.size, size, size)), sharding.along_data(mesh))
+    self._run = jax.jit(lambda x, weights, times: jax.lax.fori_loop(
+        0, times, lambda _, x: jnp.einsum("dij,jk->dik", x, weights), x))
+    self._times = 1
+    self._times = calls_a_second(self)
+    self.flops = 2 * size**3 * mesh.size * self._times
+
+  def __call__(self) -> None:
+    """Multiplies, and waits."""
+    jax.block_until_ready(self._run(self._x, self._weights, self._times))
 
 
 def spread(values: Iterable[float], digits: int = 3) -> str:

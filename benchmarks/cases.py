@@ -1,0 +1,111 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Which configs are measured, by batch and dtype, on made-up puzzles: time does not depend on what they say."""
+
+import ast
+import itertools
+import time
+from typing import Any
+
+from absl import flags
+import jax
+import numpy as np
+
+from benchmarks import measure
+from configs import sudoku
+from trm_jax import config as config_lib
+from trm_jax import program
+from trm_jax import sharding
+from trm_jax.config import Config
+from trm_jax.data import batches
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data.puzzles import Puzzles
+from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.errors import UserError
+
+_NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py; repeat for several.")
+_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE of all of them, e.g. model.mlp_t=False; repeat for several.")
+_BATCH = flags.DEFINE_multi_integer("batch", [], "Examples at once, on all devices; repeat for several; default: the "
+                                    "config's.", lower_bound=1)
+_DTYPE = flags.DEFINE_multi_enum("dtype", [], ["float32", "bfloat16"], "Of the matrix products; repeat for several; "
+                                 "default: the config's.")
+_SEQ_LEN = flags.DEFINE_integer("seq_len", None, "Cells: 900 of a maze or ARC grid; default: the Sudoku's. Without "
+                                "augmentation.", lower_bound=1)
+
+
+def configs(batch_field: str = "batch_size") -> list[Config]:
+  """Every named config with every batch and dtype.
+
+  Args:
+    batch_field: what --batch is.
+  """
+  found = []
+  for name, batch, dtype in itertools.product(_NAME.value, _BATCH.value or [None], _DTYPE.value or [None]):
+    values = sudoku.get_config(name)
+    changes = dict(map(_change, _SET.value))
+    if batch:
+      changes[batch_field] = batch
+    if dtype:
+      changes["model.dtype"] = dtype
+    if _SEQ_LEN.value:
+      changes["data.num_aug"] = 0  # the symmetries are those of a Sudoku
+    with values.ignore_type():  # parse says more clearly what is wrong
+      values.update_from_flattened_dict(changes)
+    found.append(config_lib.parse(values))
+  return found
+
+
+def _change(text: str) -> tuple[str, Any]:
+  """"model.mlp_t=False" -> ("model.mlp_t", False)."""
+  field, equals, value = text.partition("=")
+  if not equals:
+    raise UserError(f"--set={text}: must be FIELD=VALUE, e.g. model.mlp_t=False")
+  config_lib.check_field(field)
+  try:
+    return field, ast.literal_eval(value)
+  except (SyntaxError, ValueError):  # a name needs no quotes
+    return field, value
+
+
+def label(config: Config, batch: int) -> dict[str, Any]:
+  """The first cells of its row."""
+  return {"config": config.name, "batch": batch, "dtype": config.model.dtype}
+
+
+def make_puzzles(config: Config, number: int) -> Puzzles:
+  """Random tokens."""
+  task, rng = SudokuTask(config.data.box), np.random.default_rng(0)
+  shape = 2, number, _SEQ_LEN.value or task.seq_len
+  inputs, labels = rng.integers(1, task.vocab_size, shape)
+  return puzzles_lib.one_group_each(inputs.astype(np.uint8), labels.astype(np.int8), vocab_size=task.vocab_size)
+
+
+class TrainStep:
+  """A run's compiled training step, and what it needs to be called.
+
+  Attributes:
+    config: Config.
+    program: Program.
+    arrays: what batches are drawn from.
+    state: after the steps made so far.
+    compiled: the step.
+    compile_s: seconds that it took.
+    num_steps: that a call makes.
+  """
+
+  def __init__(self, config: Config, num_steps: int | None = None):
+    self.config = config
+    mesh = sharding.make_mesh(model=config.model_devices)
+    puzzles = make_puzzles(config, config.data.num_train or 1000)
+    self.program = program.Program(config, SudokuTask(config.data.box), program.Sizes.of(puzzles), mesh)
+    self.arrays = batches.to_device_arrays(puzzles, sharding.replicated(mesh))
+    start = time.perf_counter()
+    self.compiled = self.program.compile_steps()
+    self.compile_s = time.perf_counter() - start
+    self.state = self.program.init(self.arrays)
+    self.num_steps = 1
+    self.num_steps = num_steps or measure.calls_a_second(self)
+
+  def __call__(self) -> None:
+    """Makes the steps and waits for them."""
+    self.state, metrics = self.compiled(self.state, np.int32(self.num_steps), self.arrays)
+    jax.block_until_ready(metrics)
