@@ -93,7 +93,7 @@ MUTATIONS = [
              "jax.nn.dot_product_attention(q, k, v, scale=1.0)", NUMPY_ROPE),
     mutation("attention: not causal", "layers.py", "jax.nn.dot_product_attention(q, k, v)",
              "jax.nn.dot_product_attention(q, k, v, is_causal=True)", NUMPY_ROPE),
-    mutation("attention: order of q, k, v", "layers.py", "q, k, v = (jnp", "k, q, v = (jnp",
+    mutation("attention: order of q, k, v", "layers.py", "q, k, v = (product", "k, q, v = (product",
              "test_reference_parity.py::test_evaluation[attention-guided]"),
     # Initial values.
     mutation("initialisation: rescaled after the cut", "layers.py", "stddev / 0.87962566103423978", "stddev",
@@ -273,6 +273,13 @@ MUTATIONS = [
              'identifiers = batch["puzzle_identifiers"]', STEP + "test_prefix_table_rows_of_the_carry"),
     mutation("sign-SGD: its own learning rate", "train.py", "schedule(scale * o.prefix_learning_rate)",
              "schedule(scale * o.learning_rate)", STEP + "test_prefix_table_rows_of_the_carry"),
+    # Evaluation.
+    mutation("evaluation: only settled answers halt", "evaluate.py", "(answers == queue.answers).all(-1) &", "",
+             "test_evaluate.py::test_halting_keeps_what_each_puzzle_had_when_it_halted[8]"),
+    mutation("evaluation: an answer settles against one before", "evaluate.py", "& (carry.steps > 1)", "",
+             "test_evaluate.py::test_halting_keeps_what_each_puzzle_had_when_it_halted[8]"),
+    mutation("evaluation: all halt in the end", "evaluate.py", "(settled | (carry.steps == model.config.halt_max_steps))",
+             "settled", "test_evaluate.py::test_halting_keeps_what_each_puzzle_had_when_it_halted[8]"),
     # Many devices.
     mutation("gradients: summed over the devices", "train.py", "return jax.lax.psum(sums, sharding.DATA), rows",
              "return sums, rows", STEP + "test_the_same_steps_on_any_mesh_and_in_micro_batches[8-1-1]"),

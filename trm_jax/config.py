@@ -79,7 +79,7 @@ class Config:
   log_every: int = 100  # steps between training records; the devices make them on their own, in one call
   eval_every: int = 0  # steps between evaluations; 0: a tenth of the run
   eval_batch_size: int = 1024  # global; rounded up to a multiple of the number of devices
-  eval_halting: bool = False  # puzzles end when the model halts them, and others take their rows; or all steps for each
+  eval_halting: bool = False  # puzzles end once sure and settled, others take their rows; or all steps for each
   checkpoint_every: int = 2500  # steps; evaluations, the end and an interruption save one, too
   checkpoint_minutes: float = 15.0  # likewise, at the latest that long after the last one; 0: never because of time
   profile_steps: int = 0  # traced by JAX's profiler, into WORKDIR/tensorboard (docs/performance.md); 0: none

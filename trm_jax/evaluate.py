@@ -131,6 +131,7 @@ class Queue:
   Attributes:
     carry: of B rows.
     puzzle: (B,) int32, which of its device's puzzles a row works on; K for none.
+    answers: (B, S) uint8, each row's last ones.
     waiting: (n,) int32, puzzles that no row has begun: 0 … waiting - 1 of each device.
     unfinished: () int32, puzzles that have not halted.
     num_steps: () int32, supervision steps made, each by all rows.
@@ -140,6 +141,7 @@ class Queue:
 
   carry: Carry
   puzzle: jax.Array
+  answers: jax.Array
   waiting: jax.Array
   unfinished: jax.Array
   num_steps: jax.Array
@@ -158,8 +160,8 @@ class Evaluator:
       has all puzzles and gets all results.
     batch_size: B, rounded up to a multiple of the devices along `data`.
     max_puzzles: there is room for. Sets of different sizes share one compiled program.
-    halting: a puzzle is done when the model halts it, by the rule of training without exploration; otherwise, and at
-      the latest, after halt_max_steps steps.
+    halting: a puzzle is done when the model halts it, by the rule of training without exploration, and its answer is
+      that of the step before; otherwise, and at the latest, after halt_max_steps steps.
 
   Attributes:
     start: (what get_model takes, waiting (n,)) -> Queue of which no row has a puzzle yet; jitted.
@@ -207,6 +209,7 @@ class Evaluator:
       return Queue(
           carry=model.initial_carry(batches.abstract_batch(B, S)),
           puzzle=jnp.full(B, K, jnp.int32),
+          answers=jnp.zeros((B, S), jnp.uint8),
           waiting=waiting,
           unfinished=waiting.sum(),
           num_steps=jnp.int32(0),
@@ -222,9 +225,13 @@ class Evaluator:
         carry, outputs = model.supervision_step(carry, model.prefix_rows(carry.batch), min_steps)
         _, right_cells = losses.count_right(outputs.logits, carry.batch["labels"])
         answers = outputs.logits.argmax(-1).astype("uint8")
+        if halting:  # The halting head alone may be sure of an answer that is still being improved.
+          settled = (answers == queue.answers).all(-1) & (carry.steps > 1)
+          carry = carry.replace(halted=carry.halted & (settled | (carry.steps == model.config.halt_max_steps)))
         return Queue(
             carry=carry,
             puzzle=puzzle,
+            answers=answers,
             waiting=waiting,
             unfinished=queue.unfinished - (carry.halted & (puzzle < K)).sum(),
             num_steps=queue.num_steps + 1,
@@ -234,8 +241,8 @@ class Evaluator:
       queue = jax.lax.while_loop(lambda queue: (queue.unfinished > 0) & (queue.num_steps < end), step, queue)
       return queue, queue.unfinished
 
-    layout = Queue(carry=self._along_data, puzzle=self._along_data, waiting=self._along_data, unfinished=whole,
-                   num_steps=whole, results=self._along_data)
+    layout = Queue(carry=self._along_data, puzzle=self._along_data, answers=self._along_data,
+                   waiting=self._along_data, unfinished=whole, num_steps=whole, results=self._along_data)
     self.start = jax.jit(start, out_shardings=layout)
     self.call = jax.jit(call, donate_argnums=2, out_shardings=(layout, whole))
     self._fetch = jax.jit(lambda x: x, out_shardings=whole)

@@ -32,7 +32,7 @@ _EVAL_BATCH_SIZE = flags.DEFINE_integer(
     "eval_batch_size", None, "For --mode=eval: puzzles at once, on all devices together; default: as the run was "
     "configured.", lower_bound=1)
 _HALTING = flags.DEFINE_bool(
-    "halting", None, "For --mode=eval: puzzles end when the model halts them, and others take their rows; default: as "
+    "halting", None, "For --mode=eval: puzzles end once sure and settled, and others take their rows; default: as "
     "the run was configured.")
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
