@@ -46,8 +46,11 @@ def _product_flops(jaxpr, times=1):
       summed = math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
       total += 2 * times * summed * eqn.outvars[0].aval.size
     inner_times = times * (eqn.params["length"] if eqn.primitive.name == "scan" else 1)
-    for inner in jex_core.jaxprs_in_params(eqn.params):
-      total += _product_flops(inner, inner_times)
+    inner_flops = [_product_flops(inner, inner_times) for inner in jex_core.jaxprs_in_params(eqn.params)]
+    if eqn.primitive.name == "cond":  # between platforms
+      assert len(set(inner_flops)) == 1
+      inner_flops = inner_flops[:1]
+    total += sum(inner_flops)
   return total
 
 

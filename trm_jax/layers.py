@@ -59,14 +59,19 @@ def keep_products(function: Callable[..., Any]) -> Callable[..., Any]:
 
   Norms and gates are cheap, and reading what they left behind costs more than making it again.
   """
-  return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(_PRODUCT), prevent_cse=False)
+  return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(_PRODUCT))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _product(subscripts, a, b):
-  # Not left to the dtypes: XLA's CPU has fast bfloat16 products, but with results in float32 only. (Not so in the
-  # gradients: there its product of two operands that it would have to transpose fails.)
-  return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
+  def through_float32(a, b):
+    return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
+
+  if a.dtype == jnp.float32:
+    return jnp.einsum(subscripts, a, b)
+  # XLA's CPU has fast bfloat16 products, but with results in float32 only. (Not so in the gradients: there its product
+  # of two operands that it would have to transpose fails.) On a GPU cuBLAS would write the float32 out.
+  return jax.lax.platform_dependent(a, b, cpu=through_float32, default=functools.partial(jnp.einsum, subscripts))
 
 
 def _product_fwd(subscripts, a, b):

@@ -337,8 +337,9 @@ class TRM(nnx.Module):
     if self.config.mlp_t:  # The network wants (L, B, D): one transpose here instead of several in each block.
       z_H, z_L, x = (z.swapaxes(0, 1) for z in (z_H, z_L, x))
 
-    def cycle(network, z_H, z_L, x):
-      z_L, _ = jax.lax.scan(lambda z_L, _: (network(z_L + (z_H + x)), None), z_L, length=self.config.L_cycles)
+    def cycle(network, z_H, z_L, x, unroll=False):
+      z_L, _ = jax.lax.scan(
+          lambda z_L, _: (network(z_L + (z_H + x)), None), z_L, length=self.config.L_cycles, unroll=unroll)
       return network(z_H + z_L), z_L
 
     # Cutting the gradient at what goes in, not only at what comes out, keeps derivatives from being carried along.
@@ -347,7 +348,8 @@ class TRM(nnx.Module):
     network = jax.tree.map(lambda weights: weights.astype(self.config.dtype), network)
     (z_H, z_L), _ = jax.lax.scan(
         lambda z, _: (cycle(network, *z, x_cut), None), start, length=self.config.H_cycles - 1)
-    z_H, z_L = cycle(layers.keep_products(self.L_level), z_H, z_L, x)
+    # A loop would write what the backward pass needs into arrays of all its turns, and copy these.
+    z_H, z_L = cycle(layers.keep_products(self.L_level), z_H, z_L, x, unroll=True)
     return (z_H.swapaxes(0, 1), z_L.swapaxes(0, 1)) if self.config.mlp_t else (z_H, z_L)
 
   def _heads(self, z_H_BxLxD: jax.Array) -> tuple[jax.Array, jax.Array]:
