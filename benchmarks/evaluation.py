@@ -1,0 +1,118 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Evaluation against bare supervision steps of the same batch without gradient, by turns, on all devices.
+
+    python -m benchmarks.evaluation --name=baseline --batch=1024
+
+`plain` makes all steps of every puzzle. In `halting` an untrained halting head ends them after any number, and their rows
+take others. Rates count all rows that were computed, with a puzzle or without: what is missing to the rate
+of bare steps is what evaluation adds, which is dealing, refilling, noting results, the host.
+"""
+
+import functools
+import statistics
+
+from absl import flags
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import cases
+from benchmarks import measure
+from trm_jax import cli
+from trm_jax import evaluate
+from trm_jax import flops
+from trm_jax import program
+from trm_jax import sharding
+from trm_jax import train
+from trm_jax.config import Config
+from trm_jax.data import batches
+from trm_jax.data.sudoku.task import SudokuTask
+
+_BATCHES = flags.DEFINE_integer("batches", 4, "Puzzles of the evaluation, in batches.", lower_bound=1)
+
+
+class Case:
+  """One config: what is timed, by name, in `calls`. Afterwards `evaluations` has what came out."""
+
+  def __init__(self, config: Config):
+    self.config, batch = config, config.eval_batch_size
+    mesh = sharding.make_mesh(model=config.model_devices)
+    self._puzzles = cases.make_puzzles(config, _BATCHES.value * batch)
+    made = program.Program(config, SudokuTask(config.data.box), program.Sizes.of(self._puzzles), mesh)
+    self.model_config = made.model_config
+    state = made.init(batches.to_device_arrays(self._puzzles, sharding.replicated(mesh)))
+    get_model = functools.partial(made.trainer.model, averaged=False)
+    plain, halting = (evaluate.Evaluator(get_model, mesh=mesh, batch_size=batch, max_puzzles=len(self._puzzles),
+                                         halting=halting) for halting in (False, True))
+
+    def with_q_head(q_head, bias):
+      return state.replace(params=state.params | {
+          "q_head": q_head, "q_head_bias": jnp.full((2,), bias), "lm_head": jnp.zeros_like(state.params["lm_head"])})
+
+    # A halting head that is sure as often as not, of answers that are settled: always the same.
+    q_head = jax.random.normal(jax.random.key(1), state.params["q_head"].shape)
+    q_halt = plain.evaluate(with_q_head(q_head, 0.0), self._puzzles.take_groups(np.arange(batch))).q_halt
+    self._state = with_q_head(q_head, -np.median(q_halt))
+    self.calls = {"bare steps": self._bare, "plain": functools.partial(self._evaluate, "plain", plain),
+                  "halting": functools.partial(self._evaluate, "halting", halting)}
+    self.evaluations = {}
+    self._batch = sharding.put({"inputs": self._puzzles.inputs[:batch].astype("int32"),
+                                "puzzle_identifiers": self._puzzles.puzzle_identifiers[:batch]},
+                               sharding.along_data(mesh))
+
+    @jax.jit
+    def bare(state: train.TrainState, batch):
+      model = get_model(state)
+      carry = model.refill(model.initial_carry(batch), batch)
+
+      def step(_, carry_and_answers):
+        carry, outputs = model.supervision_step(carry_and_answers[0], model.prefix_rows(batch), None)
+        return carry, outputs.logits.argmax(-1)
+
+      return jax.lax.fori_loop(0, model.config.halt_max_steps, step, (carry, batch["inputs"]))[1]
+
+    self._bare_steps = bare
+
+  def _bare(self) -> None:
+    jax.block_until_ready(self._bare_steps(self._state, self._batch))
+
+  def _evaluate(self, name: str, evaluator: evaluate.Evaluator) -> None:
+    self.evaluations[name] = evaluator.evaluate(self._state, self._puzzles)
+
+  def row_steps(self, name: str) -> int:
+    """Rows times steps of a call."""
+    made = self.evaluations.get(name)
+    return made.row_steps if made else self.config.eval_batch_size * self.model_config.halt_max_steps
+
+
+def main(argv: list[str]) -> None:
+  cli.no_arguments(argv)
+  found = [Case(config) for config in cases.configs("eval_batch_size")]
+  times = measure.by_turns({(i, name): call for i, case in enumerate(found) for name, call in case.calls.items()},
+                           measure.ROUNDS.value)
+  peak = flops.peak_flops(jax.devices()[0])
+  rows, details = [], []
+  for (i, name), seconds in times.items():
+    case = found[i]
+    config, batch, made = case.config, case.config.eval_batch_size, case.evaluations.get(name)
+    row_steps, bare_row_steps = case.row_steps(name), case.row_steps("bare steps")
+    rate = row_steps / statistics.median(seconds) * flops.eval_step_flops(case.model_config)
+    row = cases.label(config, batch) | {
+        "": name,
+        "ms a step: median (least .. most)": measure.spread(1000 * s * batch / row_steps for s in seconds),
+        "TFLOP/s": f"{rate / 1e12:.3g}",
+        "rate over that of bare steps, round by round": measure.spread(
+            row_steps / s / (bare_row_steps / bare) for s, bare in zip(seconds, times[i, "bare steps"]))}
+    if peak:
+      row["of bfloat16 peak"] = f"{rate / peak / len(jax.devices()):.1%}"
+    if made:
+      row["puzzles/s"] = f"{len(made.steps) / statistics.median(seconds):,.4g}"
+      row["steps a puzzle"] = f"{made.steps.mean():.2f}"
+      row["rows with a puzzle"] = f"{made.steps.sum() / row_steps:.1%}"
+    rows.append(row)
+    details.append({"seconds": seconds, "row_steps": row_steps})
+  measure.report(f"Evaluation of {_BATCHES.value} batches of puzzles", rows, {"rows": details})
+
+
+if __name__ == "__main__":
+  cli.run(main)
