@@ -88,7 +88,7 @@ def test_gate_rounds_once():
 ], ids=["mlp_t", "attention"])
 def test_only_products_are_kept_for_the_backward_pass(mlp_t, kept):
   network = layers.Network(2, positions=10, hidden_size=8, num_heads=2, expansion=4.0, mlp_t=mlp_t, rope=not mlp_t,
-                           dtype="float32", rngs=nnx.Rngs(0))
+                           attention="xla", dtype="float32", rngs=nnx.Rngs(0))
   rows = 7
   h = jnp.zeros((10, rows, 8) if mlp_t else (rows, 10, 8))
   backward = jax.eval_shape(lambda h: jax.vjp(lambda h: layers.keep_products(network)(h), h)[1], h)

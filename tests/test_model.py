@@ -470,6 +470,8 @@ def test_initialisation(config):
     ("pos_encodings", "rope", "mlp_t = True has none; use none or learned", {}),
     ("pos_encodings", "sine", "must be one of none, rope, learned", {}),
     ("dtype", "float16", "must be one of bfloat16, float32", {}),
+    ("attention", "flash", "must be one of xla, cudnn", {}),
+    ("attention", "cudnn", "needs model.dtype = bfloat16", {"mlp_t": False}),
     ("halt_max_steps", 0, "must be at least 1", {}),
     ("L_cycles", 0, "must be at least 1", {}),
     ("H_cycles", -1, "must be at least 1", {}),

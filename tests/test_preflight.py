@@ -108,6 +108,29 @@ ENTRY %main (p: f32[6]) -> f32[6] {{
   assert _rows(hlo.collectives(text)) == [("all-reduce", 24, size, 1)]
 
 
+def test_work_besides_computing():
+  """Copies that stand alone, and the compiler's estimate, both as often as the loop around them runs."""
+  text = """HloModule m
+%fused (p: f32[4,2]) -> f32[2,4] {
+  %inside = f32[2,4]{1,0} transpose(%p), dimensions={1,0}
+}
+%body (p: f32[4,2]) -> f32[4,2] {
+  %copied = f32[4,2]{0,1} copy(%p), backend_config={"window_config":{"estimated_cycles":"10","is_mask":false}}
+  %f = f32[2,4]{1,0} fusion(%copied), kind=kLoop, calls=%fused, backend_config={"window_config":{"estimated_cycles":"7"}}
+}
+%condition (p: f32[4,2]) -> pred[] {
+  %bound = s32[]{:T(128)} constant(3)
+}
+ENTRY %main (p: f32[4,2]) -> f32[4,2] {
+  %near = (f32[4,2]{1,0}, f32[4,2]{1,0}) copy-start(%p)
+  %loop = f32[4,2]{1,0} while(%near), condition=%condition, body=%body
+  %turned = bf16[2,4]{1,0} transpose(%loop), dimensions={1,0}
+}
+"""
+  assert [(array.text, times) for array, times in hlo.relayouts(text)] == [("f32[4,2]", 3), ("bf16[2,4]", 1)]
+  assert hlo.estimated_cycles(text) == 3 * (10 + 7)
+
+
 def test_asynchronous_collectives():
   gather = 'all-gather(%p), replica_groups={{0,1,2,3}}, frontend_attributes={chain_id="0"}'
   text = f"""HloModule m, num_partitions=4

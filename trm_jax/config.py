@@ -24,7 +24,7 @@ _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 # trained.
 FREE_ON_RESUME = (
     "name", "data.num_test", "eval_every", "eval_batch_size", "eval_halting", "checkpoint_every", "checkpoint_minutes",
-    "log_every", "micro_batches", "model_devices", "profile_steps", "profile_from",
+    "log_every", "micro_batches", "model_devices", "model.attention", "profile_steps", "profile_from",
 )
 
 

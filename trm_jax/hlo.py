@@ -94,6 +94,26 @@ def collectives(text: str) -> list[Collective]:
   return found
 
 
+def relayouts(text: str) -> list[tuple[Array, int]]:
+  """Arrays that one optimizer step copies only to have them laid out otherwise, each with how often it does so.
+
+  Copies and transposes that stand alone. Those inside of a fusion are part of reading or writing it, and copies that
+  run beside computations bring arrays near to them.
+
+  Args:
+    text: of a compiled program.
+  """
+  return [(array, times) for instruction, times in _Program(text).in_step(fused=False)
+          if instruction.opcode in ("copy", "transpose") for array in arrays_of(instruction.type)]
+
+
+def estimated_cycles(text: str) -> int:
+  """What the TPU compiler expects the computations of one optimizer step to take, in cycles of the chip's clock, one
+  after the other; 0 where it says nothing, as do other compilers."""
+  return sum(int(cycles[1]) * times for instruction, times in _Program(text).in_step(fused=False)
+             if (cycles := re.search(r'"estimated_cycles":"(\d+)"', instruction.line)))
+
+
 def carried(text: str) -> list[tuple[Array, int]]:
   """The arrays in HBM that the fullest loop inside the optimizer step carries along, and how many there are of each.
 
@@ -160,21 +180,22 @@ class _Program:
       elif instruction := _INSTRUCTION.match(line):
         instructions.append(_Instruction(instruction[1], instruction[2], line))
 
-  def in_step(self) -> Iterator[tuple[_Instruction, int]]:
-    """Instructions of one optimizer step, and how often they run in it."""
+  def in_step(self, *, fused: bool = True) -> Iterator[tuple[_Instruction, int]]:
+    """Instructions of one optimizer step, those inside of fusions too or not, and how often they run in it."""
     entry = self._computations[self._entry]
     open_loops = [i for i in entry if i.opcode == "while" and not self._trip_count(i)]
     for loop in open_loops:
-      yield from self._inside(loop, 1)
+      yield from self._inside(loop, 1, fused)
     if not open_loops:
-      yield from self._of(self._entry, 1)
+      yield from self._of(self._entry, 1, fused)
 
-  def _of(self, name: str, times: int) -> Iterator[tuple[_Instruction, int]]:
+  def _of(self, name: str, times: int, fused: bool) -> Iterator[tuple[_Instruction, int]]:
     for instruction in self._computations.get(name, ()):
       yield instruction, times
-      yield from self._inside(instruction, times)
+      if fused or instruction.opcode != "fusion":
+        yield from self._inside(instruction, times, fused)
 
-  def _inside(self, instruction: _Instruction, times: int) -> Iterator[tuple[_Instruction, int]]:
+  def _inside(self, instruction: _Instruction, times: int, fused: bool) -> Iterator[tuple[_Instruction, int]]:
     """What the computations do that an instruction calls."""
     if instruction.opcode == "while":
       times *= self._trip_count(instruction) or 1
@@ -182,7 +203,7 @@ class _Program:
     for branches in _BRANCHES.findall(instruction.line):
       names += [name.strip(" %") for name in branches.split(",")]
     for name in names:
-      yield from self._of(name, times)
+      yield from self._of(name, times, fused)
 
   def _trip_count(self, loop: _Instruction) -> int | None:
     """How often a loop runs; None where that is data."""

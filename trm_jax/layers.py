@@ -142,9 +142,11 @@ class Attention(nnx.Module):
   """Multi-head self-attention over all positions, not causal, no biases; q, k and v in one array (D, 3, D), each with
   its heads one after the other, so that devices can share out the heads."""
 
-  def __init__(self, hidden_size: int, num_heads: int, *, rope: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+  def __init__(self, hidden_size: int, num_heads: int, *, rope: bool, implementation: str, dtype: DTypeLike,
+               rngs: nnx.Rngs):
     self.num_heads = num_heads
     self.rope = rope
+    self.implementation = implementation
     self.dtype = dtype
     init = truncated_normal(hidden_size**-0.5)
     self.qkv = nnx.Param(init(rngs.params(), (hidden_size, 3, hidden_size), jnp.float32))
@@ -157,7 +159,8 @@ class Attention(nnx.Module):
                for i in range(3))
     if self.rope:
       q, k = rotate(q), rotate(k)
-    mixed = checkpoint_name(jax.nn.dot_product_attention(q, k, v), _PRODUCT)  # scale 1/sqrt(K)
+    mixed = checkpoint_name(
+        jax.nn.dot_product_attention(q, k, v, implementation=self.implementation), _PRODUCT)  # scale 1/sqrt(K)
     return product("BLD,DE->BLE", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
 
 
@@ -186,13 +189,14 @@ class Block(nnx.Module):
       expansion: float,
       mlp_t: bool,
       rope: bool,
+      attention: str,
       dtype: DTypeLike,
       rngs: nnx.Rngs,
   ):
     if mlp_t:
       self.mix = TokenSwiGLU(positions, expansion, dtype=dtype, rngs=rngs)
     else:
-      self.mix = Attention(hidden_size, num_heads, rope=rope, dtype=dtype, rngs=rngs)
+      self.mix = Attention(hidden_size, num_heads, rope=rope, implementation=attention, dtype=dtype, rngs=rngs)
     self.mix_norm_axis = 0 if mlp_t else -1
     self.mlp = SwiGLU(hidden_size, expansion, dtype=dtype, rngs=rngs)
 

@@ -91,7 +91,7 @@ class _Run:
   def __init__(self, config: Config, workdir: Workdir, mesh: jax.sharding.Mesh, watchdog: distributed.Watchdog,
                exits: contextlib.ExitStack):
     self.config, self.workdir, self.mesh, self.watchdog, self.exits = config, workdir, mesh, watchdog, exits
-    program.check_batch(config, mesh)  # before puzzles are read or made, which may take minutes
+    program.check_fits(config, mesh)  # before puzzles are read or made, which may take minutes
     watchdog.alive("reading puzzles", extra_s=_READ_SECONDS)
     self.splits = _load(config)
     watchdog.alive("comparing puzzles")

@@ -30,6 +30,7 @@ from trm_jax.errors import UserError
 Batch = dict[str, jax.Array]
 
 _DTYPES = ("bfloat16", "float32")
+_ATTENTION = ("xla", "cudnn")
 _POS_ENCODINGS = ("none", "rope", "learned")
 
 
@@ -50,6 +51,7 @@ class TRMConfig:
   expansion: float = 4.0  # of SwiGLU; its width is 2/3 of that, rounded up to a multiple of 256
   mlp_t: bool = True  # mix tokens by a SwiGLU over positions instead of attention
   pos_encodings: str = "none"  # none, rope (attention only) or learned
+  attention: str = "xla"  # what computes it: xla, or cudnn (fused; NVIDIA GPUs, bfloat16)
   H_cycles: int = 3  # T: cycles per supervision step, all but the last without gradient
   L_cycles: int = 6  # n: updates of z_L per cycle
   puzzle_emb_ndim: int = 512  # features of a prefix row; 0: no prefix
@@ -73,6 +75,8 @@ class TRMConfig:
     require(0 <= self.halt_exploration_prob <= 1, "halt_exploration_prob", "must lie in [0, 1]")
     require(self.dtype in _DTYPES, "dtype", f"must be one of {', '.join(_DTYPES)}")
     require(self.pos_encodings in _POS_ENCODINGS, "pos_encodings", f"must be one of {', '.join(_POS_ENCODINGS)}")
+    require(self.attention in _ATTENTION, "attention", f"must be one of {', '.join(_ATTENTION)}")
+    require(self.attention == "xla" or self.dtype == "bfloat16", "attention", "needs model.dtype = bfloat16")
     if self.mlp_t:
       require(self.pos_encodings != "rope", "pos_encodings",
               "rope turns queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
@@ -205,6 +209,7 @@ class TRM(nnx.Module):
         expansion=config.expansion,
         mlp_t=config.mlp_t,
         rope=config.pos_encodings == "rope",
+        attention=config.attention,
         dtype=config.dtype,
         rngs=rngs,
     )

@@ -47,8 +47,9 @@ class Sizes:
     return {name: getattr(self, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
 
 
-def check_batch(config: Config, mesh: Mesh) -> None:
-  """Raises UserError unless the batch can be split over the mesh and into micro-batches."""
+def check_fits(config: Config, mesh: Mesh) -> None:
+  """Raises UserError unless the batch can be split over the mesh and into micro-batches, and its devices have what the
+  model asks for."""
   data, model = (mesh.shape[name] for name in (sharding.DATA, sharding.MODEL))
   parts = data * config.micro_batches
   if config.batch_size % parts:
@@ -57,6 +58,9 @@ def check_batch(config: Config, mesh: Mesh) -> None:
     what += f" times config.micro_batches = {config.micro_batches}" * (config.micro_batches > 1)
     raise UserError(f"config.batch_size = {config.batch_size}: must be divisible by the {what}; "
                     f"use {' or '.join(str(n) for n in (below, below + parts) if n)}")
+  platform = mesh.devices.flat[0].platform
+  if config.model.attention == "cudnn" and not config.model.mlp_t and platform not in ("gpu", "cuda"):
+    raise UserError(f"config.model.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
 
 
 class Program:
@@ -83,7 +87,7 @@ class Program:
   """
 
   def __init__(self, config: Config, task: SudokuTask, sizes: Sizes, mesh: Mesh):
-    check_batch(config, mesh)
+    check_fits(config, mesh)
     self.mesh = mesh
     self.model_config = dataclasses.replace(config.model, **sizes.of_model())
     self.total_steps = config.steps or batches.total_steps(config.epochs, sizes.num_groups, config.batch_size)
