@@ -17,18 +17,18 @@ from trm_jax import sharding
 from trm_jax.data import batches
 from trm_jax.data.sudoku.task import SudokuTask
 
-_STEPS = flags.DEFINE_integer("steps", None, "Training steps that are timed together; default: what takes a second.",
-                              lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", None, "Steps, and batches, that are timed together, in one call; default: what "
+                              "takes a second of each.", lower_bound=1)
 
 
 class Batches:
   """So many batches of a run in one call, each split over the devices as in training.
 
   Attributes:
-    num: how many; as many as take a second.
+    num: how many.
   """
 
-  def __init__(self, step: cases.TrainStep):
+  def __init__(self, step: cases.TrainStep, num: int | None):
     config, mesh = step.config, step.program.mesh
     sample_symmetry, key = SudokuTask(config.data.box).sample_symmetry, jax.random.key(config.seed)
 
@@ -46,7 +46,7 @@ class Batches:
 
     self._make, self._arrays = make, step.arrays
     self.num = 1
-    self.num = measure.calls_a_second(self)
+    self.num = num or measure.calls_a_second(self)
 
   def __call__(self) -> None:
     """Makes them and waits."""
@@ -56,7 +56,7 @@ class Batches:
 def main(argv: list[str]) -> None:
   cli.no_arguments(argv)
   steps = [cases.TrainStep(config, _STEPS.value) for config in cases.configs()]
-  generations = [Batches(step) for step in steps]
+  generations = [Batches(step, _STEPS.value) for step in steps]
   times = measure.by_turns({(i, name): call for i, pair in enumerate(zip(steps, generations))
                             for name, call in zip(("step", "batch"), pair)}, measure.ROUNDS.value)
   rows, details = [], []

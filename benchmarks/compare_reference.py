@@ -45,6 +45,7 @@ _MIXER = flags.DEFINE_enum("mixer", "mlp", ["mlp", "attention"], "Over tokens; a
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 81, "Cells: 81 of a Sudoku, 900 of a maze or ARC grid.", lower_bound=1)
 _HIDDEN = flags.DEFINE_integer("hidden_size", 512, "Features.", lower_bound=1)
 _CYCLES = flags.DEFINE_integer("cycles", 3, "T, H_cycles.", lower_bound=1)
+_MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "Of ours, see config.micro_batches.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 1, "Steps that are timed together, in one call of ours.", lower_bound=1)
 
 VOCAB = 11
@@ -150,7 +151,8 @@ class Ours:
 
   def __init__(self, config: TRMConfig, optimizer: OptimizerConfig, state: dict[str, np.ndarray]):
     mesh = sharding.make_mesh(jax.devices()[:1])
-    trainer = train.Trainer(config, optimizer, mesh=mesh, batch_size=_BATCH.value, total_steps=10**6)
+    trainer = train.Trainer(config, optimizer, mesh=mesh, batch_size=_BATCH.value, total_steps=10**6,
+                            micro_batches=_MICRO_BATCHES.value)
     batch = jax.device_put(make_batch())
     self._state = jax.jit(trainer.init_from)(interop.from_reference(state, config), batch)
     self._batch, self._key = batch, jax.random.key(0)
@@ -177,17 +179,19 @@ def main(argv: list[str]) -> None:
                 for mode in dict.fromkeys(_MODES.value)}
   ours = Ours(config, optimizer, next(iter(references.values())).state)
 
-  # Eager and compiled draw their exploration at random; nothing halts in so few steps, so losses agree all the same.
-  for _ in range(3):
+  # Later steps drift apart by rounding (docs/parity.md), the reference's two from each other as well.
+  worst = 0.0
+  for step in range(3):
     for reference in references.values():
       reference.step()
       reference.wait()
     ours.steps(1)
     losses = {name: reference.loss for name, reference in references.items()} | {"trm_jax": ours.loss}
     print("loss", ", ".join(f"{name} {loss:.6f}" for name, loss in losses.items()), file=sys.stderr)
-  worst = max(abs(loss / ours.loss - 1) for loss in losses.values())
-  if worst > (1e-4 if config.dtype == "float32" else 3e-2):
-    raise UserError(f"after three steps the losses differ by {worst:.1e}: the two do not compute the same")
+    if step == 0:
+      worst = max(abs(loss / ours.loss - 1) for loss in losses.values())
+  if worst > (1e-5 if config.dtype == "float32" else 1e-2):
+    raise UserError(f"the losses of the first step differ by {worst:.1e}: the two do not compute the same")
 
   def run(reference):
     for _ in range(_STEPS.value):
@@ -210,7 +214,7 @@ def main(argv: list[str]) -> None:
     rows.append(row)
   measure.report(
       f"One training step: {_MIXER.value}, {config.positions} tokens, batch {_BATCH.value}, {config.dtype}; losses "
-      f"after three steps within {worst:.0e}", rows,
+      f"of the first step within {worst:.0e}", rows,
       {"seconds": times, "steps_a_call": _STEPS.value, "compile_s": ours.compile_s,
        "torch": sys.modules["torch"].__version__})
 

@@ -3,9 +3,9 @@
 
     python -m benchmarks.evaluation --name=baseline --batch=1024
 
-`plain` makes all steps of every puzzle. In `halting` an untrained halting head ends them after any number, and their rows
-take others. Rates count all rows that were computed, with a puzzle or without: what is missing to the rate
-of bare steps is what evaluation adds, which is dealing, refilling, noting results, the host.
+`plain` makes all steps of every puzzle. In `halting` an untrained halting head ends puzzles after any number of steps,
+and their rows take others. Rates count all rows that were computed, with a puzzle or without: what is missing to the
+rate of bare steps is what evaluation adds, which is dealing, refilling, noting results, the host.
 """
 
 import functools

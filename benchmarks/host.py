@@ -3,9 +3,9 @@
 
     python -m benchmarks.host
 
-Two whole runs of a tiny model: one that makes a record, hence a call, every step, and one of long calls. The difference
-of their times a step is what a call takes the host. Always on a CPU, and one that computes where it is called: there
-nothing hides the host's time, and what it does is the same wherever the devices are.
+A whole run of a tiny model that makes a record, and hence a call, every step, by turns with the same compiled steps in
+one call. The difference of their times a step is what a call takes the host. Always on a CPU, and one that computes
+where it is called: there nothing hides the host's time, and what it does is the same wherever the devices are.
 """
 
 import contextlib
@@ -17,38 +17,45 @@ import tempfile
 from absl import flags
 import jax
 
+from benchmarks import cases
 from benchmarks import measure
 from trm_jax import cli
 from trm_jax import config as config_lib
 from trm_jax import logs
 from trm_jax import loop
 
-_STEPS = flags.DEFINE_integer("steps", 2000, "Of each run; the first tenth is not looked at.", lower_bound=20)
+_STEPS = flags.DEFINE_integer("steps", 2000, "Of the run, and of the one call.", lower_bound=2)
 
 
-def run(log_every: int) -> list[float]:
-  """Milliseconds a step, record by record, of a run in a folder that is removed."""
+def make_config() -> config_lib.Config:
+  """The tiny run."""
   values = config_lib.default_config()
   values.data.update(source="generated", box=2, num_train=16, num_validation=0, num_test=16, num_clues=12, num_aug=0)
   values.model.update(hidden_size=8, num_heads=1, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
                       puzzle_emb_len=1, halt_max_steps=2, dtype="float32")
-  values.update(name="host", epochs=0, steps=_STEPS.value, batch_size=1, log_every=log_every, eval_every=_STEPS.value,
+  values.update(name="host", epochs=0, steps=_STEPS.value, batch_size=1, log_every=1, eval_every=_STEPS.value,
                 eval_batch_size=16, checkpoint_every=_STEPS.value)
+  return config_lib.parse(values)
+
+
+def run(config: config_lib.Config) -> float:
+  """Milliseconds of a step of the run: the median of its records."""
   # The lines that the run prints are part of what it does, but not of what this program says.
   with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
-    loop.run(config_lib.parse(values), folder)
+    loop.run(config, folder)
     records = logs.read_metrics(pathlib.Path(folder) / "metrics.jsonl")
-  return [r["train/step_ms"] for r in records if "train/step_ms" in r and r["step"] > _STEPS.value / 10]
+  return statistics.median(r["train/step_ms"] for r in records if "train/step_ms" in r)
 
 
 def main(argv: list[str]) -> None:
   cli.no_arguments(argv)
   jax.config.update("jax_platforms", "cpu")
   jax.config.update("jax_cpu_enable_async_dispatch", False)
-  times = {1: [], _STEPS.value // 10: []}
-  measure.by_turns({str(every): lambda every=every, found=found: found.append(statistics.median(run(every)))
-                    for every, found in times.items()}, measure.ROUNDS.value, warm=0)
-  calls_us = [1000 * (short - long) for short, long in zip(*times.values())]
+  config, run_ms = make_config(), []
+  steps = cases.TrainStep(config, num_steps=config.steps)
+  steps()
+  times = measure.by_turns({"run": lambda: run_ms.append(run(config)), "steps": steps}, measure.ROUNDS.value, warm=0)
+  calls_us = [1000 * ms - 1e6 * s / config.steps for ms, s in zip(run_ms, times["steps"])]
   call_us, log_every = statistics.median(calls_us), config_lib.Config().log_every
   rows = [{"a step takes": "anything", "steps a call": 1, "host: µs a step": measure.spread(calls_us)}]
   for step_ms in (1, 10, 100):
@@ -57,7 +64,7 @@ def main(argv: list[str]) -> None:
                  "host: µs a step": measure.spread(us / steps for us in calls_us),
                  "of the step": f"{call_us / steps / step_ms / 1000:.3%}"})
   measure.report(f"What the training loop takes the host, where config.log_every = {log_every}", rows,
-                 {"step_ms_by_log_every": times})
+                 {"run_ms_a_step": run_ms, "one_call_ms_a_step": [1000 * s / config.steps for s in times["steps"]]})
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from benchmarks import measure
 from trm_jax import cli
 from trm_jax import flops
 
-_STEPS = flags.DEFINE_integer("steps", None, "Steps that are timed together, in one call; default: what takes a second.",
-                              lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", None, "Steps that are timed together, in one call; default: what takes a "
+                              "second.", lower_bound=1)
 
 
 def main(argv: list[str]) -> None:

@@ -15,7 +15,7 @@ _MODEL = [f"--set={change}" for change in (
     "model.L_cycles=1", "model.puzzle_emb_ndim=8", "model.halt_max_steps=2")]
 # Arguments and the number of rows.
 _PROGRAMS = {
-    "train_step": (["--batch=2", "--batch=4", "--steps=1", "--seq_len=5", *_MODEL], 2),
+    "train_step": (["--batch=2", "--steps=1", "--seq_len=5", *_MODEL], 1),
     "evaluation": (["--batch=4", "--batches=2", *_MODEL], 3),
     "batch_generation": (["--batch=4", "--steps=1", "--set=data.num_aug=-1", *_MODEL], 1),
     "host": (["--steps=20"], 4),

@@ -147,6 +147,14 @@ def test_steps_in_any_portions(start, steps):
   jax.tree.map(np.testing.assert_array_equal, (state, metrics), (five, five.metrics))
 
 
+def test_calls_move_nothing_to_or_from_the_host(start, steps):
+  num_steps = jax.device_put(np.int32(2))
+  with jax.transfer_guard("disallow"):
+    state, metrics = steps(start, num_steps)
+    steps(state, num_steps)
+  assert metrics["num_steps"] == 2
+
+
 def test_metrics_start_anew_after_a_record(trainer, start, steps):
   """However the steps are portioned; a step that was not finite is not forgotten."""
   whole, portions = start, start
