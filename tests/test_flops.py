@@ -11,6 +11,7 @@ from jax.extend import core as jex_core
 import pytest
 
 from trm_jax import flops
+from trm_jax import losses
 from trm_jax import sharding
 from trm_jax.config import Config
 from trm_jax.config import OptimizerConfig
@@ -102,6 +103,23 @@ def test_network_against_the_compiler(name):
   h = jax.ShapeDtypeStruct((L, 1, D) if config.mlp_t else (1, L, D), config.dtype)
   compiled = jax.jit(lambda network, h: network(h)).lower(model.L_level, h).compile()
   assert 1 < compiled.cost_analysis()["flops"] / flops.network_flops(config) < 1.01
+
+
+def test_train_step_against_the_compiler():
+  """Of a model whose step has no loop. Norms, gates and the loss are counted by the compiler alone: below 6 % here."""
+  config = dataclasses.replace(SUDOKU, H_cycles=1, L_cycles=2, hidden_size=256, puzzle_emb_ndim=256, dtype="float32")
+  model = nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
+  graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+  carry = jax.eval_shape(model.initial_carry, _batch(config))
+  rows = jax.ShapeDtypeStruct((BATCH, config.puzzle_emb_ndim), "float32")
+
+  def loss(params, rows, rest, carry):
+    carry, outputs = nnx.merge(graphdef, params, rest).supervision_step(carry, rows, None)
+    return losses.act_loss(carry, outputs)[0]
+
+  compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, rows, rest, carry).compile()
+  assert " while(" not in compiled.as_text()
+  assert 1 < compiled.cost_analysis()["flops"] / BATCH / flops.train_step_flops(config) < 1.06
 
 
 def test_sudoku_step():

@@ -38,10 +38,14 @@ def swiglu_width(size: int, expansion: float) -> int:
   return math.ceil(round(expansion * size * 2 / 3) / 256) * 256
 
 
+_PRODUCT = "product"  # the name under which what is worth keeping is kept
+
+
 def product(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
   """jnp.einsum of two arrays of one dtype, summed in float32 and rounded to that dtype, as are its gradients.
 
-  What it returns is kept for the backward pass wherever `keep_products` decides what is.
+  What it returns is kept for the backward pass wherever `keep_products` decides what is. Differentiable in reverse mode
+  only.
 
   Args:
     subscripts: with an arrow; every letter stands in two of its three parts, once in each.
@@ -49,9 +53,6 @@ def product(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
     b: of a's dtype.
   """
   return checkpoint_name(_product(subscripts, a, b), _PRODUCT)
-
-
-_PRODUCT = "product"
 
 
 def keep_products(function: Callable[..., Any]) -> Callable[..., Any]:
