@@ -106,7 +106,7 @@ def test_network_against_the_compiler(name):
 
 
 def test_train_step_against_the_compiler():
-  """Of a model whose step has no loop. Norms, gates and the loss are counted by the compiler alone: below 6 % here."""
+  """Of a model whose step has no loop. Norms, gates and the loss are counted by the compiler alone: below 2 % here."""
   config = dataclasses.replace(SUDOKU, H_cycles=1, L_cycles=2, hidden_size=256, puzzle_emb_ndim=256, dtype="float32")
   model = nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
   graphdef, params, rest = nnx.split(model, nnx.Param, ...)
@@ -119,7 +119,7 @@ def test_train_step_against_the_compiler():
 
   compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, rows, rest, carry).compile()
   assert " while(" not in compiled.as_text()
-  assert 1 < compiled.cost_analysis()["flops"] / BATCH / flops.train_step_flops(config) < 1.06
+  assert 1 < compiled.cost_analysis()["flops"] / BATCH / flops.train_step_flops(config) < 1.02
 
 
 def test_sudoku_step():
