@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from trm_jax import flops
 from trm_jax import layers
+from trm_jax.model import TRMConfig
 
 
 @pytest.mark.parametrize("size, width", [(512, 1536), (97, 512), (32, 256), (96, 256), (97 + 819, 2560)])
@@ -87,6 +89,9 @@ def test_gate_rounds_once():
     (False, 10 * 8 + 2 * (5 * 10 * 8 + 2 * 10 * 256 + 10 * 8)),
 ], ids=["mlp_t", "attention"])
 def test_only_products_are_kept_for_the_backward_pass(mlp_t, kept):
+  config = TRMConfig(vocab_size=5, seq_len=8, hidden_size=8, num_heads=2, puzzle_emb_ndim=8, puzzle_emb_len=2,
+                     mlp_t=mlp_t)
+  assert flops.kept_elements(config) == (config.L_cycles + 1) * kept
   network = layers.Network(2, positions=10, hidden_size=8, num_heads=2, expansion=4.0, mlp_t=mlp_t, rope=not mlp_t,
                            attention="xla", dtype="float32", rngs=nnx.Rngs(0))
   rows = 7

@@ -67,9 +67,6 @@ def test_recorded_tpu_program():
       ("all-reduce", 128 * 128 * 4, 2, 1),  # the gradient
       ("all-gather", 128 * 128 * 4, 2, 1),
   ]
-  kept = [(array.text, count, array.bytes) for array, count in hlo.carried(text)]
-  assert kept[:2] == [("f32[3,262144,128]", 2, 3 * layer), ("bf16[3,262144,128]", 1, 3 * layer // 2)]
-  assert all(array.text != "s32[]" for array, _ in hlo.carried(text))
 
 
 def test_program_compiled_here():
@@ -86,7 +83,6 @@ def test_program_compiled_here():
   text = step.lower(jnp.int32(5), jnp.ones((48, 16)), jnp.ones((16, 16))).compile().as_text()
   assert sorted(_rows(hlo.collectives(text))) == [
       ("all-reduce", 12 * 16 * 4, 2, 3), ("all-reduce", 12 * 16 * 4, 2, 3), ("all-reduce", 16 * 16 * 4, 4, 1)]
-  assert ("f32[3,12,16]", 3 * 12 * 16 * 4) in [(array.text, array.bytes) for array, _ in hlo.carried(text)]
 
 
 @pytest.mark.parametrize("groups, size", [
@@ -161,7 +157,7 @@ ENTRY %main (p: f32[6]) -> f32[6] {{
     ("collective-permute", 80),
 ])
 def test_sent_bytes(kind, sent):
-  assert hlo.Collective(kind, (hlo.Array("f32[20]", 80, True),), 4, 3, "").sent_bytes == 3 * sent
+  assert hlo.Collective(kind, (hlo.Array("f32[20]", 80),), 4, 3, "").sent_bytes == 3 * sent
 
 
 def test_out_of_memory():
@@ -277,9 +273,7 @@ def test_memory(answer):
   assert memory.total == sum(memory.state.values()) + memory.data + memory.padding + memory.code + max(
       memory.training, memory.evaluation)
   assert dataclasses.replace(memory, code=memory.code + 5).total == memory.total + 5  # a CPU's takes no such memory
-  kept = {text: size for text, _, size in memory.kept}
-  assert any(text.startswith("bf16[3,") or text.startswith("f32[3,") for text in kept)  # L_cycles applications
-  assert memory.kept_bytes < memory.training < 100 * memory.kept_bytes
+  assert memory.kept < memory.training < 100 * memory.kept
   batch = 4 * 4 * (16 + 16 + 1)  # 4 rows on a chip
   assert batch < memory.evaluation < memory.training
 
@@ -289,7 +283,7 @@ def test_speed(answer):
   assert answer.flops_per_example == flops.train_step_flops(model)
   speed, memory = answer.speed, answer.memory
   assert speed.matrix == pytest.approx(64 * flops.train_step_flops(model) / 4 / 275e12)
-  moved = 2 * (sum(memory.state.values()) + memory.padding + memory.kept_bytes)
+  moved = 2 * (sum(memory.state.values()) + memory.padding + memory.kept)
   assert speed.hbm == pytest.approx(moved / 1200e9)
   gradient = 4 * answer.num_params
   assert 2 * 3 / 4 * gradient / 300e9 < speed.interconnect < 2 * gradient / 300e9

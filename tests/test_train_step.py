@@ -147,7 +147,8 @@ def test_steps_in_any_portions(start, steps):
   jax.tree.map(np.testing.assert_array_equal, (state, metrics), (five, five.metrics))
 
 
-def test_calls_move_nothing_to_or_from_the_host(start, steps):
+def test_calls_move_nothing_to_or_from_the_host(trainer, start):
+  steps = jax.jit(lambda state, n: trainer.steps(state, n, make_batch, KEY), out_shardings=layout(trainer, start))
   num_steps = jax.device_put(np.int32(2))
   with jax.transfer_guard("disallow"):
     state, metrics = steps(start, num_steps)

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Floating-point operations of the matrix products, counted by hand, and what chips can do at most.
+"""Floating-point operations of the matrix products and what they leave behind, counted by hand; what chips can do.
 
 The compiler's own count takes the body of a loop once, however often it runs.
 """
@@ -68,3 +68,14 @@ def train_step_flops(config: TRMConfig) -> int:
   applications = (config.H_cycles + 2 + config.q_continue * config.H_cycles) * (config.L_cycles + 1)
   return (applications * network_flops(config) + 2 * _embed_flops(config) + 3 * _heads_flops(config)
           + config.q_continue * 4 * config.hidden_size)
+
+
+def kept_elements(config: TRMConfig) -> int:
+  """Elements that the backward pass keeps of one example, all devices along `model` taken together.
+
+  Of each application with gradient what enters it and the results of its products (layers.keep_products).
+  """
+  L, D = config.positions, config.hidden_size
+  mlp = 2 * L * swiglu_width(D, config.expansion) + L * D
+  mix = 2 * D * swiglu_width(L, config.expansion) + L * D if config.mlp_t else 5 * L * D
+  return (config.L_cycles + 1) * (L * D + config.L_layers * (mlp + mix))

@@ -1,7 +1,6 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """What a compiled program says of itself: the text of `jax.stages.Compiled.as_text()`."""
 
-import collections
 from collections.abc import Iterator
 import dataclasses
 import math
@@ -9,7 +8,7 @@ import re
 
 _COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([a-z][\w\-]*)\(")
-_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{[^}]*\})?")
 _CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _COLLECTIVE = re.compile(r"(all-reduce|all-gather|reduce-scatter|all-to-all|ragged-all-to-all|collective-permute|"
@@ -23,12 +22,10 @@ class Array:
   Attributes:
     text: dtype and shape, e.g. f32[512,97].
     bytes: without padding.
-    in_hbm: rather than in memory on the chip's die or of the host.
   """
 
   text: str
   bytes: int
-  in_hbm: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,29 +111,10 @@ def estimated_cycles(text: str) -> int:
              if (cycles := re.search(r'"estimated_cycles":"(\d+)"', instruction.line)))
 
 
-def carried(text: str) -> list[tuple[Array, int]]:
-  """The arrays in HBM that the fullest loop inside the optimizer step carries along, and how many there are of each.
-
-  In training these are what the last cycle keeps of every application of the network for the backward pass. Scalars
-  are left out.
-
-  Args:
-    text: of a compiled program.
-
-  Returns:
-    The largest in sum first; empty where there is no loop.
-  """
-  loops = [[a for a in arrays_of(instruction.type) if a.in_hbm and not a.text.endswith("[]")]
-           for instruction, _ in _Program(text).in_step() if instruction.opcode == "while"]
-  fullest = max(loops, key=lambda arrays: sum(a.bytes for a in arrays), default=[])
-  return sorted(collections.Counter(fullest).items(), key=lambda item: -item[0].bytes * item[1])
-
-
 def arrays_of(type_: str) -> list[Array]:
   """The arrays of an instruction's type, tuples flattened."""
-  return [Array(f"{dtype}[{shape}]", math.prod(int(n) for n in shape.split(",") if n) * _bits(dtype) // 8,
-                "S(" not in layout)
-          for dtype, shape, layout in _ARRAY.findall(type_)]
+  return [Array(f"{dtype}[{shape}]", math.prod(int(n) for n in shape.split(",") if n) * _bits(dtype) // 8)
+          for dtype, shape in _ARRAY.findall(type_)]
 
 
 def _bits(dtype: str) -> int:

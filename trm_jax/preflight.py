@@ -132,7 +132,7 @@ class Memory:
     data: what batches are drawn from.
     padding: that the chip's layout adds to state and data.
     training: temporary, of the training step.
-    kept: of these, what is kept for the backward pass: [array, how many, bytes of all].
+    kept: of these, what is kept for the backward pass, counted by hand (flops.kept_elements).
     evaluation: temporary, of an evaluation, its puzzles and results included; not at the same time as training.
     code: both programs.
     usable: what a program can have.
@@ -143,7 +143,7 @@ class Memory:
   data: int
   padding: int
   training: int
-  kept: list[tuple[str, int, int]]
+  kept: int
   evaluation: int
   code: int
   usable: int
@@ -153,10 +153,6 @@ class Memory:
   def total(self) -> int:
     """At the fullest moment."""
     return (sum(self.state.values()) + self.data + self.padding + self.code + max(self.training, self.evaluation))
-
-  @property
-  def kept_bytes(self) -> int:
-    return sum(of_all for *_, of_all in self.kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,6 +272,12 @@ class _Run:
       parts[names.get(path[0].name, "other")] += _bytes_on_chip(x)
     return dict(parts)
 
+  def kept_bytes(self) -> int:
+    """What is kept on a chip for the backward pass, if devices along `model` share all of it."""
+    model, mesh = self.program.model_config, self.program.mesh
+    rows = self.config.batch_size // mesh.size // self.config.micro_batches
+    return int(rows * flops.kept_elements(model) * jax.dtypes.canonicalize_dtype(model.dtype).itemsize)
+
   def data_bytes(self) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.program.arrays))
 
@@ -333,7 +335,7 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
     return answer
 
   text = training.as_text()
-  answer.memory = memory = _memory(run, training, evaluation, text)
+  answer.memory = memory = _memory(run, training, evaluation)
   collectives = hlo.collectives(text)
   answer.collectives = summary(collectives)
   answer.speed = speed = _speed(run, memory, collectives, answer.flops_per_step, utilization)
@@ -351,14 +353,14 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
   return answer
 
 
-def _memory(run: _Run, training: Any, evaluation: Any, text: str) -> Memory:
+def _memory(run: _Run, training: Any, evaluation: Any) -> Memory:
   train, test, chip = training.memory_analysis(), evaluation.memory_analysis(), run.slice.chip
   state, data = run.state_bytes(), run.data_bytes()
   return Memory(
       state=state, data=data,
       padding=max(0, train.argument_size_in_bytes - sum(state.values()) - data),
       training=train.temp_size_in_bytes + train.output_size_in_bytes - train.alias_size_in_bytes,
-      kept=[(array.text, count, array.bytes * count) for array, count in hlo.carried(text)],
+      kept=run.kept_bytes(),
       evaluation=test.temp_size_in_bytes + run.evaluation_bytes(),
       code=train.generated_code_size_in_bytes + test.generated_code_size_in_bytes,
       usable=chip.usable_bytes, published=chip.hbm_bytes)
@@ -367,7 +369,7 @@ def _memory(run: _Run, training: Any, evaluation: Any, text: str) -> Memory:
 def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], step_flops: int, utilization: float) -> Speed:
   chip = run.slice.chip
   matrix = step_flops / run.slice.num_chips / chip.peak_flops
-  moved = sum(memory.state.values()) + memory.padding + run.config.micro_batches * memory.kept_bytes
+  moved = sum(memory.state.values()) + memory.padding + run.config.micro_batches * memory.kept
   hbm = 2 * moved / chip.hbm_bandwidth
   interconnect = sum(c.sent_bytes for c in collectives) / chip.ici_bandwidth
   return Speed(matrix, hbm, interconnect, max(matrix / utilization, hbm, interconnect))
@@ -430,13 +432,13 @@ def _advice(run: _Run, error: DoesNotFit, training: Any | None) -> list[str]:
     return [*advice, "more chips with a larger config.model_devices, a smaller model, or fewer training puzzles"]
 
   rows = config.batch_size // data_devices
-  blame = f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the backward pass"
+  blame = (f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the backward pass, "
+           f"{_bytes(run.kept_bytes())}")
   less = [m for m in range(config.micro_batches + 1, rows + 1) if rows % m == 0 and m >= config.micro_batches * excess]
   advice = [blame]
   for micro_batches in less[:_TRIES]:
-    if text := _fits(run, micro_batches=micro_batches):
-      kept = ", ".join(f"{count} x {array.text}" for array, count in hlo.carried(text)[:3])
-      advice = [f"{blame}; of {rows // micro_batches:,} that is {kept}",
+    if _fits(run, micro_batches=micro_batches):
+      advice = [blame,
                 f"compiled, and fits: --config.micro_batches={micro_batches} (the same step, one part of the batch "
                 "after the other)"]
       break
@@ -446,8 +448,8 @@ def _advice(run: _Run, error: DoesNotFit, training: Any | None) -> list[str]:
   return advice
 
 
-def _fits(run: _Run, training: Any | None = None, **changes: int) -> str | None:
-  """The training step's compiled text, if a run fits with some knobs changed.
+def _fits(run: _Run, training: Any | None = None, **changes: int) -> bool:
+  """Whether a run fits with some knobs changed.
 
   Args:
     run: the run.
@@ -458,9 +460,8 @@ def _fits(run: _Run, training: Any | None = None, **changes: int) -> str | None:
     changed = _Run(dataclasses.replace(run.config, **changes), run.slice, run.devices)
     training, evaluation = training or changed.compile_training(), changed.compile_evaluation()
   except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # whatever is the matter, it is no advice
-    return None
-  text = training.as_text()
-  return text if _memory(changed, training, evaluation, text).total <= run.slice.chip.usable_bytes else None
+    return False
+  return _memory(changed, training, evaluation).total <= run.slice.chip.usable_bytes
 
 
 # What is printed.
@@ -524,9 +525,7 @@ def report(answer: Answer, utilization: float, price: float | None) -> Iterator[
     yield row("padding of these", _bytes(memory.padding))
     yield row("code", _bytes(memory.code))
     yield row("temporary, training", _bytes(memory.training),
-              f"{_bytes(memory.kept_bytes)} of it for the backward pass")
-    for text, count, size in memory.kept[:3]:
-      yield row("", "", f"{_bytes(size)}: {count} x {text}")
+              f"{_bytes(memory.kept)} of it for the backward pass")
     yield row("temporary, evaluation", _bytes(memory.evaluation), "not at the same time")
     yield row("all", _bytes(memory.total), f"of {_bytes(memory.usable)} for programs; the chip has "
               f"{_bytes(memory.published)}")
