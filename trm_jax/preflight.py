@@ -274,9 +274,9 @@ class _Run:
 
   def kept_bytes(self) -> int:
     """What is kept on a chip for the backward pass, if devices along `model` share all of it."""
-    model, mesh = self.program.model_config, self.program.mesh
-    rows = self.config.batch_size // mesh.size // self.config.micro_batches
-    return int(rows * flops.kept_elements(model) * jax.dtypes.canonicalize_dtype(model.dtype).itemsize)
+    model = self.program.model_config
+    parts = self.program.mesh.size * self.config.micro_batches
+    return self.config.batch_size * flops.kept_elements(model) * np.dtype(model.dtype).itemsize // parts
 
   def data_bytes(self) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.program.arrays))
