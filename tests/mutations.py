@@ -275,7 +275,7 @@ MUTATIONS = [
     mutation("evaluation: only settled answers halt", "evaluate.py", "(answers == queue.answers).all(-1) &", "",
              "test_evaluate.py::test_halting_keeps_what_each_puzzle_had_when_it_halted[8]"),
     mutation("evaluation: an answer settles against one before", "evaluate.py", "& (carry.steps > 1)", "",
-             "test_evaluate.py::test_halting_keeps_what_each_puzzle_had_when_it_halted[8]"),
+             "test_evaluate.py::test_a_row_does_not_compare_its_puzzle_with_the_one_before"),
     mutation("evaluation: all halt in the end", "evaluate.py", "(settled | (carry.steps == model.config.halt_max_steps))",
              "settled", "test_evaluate.py::test_halting_keeps_what_each_puzzle_had_when_it_halted[8]"),
     # Many devices.

@@ -326,3 +326,12 @@ def test_a_checkpoint_that_knows_fewer_identifiers(saved, tmp_path, monkeypatch)
   monkeypatch.setattr(load, "load_test", lambda data: (None, more))
   with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model knows 2$"):
     evaluate_checkpoint.run(str(saved), "folder")
+
+
+def test_a_row_does_not_compare_its_puzzle_with_the_one_before(model, alone, puzzles, halts):
+  """Copies of one puzzle, whose first answer is what the copy before it ended with."""
+  sure_at_once = (halts == 1) & (alone[2][0] > 0)
+  assert sure_at_once.any()
+  copies = puzzles.take_groups(np.full(2 * BATCH, sure_at_once.argmax()))
+  evaluation = _evaluator(halting=True).evaluate(_everywhere(model), copies)
+  np.testing.assert_array_equal(evaluation.steps, np.full(2 * BATCH, 2))
