@@ -219,16 +219,19 @@ RULES = [
       for name in ("batch_size", "log_every", "eval_batch_size", "checkpoint_every", "micro_batches", "profile_from")),
     *((name, [-1], [0, 1], "must not be negative")
       for name in ("eval_every", "data.num_train", "data.num_validation", "data.num_test", "optimizer.warmup_steps",
-                   "seed", "data.seed", "profile_steps")),
+                   "seed", "data.seed", "profile_steps", "average_checkpoints")),
     ("epochs", [-1], [1], "must not be negative"),
     ("steps", [-1], [0], "must not be negative"),
     *((name, [-0.1, _INF, _NAN], [0.0, 2.0], "must be finite and not negative")
       for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
-                   "optimizer.prefix_weight_decay")),
+                   "optimizer.prefix_weight_decay", "optimizer.clip_norm", "loss.halt_cost")),
     *((name, [-0.1, 1.0, _NAN], [0.0, 0.999], "must lie in [0, 1)")
       for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate")),
     ("optimizer.lr_min_ratio", [-0.1, 1.1, _NAN], [0.0, 1.0], "must lie in [0, 1]"),
-    ("optimizer.name", ["adam", ""], ["adamw", "adam_atan2"], "must be adam_atan2 or adamw"),
+    ("loss.step_decay", [0.0, 1.1, _NAN], [0.7, 1.0], "must lie in (0, 1]"),
+    ("optimizer.name", ["adam", ""], ["adamw", "adam_atan2", "muon"], "must be adam_atan2, adamw or muon"),
+    ("depth_schedule", ["0:1x2", "0.1:3x6", "0:1x2,0.5:2x4,0.5:3x6", "0:1x2,1:3x6", "0:1x2,0.3:3x", "0:0x2,.5:3x6", "3x6"],
+     ["0:3x6", "0:1x2,0.3:2x4, .6:3x6"], ""),
     ("data.box", [1, 4], [2, 3], "must be 3 (9x9 boards) or 2 (4x4)"),
     ("data.num_aug", [-2], [-1, 0, 7], "must be -1 (fresh ones), 0 (none) or a number of versions"),
     *((f"model.{name}", [0, -1], [1], "must be at least 1")
@@ -265,6 +268,21 @@ def test_rules(path, bad, good, rule):
 ])
 def test_combinations(change, message):
   assert message in _message(_with(**change))
+
+
+@pytest.mark.parametrize("schedule, rule", [
+    ("0:1x2,0.3:2x4", "the last must be config.model.H_cycles x L_cycles = 3x6"),
+    ("0.1:3x6", "the starts must begin at 0, rise, and stay below 1"),
+    ("0:1x2,0.3;3x6", "'0.3;3x6' is not START:H_CYCLESxL_CYCLES, such as 0.3:2x4"),
+])
+def test_depth_schedules_that_cannot_be(schedule, rule):
+  assert _message(_with(depth_schedule=schedule)) == f"config.depth_schedule = {schedule!r}: {rule}"
+
+
+def test_depth_schedule():
+  config = config_lib.parse(_with(depth_schedule="0:1x2,0.3:2x4,0.6:3x6"))
+  assert config_lib.stages(config.depth_schedule, config.model) == (
+      config_lib.Stage(0.0, 1, 2), config_lib.Stage(0.3, 2, 4), config_lib.Stage(0.6, 3, 6))
 
 
 def test_combinations_at_the_edge_are_fine():

@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Stablemax cross entropy against float64, at the edges of float32, and the loss and metrics of a step by hand."""
 
+import functools
 import itertools
 
 import jax
@@ -137,3 +138,29 @@ def test_act_loss_q_continue():
   assert float(metrics["q_continue_loss"]) == pytest.approx(q_continue_loss, rel=1e-6)
   assert float(loss) == pytest.approx(
       expected_lm_loss(outputs) + 0.5 * (cross_entropy(Q_HALT, EXACT).sum() + q_continue_loss), rel=1e-6)
+
+
+@pytest.mark.parametrize("logit", [-50.0, -0.7, 0.0, 3.0, 50.0])
+def test_expected_extra_steps(logit):
+  """The sum of (1 - p)^k over the steps left, in float64."""
+  left = np.arange(5)
+  goes_on = 1 / (1 + np.exp(logit))
+  expected = [sum(goes_on**k for k in range(1, n + 1)) for n in left]
+  found = losses.expected_extra_steps(jnp.full(5, logit), jnp.asarray(left), 4)
+  np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-12)
+
+
+def test_act_loss_weighs_supervision_steps_and_makes_them_cost():
+  """Each row by its own step and its own expectation; the metrics stay unweighted."""
+  carry, outputs = step_results()
+  plain = jax.jit(losses.act_loss)(carry, outputs)[1]
+  loss, metrics = jax.jit(functools.partial(losses.act_loss, step_decay=0.7, halt_cost=0.01, halt_max_steps=6))(
+      carry, outputs)
+  cells, _ = stablemax_float64(np.asarray(outputs.logits), LABELS)
+  goes_on = 1 / (1 + np.exp(Q_HALT))
+  extra = np.array([sum(p**k for k in range(1, 6 - s + 1)) for p, s in zip(goes_on, STEPS)])
+  rows = cells.sum(-1) / np.maximum((LABELS != IGNORE_LABEL).sum(-1), 1) + 0.5 * cross_entropy(Q_HALT, EXACT)
+  expected = ((rows + 0.01 * extra) * 0.7 ** (STEPS - 1)).sum()
+  assert float(loss) == pytest.approx(expected, rel=1e-6)
+  assert float(metrics.pop("extra_steps")) == pytest.approx(extra.sum(), rel=1e-6)
+  assert metrics == plain

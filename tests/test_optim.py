@@ -171,3 +171,41 @@ def test_warmup_cosine():
 def test_warmup_cosine_constant():
   schedule = optim.warmup_cosine(0.5, warmup_steps=0, total_steps=10, min_ratio=1.0)
   np.testing.assert_allclose([schedule(count) for count in range(10)], 0.5, rtol=1e-6)
+
+
+def test_muon_orthogonalises_every_matrix_of_the_networks_by_itself():
+  """Gate and up lie stacked, as do q, k and v; what is no matrix of a network is AdamW's."""
+  rng = np.random.default_rng(5)
+  params = {
+      "L_level": {"layers": {0: {"mix": {"gate_up": rng.normal(size=(2, 12, 5)), "down": rng.normal(size=(5, 12))},
+                                 "mlp": {"gate_up": rng.normal(size=(6, 2, 8)), "down": rng.normal(size=(8, 6))}}}},
+      "lm_head": rng.normal(size=(6, 4)), "q_head_bias": rng.normal(size=2)}
+  grads = [jax.tree.map(lambda p: rng.normal(size=p.shape), params) for _ in range(2)]
+  [*_, ours], _ = follow(optim.muon(0.1, b1=0.8, b2=0.9, weight_decay=0.2), grads, params)
+  layer, first, *others = ours["L_level"]["layers"][0], params["L_level"]["layers"][0], *(
+      g["L_level"]["layers"][0] for g in grads)
+
+  def alone(matrix, matrix_grads):
+    """Optax on one matrix."""
+    [*_, p], _ = follow(optax.contrib.muon(0.1, weight_decay=0.2, consistent_rms=0.2), matrix_grads, matrix)
+    return p
+
+  for i in range(2):
+    np.testing.assert_allclose(layer["mix"]["gate_up"][i], alone(
+        first["mix"]["gate_up"][i], [g["mix"]["gate_up"][i] for g in others]), rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(layer["mlp"]["gate_up"][:, i], alone(
+        first["mlp"]["gate_up"][:, i], [g["mlp"]["gate_up"][:, i] for g in others]), rtol=2e-5, atol=2e-6)
+  for name in ("mix", "mlp"):
+    np.testing.assert_allclose(layer[name]["down"], alone(first[name]["down"], [g[name]["down"] for g in others]),
+                               rtol=2e-5, atol=2e-6)
+  rest = {name: params[name] for name in ("lm_head", "q_head_bias")}
+  [*_, adamw], _ = follow(optax.adamw(0.1, b1=0.8, b2=0.9, weight_decay=0.2, nesterov=True),
+                          [{name: g[name] for name in rest} for g in grads], rest)
+  for name in rest:
+    np.testing.assert_allclose(ours[name], adamw[name], rtol=1e-6, atol=1e-7)
+
+
+def test_evaluation_can_be_given_other_parameters_than_the_average():
+  optimizer = optax.chain(optax.adamw(0.1), optim.ema(0.5))
+  state = optim.with_ema_params(optimizer.init(to_jax(PARAMS)), "others")
+  assert optim.ema_params(state) == "others"

@@ -10,6 +10,7 @@ from typing import Any
 from etils import epath
 import jax
 from jax.sharding import Mesh
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
@@ -21,8 +22,12 @@ from trm_jax.errors import TryAgain, UserError, in_one_line
 from trm_jax.model import TRM
 from trm_jax.train import Trainer
 
-KEEP_LAST = 5
 _METRIC = "exact_accuracy"
+
+
+def keep_last(config: Config) -> int:
+  """How many of the newest checkpoints of a run are kept."""
+  return max(5, config.average_checkpoints)
 
 
 def _reason(error: BaseException) -> str:
@@ -32,17 +37,18 @@ def _reason(error: BaseException) -> str:
 
 
 class Checkpoints:
-  """The checkpoints of one run: the last five, and the one with the best validation accuracy.
+  """The checkpoints of one run: the last few, and the one with the best validation accuracy.
 
   Args:
     directory: made if it does not exist, unless read_only.
+    keep: how many of the newest stay.
     read_only: for evaluation: nothing is written or cleaned up.
 
   Raises:
     UserError: the directory cannot be written, or does not exist though read_only.
   """
 
-  def __init__(self, directory: os.PathLike | str, *, read_only: bool = False):
+  def __init__(self, directory: os.PathLike | str, *, keep: int = 5, read_only: bool = False):
     self.directory = epath.Path(directory)
     if read_only and not self.directory.is_dir():
       raise UserError(f"{self.directory}: no such folder of checkpoints")
@@ -51,7 +57,7 @@ class Checkpoints:
         read_only=read_only,
         cleanup_tmp_directories=not read_only,  # what a killed run left half written
         preservation_policy=None if read_only else preservation_policy.AnyPreservationPolicy([
-            preservation_policy.LatestN(KEEP_LAST),
+            preservation_policy.LatestN(keep),
             preservation_policy.BestN(
                 get_metric_fn=lambda metrics: metrics[_METRIC], n=1, keep_checkpoints_without_metrics=False),
         ]),
@@ -136,6 +142,25 @@ class Checkpoints:
     """
     return self._restore(step, ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))).state
 
+  def mean_params(self, num: int, abstract_state: Any) -> Any:
+    """The mean of the parameters (not of their moving averages) in the newest `num` checkpoints.
+
+    Args:
+      num: at least 1.
+      abstract_state: see `restore`.
+
+    Raises:
+      UserError: there are fewer, or one is damaged.
+    """
+    steps = self.steps()[-num:]
+    if len(steps) < num:
+      raise UserError(f"{self.directory}: the mean of {num} checkpoints is asked for, and {len(steps)} are there")
+    total = None
+    for step in steps:
+      params = self.restore(step, abstract_state).params
+      total = params if total is None else jax.tree.map(jnp.add, total, params)
+    return jax.tree.map(lambda x: x / num, total)
+
   def _restore(self, step: int, args: ocp.args.Composite):
     try:
       return self._manager.restore(step, args=args)
@@ -175,17 +200,20 @@ class Loaded:
   step: int
 
 
-def load_model(path: str, mesh: Mesh | None = None) -> Loaded:
+def load_model(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Loaded:
   """The model of a checkpoint, whatever devices wrote it.
 
   Args:
     path: a run's folder (its newest checkpoint), or one checkpoint (see `find`).
     mesh: on which it shall lie, whole on every device; None for the default device.
+    average: with the mean of the parameters in so many last checkpoints instead of their moving average.
 
   Raises:
-    UserError: there is no checkpoint, or it is damaged.
+    UserError: there is no checkpoint, it is damaged, or there are too few; `average` of a path to one checkpoint.
   """
   directory, step = find(path)
+  if average and step is not None:
+    raise UserError(f"--average={average}: needs a run's folder, not its checkpoint of step {step}")
   with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
     step = checkpoints.latest_step() if step is None else step
     run = checkpoints.read_run(step)
@@ -193,11 +221,14 @@ def load_model(path: str, mesh: Mesh | None = None) -> Loaded:
     model_config = dataclasses.replace(config.model, **run["data"])
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
     trainer = Trainer(model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size,
-                      total_steps=run["total_steps"])
+                      total_steps=run["total_steps"], loss_config=config.loss)
     batch = batches.abstract_batch(config.batch_size, model_config.seq_len)
     shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)
     whole = sharding.replicated(mesh)
-    state = checkpoints.restore(step, abstract(shapes, jax.tree.map(lambda _: whole, shapes)))
+    layout = abstract(shapes, jax.tree.map(lambda _: whole, shapes))
+    state = checkpoints.restore(step, layout)
+    if average:
+      state = trainer.with_params(state, checkpoints.mean_params(average, layout))
   return Loaded(model=trainer.model(state, averaged=True), config=config, step=step)
 
 

@@ -8,6 +8,7 @@
 from collections.abc import Callable, Iterable
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from typing import Any
@@ -24,7 +25,8 @@ _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 # trained.
 FREE_ON_RESUME = (
     "name", "data.num_test", "eval_every", "eval_batch_size", "eval_halting", "checkpoint_every", "checkpoint_minutes",
-    "log_every", "micro_batches", "model_devices", "model.attention", "profile_steps", "profile_from",
+    "log_every", "micro_batches", "model_devices", "model.attention", "average_checkpoints", "profile_steps",
+    "profile_from",
 )
 
 
@@ -49,17 +51,26 @@ class DataConfig:
 class OptimizerConfig:
   """How parameters follow gradients."""
 
-  name: str = "adam_atan2"  # adam_atan2 (the reference's) or adamw
+  name: str = "adam_atan2"  # adam_atan2 (the reference's), adamw, or muon (for the networks' matrices; adamw for the rest)
   learning_rate: float = 1e-4  # peak, after the warmup
   base_batch_size: int = 0  # both rates grow linearly with batch_size over this; 0: they are as they are
   weight_decay: float = 1.0  # decoupled, on every trained parameter
-  b1: float = 0.9  # decay of the first moment, in [0, 1)
+  clip_norm: float = 0.0  # gradients longer than that, all parameters together, are cut to it; 0: none are
+  b1: float = 0.9  # decay of the first moment, in [0, 1); Muon's own momentum is 0.95
   b2: float = 0.95  # decay of the second moment, in [0, 1)
   warmup_steps: int = 2000  # linear, from 0
   lr_min_ratio: float = 1.0  # the cosine's end over its peak; 1: constant
   prefix_learning_rate: float = 1e-4  # of the sign-SGD that trains the prefix table
   prefix_weight_decay: float = 1.0  # likewise, on the rows in use
   ema_rate: float = 0.999  # of the parameters that evaluation uses; 0: the parameters themselves
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+  """What is added to the reference's loss."""
+
+  step_decay: float = 1.0  # a row's loss counts step_decay^(s - 1) at its supervision step s; in (0, 1]
+  halt_cost: float = 0.0  # of each supervision step that a row is expected to make still
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,20 +81,62 @@ class Config:
   model: TRMConfig = TRMConfig(vocab_size=1, seq_len=1)  # the data fills in what it determines
   data: DataConfig = DataConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
+  loss: LossConfig = LossConfig()
   seed: int = 0  # of parameters, batches and exploration
   batch_size: int = 768  # global; divisible by the devices along `data` times micro_batches
   micro_batches: int = 1  # parts of a batch that go through the network one after the other, to save memory
   model_devices: int = 1  # devices that share the matrices (mesh axis `model`); the batch is split over all / this many
   epochs: int = 50_000  # passes over the training puzzles; 0 where `steps` says how long
   steps: int = 0  # optimizer steps; 0: floor(epochs * puzzles / batch_size)
+  # Cycles while training: "0:1x2,0.3:2x4,0.6:3x6" is H_cycles x L_cycles = 1 x 2 at first, 2 x 4 from 30 % of the steps
+  # on, 3 x 6 from 60 % on; the last are the model's, with which it is evaluated throughout. "": the model's all along.
+  depth_schedule: str = ""
   log_every: int = 100  # steps between training records; the devices make them on their own, in one call
   eval_every: int = 0  # steps between evaluations; 0: a tenth of the run
   eval_batch_size: int = 1024  # global; rounded up to a multiple of the number of devices
   eval_halting: bool = False  # puzzles end once sure and settled, others take their rows; or all steps for each
   checkpoint_every: int = 2500  # steps; evaluations, the end and an interruption save one, too
   checkpoint_minutes: float = 15.0  # likewise, at the latest that long after the last one; 0: never because of time
+  average_checkpoints: int = 0  # at the end also the mean of the parameters in so many last checkpoints is tested; 0: not
   profile_steps: int = 0  # traced by JAX's profiler, into WORKDIR/tensorboard (docs/performance.md); 0: none
   profile_from: int = 10  # steps made before those; a run that goes on from there or later traces nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A stretch of a run with the same depth. Attributes: start, share of the steps after which it begins; its cycles."""
+
+  start: float
+  H_cycles: int
+  L_cycles: int
+
+
+def stages(depth_schedule: str, model: TRMConfig) -> tuple[Stage, ...]:
+  """The stages of config.depth_schedule, in order; one where there is no schedule.
+
+  Args:
+    depth_schedule: see Config.
+    model: what it ends with.
+
+  Raises:
+    UserError: it is not written like that, does not begin at 0, does not rise, or does not end with the model's cycles.
+  """
+  last = (model.H_cycles, model.L_cycles)
+  if not depth_schedule:
+    return (Stage(0.0, *last),)
+  what = f"config.depth_schedule = {depth_schedule!r}: "
+  found = []
+  for part in depth_schedule.split(","):
+    match = re.fullmatch(r"\s*(\d*\.?\d+):([1-9]\d*)x([1-9]\d*)\s*", part)
+    if not match:
+      raise UserError(f"{what}{part.strip()!r} is not START:H_CYCLESxL_CYCLES, such as 0.3:2x4")
+    found.append(Stage(float(match[1]), int(match[2]), int(match[3])))
+  starts = [stage.start for stage in found]
+  if starts[0] != 0 or starts[-1] >= 1 or any(a >= b for a, b in zip(starts, starts[1:])):
+    raise UserError(f"{what}the starts must begin at 0, rise, and stay below 1")
+  if (found[-1].H_cycles, found[-1].L_cycles) != last:
+    raise UserError(f"{what}the last must be config.model.H_cycles x L_cycles = {last[0]}x{last[1]}")
+  return tuple(found)
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -191,15 +244,17 @@ def _check(config: Config) -> None:
                "profile_from"):
     require(name, lambda v: v >= 1, "must be at least 1")
   for name in ("epochs", "steps", "eval_every", "data.num_train", "data.num_validation", "data.num_test",
-               "optimizer.warmup_steps", "optimizer.base_batch_size", "seed", "data.seed", "profile_steps"):
+               "optimizer.warmup_steps", "optimizer.base_batch_size", "seed", "data.seed", "average_checkpoints",
+               "profile_steps"):
     require(name, lambda v: v >= 0, "must not be negative")
   for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
-               "optimizer.prefix_weight_decay", "checkpoint_minutes"):
+               "optimizer.prefix_weight_decay", "optimizer.clip_norm", "loss.halt_cost", "checkpoint_minutes"):
     require(name, lambda v: 0 <= v < float("inf"), "must be finite and not negative")
   for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate"):
     require(name, lambda v: 0 <= v < 1, "must lie in [0, 1)")
   require("optimizer.lr_min_ratio", lambda v: 0 <= v <= 1, "must lie in [0, 1]")
-  require("optimizer.name", lambda v: v in ("adam_atan2", "adamw"), "must be adam_atan2 or adamw")
+  require("optimizer.name", lambda v: v in ("adam_atan2", "adamw", "muon"), "must be adam_atan2, adamw or muon")
+  require("loss.step_decay", lambda v: 0 < v <= 1, "must lie in (0, 1]")
   require("model_devices", lambda v: config.model.mlp_t or config.model.num_heads % v == 0,
           f"must divide config.model.num_heads = {config.model.num_heads}: devices share whole heads")
   require("data.box", lambda v: v in (2, 3), "must be 3 (9x9 boards) or 2 (4x4)")
@@ -207,6 +262,7 @@ def _check(config: Config) -> None:
   if (config.epochs > 0) == (config.steps > 0):
     raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them says how "
                     "long to train; set the other to 0")
+  stages(config.depth_schedule, config.model)
 
 
 def from_argument(

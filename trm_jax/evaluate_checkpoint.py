@@ -17,7 +17,7 @@ from trm_jax.errors import UserError
 from trm_jax.evaluate import Evaluator
 
 
-def run(path: str, source: str | None, *, batch_size: int | None = None, halting: bool | None = None,
+def run(path: str, source: str | None, *, batch_size: int | None = None, halting: bool | None = None, average: int = 0,
         peer_timeout_s: float = 600.0) -> dict[str, Any]:
   """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
 
@@ -25,13 +25,14 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
     path: of the checkpoint (see checkpoint.find).
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
     batch_size, halting: see config.eval_batch_size and config.eval_halting; None for what the run was configured for.
+    average: see checkpoint.load_model.
     peer_timeout_s: see loop.run.
 
   Raises:
     UserError: no such checkpoint or data, or data the model was not made for.
   """
   mesh = sharding.make_mesh()
-  loaded = checkpoint.load_model(path, mesh)
+  loaded = checkpoint.load_model(path, mesh, average=average)
   data = loaded.config.data
   if source is not None:
     # All there are; of generated ones there is no end.
@@ -41,7 +42,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
                     f"{model.config.num_puzzle_identifiers}")
-  progress = logs.Progress(f"step {loaded.step:,} on {len(puzzles):,} puzzles of {data.source}")
+  progress = logs.Progress(f"{f'mean of {average} checkpoints' if average else f'step {loaded.step:,}'} on {len(puzzles):,} puzzles of {data.source}")
   halting = loaded.config.eval_halting if halting is None else halting
   evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=batch_size or loaded.config.eval_batch_size,
                         max_puzzles=len(puzzles), halting=halting)

@@ -5,6 +5,7 @@ Every process of a job runs all of it and comes to the same places in the same o
 and saves are made together. Small files are written to `Workdir.local`, which is kept of the main process only.
 """
 
+from collections.abc import Sequence
 import contextlib
 import json
 import os
@@ -106,9 +107,11 @@ class _Run:
         "version of trm_jax", lambda: files.fingerprint(pathlib.Path(trm_jax.__file__).parent, "*.py"))
     distributed.check_same("set of puzzles", lambda: _fingerprint(self.splits))
     self.arrays = batches.to_device_arrays(self.splits.train, sharding.replicated(mesh))
-    self.checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(workdir.checkpoints)))
+    self.checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(
+        workdir.checkpoints, keep=checkpoint.keep_last(config))))
     self.agreement = distributed.Agreement(mesh, 3)
-    self.traced = _steps_to_trace(config, self.eval_every, self.total_steps)
+    self.traced = _steps_to_trace(
+        config, self.eval_every, self.total_steps, [stage.start for stage in self.program.stages])
 
   def run(self) -> dict[str, Any]:
     """All of it."""
@@ -166,13 +169,29 @@ class _Run:
     (self.workdir.local / "parameters.txt").write_text(
         parameter_overview.get_parameter_overview(self.program.state.params, include_stats=False) + "\n")
 
-  def compile(self) -> None:
-    """The step, and what is needed around it."""
+  def compile_stage(self) -> float:
+    """The program that makes the next step; returns the seconds it took."""
     self.watchdog.alive("compiling", extra_s=_COMPILE_SECONDS)
     start = time.perf_counter()
-    self.steps = self.program.compile_steps()
+    self.stage = self.program.stage_at(self.step)
+    self.steps = self.program.compile_steps(self.stage)
     seconds = time.perf_counter() - start
     self.watchdog.alive("taking the first step")
+    return seconds
+
+  def next_stage(self) -> None:
+    """Goes on with another depth; the state is the same."""
+    self.records.flush()
+    seconds = self.compile_stage()
+    self.log.write({"step": self.step, "compile_s": round(seconds, 2)})
+    model = self.program.stages[self.stage].model_config
+    distributed.say(f"{records.at(self.step, self.total_steps)}  from here on H_cycles = {model.H_cycles}, L_cycles = "
+                    f"{model.L_cycles}; compiled in {seconds:.1f} s")
+    self.records.resume()
+
+  def compile(self) -> None:
+    """The step, and what is needed around it."""
+    seconds = self.compile_stage()
     self.watched_name, self.watched = self.splits.watched
     self.evaluator = evaluate.Evaluator(
         lambda state: self.program.trainer.model(state, averaged=True), mesh=self.mesh,
@@ -180,10 +199,10 @@ class _Run:
         halting=self.config.eval_halting)
     self.log = self.exits.enter_context(contextlib.closing(logs.MetricsLog(
         self.workdir.local, resume_step=self.step,
-        remade=("test/",) if self.evaluated == self.step else ("test/", f"{self.watched_name}/"))))
+        remade=("test",) if self.evaluated == self.step else ("test", f"{self.watched_name}/"))))
     self.log.write({"step": self.step, "compile_s": round(seconds, 2)})
-    self.records = records.Records(self.log, self.config, self.program.model_config, self.mesh.size, self.total_steps,
-                                   self.seconds)
+    self.records = records.Records(
+        self.log, self.config, self.mesh.size, self.total_steps, self.program.train_flops, self.seconds)
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     distributed.say(
         f"{_describe(self.program.model_config)} {self.program.num_params:,} parameters | {self.mesh.size} x "
@@ -239,11 +258,14 @@ class _Run:
         self.records.resume()
       if self.step == self.total_steps:
         return
+      if self.program.stage_at(self.step) != self.stage:
+        self.next_stage()
       end = min(
           self.step + call_steps,
           *((self.step // every + 1) * every
             for every in (self.config.log_every, self.eval_every, self.config.checkpoint_every)),
-          *(border for border in (self.traced.start, self.traced.stop) if border > self.step),
+          *(border for border in (self.traced.start, self.traced.stop, *(s.start for s in self.program.stages))
+            if border > self.step),
           self.total_steps)
       if self.traced and self.step == self.traced.start:
         self.start_trace()
@@ -309,7 +331,14 @@ class _Run:
     if best is not None and best != self.total_steps:
       best_state = self.checkpoints.restore(best, self.program.state)
       results["test_best"] = {"step": best} | self.test(best_state, f"best on validation, step {best:,}")
-    self.log.write({"step": self.total_steps} | {f"test/{name}": value for name, value in results["test"].items()})
+    num = min(self.config.average_checkpoints, len(self.checkpoints.steps()))
+    if num:
+      mean = self.program.trainer.with_params(
+          self.state, self.checkpoints.mean_params(num, self.program.state))
+      results["test_average"] = {"num_checkpoints": num} | self.test(mean, f"mean of the last {num} checkpoints")
+    for name in ("test", "test_best", "test_average"):
+      if name in results:
+        self.log.write({"step": self.total_steps} | {f"{name}/{key}": value for key, value in results[name].items()})
     # Drawing takes one process and one device.
     model = jax.jit(lambda state: self.program.trainer.model(state, averaged=True),
                     out_shardings=sharding.replicated(self.mesh))(self.state)
@@ -356,7 +385,7 @@ def _load(config: Config) -> load.Splits:
   return splits
 
 
-def _steps_to_trace(config: Config, eval_every: int, total_steps: int) -> range:
+def _steps_to_trace(config: Config, eval_every: int, total_steps: int, stage_starts: Sequence[int]) -> range:
   """Numbers of the steps, counted from 0, that the profiler traces.
 
   Raises:
@@ -373,6 +402,10 @@ def _steps_to_trace(config: Config, eval_every: int, total_steps: int) -> range:
     if border < stop:
       raise UserError(f"{what}step {border:,} ends with an evaluation or a save (config.{name} = {every}), which must "
                       "not lie among them; trace fewer, or begin elsewhere")
+  for border in stage_starts:
+    if first < border < stop:
+      raise UserError(f"{what}config.depth_schedule begins a stage after step {border:,}, which must not lie among them; "
+                      "trace fewer, or begin elsewhere")
   return range(first, stop)
 
 

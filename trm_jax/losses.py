@@ -38,7 +38,26 @@ def count_right(logits_BxSxV: jax.Array, labels_BxS: jax.Array) -> tuple[jax.Arr
   return counted.sum(-1), right.sum(-1)
 
 
-def act_loss(carry: Carry, outputs: Outputs) -> tuple[jax.Array, dict[str, jax.Array]]:
+def expected_extra_steps(halt_logit_B: jax.Array, steps_left_B: jax.Array, max_steps: int) -> jax.Array:
+  """Supervision steps that a row still makes, in the mean, if it halts after each with the probability that it has now.
+
+  With p = sigmoid(halt_logit) and R steps left that is the sum of (1 - p)^k for k = 1 .. R.
+
+  Args:
+    halt_logit_B: float32.
+    steps_left_B: R, integers from 0 to max_steps.
+    max_steps: the most that any row makes.
+
+  Returns:
+    (B,) float32, from 0 to R.
+  """
+  k = jnp.arange(1, max_steps + 1)[None]
+  goes_on_BxK = jnp.exp(-k * jax.nn.softplus(halt_logit_B)[:, None])  # softplus(q) = -log(1 - p)
+  return jnp.where(k <= steps_left_B[:, None], goes_on_BxK, 0).sum(-1)
+
+
+def act_loss(carry: Carry, outputs: Outputs, *, step_decay: float = 1.0, halt_cost: float = 0.0,
+             halt_max_steps: int = 0) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Loss of one supervision step, summed over rows, and sums for its metrics.
 
   The step's own carry holds the labels, because a row that goes on ignores the batch it was offered.
@@ -46,37 +65,42 @@ def act_loss(carry: Carry, outputs: Outputs) -> tuple[jax.Array, dict[str, jax.A
   Args:
     carry: after the step, with `labels` (B, S) in its batch.
     outputs: of the step.
+    step_decay: a row's loss counts step_decay^(s - 1) at its supervision step s (as in CGAR, arXiv:2511.08653).
+    halt_cost: of each supervision step that a row is expected to make still; 0: the reference's loss.
+    halt_max_steps: of the model; needed where halt_cost > 0.
 
   Returns:
     The scalar loss and a dict of scalars, all float32 sums over rows: lm_loss, q_halt_loss (and q_continue_loss
-    where it is trained) over all rows; count, accuracy (share of right cells), exact_accuracy, q_halt_accuracy and
-    steps over rows that halt at this step and have a counted cell.
+    where it is trained, extra_steps where they cost) over all rows, unweighted; count, accuracy (share of right
+    cells), exact_accuracy, q_halt_accuracy and steps over rows that halt at this step and have a counted cell.
   """
   labels = carry.batch["labels"]
   num_counted, num_right = count_right(outputs.logits, labels)
   exact = num_right == num_counted
 
-  cells = stablemax_cross_entropy(outputs.logits, labels)
-  lm_loss = (cells.sum(-1) / jnp.maximum(num_counted, 1)).sum()
-  q_halt_loss = optax.sigmoid_binary_cross_entropy(outputs.q_halt, exact.astype(jnp.float32)).sum()
-  q_loss = q_halt_loss
+  losses = {
+      "lm_loss": stablemax_cross_entropy(outputs.logits, labels).sum(-1) / jnp.maximum(num_counted, 1),
+      "q_halt_loss": optax.sigmoid_binary_cross_entropy(outputs.q_halt, exact.astype(jnp.float32)),
+  }
+  factors = {"lm_loss": 1.0, "q_halt_loss": 0.5, "q_continue_loss": 0.5, "extra_steps": halt_cost}
+  if outputs.target_q_continue is not None:
+    losses["q_continue_loss"] = optax.sigmoid_binary_cross_entropy(outputs.q_continue, outputs.target_q_continue)
+  if halt_cost:
+    margin = outputs.q_halt if outputs.target_q_continue is None else outputs.q_halt - outputs.q_continue
+    losses["extra_steps"] = expected_extra_steps(margin, halt_max_steps - carry.steps, halt_max_steps)
+  loss = sum(factors[name] * value for name, value in losses.items())
+  if step_decay != 1:
+    loss *= step_decay ** (carry.steps - 1).astype(jnp.float32)
 
   finished = carry.halted & (num_counted > 0)
 
   def over_finished(values):
     return jnp.where(finished, values, 0).sum().astype(jnp.float32)
 
-  metrics = {
+  return loss.sum(), {name: value.sum() for name, value in losses.items()} | {
       "count": over_finished(1),
       "accuracy": over_finished(num_right / jnp.maximum(num_counted, 1)),
       "exact_accuracy": over_finished(exact),
       "q_halt_accuracy": over_finished((outputs.q_halt >= 0) == exact),
       "steps": over_finished(carry.steps),
-      "lm_loss": lm_loss,
-      "q_halt_loss": q_halt_loss,
   }
-  if outputs.target_q_continue is not None:
-    metrics["q_continue_loss"] = optax.sigmoid_binary_cross_entropy(
-        outputs.q_continue, outputs.target_q_continue).sum()
-    q_loss += metrics["q_continue_loss"]
-  return lm_loss + 0.5 * q_loss, metrics

@@ -34,6 +34,9 @@ _EVAL_BATCH_SIZE = flags.DEFINE_integer(
 _HALTING = flags.DEFINE_bool(
     "halting", None, "For --mode=eval: puzzles end once sure and settled, and others take their rows; default: as "
     "the run was configured.")
+_AVERAGE = flags.DEFINE_integer(
+    "average", 0, "For --mode=eval: the mean of the parameters in so many last checkpoints of the run, instead of their "
+    "moving average in the last one.", lower_bound=0)
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
     "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
@@ -69,7 +72,7 @@ def main(argv: list[str]) -> None:
   if _MODE.value == "eval":
     compilation_cache.enable()
     evaluate_checkpoint.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value,
-                            halting=_HALTING.value, peer_timeout_s=_PEER_TIMEOUT.value)
+                            halting=_HALTING.value, average=_AVERAGE.value, peer_timeout_s=_PEER_TIMEOUT.value)
     return
   config = config_lib.parse(_CONFIG.value)
   dated = f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}"

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 
@@ -69,6 +70,35 @@ def adam_atan2(
   )
 
 
+def muon(
+    learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.9, b2: float = 0.95, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+  """Muon for the matrices of the networks, AdamW for embeddings, heads and biases, by Optax; both with Nesterov's momentum.
+
+  Updates of both have about the same size (consistent_rms, arXiv:2502.16982), so one learning rate serves them all.
+  Parameters in which gate and up, or q, k and v, lie stacked are orthogonalised each by itself.
+
+  Args:
+    learning_rate: of both.
+    b1, b2: of AdamW.
+    weight_decay: of both.
+  """
+
+  def dimension_numbers(params):
+    def of(path, p):
+      if not jax.tree_util.keystr(path, simple=True, separator="/").startswith(("L_level", "H_level")):
+        return None
+      # Two or three matrices are stacked along the shortest axis; which of the others is which does not matter.
+      axes = sorted(np.argsort(p.shape, kind="stable")[-2:].tolist())
+      return optax.contrib.MuonDimensionNumbers(*axes)
+
+    return jax.tree.map_with_path(of, params)
+
+  return optax.contrib.muon(
+      learning_rate, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2, adam_weight_decay=weight_decay,
+      consistent_rms=0.2, muon_weight_dimension_numbers=dimension_numbers)
+
+
 def sign_of_row_sums() -> optax.GradientTransformationExtraArgs:
   """The sign of the gradient of a table's row, from gradients of the rows that a batch looked up.
 
@@ -121,6 +151,11 @@ def ema(rate: float) -> optax.GradientTransformation:
     return updates, EmaState(new)
 
   return optax.GradientTransformation(init, update)
+
+
+def with_ema_params(opt_state: optax.OptState, params: Any) -> optax.OptState:
+  """The optimizer's state with these parameters for the average that `ema` keeps in it."""
+  return optax.tree.set(opt_state, ema=params)
 
 
 def ema_params(opt_state: optax.OptState) -> Any | None:

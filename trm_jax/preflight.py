@@ -319,7 +319,7 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
       flops_per_example=flops.train_step_flops(model),
       flops_per_step=flops.train_step_flops(model) * config.batch_size,
       state_bytes=run.state_bytes(), checkpoint_bytes=checkpoint_bytes,
-      bucket_bytes=(checkpoint.KEEP_LAST + 1) * checkpoint_bytes, assumptions=run.data.assumptions)
+      bucket_bytes=(checkpoint.keep_last(config) + 1) * checkpoint_bytes, assumptions=run.data.assumptions)
   training = None
   try:
     start = time.perf_counter()
@@ -339,7 +339,8 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
   collectives = hlo.collectives(text)
   answer.collectives = summary(collectives)
   answer.speed = speed = _speed(run, memory, collectives, answer.flops_per_step, utilization)
-  answer.training_hours = run.program.total_steps * speed.expected / 3600
+  # Stages of a depth schedule are less deep than the last, which is the one that was compiled.
+  answer.training_hours = run.program.train_flops(run.program.total_steps) / answer.flops_per_step * speed.expected / 3600
   flops_per_hour = 3600 * tpu_slice.num_chips * tpu_slice.chip.peak_flops * utilization
   answer.evaluation_hours = _evaluation_flops(run) / flops_per_hour
   if price_per_chip_hour is not None:
@@ -557,7 +558,7 @@ def report(answer: Answer, utilization: float, price: float | None) -> Iterator[
   yield ""
   yield "storage, uncompressed"
   yield row("a checkpoint", _bytes(answer.checkpoint_bytes))
-  yield row("bucket", _bytes(answer.bucket_bytes), f"the last {checkpoint.KEEP_LAST} and the best")
+  yield row("bucket", _bytes(answer.bucket_bytes), "the last checkpoints and the best")
 
 
 def table(answers: dict[str, Answer | str], utilization: float) -> Iterator[str]:

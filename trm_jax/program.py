@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The compiled programs of a run, from its config and the sizes of its data; nothing is allocated or read."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
@@ -10,6 +11,8 @@ from jax.sharding import Mesh
 import jax.numpy as jnp
 
 from trm_jax import checkpoint
+from trm_jax import config as config_lib
+from trm_jax import flops
 from trm_jax import sharding
 from trm_jax import train
 from trm_jax.config import Config
@@ -17,6 +20,7 @@ from trm_jax.data import batches
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
+from trm_jax.model import TRMConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,21 @@ def check_fits(config: Config, mesh: Mesh) -> None:
     raise UserError(f"config.model.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
 
 
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A stretch of a run in which one program makes the steps.
+
+  Attributes:
+    start: the step after which it begins.
+    model_config: TRMConfig, with this stage's cycles.
+    steps: (state, number of steps () int32, arrays) -> (state, metrics), jitted; donates the state. See Trainer.steps.
+  """
+
+  start: int
+  model_config: TRMConfig
+  steps: Callable[..., Any]
+
+
 class Program:
   """What a run computes, on a mesh of real devices or of described ones (see preflight.py).
 
@@ -73,14 +92,14 @@ class Program:
     mesh: from sharding.make_mesh.
 
   Attributes:
-    model_config: TRMConfig.
-    trainer: Trainer.
+    model_config: TRMConfig; of the last stage, and of every evaluation.
+    trainer: Trainer, likewise.
+    stages: of config.depth_schedule, at least one.
     total_steps: of the whole run.
     eval_every: steps between evaluations.
     state: abstract TrainState with shardings.
     arrays: abstract batches.DeviceArrays with shardings: what batches are drawn from.
     init: arrays -> TrainState, jitted.
-    steps: (state, number of steps () int32, arrays) -> (state, metrics), jitted; donates the state. See Trainer.steps.
 
   Raises:
     UserError: the batch cannot be split over the mesh, or the run is too long or empty.
@@ -93,9 +112,7 @@ class Program:
     self.total_steps = config.steps or batches.total_steps(config.epochs, sizes.num_groups, config.batch_size)
     batches.check_positions(self.total_steps, config.batch_size)
     self.eval_every = config.eval_every or max(1, self.total_steps // 10)
-    self.trainer = train.Trainer(
-        self.model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps,
-        micro_batches=config.micro_batches, record_every=config.log_every)
+    self.batch_size = config.batch_size
     param_key, data_key, explore_key = jax.random.split(jax.random.key(config.seed), 3)
 
     def make_batch(arrays, step):
@@ -106,9 +123,17 @@ class Program:
     def init(arrays):
       return self.trainer.init(param_key, make_batch(arrays, jnp.int32(0)))
 
-    def steps(state, num_steps, arrays):
-      return self.trainer.steps(state, num_steps, functools.partial(make_batch, arrays), explore_key)
+    def steps(trainer, state, num_steps, arrays):
+      return trainer.steps(state, num_steps, functools.partial(make_batch, arrays), explore_key)
 
+    stages = config_lib.stages(config.depth_schedule, self.model_config)
+    trainers = [
+        train.Trainer(
+            dataclasses.replace(self.model_config, H_cycles=stage.H_cycles, L_cycles=stage.L_cycles), config.optimizer,
+            mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps, loss_config=config.loss,
+            micro_batches=config.micro_batches, record_every=config.log_every)
+        for stage in stages]
+    self.trainer = trainers[-1]
     whole = sharding.replicated(mesh)
     n, g, s = sizes.num_examples, sizes.num_groups, sizes.seq_len
     self.arrays = batches.DeviceArrays(*(
@@ -118,13 +143,28 @@ class Program:
     layout = sharding.state_shardings(mesh, shapes)  # known before anything is allocated
     self.state = checkpoint.abstract(shapes, layout)
     self.init = jax.jit(init, out_shardings=layout)
-    self.steps = jax.jit(steps, donate_argnums=0, out_shardings=(layout, whole))
+    self.stages = tuple(
+        Stage(round(stage.start * self.total_steps), trainer.model_config,
+              jax.jit(functools.partial(steps, trainer), donate_argnums=0, out_shardings=(layout, whole)))
+        for stage, trainer in zip(stages, trainers))
 
   @property
   def num_params(self) -> int:
     """Trained parameters, the prefix table aside."""
     return sum(x.size for x in jax.tree.leaves(self.state.params))
 
-  def compile_steps(self) -> Any:
-    """`steps`, compiled. The number of steps is data, so this happens once in a run."""
-    return self.steps.lower(self.state, jax.ShapeDtypeStruct((), jnp.int32), self.arrays).compile()
+  def stage_at(self, step: int) -> int:
+    """Number of the stage that makes the next step when `step` are made; the last one's after the last step."""
+    return max(i for i, stage in enumerate(self.stages) if stage.start <= step)
+
+  def train_flops(self, step: int) -> int:
+    """FLOPs of the first `step` steps, of all devices together, by flops.py's count."""
+    ends = [*(stage.start for stage in self.stages[1:]), self.total_steps]
+    return self.batch_size * sum(
+        max(0, min(step, end) - stage.start) * flops.train_step_flops(stage.model_config)
+        for stage, end in zip(self.stages, ends))
+
+  def compile_steps(self, stage: int = -1) -> Any:
+    """`steps` of a stage, compiled. The number of steps in a call is data, so this happens once a stage."""
+    return self.stages[stage].steps.lower(
+        self.state, jax.ShapeDtypeStruct((), jnp.int32), self.arrays).compile()

@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Training records: what the devices have summed up, and what it took."""
 
+from collections.abc import Callable
 import resource
 import time
 
@@ -29,9 +30,9 @@ class Records:
   Args:
     log: to write to.
     config: of the run.
-    model: of the run.
     num_devices: of the job.
     total_steps: of the run.
+    train_flops: see Program.train_flops.
     seconds: spent on its steps before this start.
 
   Attributes:
@@ -42,12 +43,12 @@ class Records:
     NotFinite: from `called` and `flush`, when a loss or gradient was not.
   """
 
-  def __init__(self, log: logs.MetricsLog, config: Config, model: train.TRMConfig, num_devices: int, total_steps: int,
-               seconds: float):
+  def __init__(self, log: logs.MetricsLog, config: Config, num_devices: int, total_steps: int,
+               train_flops: Callable[[int], int], seconds: float):
     self._log, self._batch_size, self._total_steps = log, config.batch_size, total_steps
     self._every = config.log_every
     self._num_devices = num_devices
-    self._flops = flops.train_step_flops(model)
+    self._train_flops = train_flops
     self._peak = flops.peak_flops(jax.local_devices()[0])
     self._pending = None
     self._start = time.perf_counter()
@@ -105,14 +106,18 @@ class Records:
         "lr": sums["lr"] / num_steps,
         "examples_per_s": examples_per_s,
         "step_ms": elapsed / steps_timed * 1000,
+        "seconds": self.seconds,
+        "flops": self._train_flops(step),
         "peak_memory_gib": _peak_memory_bytes() / 2**30,
         **{name: sums[name] / num_steps / self._batch_size
-           for name in ("lm_loss", "q_halt_loss", "q_continue_loss") if name in sums},
+           for name in ("lm_loss", "q_halt_loss", "q_continue_loss", "extra_steps") if name in sums},
+        **{name: sums[name] / num_steps for name in ("loss_scale", "skipped") if name in sums},
         **{name: sums[name] / finished
            for name in ("accuracy", "exact_accuracy", "q_halt_accuracy", "steps") if sums["count"]},
     }
     if self._peak:
-      record["flop_utilization"] = examples_per_s * self._flops / self._num_devices / self._peak
+      done = self._train_flops(step) - self._train_flops(step - steps_timed)
+      record["flop_utilization"] = done / elapsed / self._num_devices / self._peak
     record = {f"train/{name}" if name != "step" else name: value for name, value in record.items()}
     self._log.write(record)
     if sums["count"]:  # otherwise no puzzle was finished in so few steps: nothing to show a person yet

@@ -32,7 +32,9 @@ LAYOUT = (
     ("initial/*", P()),  # H_init, L_init (D,)
     ("step", P()),  # ()
     ("metrics/*", P()),  # ()
+    ("loss_scale/*", P()),  # ()
     ("*/count", P()),  # (), of optimizers
+    ("*/ns_coeffs", P()),  # (3,), of Muon
 )
 
 
