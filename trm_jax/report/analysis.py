@@ -113,9 +113,12 @@ def describe(knobs: dict[str, Any], names: Iterable[str]) -> str:
 
 
 def text(value: Any) -> str:
-  """A knob's value: 1e-4, 0.001, True, 2,048."""
+  """A knob's value: 2e-4, 0.001, True, 2,048."""
   if isinstance(value, float):
-    return f"{value:g}".replace("e-0", "e-")
+    if 0 < abs(value) < 1e-3:
+      mantissa, exponent = f"{value:.5e}".split("e")
+      return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:g}"
   return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

@@ -46,14 +46,16 @@ def write(folder: pathlib.Path, title: str, made: str, sections: Sequence[Sectio
   """
   for name in ("csv", "figures"):
     (folder / name).mkdir(exist_ok=True)
+  drawings = {}
   for section in sections:
     for part in section.parts:
       if isinstance(part, Picture):
+        drawings[part.name] = plots.svg(part.fig)
+        (folder / "figures" / f"{part.name}.svg").write_text(drawings[part.name])
         (folder / "figures" / f"{part.name}.png").write_bytes(plots.png(part.fig))
-        (folder / "figures" / f"{part.name}.svg").write_bytes(plots.svg(part.fig))
       elif isinstance(part, Table):
         (folder / "csv" / f"{part.name}.csv").write_text(_csv(part))
-  (folder / "index.html").write_text("\n".join(_html(title, made, sections)) + "\n")
+  (folder / "index.html").write_text("\n".join(_html(title, made, sections, drawings)) + "\n")
   (folder / "report.md").write_text("\n".join(_markdown(title, made, sections)))
 
 
@@ -67,7 +69,8 @@ def _csv(table: Table) -> str:
   """All digits; nothing where there is no value."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
-  writer.writerow([header.strip() for header, _ in table.columns])
+  if any(header for header, _ in table.columns):
+    writer.writerow([header.strip() for header, _ in table.columns])
   writer.writerows(table.rows)
   return text.getvalue()
 
@@ -76,7 +79,7 @@ def _anchor(title: str) -> str:
   return re.sub(r"\W+", "-", title.lower()).strip("-")
 
 
-def _html(title: str, made: str, sections: Sequence[Section]) -> Iterator[str]:
+def _html(title: str, made: str, sections: Sequence[Section], drawings: dict[str, str]) -> Iterator[str]:
   yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>'
   yield '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
   yield f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>"
@@ -88,8 +91,8 @@ def _html(title: str, made: str, sections: Sequence[Section]) -> Iterator[str]:
     yield f'<p class="sentence">{escape(section.sentence)}</p>'
     for part in section.parts:
       if isinstance(part, Picture):
-        title = escape(f"{section.title}, {part.name}")
-        yield f"<figure>{plots.inline_svg(part.fig, title)}<figcaption>{escape(part.caption)}</figcaption></figure>"
+        drawing = plots.inline_svg(drawings[part.name], escape(f"{section.title}, {part.name}"))
+        yield f"<figure>{drawing}<figcaption>{escape(part.caption)}</figcaption></figure>"
       elif isinstance(part, Table):
         yield from _html_table(part)
       else:
@@ -124,12 +127,12 @@ def _markdown(title: str, made: str, sections: Sequence[Section]) -> Iterator[st
         yield f"![{section.title}, {part.name}](figures/{part.name}.png)\n\n{_escaped(part.caption)}\n"
       elif isinstance(part, Table):
         for row in [[header.strip() for header, _ in part.columns], ["---"] * len(part.columns), *_shown(part)]:
-          yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+          yield f"| {' | '.join(map(_escaped, row))} |"
         yield f"\n{_escaped(part.note)}\n" if part.note else ""
       else:
         yield f"{_escaped(part)}\n"
 
 
 def _escaped(text: str) -> str:
-  """Underscores of knobs and asterisks as they are."""
-  return re.sub(r"([*_<])", r"\\\1", text)
+  """What Markdown would take for its own."""
+  return re.sub(r"([*<|])", r"\\\1", text)

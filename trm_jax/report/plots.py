@@ -58,15 +58,20 @@ def png(fig: figure.Figure) -> bytes:
   return _saved(fig, format="png", dpi=160, facecolor="white")
 
 
-def svg(fig: figure.Figure) -> bytes:
+def svg(fig: figure.Figure) -> str:
   """The same as vectors, on white."""
-  return _saved(fig, format="svg", facecolor="white", metadata={"Date": None})
+  return _saved(fig, format="svg", facecolor="white", metadata={"Date": None}).decode()
 
 
-def inline_svg(fig: figure.Figure, title: str) -> str:
-  """An <svg> element in the page's colours; several of them can stand in one page."""
-  drawing = _saved(fig, format="svg", metadata={"Date": None}).decode()
+def inline_svg(drawing: str, title: str) -> str:
+  """What `svg` made as an element in the page's colours; several of them can stand in one page.
+
+  Args:
+    drawing: from `svg`.
+    title: unlike those of the page's other pictures, escaped.
+  """
   drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing[drawing.index("<svg") :], flags=re.DOTALL)
+  drawing = drawing.replace("fill: #ffffff", "fill: none", 1)  # the paper, drawn first
   used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing))
   drawing = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", drawing)
   # Pictures in one page share names; what has the same name is the same glyph, marker or rectangle only in one picture.
@@ -91,7 +96,7 @@ def _saved(fig: figure.Figure, **kwargs) -> bytes:
 
 
 def _percent(ax: axes.Axes, axis: str = "y") -> None:
-  getattr(ax, f"{axis}axis").set_major_formatter(ticker.PercentFormatter(1, decimals=None))
+  getattr(ax, f"{axis}axis").set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:.3g} %"))
 
 
 def _wrap(label: str, width: int = 34) -> str:
@@ -107,15 +112,25 @@ def _legend_right(fig: figure.Figure, handles, labels, title: str | None = None)
              alignment="left", labelspacing=0.7)
 
 
-def _value_axis(ax: axes.Axes, values: Sequence[float], labels: Sequence[str] | None = None) -> None:
-  """A logarithmic axis with a tick at each value of the runs."""
+def _value_axis(ax: axes.Axes, values: Sequence[float]) -> None:
+  """A logarithmic axis with a tick at each value of the runs; one too near to the last gets no label."""
+  labels, last = [], -np.inf
+  for value in values:
+    near = np.log(value) - last < 0.05 * np.log(values[-1] / values[0])
+    labels.append("" if near else analysis.text(value))
+    last = last if near else np.log(value)
   ax.set_xscale("log")
   ax.xaxis.set_major_locator(ticker.FixedLocator(list(values)))
-  ax.xaxis.set_major_formatter(ticker.FixedFormatter(labels or [analysis.text(v) for v in values]))
+  ax.xaxis.set_major_formatter(ticker.FixedFormatter(labels))
   ax.xaxis.set_minor_locator(ticker.NullLocator())
   if len(values) > 6:
     ax.tick_params(axis="x", labelrotation=45)
   ax.margins(x=0.08)
+
+
+def _singles(ax: axes.Axes, x: np.ndarray, y: np.ndarray) -> None:
+  """A circle for each run, over the marks of means."""
+  ax.plot(x, y, "o", markersize=3.5, color=INK, markerfacecolor="none", markeredgewidth=0.8, zorder=3)
 
 
 def _luminance(color) -> float:
@@ -179,8 +194,8 @@ def learning_curves(base: Setting | None, others: Sequence[Setting]) -> figure.F
       for run in going:
         x, y = curve(run)
         thin, = ax.plot(x, y, color=look.color, linewidth=0.9, linestyle=":")
-        if len(x):
-          ax.plot(x[-1], y[-1], color=look.color, marker="x", markersize=6)
+        if np.isfinite(y).any():
+          ax.plot(x[np.isfinite(y)][-1], y[np.isfinite(y)][-1], color=look.color, marker="x", markersize=6)
         if run is going[0] and ax is panels[0]:
           handles.append(thin)
           labels.append(_wrap(f"{setting.label}: {len(going)} without a result, ending at ×"))
@@ -209,8 +224,7 @@ def ablation_bars(rows: Sequence[tuple[Setting, Difference | None]]) -> figure.F
       left.text(0.005, y, "no finished run", va="center", style="italic", fontsize=8.5, color=MUTED)
       continue
     left.barh(y, setting.mean, height=0.62, color=color, alpha=0.55, linewidth=0)
-    left.plot(setting.accuracies, np.full(len(setting.accuracies), y), "o", markersize=4, color=INK,
-              markerfacecolor="none", markeredgewidth=0.9)
+    _singles(left, setting.accuracies, np.full(len(setting.accuracies), y))
     if diff:
       if diff.interval:
         right.plot(np.array(diff.interval) * 100, [y, y], color=color, linewidth=1.8, solid_capstyle="butt")
@@ -218,8 +232,10 @@ def ablation_bars(rows: Sequence[tuple[Setting, Difference | None]]) -> figure.F
                  markerfacecolor=color if diff.established else "none", markeredgewidth=1.5)
   right.axvline(0, color=INK, linewidth=1)
   left.set(title="Exact accuracy on the test set", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4), yticks=range(len(rows)),
-           yticklabels=[_n(s.label, s) for s, _ in rows])
+           yticklabels=[_n(s.label if d or i < len(rows) - 1 else f"base: {s.label}", s)
+                        for i, (s, d) in enumerate(rows)])
   left.tick_params(axis="y", length=0, labelsize=8.5)
+  right.tick_params(axis="y", length=0)
   right.set(title="Difference from the base, points")
   right.xaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:+g}" if v else "0"))
   _percent(left, "x")
@@ -234,14 +250,14 @@ def ablation_bars(rows: Sequence[tuple[Setting, Difference | None]]) -> figure.F
 
 
 @styled
-def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlabel: str,
-            x_of: Callable[[object], float | None], power: bool) -> figure.Figure:
+def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlabel: str, special: dict[object, str],
+            power: bool) -> figure.Figure:
   """Accuracy against one thing, each run a dot; with `power` also the error on two logarithmic axes.
 
   Args:
     families: each with its label and its fits of accuracy and of the error's logarithm, against log2 x.
     xlabel: what x is.
-    x_of: a point's place on the axis; None where it has none.
+    special: values of x that have no place on the axis, and what they mean.
     power: whether to draw the error, too.
   """
   fig = _figure(10 if power else 7.6, 3.9)
@@ -249,13 +265,12 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
   handles, labels, ticks = [], [], set()
   for i, (family, label, *fits) in enumerate(families):
     look = _Look(_COLORS[i], _MARKERS[i], _DASHES[i])
-    placed = [(x_of(x), s) for x, s in family.points if x_of(x) is not None]
+    placed = [(x, s) for x, s in family.points if x not in special]
     ticks |= {x for x, _ in placed}
     for ax, fit, error in zip(panels, fits, (False, True)):
       for x, s in placed:
         values = errors(s) if error else s.accuracies
-        ax.plot(np.full(len(values), x), values, look.marker, color=look.color, markersize=3.5, alpha=0.6,
-                markerfacecolor="none")
+        _singles(ax, np.full(len(values), x), values)
       means = [errors(s).mean() if error else s.mean for _, s in placed]
       ax.plot([x for x, _ in placed], means, look.marker, color=look.color, markersize=7,
               linestyle="" if fit else ":", linewidth=0.9)
@@ -267,14 +282,15 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
         ax.plot(x, middle, color=look.color, linestyle=look.dash, linewidth=1.6)
         ax.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
     for x, s in family.points:
-      if x_of(x) is None:
+      if x in special:
         panels[0].axhline(s.mean, color=look.color, linestyle=":", linewidth=1.2)
-        panels[0].annotate(f"{'all' if x == 0 else 'fresh every time'}: {s.mean:.1%}", (1, s.mean), (-2, 3),
-                           xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=8)
+        panels[0].annotate(f"{special[x]}: {s.mean:.1%}", (1, s.mean), (-2, 3), xycoords=("axes fraction", "data"),
+                           textcoords="offset points", ha="right", fontsize=8)
     handles.append(lines.Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dash if fits[0] else ":"))
     counts = sorted({len(s.accuracies) for _, s in family.points})
-    labels.append(_wrap(f"{label} (n={'–'.join(map(str, counts[:: max(1, len(counts) - 1)]))} a point)".strip()))
-  panels[0].set(title="Exact accuracy on the test set", xlabel=xlabel)
+    n = f"n={'–'.join(map(str, counts[:: max(1, len(counts) - 1)]))} a point"
+    labels.append(_wrap(f"{label} ({n})"))
+  panels[0].set(title="Exact accuracy on the test set" + f", {n}" * (len(families) == 1), xlabel=xlabel)
   _percent(panels[0])
   if power:
     panels[1].set(title="Error: share of puzzles not solved", xlabel=xlabel, yscale="log")
@@ -283,7 +299,8 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
     panels[1].yaxis.set_minor_formatter(ticker.FuncFormatter(lambda v, _: f"{v:.3g}"))
   for ax in panels:
     _value_axis(ax, sorted(ticks))
-  _legend_right(fig, handles, labels)
+  if len(families) > 1:
+    _legend_right(fig, handles, labels)
   return fig
 
 
@@ -341,7 +358,7 @@ def heat_map(grid: Grid) -> figure.Figure:
   ax.tick_params(length=0)
   ax.spines[:].set_visible(False)
   bar = fig.colorbar(scale, ax=ax, label="exact accuracy", shrink=0.9)
-  bar.ax.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=None if high - low > 0.02 else 1))
+  _percent(bar.ax)
   bar.outline.set_visible(False)
   bar.ax.grid(False)
   return fig
@@ -352,11 +369,12 @@ def depth(points: Sequence[tuple[int, Setting]], labels: Sequence[str]) -> figur
   """Accuracy against effective depth."""
   fig = _figure(7.2, 3.6)
   ax = fig.subplots()
-  for (x, setting), label in zip(points, labels):
-    ax.plot(np.full(len(setting.accuracies), x), setting.accuracies, "o", color=_COLORS[0], markersize=3.5, alpha=0.6,
-            markerfacecolor="none")
+  for i, ((x, setting), label) in enumerate(zip(points, labels)):
+    _singles(ax, np.full(len(setting.accuracies), x), setting.accuracies)
     ax.plot(x, setting.mean, "o", color=_COLORS[0], markersize=7)
-    ax.annotate(label, (x, setting.mean), (7, 3), textcoords="offset points", fontsize=8.5)
+    # By turns left and right, for neighbours are near each other.
+    ax.annotate(label, (x, setting.mean), (7, -11) if i % 2 else (-7, 5), textcoords="offset points", fontsize=8.5,
+                ha="left" if i % 2 else "right")
   ax.set(title="Exact accuracy on the test set", xlabel="effective depth T (n + 1) layers")
   _value_axis(ax, sorted({x for x, _ in points}))
   ax.margins(x=0.14)

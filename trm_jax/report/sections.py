@@ -56,6 +56,10 @@ def points(value: float) -> str:
   return f"{value * 100:+.1f}".replace("-", "−")
 
 
+def _signed(value: float) -> str:
+  return f"{value:+.2f}".replace("-", "−")
+
+
 def _interval(interval: tuple[float, float]) -> str:
   return f"{points(interval[0])} to {points(interval[1])}"
 
@@ -168,9 +172,10 @@ class Report:
     sentence = "Accuracy and loss of every setting while it was trained."
     if reached:
       fastest, slowest = min(reached), max(reached)
-      sentence = (f"{fastest[1]} comes within 90 % of its own best accuracy earliest, after {fastest[0]:.0%} of its "
-                  "steps")
-      sentence += f"; {slowest[1]} latest, after {slowest[0]:.0%}." if len(reached) > 1 else "."
+      sentence = f"90 % of a setting's own best accuracy is reached after {percent(fastest[0])} of the steps"
+      if slowest[0] > fastest[0]:
+        sentence += f" at the earliest ({fastest[1]}) and {percent(slowest[0])} at the latest ({slowest[1]})"
+      sentence += ", by the evaluations while training."
     parts = []
     for i, (what, members) in enumerate(self.groups, 1):
       caption = (f"What varies: {what}. " if what else "") + (
@@ -244,7 +249,7 @@ class Report:
       label = analysis.describe(family.fixed, [k for k in names if k in family.fixed]) or family.points[0][1].label
       if len(drawn) == 1:
         label = "all else equal"
-      placed = [(scale.place(x), s) for x, s in family.points if scale.place(x) is not None]
+      placed = [(x, s) for x, s in family.points if x not in scale.special]
       x = [np.log2(x) for x, s in placed for _ in s.accuracies]
       accuracy = analysis.fit_line(x, [a for _, s in placed for a in s.accuracies])
       power = scale.power and analysis.fit_line(x, [np.log2(e) for _, s in placed for e in plots.errors(s)]) or None
@@ -252,7 +257,7 @@ class Report:
       rows.append(self._fit_row(family, label, accuracy, power))
     family, label, accuracy, power = fitted[0]
     best_x, best = max(family.points, key=lambda point: point[1].mean)
-    sentence = f"The highest mean, {percent(best.mean)}, is at {analysis.text(best_x)} {scale.unit}"
+    sentence = f"The highest mean, {percent(best.mean)}, is with {scale.special.get(best_x) or scale.at.format(analysis.text(best_x))}"
     sentence += f" ({label})" if len(drawn) > 1 else ""
     if accuracy:
       low, high = accuracy.interval
@@ -262,9 +267,8 @@ class Report:
     else:
       sentence += "; fewer than three different values, so nothing is fitted"
     if power:
-      sentence += f", and the error follows {scale.unit} to the power {power.slope:.2f} (90 % interval " \
-                  f"{power.interval[0]:.2f} to {power.interval[1]:.2f})"
-    sentence = sentence.replace("-", "−") if power else sentence
+      sentence += (f", and the error goes with the number of {scale.title} to the power {_signed(power.slope)} "
+                   f"(90 % interval {' to '.join(map(_signed, power.interval))})")
     tied = sorted({analysis.short(k) for f, *_ in fitted for k in f.tied})
     caption = "Circles are single runs, filled marks means; lines are least squares, bands 90 % by resampling runs."
     if tied:
@@ -274,11 +278,10 @@ class Report:
     columns = [("family", str), (scale.title, str), ("runs", str), ("points a doubling", points), ("90 % from", points),
                ("to", points)]
     if scale.power:
-      columns += [("power of the error", lambda v: f"{v:.3f}"), ("90 % from ", lambda v: f"{v:.3f}"),
-                  ("to ", lambda v: f"{v:.3f}")]
+      columns += [("power of the error", _signed), ("90 % from ", _signed), ("to ", _signed)]
     name = f"scaling_{scale.name}"
     return Section(f"Scaling: {scale.title}", sentence + ".", [
-        Picture(name, plots.scaling(fitted, scale.title, scale.place, bool(scale.power)), caption),
+        Picture(name, plots.scaling(fitted, scale.title, scale.special, scale.power), caption),
         Table(name, columns, rows, "Fits are straight lines against the logarithm of x"
               + "; of the error on both axes logarithmic" * scale.power + ". Intervals from few runs are rough.")])
 
@@ -355,7 +358,7 @@ class Report:
                 f"{depth(worst.knobs[cycles], worst.knobs[updates])}) to {percent(best.mean)} at T={best.knobs[cycles]} "
                 f"n={best.knobs[updates]} (depth {depth(best.knobs[cycles], best.knobs[updates])})")
     if rank is not None:
-      sentence += f"; the rank correlation of accuracy with depth is {rank:+.2f}".replace("-", "−")
+      sentence += f"; the rank correlation of accuracy with depth is {_signed(rank)}"
     picture = plots.heat_map(plots.Grid(
         "Recursion: T cycles of n updates", "n, updates of z_L in a cycle", "T, cycles", x, y, cells,
         lambda n, t: f"depth {depth(t, n)}"))
@@ -397,7 +400,7 @@ class Report:
     label, gain = max(((label, curve[-1] - curve[0]) for label, curve in curves.items()), key=lambda item: item[1])
     curve = curves[label]
     first = int(np.argmax(curve >= curve.max() - 0.01)) + 1
-    sentence = (f"{'The step gains most in' if len(curves) > 1 else 'Of'} {label}: from {percent(curve[0])} after one "
+    sentence = (f"More steps gain {'most in ' if len(curves) > 1 else 'in '}{label}: from {percent(curve[0])} after one "
                 f"supervision step to {percent(curve[-1])} after {len(curve)}; within a point of its best after "
                 f"{plural(first, 'step')}.")
     parts = []
@@ -478,18 +481,18 @@ _STEPS_SHOWN = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclasses.dataclass(frozen=True)
 class _Scale:
-  """What accuracy is put against. Attributes: name, of files; title; unit, in sentences; x, of a setting; knobs it
-  depends on; tied: that may follow; power: whether the error may follow a power law; place: of x on a logarithmic
-  axis, None for what has none."""
+  """What accuracy is put against. Attributes: name, of files; title; at, in sentences; x, of a setting; knobs it
+  depends on; tied: that may follow; power: whether the error may follow a power law; special: values that are not
+  numbers of this kind, and what they mean."""
 
   name: str
   title: str
-  unit: str
+  at: str
   x: Callable[[Setting], Any]
   knobs: tuple[str, ...]
   tied: tuple[str, ...] = ()
   power: bool = False
-  place: Callable[[Any], float | None] = lambda x: x if x > 0 else None
+  special: dict[Any, str] = dataclasses.field(default_factory=dict)
 
 
 def _knob(name: str) -> Callable[[Setting], Any]:
@@ -497,14 +500,14 @@ def _knob(name: str) -> Callable[[Setting], Any]:
 
 
 _SCALES = (
-    _Scale("batch", "batch size", "examples a batch", _knob("batch_size"), ("batch_size",), _LENGTH),
-    _Scale("lr", "learning rate", "learning rate", _knob("optimizer.learning_rate"), ("optimizer.learning_rate",),
-           ("optimizer.prefix_learning_rate",)),
-    _Scale("data", "training puzzles", "training puzzles", _knob("data.num_train"), ("data.num_train",), _LENGTH,
-           power=True),
-    _Scale("augmentation", "augmentations a puzzle", "augmentations a puzzle", _knob("data.num_aug"), ("data.num_aug",),
-           _LENGTH),
-    _Scale("model_size", "parameters", "parameters", lambda s: s.num_params,
+    _Scale("batch", "batch size", "a batch size of {}", _knob("batch_size"), ("batch_size",), _LENGTH),
+    _Scale("lr", "learning rate", "a learning rate of {}", _knob("optimizer.learning_rate"),
+           ("optimizer.learning_rate",), ("optimizer.prefix_learning_rate",)),
+    _Scale("data", "training puzzles", "{} training puzzles", _knob("data.num_train"), ("data.num_train",), _LENGTH,
+           power=True, special={0: "all training puzzles"}),
+    _Scale("augmentation", "augmentations a puzzle", "{} augmentations a puzzle", _knob("data.num_aug"),
+           ("data.num_aug",), _LENGTH, special={0: "no augmentation", -1: "fresh augmentations"}),
+    _Scale("model_size", "parameters", "{} parameters", lambda s: s.num_params,
            ("model.hidden_size", "model.L_layers", "model.num_heads", "model.expansion", "model.puzzle_emb_ndim",
             "model.puzzle_emb_len"), power=True),
 )
