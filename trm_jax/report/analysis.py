@@ -113,13 +113,18 @@ def describe(knobs: dict[str, Any], names: Iterable[str]) -> str:
 
 
 def text(value: Any) -> str:
-  """A knob's value: 2e-4, 0.001, True, 2,048."""
+  """A knob's value: 2e-4, 0.05, True, 2,048."""
   if isinstance(value, float):
-    if 0 < abs(value) < 1e-3:
+    if 0 < abs(value) < 1e-2:
       mantissa, exponent = f"{value:.5e}".split("e")
       return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:g}"
   return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def percent(value: float) -> str:
+  """0.874 -> "87.4 %"."""
+  return f"{value * 100:.1f} %"
 
 
 def choose_base(settings: Sequence[Setting], name: str | None) -> Setting:
@@ -262,6 +267,8 @@ class Fit:
     interval: 90 % of the slope.
     resampled: (2, resamples), slopes and intercepts.
     num_runs: it goes through.
+    bent: whether the means at each x miss the line by more than the spread there explains (F test of the lack of fit,
+      5 %); None where nothing tells that spread.
   """
 
   slope: float
@@ -269,6 +276,7 @@ class Fit:
   interval: tuple[float, float]
   resampled: np.ndarray
   num_runs: int
+  bent: bool | None
 
   def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The line, and the 5 % and 95 % quantiles of the resampled lines."""
@@ -297,7 +305,18 @@ def fit_line(x: Sequence[float], y: Sequence[float], seed: int = 0) -> Fit | Non
   slope, intercept = line(x, y)
   resampled = line(x[chosen], y[chosen])
   low, high = np.quantile(resampled[0], [0.05, 0.95])
-  return Fit(float(slope), float(intercept), (float(low), float(high)), resampled, len(x))
+  return Fit(float(slope), float(intercept), (float(low), float(high)), resampled, len(x),
+             _bent(x, y, slope * x + intercept))
+
+
+def _bent(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> bool | None:
+  places, which = np.unique(x, return_inverse=True)
+  means = np.bincount(which, y)[which] / np.bincount(which)[which]
+  around_means, freedom = ((y - means) ** 2).sum(), len(x) - len(places)
+  if not freedom or not around_means:
+    return None
+  ratio = ((means - line) ** 2).sum() / (len(places) - 2) / (around_means / freedom)
+  return bool(special.fdtrc(len(places) - 2, freedom, ratio) < 0.05)
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -117,7 +117,7 @@ def _value_axis(ax: axes.Axes, values: Sequence[float]) -> None:
   labels, last = [], -np.inf
   for value in values:
     near = np.log(value) - last < 0.05 * np.log(values[-1] / values[0])
-    labels.append("" if near else analysis.text(value))
+    labels.append("" if near else analysis.text(value) if value < 1e6 else f"{value / 1e6:.3g} M")
     last = last if near else np.log(value)
   ax.set_xscale("log")
   ax.xaxis.set_major_locator(ticker.FixedLocator(list(values)))
@@ -279,12 +279,13 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
         middle, low, high = fit.at(np.log2(x))
         if error:
           middle, low, high = (np.exp2(v) for v in (middle, low, high))
-        ax.plot(x, middle, color=look.color, linestyle=look.dash, linewidth=1.6)
-        ax.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
+        ax.plot(x, middle, color=look.color, linestyle=look.dash, linewidth=0.8 if fit.bent else 1.6)
+        if not fit.bent:
+          ax.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
     for x, s in family.points:
       if x in special:
         panels[0].axhline(s.mean, color=look.color, linestyle=":", linewidth=1.2)
-        panels[0].annotate(f"{special[x]}: {s.mean:.1%}", (1, s.mean), (-2, 3), xycoords=("axes fraction", "data"),
+        panels[0].annotate(f"{special[x]}: {analysis.percent(s.mean)}", (1, s.mean), (-2, 3), xycoords=("axes fraction", "data"),
                            textcoords="offset points", ha="right", fontsize=8)
     handles.append(lines.Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dash if fits[0] else ":"))
     counts = sorted({len(s.accuracies) for _, s in family.points})
@@ -292,11 +293,14 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
     labels.append(_wrap(f"{label} ({n})"))
   panels[0].set(title="Exact accuracy on the test set" + f", {n}" * (len(families) == 1), xlabel=xlabel)
   _percent(panels[0])
+  low, high = panels[0].get_ylim()
+  panels[0].set_ylim(max(low, -0.02), min(high, 1.02))  # bands know no bounds
   if power:
-    panels[1].set(title="Error: share of puzzles not solved", xlabel=xlabel, yscale="log")
-    panels[1].yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:.3g}"))
-    panels[1].yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
-    panels[1].yaxis.set_minor_formatter(ticker.FuncFormatter(lambda v, _: f"{v:.3g}"))
+    panels[1].set(title="Error: puzzles not solved", xlabel=xlabel, yscale="log")
+    _percent(panels[1])
+    wide = np.divide(*panels[1].get_ylim()[::-1]) > 3
+    panels[1].yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5) if wide else range(2, 10)))
+    panels[1].yaxis.set_minor_formatter(panels[1].yaxis.get_major_formatter())
   for ax in panels:
     _value_axis(ax, sorted(ticks))
   if len(families) > 1:
@@ -343,7 +347,7 @@ def heat_map(grid: Grid) -> figure.Figure:
       else:
         fill = scale.to_rgba(setting.mean)
         ax.add_patch(patches.Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=fill, linewidth=0))
-        said, color = f"{setting.mean:.1%}", "#101010" if _luminance(fill) > 0.5 else "#fdfdfd"
+        said, color = analysis.percent(setting.mean), "#101010" if _luminance(fill) > 0.5 else "#fdfdfd"
         note = f"n={len(setting.finished)}" + f", {note}" * bool(note)
       ax.text(column, row - 0.1 if note else row, said, ha="center", va="center", color=color,
               fontsize=10 if setting and setting.finished else 8.5, fontweight="bold" if setting and setting.finished
@@ -399,7 +403,7 @@ def compute(points: Sequence[tuple[float, Setting]], best: Sequence[int]) -> fig
     ax.text(flops, setting.mean, str(i + 1), ha="center", va="center_baseline", fontsize=8, color="#ffffff",
             fontweight="bold")
     handles.append(lines.Line2D([], [], linestyle="", marker=f"${i + 1}$", color=_COLORS[0], markersize=7))
-    labels.append(_n(f"{setting.label}: {setting.mean:.1%}", setting))
+    labels.append(_n(f"{setting.label}: {analysis.percent(setting.mean)}", setting))
   if len(points) > len(chosen):
     handles.append(lines.Line2D([], [], linestyle="", marker="o", color=_OPEN, markersize=6))
     labels.append("not on the front")

@@ -12,7 +12,7 @@ from trm_jax import config as config_lib
 from trm_jax import logs
 from trm_jax.report import analysis
 from trm_jax.report import plots
-from trm_jax.report.analysis import Difference, Family, Fit, Setting
+from trm_jax.report.analysis import Difference, Family, Fit, Setting, percent
 from trm_jax.report.runs import Run, Unreadable
 
 
@@ -46,10 +46,6 @@ class Section:
 
 
 # How values are shown.
-
-
-def percent(value: float) -> str:
-  return f"{value:.1%}".replace("%", " %")
 
 
 def points(value: float) -> str:
@@ -264,32 +260,36 @@ class Report:
       trend = "rises" if low > 0 else "falls" if high < 0 else "shows no clear trend"
       sentence += (f"; over {plural(accuracy.num_runs, 'run')} accuracy {trend}: {points(accuracy.slope)} points a doubling "
                    f"(90 % interval {_interval(accuracy.interval)})")
+      sentence += ", but its means do not lie on a straight line" * bool(accuracy.bent)
     else:
       sentence += "; fewer than three different values, so nothing is fitted"
     if power:
       sentence += (f", and the error goes with the number of {scale.title} to the power {_signed(power.slope)} "
                    f"(90 % interval {' to '.join(map(_signed, power.interval))})")
     tied = sorted({analysis.short(k) for f, *_ in fitted for k in f.tied})
-    caption = "Circles are single runs, filled marks means; lines are least squares, bands 90 % by resampling runs."
+    caption = ("Circles are single runs, filled marks means; lines are least squares, bands 90 % by resampling runs; thin "
+               "and without a band where the means do not lie on a straight line.")
     if tied:
       caption += f" With it {', '.join(tied)} {'vary' if len(tied) > 1 else 'varies'}."
     if len(found) > len(drawn):
       caption += f" Drawn are the {len(drawn)} of {len(found)} families with the most settings."
     columns = [("family", str), (scale.title, str), ("runs", str), ("points a doubling", points), ("90 % from", points),
-               ("to", points)]
+               ("to", points), ("straight", str)]
     if scale.power:
-      columns += [("power of the error", _signed), ("90 % from ", _signed), ("to ", _signed)]
+      columns += [("power of the error", _signed), ("90 % from ", _signed), ("to ", _signed), ("straight ", str)]
     name = f"scaling_{scale.name}"
     return Section(f"Scaling: {scale.title}", sentence + ".", [
         Picture(name, plots.scaling(fitted, scale.title, scale.special, scale.power), caption),
         Table(name, columns, rows, "Fits are straight lines against the logarithm of x"
-              + "; of the error on both axes logarithmic" * scale.power + ". Intervals from few runs are rough.")])
+              + "; of the error on both axes logarithmic" * scale.power + ". Intervals from few runs are rough. "
+              "Straight: no, where the means miss the line by more than the spread of the runs explains (F test of the lack "
+              "of fit, 5 %); its slope then says little.")])
 
   @staticmethod
   def _fit_row(family: Family, label: str, accuracy: Fit | None, power: Fit | None) -> list[Any]:
     row = [label, ", ".join(analysis.text(x) for x, _ in family.points), sum(len(s.finished) for _, s in family.points)]
     for fit in (accuracy, power):
-      row += [fit.slope, *fit.interval] if fit else [None] * 3
+      row += [fit.slope, *fit.interval, {True: "no", False: "yes", None: None}[fit.bent]] if fit else [None] * 4
     return row
 
   def rate_and_batch(self) -> Section | None:
@@ -305,7 +305,7 @@ class Report:
     best = max((s for s in grid if s.finished), key=lambda s: s.mean)
     missing = len(x) * len(y) - sum(bool(s.finished) for s in grid)
     sentence = (f"The best of {len(x) * len(y)} cells is learning rate {analysis.text(best.knobs[rate])} at batch "
-                f"{best.knobs[batch]:,} with {percent(best.mean)}" + f"; {missing} have no result" * bool(missing) + ".")
+                f"{best.knobs[batch]:,} with {percent(best.mean)}" + f"; {missing} {'has' if missing == 1 else 'have'} no result" * bool(missing) + ".")
     each = [f"{analysis.text(top.knobs[rate])} at batch {b:,}" for b in x for top in [max(
         (s for s in grid if s.finished and s.knobs[batch] == b), key=lambda s: s.mean, default=None)] if top]
     picture = plots.heat_map(plots.Grid("Learning rate and batch size", "batch size", "learning rate", x, y, cells))
