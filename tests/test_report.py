@@ -184,8 +184,9 @@ def test_known_slopes_lie_in_their_intervals(tmp_path):
   assert "+3.0 points a doubling" in report["Scaling: batch size"].sentence
   row, = _tables(report["Scaling: training puzzles"])["scaling_data"]
   assert row["90 % from "] <= -0.4 <= row["to "] and row["to "] - row["90 % from "] < 0.05
-  assert row["runs"] == 12 and row["straight"] == "no" and "to the power −0.4" in report["Scaling: training puzzles"].sentence
-  assert not {"Scaling: learning rate", "Scaling: parameters", "Recursion", "Learning rate and batch size"} & set(report)
+  assert row["runs"] == 12 and row["straight"] == "no"
+  assert "to the power −0.4" in report["Scaling: training puzzles"].sentence
+  assert not {"Scaling: learning rate", "Scaling: parameters", "Recursion"} & set(report)
 
 
 def test_two_values_are_not_fitted_and_families_are_kept_apart(tmp_path):
@@ -257,8 +258,8 @@ def test_missing_and_failed_runs_are_shown(tmp_path):
   (tmp_path / "lost" / "metrics.jsonl").write_text("")
   report = _report(tmp_path)
   assert report["Summary"].sentence == (
-      "7 runs of 1 setting: 1 finished, 3 unfinished, 2 failed, 1 unreadable. The best setting is baseline with 50.0 % of "
-      "the test puzzles solved, one seed.")
+      "7 runs of 1 setting: 1 finished, 3 unfinished, 2 failed, 1 unreadable. The best setting is baseline with 50.0 % "
+      "of the test puzzles solved, one seed.")
   rows = {pathlib.Path(row["folder"]).name: row["status"] for row in _tables(report["Every run"])["runs"]}
   assert rows == {
       "good": "finished", "going": "unfinished, at step 600 of 1,000", "new": "unfinished, at step 0 of 1,000",

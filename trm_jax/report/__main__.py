@@ -16,8 +16,8 @@ from trm_jax.errors import UserError
 
 _OUT = flags.DEFINE_string("out", "report", "Folder for the report, gs://BUCKET/FOLDER too; made if it does not exist.")
 _BASE = flags.DEFINE_string(
-    "base", None, "The setting that others are compared with: a config's name, a label of the report or a run's folder; "
-    "default: the one that differs least from the others.")
+    "base", None, "The setting that others are compared with: a config's name, a label of the report or a run's "
+    "folder; default: the one that differs least from the others.")
 _COMPARE = flags.DEFINE_bool("compare", False, "Two runs, and only they, side by side.")
 
 
@@ -30,8 +30,10 @@ def main(argv: list[str]) -> None:
   # Imported here, so that --help and a misspelt flag answer at once.
   from trm_jax.report import write  # pylint: disable=g-import-not-at-top
 
-  (write.comparison if _COMPARE.value else write.report)(argv[1:], _OUT.value, **(
-      {} if _COMPARE.value else {"base": _BASE.value}))
+  if _COMPARE.value:
+    write.comparison(argv[1:], _OUT.value)
+  else:
+    write.report(argv[1:], _OUT.value, _BASE.value)
 
 
 if __name__ == "__main__":

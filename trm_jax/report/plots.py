@@ -231,8 +231,8 @@ def ablation_bars(rows: Sequence[tuple[Setting, Difference | None]]) -> figure.F
       right.plot(diff.gap * 100, y, "o" if diff.established else "D", markersize=6, color=color,
                  markerfacecolor=color if diff.established else "none", markeredgewidth=1.5)
   right.axvline(0, color=INK, linewidth=1)
-  left.set(title="Exact accuracy on the test set", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4), yticks=range(len(rows)),
-           yticklabels=[_n(s.label if d or i < len(rows) - 1 else f"base: {s.label}", s)
+  left.set(title="Exact accuracy on the test set", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4),
+           yticks=range(len(rows)), yticklabels=[_n(s.label if d or i < len(rows) - 1 else f"base: {s.label}", s)
                         for i, (s, d) in enumerate(rows)])
   left.tick_params(axis="y", length=0, labelsize=8.5)
   right.tick_params(axis="y", length=0)
@@ -241,7 +241,7 @@ def ablation_bars(rows: Sequence[tuple[Setting, Difference | None]]) -> figure.F
   _percent(left, "x")
   for ax in (left, right):
     ax.grid(axis="y", visible=False)
-  keys = [lines.Line2D([], [], marker="o", linestyle="-", color=_BETTER), lines.Line2D([], [], marker="o", color=_WORSE),
+  keys = [lines.Line2D([], [], marker="o", color=_BETTER), lines.Line2D([], [], marker="o", color=_WORSE),
           lines.Line2D([], [], marker="D", color=_OPEN, markerfacecolor="none"),
           lines.Line2D([], [], marker="o", linestyle="", color=INK, markerfacecolor="none", markersize=4)]
   fig.legend(keys, ["established: better", "established: worse", "not established", "one run"],
@@ -285,8 +285,8 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
     for x, s in family.points:
       if x in special:
         panels[0].axhline(s.mean, color=look.color, linestyle=":", linewidth=1.2)
-        panels[0].annotate(f"{special[x]}: {analysis.percent(s.mean)}", (1, s.mean), (-2, 3), xycoords=("axes fraction", "data"),
-                           textcoords="offset points", ha="right", fontsize=8)
+        panels[0].annotate(f"{special[x]}: {analysis.percent(s.mean)}", (1, s.mean), (-2, 3), fontsize=8, ha="right",
+                           xycoords=("axes fraction", "data"), textcoords="offset points")
     handles.append(lines.Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dash if fits[0] else ":"))
     counts = sorted({len(s.accuracies) for _, s in family.points})
     n = f"n={'–'.join(map(str, counts[:: max(1, len(counts) - 1)]))} a point"

@@ -175,7 +175,8 @@ class Report:
     parts = []
     for i, (what, members) in enumerate(self.groups, 1):
       caption = (f"What varies: {what}. " if what else "") + (
-          f"Lines are means over seeds, bands reach from the lowest to the highest; in black the base, {self.base.label}.")
+          f"Lines are means over seeds, bands reach from the lowest to the highest; the base, {self.base.label}, is the "
+          "thickest.")
       parts.append(Picture(f"learning_curves_{i}", plots.learning_curves(self.base, members), caption))
     return Section("Learning curves", sentence, parts)
 
@@ -203,20 +204,21 @@ class Report:
       largest, diff = max(sure, key=lambda c: abs(c[1].gap))
       sentence += f"; the largest is {largest.label} with {points(diff.gap)} points"
     sentence += "."
-    note = ("Differences in percentage points of exact accuracy, with 95 % intervals: Welch's from two seeds a side on, "
-            "otherwise with the spread ")
-    note += f"pooled over all settings ({pooled[0] * 100:.1f} points). " if pooled[0] else "that is known. "
-    note += ("A setting's seeds are known to spread by about ±2 points, so of a single run a gap under 4 points is never "
-             "called established. ")
+    note = ("Differences in points of exact accuracy, with 95 % intervals: Welch's from two seeds a side on, of a single "
+            "run ")
+    note += (f"by the standard deviation pooled over all settings, {pooled[0] * 100:.1f} points. " if pooled[0] else
+             "none, for no setting has several seeds. ")
+    note += ("A setting's seeds are known to spread by about ±2 points: of a single run, a gap under 4 points is never "
+             "called established.")
     if judged > 5:
-      note += f"Of {judged} comparisons with no difference behind them, about {judged / 20:.1f} would still be called so."
+      note += f" Of {judged} comparisons with no difference behind them, about {judged / 20:.1f} would be called so."
     columns = [("setting", str), ("mean", percent), ("std", lambda v: f"{v * 100:.1f}"), ("min", percent),
                ("max", percent), ("n", str), ("runs", str), ("points from the base", points), ("95 % from", points),
                ("to", points), ("verdict", str), ("why", str), ("what differs", str)]
     return Section("Ablations", sentence, [
         Picture("ablation", plots.ablation_bars([(self.base, None), *compared]),
-                "Left: bars are means, circles single runs. Right: differences from the base, in black on the left, with "
-                "95 % intervals; no line where nothing tells the spread."),
+                "Left: bars are means, circles single runs; the base comes first. Right: differences from it with 95 % "
+                "intervals; no line where nothing tells the spread."),
         Table("ablation", columns, rows, note)])
 
   def _ablation_row(self, s: Setting, diff: Difference | None) -> list[Any]:
@@ -253,13 +255,14 @@ class Report:
       rows.append(self._fit_row(family, label, accuracy, power))
     family, label, accuracy, power = fitted[0]
     best_x, best = max(family.points, key=lambda point: point[1].mean)
-    sentence = f"The highest mean, {percent(best.mean)}, is with {scale.special.get(best_x) or scale.at.format(analysis.text(best_x))}"
+    where = scale.special.get(best_x) or scale.at.format(analysis.text(best_x))
+    sentence = f"The highest mean, {percent(best.mean)}, is with {where}"
     sentence += f" ({label})" if len(drawn) > 1 else ""
     if accuracy:
       low, high = accuracy.interval
       trend = "rises" if low > 0 else "falls" if high < 0 else "shows no clear trend"
-      sentence += (f"; over {plural(accuracy.num_runs, 'run')} accuracy {trend}: {points(accuracy.slope)} points a doubling "
-                   f"(90 % interval {_interval(accuracy.interval)})")
+      sentence += (f"; over {plural(accuracy.num_runs, 'run')} accuracy {trend}: {points(accuracy.slope)} points a "
+                   f"doubling (90 % interval {_interval(accuracy.interval)})")
       sentence += ", but its means do not lie on a straight line" * bool(accuracy.bent)
     else:
       sentence += "; fewer than three different values, so nothing is fitted"
@@ -267,8 +270,8 @@ class Report:
       sentence += (f", and the error goes with the number of {scale.title} to the power {_signed(power.slope)} "
                    f"(90 % interval {' to '.join(map(_signed, power.interval))})")
     tied = sorted({analysis.short(k) for f, *_ in fitted for k in f.tied})
-    caption = ("Circles are single runs, filled marks means; lines are least squares, bands 90 % by resampling runs; thin "
-               "and without a band where the means do not lie on a straight line.")
+    caption = ("Circles are single runs, filled marks means; lines are least squares, bands 90 % by resampling runs; "
+               "thin and without a band where the means do not lie on a straight line.")
     if tied:
       caption += f" With it {', '.join(tied)} {'vary' if len(tied) > 1 else 'varies'}."
     if len(found) > len(drawn):
@@ -282,8 +285,8 @@ class Report:
         Picture(name, plots.scaling(fitted, scale.title, scale.special, scale.power), caption),
         Table(name, columns, rows, "Fits are straight lines against the logarithm of x"
               + "; of the error on both axes logarithmic" * scale.power + ". Intervals from few runs are rough. "
-              "Straight: no, where the means miss the line by more than the spread of the runs explains (F test of the lack "
-              "of fit, 5 %); its slope then says little.")])
+              "Straight: no, where the means miss the line by more than the spread of the runs explains (F test of the "
+              "lack of fit, 5 %); its slope then says little.")])
 
   @staticmethod
   def _fit_row(family: Family, label: str, accuracy: Fit | None, power: Fit | None) -> list[Any]:
@@ -305,7 +308,8 @@ class Report:
     best = max((s for s in grid if s.finished), key=lambda s: s.mean)
     missing = len(x) * len(y) - sum(bool(s.finished) for s in grid)
     sentence = (f"The best of {len(x) * len(y)} cells is learning rate {analysis.text(best.knobs[rate])} at batch "
-                f"{best.knobs[batch]:,} with {percent(best.mean)}" + f"; {missing} {'has' if missing == 1 else 'have'} no result" * bool(missing) + ".")
+                f"{best.knobs[batch]:,} with {percent(best.mean)}")
+    sentence += f"; {missing} {'has' if missing == 1 else 'have'} no result." if missing else "."
     each = [f"{analysis.text(top.knobs[rate])} at batch {b:,}" for b in x for top in [max(
         (s for s in grid if s.finished and s.knobs[batch] == b), key=lambda s: s.mean, default=None)] if top]
     picture = plots.heat_map(plots.Grid("Learning rate and batch size", "batch size", "learning rate", x, y, cells))
@@ -355,8 +359,8 @@ class Report:
     places = [(depth(s.knobs[cycles], s.knobs[updates]), s) for s in sorted(done, key=lambda s: s.mean)]
     rank = _rank_correlation([d for d, _ in places], [s.mean for _, s in places]) if len(places) > 2 else None
     sentence = (f"From {percent(worst.mean)} at T={worst.knobs[cycles]} n={worst.knobs[updates]} (effective depth "
-                f"{depth(worst.knobs[cycles], worst.knobs[updates])}) to {percent(best.mean)} at T={best.knobs[cycles]} "
-                f"n={best.knobs[updates]} (depth {depth(best.knobs[cycles], best.knobs[updates])})")
+                f"{depth(worst.knobs[cycles], worst.knobs[updates])}) to {percent(best.mean)} at "
+                f"T={best.knobs[cycles]} n={best.knobs[updates]} (depth {depth(best.knobs[cycles], best.knobs[updates])})")
     if rank is not None:
       sentence += f"; the rank correlation of accuracy with depth is {_signed(rank)}"
     picture = plots.heat_map(plots.Grid(
@@ -400,8 +404,8 @@ class Report:
     label, gain = max(((label, curve[-1] - curve[0]) for label, curve in curves.items()), key=lambda item: item[1])
     curve = curves[label]
     first = int(np.argmax(curve >= curve.max() - 0.01)) + 1
-    sentence = (f"More steps gain {'most in ' if len(curves) > 1 else 'in '}{label}: from {percent(curve[0])} after one "
-                f"supervision step to {percent(curve[-1])} after {len(curve)}; within a point of its best after "
+    sentence = (f"More steps gain {'most in ' if len(curves) > 1 else 'in '}{label}: from {percent(curve[0])} after "
+                f"one supervision step to {percent(curve[-1])} after {len(curve)}; within a point of its best after "
                 f"{plural(first, 'step')}.")
     parts = []
     for i, (what, members) in enumerate(self.groups, 1):
@@ -444,10 +448,10 @@ class Report:
     rows += [[u.path, None, f"unreadable: {u.reason}", *[None] * (len(columns) - 3)] for u in self.unreadable]
     used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
     sentence = f"{plural(len(rows), 'folder')}, with what differs between them."
-    return Section("Every run", sentence, [Table("runs", [columns[i] for i in used], [[row[i] for i in used] for row in
-                                                                                     rows],
-                   "Exact accuracy on the test set of the last checkpoint, of the one that was best on validation and of "
-                   "averaged checkpoints; and the newest evaluation while training.")])
+    rows = [[row[i] for i in used] for row in rows]
+    return Section("Every run", sentence, [Table(
+        "runs", [columns[i] for i in used], rows, "Exact accuracy on the test set of the last checkpoint, of the one that "
+        "was best on validation and of averaged checkpoints; and the newest evaluation while training.")])
 
 
 def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
@@ -459,9 +463,12 @@ def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
     speed, used, memory = (run.curve(f"train/{name}")[1]
                            for name in ("examples_per_s", "flop_utilization", "peak_memory_gib"))
     rows.append([label, run.seed, run.devices, run.seconds, run.device_hours, run.last("train/flops"),
-                 *(float(np.median(v)) if len(v) else None for v in (speed, used)), memory.max() if len(memory) else None])
-  return Table("cost", columns, rows, "Training steps alone, without compiling and evaluating. Speed and utilisation are "
-               "medians over the records, memory is the highest.")
+                 *(float(np.median(v)) if len(v) else None for v in (speed, used)),
+                 float(memory.max()) if len(memory) else None])
+  used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
+  return Table("cost", [columns[i] for i in used], [[row[i] for i in used] for row in rows],
+               "Training steps alone, without compiling and evaluating. Speed and utilisation are medians over the "
+               "records, memory is the highest.")
 
 
 def _rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
@@ -522,8 +529,8 @@ def compare(one: Run, other: Run) -> list[Section]:
     sentence = "; ".join(f"{name} is {run.status}" for name, run in zip(names, (one, other))) + "."
   else:
     diff = analysis.difference(*(s.accuracies for s in pair))
-    sentence = (f"A solves {percent(results[0])} of the test puzzles, B {percent(results[1])}: {points(diff.gap)} points, "
-                f"{'established' if diff.established else 'not established'} ({diff.why}).")
+    sentence = (f"A solves {percent(results[0])} of the test puzzles, B {percent(results[1])}: {points(diff.gap)} "
+                f"points, {'established' if diff.established else 'not established'} ({diff.why}).")
   plain = [("", str), ("A", str), ("B", str)]
 
   def row(what, value, show=str):
