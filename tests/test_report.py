@@ -183,7 +183,7 @@ def test_known_slopes_lie_in_their_intervals(tmp_path):
   assert "With it warmup_steps varies." in report["Scaling: batch size"].parts[0].caption
   assert "+3.0 points a doubling" in report["Scaling: batch size"].sentence
   row, = _tables(report["Scaling: training puzzles"])["scaling_data"]
-  assert row["90 % from "] <= -0.4 <= row["to "] and row["to "] - row["90 % from "] < 0.05
+  assert row["power from"] <= -0.4 <= row["power to"] and row["power to"] - row["power from"] < 0.05
   assert row["runs"] == 12 and row["straight"] == "no"
   assert "to the power −0.4" in report["Scaling: training puzzles"].sentence
   assert not {"Scaling: learning rate", "Scaling: parameters", "Recursion"} & set(report)
@@ -266,7 +266,7 @@ def test_missing_and_failed_runs_are_shown(tmp_path):
       "nan": "failed at step 300 of 1,000: the loss is not finite",
       "told": "failed at step 201 of 1,000: the loss or its gradient is not finite",
       "cut": "unfinished, at step 200 of 1,000", "lost": "unreadable: config.json is missing"}
-  labels = [t.get_text() for t in report["Learning curves"].parts[0].fig.legends[0].texts]
+  labels = [t.get_text() for t in report["Learning curves"].parts[1].fig.legends[0].texts]
   assert labels == ["baseline (n=1)", "baseline: 5 without a result,\nending at ×"]
 
 

@@ -70,7 +70,7 @@ def _csv(table: Table) -> str:
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   if any(header for header, _ in table.columns):
-    writer.writerow([header.strip() for header, _ in table.columns])
+    writer.writerow([header for header, _ in table.columns])
   writer.writerows(table.rows)
   return text.getvalue()
 
@@ -104,7 +104,7 @@ def _html(title: str, made: str, sections: Sequence[Section], drawings: dict[str
 def _html_table(table: Table) -> Iterator[str]:
   yield '<div class="scroll"><table>'
   if any(header for header, _ in table.columns):
-    yield "<thead><tr>" + "".join(f"<th>{escape(header.strip())}</th>" for header, _ in table.columns) + "</tr></thead>"
+    yield "<thead><tr>" + "".join(f"<th>{escape(header)}</th>" for header, _ in table.columns) + "</tr></thead>"
   yield "<tbody>"
   for row, values in zip(_shown(table), table.rows):
     yield "<tr>" + "".join(_cell(text, value) for text, value in zip(row, values)) + "</tr>"
@@ -126,7 +126,7 @@ def _markdown(title: str, made: str, sections: Sequence[Section]) -> Iterator[st
       if isinstance(part, Picture):
         yield f"![{section.title}, {part.name}](figures/{part.name}.png)\n\n{_escaped(part.caption)}\n"
       elif isinstance(part, Table):
-        for row in [[header.strip() for header, _ in part.columns], ["---"] * len(part.columns), *_shown(part)]:
+        for row in [[header for header, _ in part.columns], ["---"] * len(part.columns), *_shown(part)]:
           yield f"| {' | '.join(map(_escaped, row))} |"
         yield f"\n{_escaped(part.note)}\n" if part.note else ""
       else:

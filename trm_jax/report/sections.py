@@ -172,12 +172,11 @@ class Report:
       if slowest[0] > fastest[0]:
         sentence += f" at the earliest ({fastest[1]}) and {percent(slowest[0])} at the latest ({slowest[1]})"
       sentence += ", by the evaluations while training."
-    parts = []
+    parts = ["Lines are means over seeds, bands reach from the lowest to the highest. The thickest is the base, "
+             f"{self.base.label}."]
     for i, (what, members) in enumerate(self.groups, 1):
-      caption = (f"What varies: {what}. " if what else "") + (
-          f"Lines are means over seeds, bands reach from the lowest to the highest; the base, {self.base.label}, is the "
-          "thickest.")
-      parts.append(Picture(f"learning_curves_{i}", plots.learning_curves(self.base, members), caption))
+      parts.append(Picture(f"learning_curves_{i}", plots.learning_curves(self.base, members),
+                           f"What varies: {what}." if what else self.base.label))
     return Section("Learning curves", sentence, parts)
 
   @staticmethod
@@ -204,8 +203,8 @@ class Report:
       largest, diff = max(sure, key=lambda c: abs(c[1].gap))
       sentence += f"; the largest is {largest.label} with {points(diff.gap)} points"
     sentence += "."
-    note = ("Differences in points of exact accuracy, with 95 % intervals: Welch's from two seeds a side on, of a single "
-            "run ")
+    note = ("Differences in points of exact accuracy, with 95 % intervals: Welch's from two seeds a side on, of a "
+            "single run ")
     note += (f"by the standard deviation pooled over all settings, {pooled[0] * 100:.1f} points. " if pooled[0] else
              "none, for no setting has several seeds. ")
     note += ("A setting's seeds are known to spread by about ±2 points: of a single run, a gap under 4 points is never "
@@ -279,7 +278,8 @@ class Report:
     columns = [("family", str), (scale.title, str), ("runs", str), ("points a doubling", points), ("90 % from", points),
                ("to", points), ("straight", str)]
     if scale.power:
-      columns += [("power of the error", _signed), ("90 % from ", _signed), ("to ", _signed), ("straight ", str)]
+      columns += [("power of the error", _signed), ("power from", _signed), ("power to", _signed),
+                  ("power straight", str)]
     name = f"scaling_{scale.name}"
     return Section(f"Scaling: {scale.title}", sentence + ".", [
         Picture(name, plots.scaling(fitted, scale.title, scale.special, scale.power), caption),
@@ -358,9 +358,9 @@ class Report:
     best, worst = max(done, key=lambda s: s.mean), min(done, key=lambda s: s.mean)
     places = [(depth(s.knobs[cycles], s.knobs[updates]), s) for s in sorted(done, key=lambda s: s.mean)]
     rank = _rank_correlation([d for d, _ in places], [s.mean for _, s in places]) if len(places) > 2 else None
-    sentence = (f"From {percent(worst.mean)} at T={worst.knobs[cycles]} n={worst.knobs[updates]} (effective depth "
-                f"{depth(worst.knobs[cycles], worst.knobs[updates])}) to {percent(best.mean)} at "
-                f"T={best.knobs[cycles]} n={best.knobs[updates]} (depth {depth(best.knobs[cycles], best.knobs[updates])})")
+    (t_low, n_low), (t_high, n_high) = ((s.knobs[cycles], s.knobs[updates]) for s in (worst, best))
+    sentence = (f"From {percent(worst.mean)} at T={t_low} n={n_low} (effective depth {depth(t_low, n_low)}) to "
+                f"{percent(best.mean)} at T={t_high} n={n_high} (depth {depth(t_high, n_high)})")
     if rank is not None:
       sentence += f"; the rank correlation of accuracy with depth is {_signed(rank)}"
     picture = plots.heat_map(plots.Grid(
@@ -407,12 +407,12 @@ class Report:
     sentence = (f"More steps gain {'most in ' if len(curves) > 1 else 'in '}{label}: from {percent(curve[0])} after "
                 f"one supervision step to {percent(curve[-1])} after {len(curve)}; within a point of its best after "
                 f"{plural(first, 'step')}.")
-    parts = []
+    parts = ["Lines are means over seeds, bands reach from the lowest to the highest."]
     for i, (what, members) in enumerate(self.groups, 1):
       members = [m for m in members if m.label in curves]
       if members or i == 1:
-        caption = (f"What varies: {what}. " if what else "") + "Means over seeds, bands from the lowest to the highest."
-        parts.append(Picture(f"by_step_{i}", plots.by_step(self.base, members), caption))
+        parts.append(Picture(f"by_step_{i}", plots.by_step(self.base, members),
+                             f"What varies: {what}." if what else self.base.label))
     rows = [[label, *(c[step - 1] if step <= len(c) else None for step in _STEPS_SHOWN)] for label, c in curves.items()]
     longest = max(map(len, curves.values()))
     shown = [step for step in _STEPS_SHOWN if step <= longest]
@@ -450,8 +450,8 @@ class Report:
     sentence = f"{plural(len(rows), 'folder')}, with what differs between them."
     rows = [[row[i] for i in used] for row in rows]
     return Section("Every run", sentence, [Table(
-        "runs", [columns[i] for i in used], rows, "Exact accuracy on the test set of the last checkpoint, of the one that "
-        "was best on validation and of averaged checkpoints; and the newest evaluation while training.")])
+        "runs", [columns[i] for i in used], rows, "Exact accuracy on the test set of the last checkpoint, of the one "
+        "that was best on validation and of averaged checkpoints; and the newest evaluation while training.")])
 
 
 def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
