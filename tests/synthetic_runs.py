@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Folders as runs leave them, with made-up results whose effects are known.
 
-    python tests/synthetic_runs.py FOLDER       # a study of some fifty runs, to look at a report of it
+    python tests/synthetic_runs.py FOLDER       # a study of eighty runs, to look at a report of it
 """
 
 from collections.abc import Sequence
