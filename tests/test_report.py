@@ -267,7 +267,7 @@ def test_missing_and_failed_runs_are_shown(tmp_path):
       "told": "failed at step 201 of 1,000: the loss or its gradient is not finite",
       "cut": "unfinished, at step 200 of 1,000", "lost": "unreadable: config.json is missing"}
   labels = [t.get_text() for t in report["Learning curves"].parts[1].fig.legends[0].texts]
-  assert labels == ["baseline (n=1)", "baseline: 5 without a result,\nending at ×"]
+  assert labels == ["baseline (n=1)", "baseline: 5 runs without a result,\nto ×"]
 
 
 @pytest.mark.parametrize("change, reason", [
@@ -363,7 +363,7 @@ def test_page(written):
   text = _check_page(written)
   assert text.index("Summary") < text.index("Learning curves") < text.index("Ablations") < text.index("Every run")
   for part in ("6 runs of 3 settings: 4 finished, 1 unfinished, 1 unreadable", '<n2 "&|>', "80.5 %", "8 x TPU v4",
-               "unfinished, at step 500 of 1,000", "/lost", "2 PFLOP", "41.0 %", "8.00"):
+               "unfinished, at step 500 of 1,000", " lost ", "base/1", "2 PFLOP", "41.0 %", "8.00"):
     assert part in text, part
   assert "var(--ink)" in (written / "index.html").read_text() and "prefers-color-scheme: dark" in (
       written / "index.html").read_text()

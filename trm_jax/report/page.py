@@ -25,12 +25,14 @@ nav ul { columns: 3 14rem; padding-left: 1.2rem } .sentence { font-size: 1.06rem
 figure { margin: 1.2rem 0 } figure svg { display: block; max-width: 100%; height: auto }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem; margin: .8rem 0 }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top }
-th { border-bottom-color: var(--muted) } td.number { text-align: right; white-space: nowrap;
-  font-variant-numeric: tabular-nums } td { overflow-wrap: anywhere; min-width: 2.5rem }
+th { border-bottom-color: var(--muted) } td { overflow-wrap: break-word } td.number { text-align: right;
+  white-space: nowrap; font-variant-numeric: tabular-nums }
 @media print {
+  @page { size: landscape; margin: 12mm }
   :root { --paper: #ffffff; --ink: #1b1f24; --muted: #555c64; --grid: #d5d9de; --link: #1b1f24 }
   body { font-size: 10.5pt; max-width: none; padding: 0 } nav { display: none } .scroll { overflow: visible }
-  table { font-size: 7.5pt } h2 { break-after: avoid } figure, tr { break-inside: avoid }
+  table { font-size: 6.5pt } th, td { padding: .15rem .3rem }
+  h2 { break-after: avoid } figure, tr { break-inside: avoid }
 }
 """
 

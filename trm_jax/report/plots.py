@@ -198,7 +198,8 @@ def learning_curves(base: Setting | None, others: Sequence[Setting]) -> figure.F
           ax.plot(x[np.isfinite(y)][-1], y[np.isfinite(y)][-1], color=look.color, marker="x", markersize=6)
         if run is going[0] and ax is panels[0]:
           handles.append(thin)
-          labels.append(_wrap(f"{setting.label}: {len(going)} without a result, ending at ×"))
+          what = f"{len(going)} runs without a result" if len(going) > 1 else "a run without a result"
+          labels.append(_wrap(f"{setting.label}: {what}, to ×"))
   panels[0].set(title="Exact accuracy while training", ylim=(-0.02, 1.02))
   panels[1].set(title="Training loss per puzzle", yscale="log")
   _percent(panels[0])

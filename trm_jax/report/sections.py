@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
+import os
 from typing import Any
 
 from matplotlib import figure
@@ -103,6 +104,8 @@ class Report:
     self.settings = analysis.settings_of(runs)
     self.base = analysis.choose_base(self.settings, base)
     self.base_is_chosen = base is None
+    # Where all of them lie, said once.
+    self.folder = os.path.commonprefix([r.path for r in (*runs, *unreadable)]).rpartition("/")[0]
     self.done = [s for s in self.settings if s.finished]
     self.groups = analysis.groups(self.settings, self.base, plots.MOST_CURVES)
 
@@ -149,9 +152,12 @@ class Report:
     fewer = [f"{s.label} ({len(s.finished)} of {seeds})" for s in self.settings if len(s.finished) < seeds]
     if fewer:
       rows.append(("fewer finished seeds than others", _listed(fewer, 8)))
-    rows += [(r.path, r.status) for r in self.runs if r.result() is None]
-    rows += [(r.path, f"unreadable: {r.reason}") for r in self.unreadable]
+    rows += [(self._place(r), r.status) for r in self.runs if r.result() is None]
+    rows += [(self._place(r), f"unreadable: {r.reason}") for r in self.unreadable]
     return Section("Summary", sentence, [Table("summary", [("", str), ("", str)], rows)])
+
+  def _place(self, run: Run | Unreadable) -> str:
+    return run.path.removeprefix(f"{self.folder}/")
 
   def _label(self, run: Run) -> str:
     return next(s.label for s in self.settings if run in s.runs)
@@ -442,12 +448,12 @@ class Report:
       for r in sorted(s.runs, key=lambda r: (r.seed, r.path)):
         again = r.result() is not None and r not in s.finished
         watched = r.watched()[1]
-        rows.append([r.path, s.label, "finished; not counted, its seed is there already" if again else r.status, r.seed,
-                     r.step, r.total_steps, r.result(), r.result(of="test_best"), r.result(of="test_average"),
-                     watched[-1] if len(watched) else None, *(s.knobs.get(name, "absent") for name in names)])
-    rows += [[u.path, None, f"unreadable: {u.reason}", *[None] * (len(columns) - 3)] for u in self.unreadable]
+        status = "finished; not counted, its seed is there already" if again else r.status
+        rows.append([self._place(r), s.label, status, r.seed, r.step, r.total_steps, r.result(), r.result(of="test_best"),
+                     r.result(of="test_average"), watched[-1] if len(watched) else None, *(s.knobs.get(name, "absent") for name in names)])
+    rows += [[self._place(u), None, f"unreadable: {u.reason}", *[None] * (len(columns) - 3)] for u in self.unreadable]
     used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
-    sentence = f"{plural(len(rows), 'folder')}, with what differs between them."
+    sentence = f"{plural(len(rows), 'folder')} in {self.folder or '.'}, with what differs between them."
     rows = [[row[i] for i in used] for row in rows]
     return Section("Every run", sentence, [Table(
         "runs", [columns[i] for i in used], rows, "Exact accuracy on the test set of the last checkpoint, of the one "
@@ -526,7 +532,7 @@ def compare(one: Run, other: Run) -> list[Section]:
   pair = [Setting(run.knobs, (run,), f"{name}: {run.path}") for name, run in zip(names, (one, other))]
   results = [run.result() for run in (one, other)]
   if None in results:
-    sentence = "; ".join(f"{name} is {run.status}" for name, run in zip(names, (one, other))) + "."
+    sentence = "; ".join(f"{name}: {run.status}" for name, run in zip(names, (one, other))) + "."
   else:
     diff = analysis.difference(*(s.accuracies for s in pair))
     sentence = (f"A solves {percent(results[0])} of the test puzzles, B {percent(results[1])}: {points(diff.gap)} "
