@@ -383,6 +383,10 @@ def test_the_same_as_files(written):
   assert [row["setting"] for row in rows] == ["baseline", '<n2 "&|>', "stopped"]
   np.testing.assert_allclose([float(row["mean"]) for row in rows[:2]], [0.805, 0.505], rtol=1e-12)
   assert rows[2]["mean"] == "" and '| \\<n2 "&\\|> | 50.5 % |' in markdown
+  with (written / "csv" / "runs.csv").open() as f:
+    rows = {row["folder"]: row for row in csv.DictReader(f)}
+  assert (rows["n2/1"]["L_cycles"], rows["n2/1"]["mlp_t"], rows["n2/1"]["seed"]) == ("2", "True", "1")
+  assert "| L_cycles=2 |" in markdown and "| mlp_t |" not in markdown
   widths = {line.replace("\\|", "").count("|") for line in markdown.split("## Ablations")[1].split("## ")[0].split("\n")
             if line.startswith("|")}
   assert len(widths) == 1

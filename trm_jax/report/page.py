@@ -61,10 +61,15 @@ def write(folder: pathlib.Path, title: str, made: str, sections: Sequence[Sectio
   (folder / "report.md").write_text("\n".join(_markdown(title, made, sections)))
 
 
+def _headers(table: Table) -> list[str]:
+  """Of the columns that a page shows."""
+  return [header for header, _ in table.columns[: len(table.columns) - table.in_file]]
+
+
 def _shown(table: Table) -> Iterator[list[str]]:
-  """Rows as text."""
+  """Rows as text, as far as a page shows them."""
   for row in table.rows:
-    yield ["–" if value is None else show(value) for value, (_, show) in zip(row, table.columns)]
+    yield ["–" if value is None else show(value) for value, (_, show), _ in zip(row, table.columns, _headers(table))]
 
 
 def _csv(table: Table) -> str:
@@ -105,8 +110,8 @@ def _html(title: str, made: str, sections: Sequence[Section], drawings: dict[str
 
 def _html_table(table: Table) -> Iterator[str]:
   yield '<div class="scroll"><table>'
-  if any(header for header, _ in table.columns):
-    yield "<thead><tr>" + "".join(f"<th>{escape(header)}</th>" for header, _ in table.columns) + "</tr></thead>"
+  if any(_headers(table)):
+    yield "<thead><tr>" + "".join(f"<th>{escape(header)}</th>" for header in _headers(table)) + "</tr></thead>"
   yield "<tbody>"
   for row, values in zip(_shown(table), table.rows):
     yield "<tr>" + "".join(_cell(text, value) for text, value in zip(row, values)) + "</tr>"
@@ -128,7 +133,7 @@ def _markdown(title: str, made: str, sections: Sequence[Section]) -> Iterator[st
       if isinstance(part, Picture):
         yield f"![{section.title}, {part.name}](figures/{part.name}.png)\n\n{_escaped(part.caption)}\n"
       elif isinstance(part, Table):
-        for row in [[header for header, _ in part.columns], ["---"] * len(part.columns), *_shown(part)]:
+        for row in [_headers(part), ["---"] * len(_headers(part)), *_shown(part)]:
           yield f"| {' | '.join(map(_escaped, row))} |"
         yield f"\n{_escaped(part.note)}\n" if part.note else ""
       else:

@@ -20,12 +20,13 @@ from trm_jax.report.runs import Run, Unreadable
 @dataclasses.dataclass(frozen=True)
 class Table:
   """Attributes: name, of its CSV file; columns: header and how a value is shown; rows: values, None where there is
-  none; note: below it."""
+  none; note: below it; in_file: so many of the last columns are for the CSV file only."""
 
   name: str
   columns: Sequence[tuple[str, Callable[[Any], str]]]
   rows: Sequence[Sequence[Any]]
   note: str = ""
+  in_file: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -442,22 +443,25 @@ class Report:
     names = analysis.varying(self.settings)
     columns = [("folder", str), ("setting", str), ("status", str), ("seed", str), ("step", lambda v: f"{v:,}"),
                ("of", lambda v: f"{v:,}"), ("last", percent), ("best", percent), ("average", percent),
-               ("while training", percent), *((analysis.short(name), analysis.text) for name in names)]
+               ("while training", percent), ("differs from the base", str), *((analysis.short(name), analysis.text) for name in names)]
     rows = []
     for s in self.settings:
       for r in sorted(s.runs, key=lambda r: (r.seed, r.path)):
         again = r.result() is not None and r not in s.finished
         watched = r.watched()[1]
         status = "finished; not counted, its seed is there already" if again else r.status
-        rows.append([self._place(r), s.label, status, r.seed, r.step, r.total_steps, r.result(), r.result(of="test_best"),
-                     r.result(of="test_average"), watched[-1] if len(watched) else None, *(s.knobs.get(name, "absent") for name in names)])
+        what = analysis.describe(s.knobs, analysis.changed(s, self.base)) or None
+        rows.append([self._place(r), s.label, status, r.seed, r.step, r.total_steps, r.result(),
+                     r.result(of="test_best"), r.result(of="test_average"), watched[-1] if len(watched) else None, what,
+                     *(s.knobs.get(name, "absent") for name in names)])
     rows += [[self._place(u), None, f"unreadable: {u.reason}", *[None] * (len(columns) - 3)] for u in self.unreadable]
     used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
     sentence = f"{plural(len(rows), 'folder')} in {self.folder or '.'}, with what differs between them."
     rows = [[row[i] for i in used] for row in rows]
     return Section("Every run", sentence, [Table(
         "runs", [columns[i] for i in used], rows, "Exact accuracy on the test set of the last checkpoint, of the one "
-        "that was best on validation and of averaged checkpoints; and the newest evaluation while training.")])
+        "that was best on validation and of averaged checkpoints; and the newest evaluation while training. "
+        "csv/runs.csv has a column for each knob that differs.", in_file=len(names))])
 
 
 def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
