@@ -443,7 +443,8 @@ class Report:
     names = analysis.varying(self.settings)
     columns = [("folder", str), ("setting", str), ("status", str), ("seed", str), ("step", lambda v: f"{v:,}"),
                ("of", lambda v: f"{v:,}"), ("last", percent), ("best", percent), ("average", percent),
-               ("while training", percent), ("differs from the base", str), *((analysis.short(name), analysis.text) for name in names)]
+               ("while training", percent), ("differs from the base", str),
+               *((analysis.short(name), analysis.text) for name in names)]
     rows = []
     for s in self.settings:
       for r in sorted(s.runs, key=lambda r: (r.seed, r.path)):
