@@ -50,6 +50,7 @@ NUMPY_LEARNED = "test_model.py::test_against_numpy[token_mlp_learned]"
 LAST_CYCLE = "test_model.py::test_gradient_only_through_the_last_cycle"
 INITIALISATION = "test_model.py::test_initialisation"
 STEP = "test_train_step.py::"
+REPORT = "test_report.py::"
 
 MUTATIONS = [
     # A block.
@@ -313,6 +314,35 @@ MUTATIONS = [
              "if averaged:\n"
              "      state = state.replace(prefix_table=jax.tree.map(jnp.zeros_like, state.prefix_table))\n"
              "    params = (optim.ema_params(state.opt_state) if averaged", STEP + "test_what_is_not_trained"),
+    # The report.
+    mutation("report: standard deviation of a sample", "report/analysis.py", "base.var(ddof=1)", "base.var()",
+             REPORT + "test_welch"),
+    mutation("report: Welch's degrees of freedom", "report/analysis.py",
+             "freedom = parts.sum() ** 2 / (parts**2 / (np.array([len(base), len(other)]) - 1)).sum() if error else 0",
+             "freedom = len(base) + len(other) - 2", REPORT + "test_welch"),
+    mutation("report: a single run's gap against the known spread", "report/analysis.py",
+             "abs(gap) < 2 * KNOWN_SPREAD - 1e-6", "abs(gap) < KNOWN_SPREAD", REPORT + "test_single_runs"),
+    mutation("report: an interval with 0 establishes nothing", "report/analysis.py",
+             "if interval and interval[0] <= 0 <= interval[1]:", "if False:", REPORT + "test_welch"),
+    mutation("report: slopes are resampled", "report/analysis.py", ".integers(len(x), size=(_RESAMPLES, len(x)))",
+             ".permuted(np.tile(np.arange(len(x)), (_RESAMPLES, 1)), axis=1)", REPORT + "test_fit"),
+    mutation("report: no fit through two values", "report/analysis.py", "if len(set(x)) < 3:", "if len(set(x)) < 2:",
+             REPORT + "test_fit"),
+    mutation("report: the same seed counts once", "report/analysis.py", "by_seed.setdefault(run.seed, run)",
+             "by_seed.setdefault(run.path, run)",
+             REPORT + "test_runs_that_differ_in_the_seed_and_in_free_knobs_are_one_setting"),
+    mutation("report: free knobs make no setting", "report/runs.py",
+             'if k != "seed" and k not in config_lib.FREE_ON_RESUME}', 'if k != "seed"}',
+             REPORT + "test_runs_that_differ_in_the_seed_and_in_free_knobs_are_one_setting"),
+    mutation("report: what stopped has no result", "report/analysis.py", "if run.result() is not None:",
+             "if run.records:", REPORT + "test_missing_and_failed_runs_are_shown"),
+    mutation("report: effective depth", "report/sections.py", "return t * (n + 1) * layers", "return t * n * layers",
+             REPORT + "test_grids_show_what_is_missing"),
+    mutation("report: the front", "report/analysis.py", "if points[i][1] > best:", "if points[i][1] >= best:",
+             REPORT + "test_front"),
+    mutation("report: what HTML takes for its own", "report/page.py",
+             "yield f'<p class=\"sentence\">{escape(section.sentence)}</p>'",
+             "yield f'<p class=\"sentence\">{section.sentence}</p>'", REPORT + "test_page"),
     # The whole of it, as the golden files see it.
     mutation("interop: H_init and L_init", "interop.py", '"H_init": (("H_init",), False)',
              '"H_init": (("L_init",), False)', "test_reference_parity.py::test_evaluation[attention-free]"),

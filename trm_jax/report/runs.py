@@ -1,0 +1,175 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""What runs have left in config.json and metrics.jsonl; nothing else of them is read."""
+
+from collections.abc import Iterator, Sequence
+import dataclasses
+import json
+import math
+import re
+from typing import Any
+
+from etils import epath
+import numpy as np
+
+from trm_jax import config as config_lib
+from trm_jax import logs
+from trm_jax import storage
+from trm_jax.errors import UserError, in_one_line
+
+_FILES = {"config.json", "metrics.jsonl"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+  """A run's folder that says too little. Attributes: path; reason, why."""
+
+  path: str
+  reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One run.
+
+  Attributes:
+    path: of its folder.
+    name: of the config it came from.
+    knobs: of config.json, flattened, those that count: without the free ones and the seed.
+    seed: of the run.
+    total_steps: it is to make.
+    num_params: of its model.
+    devices: what it ran on, in words, and how many.
+    records: of metrics.jsonl.
+  """
+
+  path: str
+  name: str
+  knobs: dict[str, Any]
+  seed: int
+  total_steps: int
+  num_params: int
+  devices: str
+  num_devices: int
+  records: list[dict[str, Any]]
+
+  def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one metric, those that are numbers."""
+    points = [(r["step"], r[name]) for r in self.records if isinstance(r.get(name), (int, float))]
+    return tuple(np.array(points, np.float64).reshape(-1, 2).T)
+
+  def watched(self) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and exact accuracy of the evaluations while training: of validation, or of the test set without one."""
+    curve = self.curve("validation/exact_accuracy")
+    return curve if len(curve[0]) else self.curve("test/exact_accuracy")
+
+  def last(self, name: str) -> Any:
+    """The newest value of a metric; None where there is none."""
+    return next((r[name] for r in reversed(self.records) if name in r), None)
+
+  def result(self, name: str = "exact_accuracy", of: str = "test") -> Any:
+    """A metric of the test at the end, of the last checkpoint, of `test_best` or of `test_average`; None before."""
+    return next((r[f"{of}/{name}"] for r in reversed(self.records)
+                 if r["step"] >= self.total_steps and f"{of}/{name}" in r), None)
+
+  @property
+  def step(self) -> int:
+    """The last that was recorded."""
+    return max((r["step"] for r in self.records), default=0)
+
+  @property
+  def failed(self) -> str:
+    """Why it cannot come to a result; empty if nothing says so."""
+    for r in self.records:
+      if "failed" in r:
+        return str(r["failed"])
+    loss = self.last("train/loss")
+    return "" if loss is None or math.isfinite(loss) else "the loss is not finite"
+
+  @property
+  def status(self) -> str:
+    """finished, unfinished or failed, with what there is to say."""
+    if self.result() is not None:
+      return "finished"
+    where = f"at step {self.step:,} of {self.total_steps:,}"
+    return f"failed {where}: {self.failed}" if self.failed else f"unfinished, {where}"
+
+  @property
+  def seconds(self) -> float | None:
+    """Spent on training steps."""
+    return self.last("train/seconds")
+
+  @property
+  def device_hours(self) -> float | None:
+    """The same, of all devices together."""
+    return None if self.seconds is None else self.seconds / 3600 * self.num_devices
+
+
+def read_all(paths: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
+  """The runs in folders, each once, and what could not be read.
+
+  Args:
+    paths: each a run's folder, or one in which such folders lie at any depth; local or gs://.
+
+  Raises:
+    UserError: there is no run that can be read, or a bucket cannot be reached.
+  """
+  folders: dict[str, epath.Path] = {}
+  read: list[Run | Unreadable] = []
+  for named in paths:
+    path = storage.user_path(named, "a run's folder")
+    with storage._reaching(named):  # pylint: disable=protected-access
+      found = list(_folders(path)) if path.is_dir() else []
+      if not found:
+        what = "no run in this folder or below it" if path.is_dir() else "no such folder"
+        read.append(Unreadable(named, f"{what}; a run's folder has config.json and metrics.jsonl"))
+    folders.update({str(folder.resolve()): folder for folder in found})
+  for folder in folders.values():
+    with storage._reaching(str(folder)):  # pylint: disable=protected-access
+      read.append(_read(folder))
+  unreadable = [r for r in read if isinstance(r, Unreadable)]
+  if len(unreadable) == len(read):
+    more = f" ({len(unreadable) - 1} more cannot be read)" if len(unreadable) > 1 else ""
+    raise UserError(f"{unreadable[0].path}: {unreadable[0].reason}{more}")
+  return [r for r in read if isinstance(r, Run)], unreadable
+
+
+def _folders(path: epath.Path) -> Iterator[epath.Path]:
+  """Those of runs; what lies in a run is not looked at."""
+  inside = sorted(path.iterdir())
+  if any(entry.name in _FILES for entry in inside):
+    yield path
+    return
+  for entry in inside:
+    if entry.is_dir():
+      yield from _folders(entry)
+
+
+def _read(folder: epath.Path) -> Run | Unreadable:
+  """One run."""
+  name = "config.json"
+  try:
+    saved = json.loads((folder / name).read_text())
+    name = "metrics.jsonl"
+    records = logs.read_metrics(folder / name) if (folder / name).exists() else []
+  except FileNotFoundError:
+    return Unreadable(str(folder), f"{name} is missing")
+  except ValueError as e:
+    return Unreadable(str(folder), f"{name} is not what a run writes ({in_one_line(e)})")
+  except OSError as e:
+    if not e.strerror:  # of a bucket
+      raise
+    return Unreadable(str(folder), f"{name}: {e.strerror}")
+  if not all(isinstance(r, dict) and isinstance(r.get("step"), int) for r in records):
+    return Unreadable(str(folder), "metrics.jsonl has a line that is no record of a step")
+  try:
+    devices = str(saved["environment"]["devices"])
+    knobs = config_lib.flatten(saved["config"])
+    count = re.match(r"\d+", devices)
+    return Run(path=str(folder), name=knobs.get("name", ""), seed=knobs["seed"], total_steps=int(saved["total_steps"]),
+               knobs={k: v for k, v in knobs.items() if k != "seed" and k not in config_lib.FREE_ON_RESUME},
+               num_params=int(saved["num_params"]), devices=devices, num_devices=int(count[0]) if count else 1,
+               records=records)
+  except KeyError as e:
+    return Unreadable(str(folder), f"config.json has no {e.args[0]!r}")
+  except (TypeError, ValueError, AttributeError) as e:
+    return Unreadable(str(folder), f"config.json is not what a run writes ({in_one_line(e)})")

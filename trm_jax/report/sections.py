@@ -1,0 +1,576 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""What a report says: sections of a sentence, pictures and tables, each only where the runs answer it."""
+
+from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import os
+from typing import Any
+
+from matplotlib import figure
+import numpy as np
+
+from trm_jax import config as config_lib
+from trm_jax import logs
+from trm_jax.report import analysis
+from trm_jax.report import plots
+from trm_jax.report.analysis import Difference, Family, Fit, Setting, percent
+from trm_jax.report.runs import Run, Unreadable
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """Attributes: name, of its CSV file; columns: header and how a value is shown; rows: values, None where there is
+  none; note: below it; in_file: so many of the last columns are for the CSV file only."""
+
+  name: str
+  columns: Sequence[tuple[str, Callable[[Any], str]]]
+  rows: Sequence[Sequence[Any]]
+  note: str = ""
+  in_file: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+  """Attributes: name, of its files; fig; caption: what is drawn and how."""
+
+  name: str
+  fig: figure.Figure
+  caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+  """Attributes: title; sentence: what is seen; parts: below it, a string is a paragraph."""
+
+  title: str
+  sentence: str
+  parts: Sequence[Table | Picture | str]
+
+
+# How values are shown.
+
+
+def points(value: float) -> str:
+  return f"{value * 100:+.1f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+  return f"{value:+.2f}".replace("-", "−")
+
+
+def _interval(interval: tuple[float, float]) -> str:
+  return f"{points(interval[0])} to {points(interval[1])}"
+
+
+def flops(value: float) -> str:
+  """1.2e15 -> "1.20 PFLOP"."""
+  for prefix, size in (("Z", 1e21), ("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+    if value >= size:
+      return f"{value / size:.3g} {prefix}FLOP"
+  return f"{value:.3g} FLOP"
+
+
+def _number(value: float) -> str:
+  return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def plural(count: int, what: str) -> str:
+  return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _range(values: np.ndarray) -> str:
+  return f"{percent(values.min())} to {percent(values.max())}"
+
+
+def _hours(value: float) -> str:
+  return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def _listed(names: Sequence[str], most: int = 4) -> str:
+  more = f" and {len(names) - most} more" if len(names) > most else ""
+  return "; ".join(names[:most]) + more
+
+
+class Report:
+  """Everything about a set of runs.
+
+  Args:
+    runs: that could be read.
+    unreadable: the others.
+    base: name of the setting that others are compared with; None: one is chosen.
+  """
+
+  def __init__(self, runs: Sequence[Run], unreadable: Sequence[Unreadable], base: str | None):
+    self.runs, self.unreadable = runs, unreadable
+    self.settings = analysis.settings_of(runs)
+    self.base = analysis.choose_base(self.settings, base)
+    self.base_is_chosen = base is None
+    # Where all of them lie, said once.
+    self.folder = os.path.commonprefix([r.path for r in (*runs, *unreadable)]).rpartition("/")[0]
+    self.done = [s for s in self.settings if s.finished]
+    self.groups = analysis.groups(self.settings, self.base, plots.MOST_CURVES)
+
+  def sections(self) -> list[Section]:
+    """Those that the runs answer, in order."""
+    made = [self.summary(), self.learning_curves(), self.ablation(), *self.scaling(), self.rate_and_batch(),
+            self.recursion(), self.compute(), self.by_step(), self.cost(), self.every_run()]
+    return [section for section in made if section]
+
+  def summary(self) -> Section:
+    """What was run, and the best of it."""
+    finished = [r for r in self.runs if r.result() is not None]
+    failed = [r for r in self.runs if r.status.startswith("failed")]
+    counts = [f"{len(finished)} finished"]
+    counts += [f"{count} {what}" for count, what in (
+        (len(self.runs) - len(finished) - len(failed), "unfinished"), (len(failed), "failed"),
+        (len(self.unreadable), "unreadable")) if count]
+    best = max(self.done, key=lambda s: s.mean, default=None)
+    sentence = (f"{plural(len(self.runs) + len(self.unreadable), 'run')} of {plural(len(self.settings), 'setting')}: "
+                f"{', '.join(counts)}. ")
+    if best:
+      several = f", mean of {plural(len(best.finished), 'seed')} ({_range(best.accuracies)})"
+      sentence += (f"The best setting is {best.label} with {percent(best.mean)} of the test puzzles solved"
+                   f"{several if best.deviation is not None else ', one seed'}.")
+    else:
+      sentence += "None has a result yet."
+    seconds = [r.seconds for r in self.runs if r.seconds is not None]
+    rows = [("devices", _listed(sorted({r.devices for r in self.runs})))]
+    if seconds:
+      hours = sum(r.device_hours for r in self.runs if r.seconds is not None)
+      rows.append(("training time", f"{logs.duration(sum(seconds))}; {_hours(hours)} device-hours "
+                   f"({plural(len(seconds), 'run')}, without evaluations)"))
+    if total := [r.last("train/flops") for r in self.runs if r.last("train/flops") is not None]:
+      rows.append(("training FLOPs", flops(sum(total))))
+    if finished:
+      top = max(finished, key=Run.result)
+      rows.append(("best run", f"{percent(top.result())}, {self._label(top)}, seed {top.seed}"))
+    puzzles = sorted({r.result("num_puzzles") for r in finished} - {None})
+    if puzzles:
+      rows.append(("test puzzles", " or ".join(f"{n:,}" for n in puzzles)))
+    rows.append(("base", self.base.label + ", which differs least from the others" * (
+        self.base_is_chosen and len(self.settings) > 1)))
+    seeds = max((len(s.finished) for s in self.settings), default=0)
+    fewer = [f"{s.label} ({len(s.finished)} of {seeds})" for s in self.settings if len(s.finished) < seeds]
+    if fewer:
+      rows.append(("fewer finished seeds than others", _listed(fewer, 8)))
+    rows += [(self._place(r), r.status) for r in self.runs if r.result() is None]
+    rows += [(self._place(r), f"unreadable: {r.reason}") for r in self.unreadable]
+    return Section("Summary", sentence, [Table("summary", [("", str), ("", str)], rows)])
+
+  def _place(self, run: Run | Unreadable) -> str:
+    return run.path.removeprefix(f"{self.folder}/")
+
+  def _label(self, run: Run) -> str:
+    return next(s.label for s in self.settings if run in s.runs)
+
+  def learning_curves(self) -> Section | None:
+    """Against steps."""
+    if not any(len(r.watched()[0]) or len(r.curve("train/loss")[0]) for r in self.runs):
+      return None
+    reached = []
+    for s in self.done:
+      share = [self._share_of_run(r) for r in s.finished if len(r.watched()[0]) > 1 and r.watched()[1].max() > 0]
+      if share:
+        reached.append((float(np.mean(share)), s.label))
+    sentence = "Accuracy and loss of every setting while it was trained."
+    if reached:
+      fastest, slowest = min(reached), max(reached)
+      sentence = f"90 % of a setting's own best accuracy is reached after {percent(fastest[0])} of the steps"
+      if slowest[0] > fastest[0]:
+        sentence += f" at the earliest ({fastest[1]}) and {percent(slowest[0])} at the latest ({slowest[1]})"
+      sentence += ", by the evaluations while training."
+    parts = ["Lines are means over seeds, bands reach from the lowest to the highest. The thickest is the base, "
+             f"{self.base.label}."]
+    for i, (what, members) in enumerate(self.groups, 1):
+      parts.append(Picture(f"learning_curves_{i}", plots.learning_curves(self.base, members),
+                           f"What varies: {what}." if what else self.base.label))
+    return Section("Learning curves", sentence, parts)
+
+  @staticmethod
+  def _share_of_run(run: Run) -> float:
+    """Part of the run after which 90 % of its best accuracy was first reached."""
+    steps, values = run.watched()
+    return steps[np.argmax(values >= 0.9 * values.max())] / run.total_steps
+
+  def ablation(self) -> Section | None:
+    """Every setting beside the base."""
+    if not self.base.finished or len(self.settings) < 2:
+      return None
+    pooled = analysis.pooled_deviation(self.done)
+    others = sorted((s for s in self.settings if s is not self.base), key=lambda s: -(s.mean or -1))
+    compared = [(s, analysis.difference(self.base.accuracies, s.accuracies, pooled) if s.finished else None)
+                for s in others]
+    rows = [self._ablation_row(self.base, None), *(self._ablation_row(*c) for c in compared)]
+    sure = [(s, d) for s, d in compared if d and d.established]
+    judged = sum(d is not None for _, d in compared)
+    sentence = f"{len(sure)} of {plural(judged, 'difference')} from {self.base.label} are established"
+    if len(sure) == 1 or judged == 1:
+      sentence = sentence.replace(" are ", " is ")
+    if sure:
+      largest, diff = max(sure, key=lambda c: abs(c[1].gap))
+      sentence += f"; the largest is {largest.label} with {points(diff.gap)} points"
+    sentence += "."
+    note = ("Differences in points of exact accuracy, with 95 % intervals: Welch's from two seeds a side on, of a "
+            "single run ")
+    note += (f"by the standard deviation pooled over all settings, {pooled[0] * 100:.1f} points. " if pooled[0] else
+             "none, for no setting has several seeds. ")
+    note += ("A setting's seeds are known to spread by about ±2 points: of a single run, a gap under 4 points is never "
+             "called established.")
+    if judged > 5:
+      note += f" Of {judged} comparisons with no difference behind them, about {judged / 20:.1f} would be called so."
+    columns = [("setting", str), ("mean", percent), ("std", lambda v: f"{v * 100:.1f}"), ("min", percent),
+               ("max", percent), ("n", str), ("runs", str), ("points from the base", points), ("95 % from", points),
+               ("to", points), ("verdict", str), ("why", str), ("what differs", str)]
+    return Section("Ablations", sentence, [
+        Picture("ablation", plots.ablation_bars([(self.base, None), *compared]),
+                "Left: bars are means, circles single runs; the base comes first. Right: differences from it with 95 % "
+                "intervals; no line where nothing tells the spread."),
+        Table("ablation", columns, rows, note)])
+
+  def _ablation_row(self, s: Setting, diff: Difference | None) -> list[Any]:
+    found = s.accuracies
+    low, high = diff.interval if diff and diff.interval else (None, None)
+    verdict, why = ("base", None) if s is self.base else ("no finished run", None) if diff is None else (
+        "established" if diff.established else "not established", diff.why)
+    return [s.label, s.mean, s.deviation, *((found.min(), found.max()) if len(found) else (None, None)), len(found),
+            len(s.runs), diff.gap if diff else None, low, high, verdict, why,
+            analysis.describe(s.knobs, analysis.changed(s, self.base)) or None]
+
+  def scaling(self) -> Iterator[Section]:
+    """Accuracy against one knob at a time."""
+    for scale in _SCALES:
+      found = analysis.families(self.settings, scale.x, scale.knobs, scale.tied, self.base)
+      if found:
+        yield self._scaling(scale, found)
+
+  def _scaling(self, scale: "_Scale", found: list[Family]) -> Section:
+    drawn = found[: plots.MOST_CURVES]
+    fitted, rows = [], []
+    names = sorted({k for f in drawn for k in f.fixed})
+    names = [k for k in names if len({repr(f.fixed.get(k)) for f in drawn}) > 1]
+    for family in drawn:
+      # What tells it from the other families; what only follows x says nothing.
+      label = analysis.describe(family.fixed, [k for k in names if k in family.fixed]) or family.points[0][1].label
+      if len(drawn) == 1:
+        label = "all else equal"
+      placed = [(x, s) for x, s in family.points if x not in scale.special]
+      x = [np.log2(x) for x, s in placed for _ in s.accuracies]
+      accuracy = analysis.fit_line(x, [a for _, s in placed for a in s.accuracies])
+      power = scale.power and analysis.fit_line(x, [np.log2(e) for _, s in placed for e in plots.errors(s)]) or None
+      fitted.append((family, label, accuracy, power))
+      rows.append(self._fit_row(family, label, accuracy, power))
+    family, label, accuracy, power = fitted[0]
+    best_x, best = max(family.points, key=lambda point: point[1].mean)
+    where = scale.special.get(best_x) or scale.at.format(analysis.text(best_x))
+    sentence = f"The highest mean, {percent(best.mean)}, is with {where}"
+    sentence += f" ({label})" if len(drawn) > 1 else ""
+    if accuracy:
+      low, high = accuracy.interval
+      trend = "rises" if low > 0 else "falls" if high < 0 else "shows no clear trend"
+      sentence += (f"; over {plural(accuracy.num_runs, 'run')} accuracy {trend}: {points(accuracy.slope)} points a "
+                   f"doubling (90 % interval {_interval(accuracy.interval)})")
+      sentence += ", but its means do not lie on a straight line" * bool(accuracy.bent)
+    else:
+      sentence += "; fewer than three different values, so nothing is fitted"
+    if power:
+      sentence += (f", and the error goes with the number of {scale.title} to the power {_signed(power.slope)} "
+                   f"(90 % interval {' to '.join(map(_signed, power.interval))})")
+    tied = sorted({analysis.short(k) for f, *_ in fitted for k in f.tied})
+    caption = ("Circles are single runs, filled marks means; lines are least squares, bands 90 % by resampling runs; "
+               "thin and without a band where the means do not lie on a straight line.")
+    if tied:
+      caption += f" With it {', '.join(tied)} {'vary' if len(tied) > 1 else 'varies'}."
+    if len(found) > len(drawn):
+      caption += f" Drawn are the {len(drawn)} of {len(found)} families with the most settings."
+    columns = [("family", str), (scale.title, str), ("runs", str), ("points a doubling", points), ("90 % from", points),
+               ("to", points), ("straight", str)]
+    if scale.power:
+      columns += [("power of the error", _signed), ("power from", _signed), ("power to", _signed),
+                  ("power straight", str)]
+    name = f"scaling_{scale.name}"
+    return Section(f"Scaling: {scale.title}", sentence + ".", [
+        Picture(name, plots.scaling(fitted, scale.title, scale.special, scale.power), caption),
+        Table(name, columns, rows, "Fits are straight lines against the logarithm of x"
+              + "; of the error on both axes logarithmic" * scale.power + ". Intervals from few runs are rough. "
+              "Straight: no, where the means miss the line by more than the spread of the runs explains (F test of the "
+              "lack of fit, 5 %); its slope then says little.")])
+
+  @staticmethod
+  def _fit_row(family: Family, label: str, accuracy: Fit | None, power: Fit | None) -> list[Any]:
+    row = [label, ", ".join(analysis.text(x) for x, _ in family.points), sum(len(s.finished) for _, s in family.points)]
+    for fit in (accuracy, power):
+      row += [fit.slope, *fit.interval, {True: "no", False: "yes", None: None}[fit.bent]] if fit else [None] * 4
+    return row
+
+  def rate_and_batch(self) -> Section | None:
+    """The grid of both."""
+    rate, batch = "optimizer.learning_rate", "batch_size"
+    grid = self._grid(rate, batch, ("optimizer.prefix_learning_rate", *_LENGTH))
+    if not grid:
+      return None
+    cells = {(s.knobs[batch], s.knobs[rate]): s for s in grid}
+    x, y = (sorted({key[i] for key in cells}) for i in (0, 1))
+    if len(x) < 2 or len(y) < 2:
+      return None
+    best = max((s for s in grid if s.finished), key=lambda s: s.mean)
+    missing = len(x) * len(y) - sum(bool(s.finished) for s in grid)
+    sentence = (f"The best of {len(x) * len(y)} cells is learning rate {analysis.text(best.knobs[rate])} at batch "
+                f"{best.knobs[batch]:,} with {percent(best.mean)}")
+    sentence += f"; {missing} {'has' if missing == 1 else 'have'} no result." if missing else "."
+    each = [f"{analysis.text(top.knobs[rate])} at batch {b:,}" for b in x for top in [max(
+        (s for s in grid if s.finished and s.knobs[batch] == b), key=lambda s: s.mean, default=None)] if top]
+    picture = plots.heat_map(plots.Grid("Learning rate and batch size", "batch size", "learning rate", x, y, cells))
+    return Section("Learning rate and batch size", sentence, [
+        Picture("lr_batch", picture, "Mean exact accuracy on the test set over n seeds; hatched: no result."),
+        f"Best learning rate for each batch size: {', '.join(each)}.",
+        self._grid_table("lr_batch", grid, [("learning rate", rate), ("batch size", batch)])])
+
+  def _grid(self, one: str, other: str, tied: Sequence[str]) -> list[Setting]:
+    """The most settings that differ in two knobs and what may follow them; finished ones and others."""
+    by_rest: dict[str, list[Setting]] = {}
+    for s in self.settings:
+      rest = {k: v for k, v in s.knobs.items() if k not in (one, other, *tied)}
+      by_rest.setdefault(repr(sorted(rest.items())), []).append(s)
+    grids = []
+    for members in by_rest.values():
+      nearest: dict[tuple, Setting] = {}
+      # Of several settings for one cell: one with a result, and that which differs least from the base.
+      for s in sorted(members, key=lambda s: (not s.finished, len(analysis.changed(s, self.base)))):
+        nearest.setdefault((s.knobs.get(one), s.knobs.get(other)), s)
+      grids.append(list(nearest.values()))
+    grid = max(grids, key=len, default=[])
+    return grid if len(grid) > 2 and any(s.finished for s in grid) else []
+
+  @staticmethod
+  def _grid_table(name: str, grid: Sequence[Setting], knobs: Sequence[tuple[str, str]]) -> Table:
+    columns = [*((title, analysis.text) for title, _ in knobs), ("mean", percent),
+               ("std", lambda v: f"{v * 100:.1f}"), ("n", str)]
+    rows = sorted([*(s.knobs[knob] for _, knob in knobs), s.mean, s.deviation, len(s.finished)] for s in grid)
+    return Table(name, columns, rows)
+
+  def recursion(self) -> Section | None:
+    """T x n."""
+    cycles, updates = "model.H_cycles", "model.L_cycles"
+    grid = self._grid(cycles, updates, ())
+    if not grid:
+      return None
+    layers = grid[0].knobs["model.L_layers"]
+
+    def depth(t, n):
+      return t * (n + 1) * layers
+
+    cells = {(s.knobs[updates], s.knobs[cycles]): s for s in grid}
+    x, y = (sorted({key[i] for key in cells}) for i in (0, 1))
+    done = [s for s in grid if s.finished]
+    best, worst = max(done, key=lambda s: s.mean), min(done, key=lambda s: s.mean)
+    places = [(depth(s.knobs[cycles], s.knobs[updates]), s) for s in sorted(done, key=lambda s: s.mean)]
+    rank = _rank_correlation([d for d, _ in places], [s.mean for _, s in places]) if len(places) > 2 else None
+    (t_low, n_low), (t_high, n_high) = ((s.knobs[cycles], s.knobs[updates]) for s in (worst, best))
+    sentence = (f"From {percent(worst.mean)} at T={t_low} n={n_low} (effective depth {depth(t_low, n_low)}) to "
+                f"{percent(best.mean)} at T={t_high} n={n_high} (depth {depth(t_high, n_high)})")
+    if rank is not None:
+      sentence += f"; the rank correlation of accuracy with depth is {_signed(rank)}"
+    picture = plots.heat_map(plots.Grid(
+        "Recursion: T cycles of n updates", "n, updates of z_L in a cycle", "T, cycles", x, y, cells,
+        lambda n, t: f"depth {depth(t, n)}"))
+    labels = [f"T={s.knobs[cycles]} n={s.knobs[updates]}" for _, s in places]
+    return Section("Recursion", sentence + ".", [
+        Picture("recursion", picture, "Mean exact accuracy on the test set over n= seeds, with the effective depth "
+                "T (n + 1) layers; hatched: no result."),
+        Picture("depth", plots.depth(places, labels), "Circles are single runs, filled marks means."),
+        self._grid_table("recursion", grid, [("T", cycles), ("n updates", updates)])])
+
+  def compute(self) -> Section | None:
+    """Against FLOPs."""
+    spent = [(s.mean_of(lambda r: r.last("train/flops")), s) for s in self.done]
+    spent = sorted(((f, s) for f, s in spent if f), key=lambda point: point[0])
+    if len(spent) < 2:
+      return None
+    best = analysis.front([(f, s.mean) for f, s in spent])
+    cheap, dear = spent[best[0]], spent[best[-1]]
+    sentence = (f"{plural(len(best), 'setting')} of {len(spent)} {'lie' if len(best) > 1 else 'lies'} on the front: "
+                f"{'from ' * (len(best) > 1)}{percent(cheap[1].mean)} at {flops(cheap[0])} ({cheap[1].label})")
+    if len(best) > 1:
+      sentence += f" to {percent(dear[1].mean)} at {flops(dear[0])} ({dear[1].label})"
+    rows = [[s.label, f, s.mean, len(s.finished), "yes" if i in best else "no"] for i, (f, s) in enumerate(spent)]
+    return Section("Accuracy against training compute", sentence + ".", [
+        Picture("compute", plots.compute(spent, best), "Each mark is a setting, its mean over seeds, its line from the "
+                "lowest to the highest. On the front is what no other setting beats with as many FLOPs or fewer."),
+        Table("compute", [("setting", str), ("training FLOPs", flops), ("mean", percent), ("n", str),
+                          ("on the front", str)], rows)])
+
+  def by_step(self) -> Section | None:
+    """Against supervision steps at test time."""
+    curves = {}
+    for s in self.done:
+      found = [r.result("by_step")["exact_accuracy"] for r in s.finished if r.result("by_step")]
+      if found and min(map(len, found)) > 1:
+        curves[s.label] = np.mean([c[: min(map(len, found))] for c in found], 0)
+    if not curves:
+      return None
+    label, gain = max(((label, curve[-1] - curve[0]) for label, curve in curves.items()), key=lambda item: item[1])
+    curve = curves[label]
+    first = int(np.argmax(curve >= curve.max() - 0.01)) + 1
+    sentence = (f"More steps gain {'most in ' if len(curves) > 1 else 'in '}{label}: from {percent(curve[0])} after "
+                f"one supervision step to {percent(curve[-1])} after {len(curve)}; within a point of its best after "
+                f"{plural(first, 'step')}.")
+    parts = ["Lines are means over seeds, bands reach from the lowest to the highest."]
+    for i, (what, members) in enumerate(self.groups, 1):
+      members = [m for m in members if m.label in curves]
+      if members or i == 1:
+        parts.append(Picture(f"by_step_{i}", plots.by_step(self.base, members),
+                             f"What varies: {what}." if what else self.base.label))
+    rows = [[label, *(c[step - 1] if step <= len(c) else None for step in _STEPS_SHOWN)] for label, c in curves.items()]
+    longest = max(map(len, curves.values()))
+    shown = [step for step in _STEPS_SHOWN if step <= longest]
+    table = Table("by_step", [("setting", str), *((f"step {step}", percent) for step in shown)],
+                  [row[: len(shown) + 1] for row in rows])
+    return Section("Supervision steps at test time", sentence, [*parts, table])
+
+  def cost(self) -> Section | None:
+    """Of each run."""
+    timed = [r for r in self.runs if r.seconds is not None]
+    if not timed:
+      return None
+    dearest = max(timed, key=lambda r: r.device_hours)
+    total = sum(r.device_hours for r in timed)
+    sentence = (f"{plural(len(timed), 'run')} took {_hours(total)} device-hours of training; the dearest is "
+                f"{self._label(dearest)}, seed {dearest.seed}, with {_hours(dearest.device_hours)}.")
+    return Section("Cost", sentence, [cost_table(timed, [self._label(r) for r in timed])])
+
+  def every_run(self) -> Section:
+    """One row each."""
+    names = analysis.varying(self.settings)
+    columns = [("folder", str), ("setting", str), ("status", str), ("seed", str), ("step", lambda v: f"{v:,}"),
+               ("of", lambda v: f"{v:,}"), ("last", percent), ("best", percent), ("average", percent),
+               ("while training", percent), ("differs from the base", str),
+               *((analysis.short(name), analysis.text) for name in names)]
+    rows = []
+    for s in self.settings:
+      for r in sorted(s.runs, key=lambda r: (r.seed, r.path)):
+        again = r.result() is not None and r not in s.finished
+        watched = r.watched()[1]
+        status = "finished; not counted, its seed is there already" if again else r.status
+        what = analysis.describe(s.knobs, analysis.changed(s, self.base)) or None
+        rows.append([self._place(r), s.label, status, r.seed, r.step, r.total_steps, r.result(),
+                     r.result(of="test_best"), r.result(of="test_average"), watched[-1] if len(watched) else None, what,
+                     *(s.knobs.get(name, "absent") for name in names)])
+    rows += [[self._place(u), None, f"unreadable: {u.reason}", *[None] * (len(columns) - 3)] for u in self.unreadable]
+    used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
+    sentence = f"{plural(len(rows), 'folder')} in {self.folder or '.'}, with what differs between them."
+    rows = [[row[i] for i in used] for row in rows]
+    return Section("Every run", sentence, [Table(
+        "runs", [columns[i] for i in used], rows, "Exact accuracy on the test set of the last checkpoint, of the one "
+        "that was best on validation and of averaged checkpoints; and the newest evaluation while training. "
+        "csv/runs.csv has a column for each knob that differs.", in_file=len(names))])
+
+
+def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
+  """Of each run: time, FLOPs, speed, memory."""
+  columns = [("run", str), ("seed", str), ("devices", str), ("training", logs.duration), ("device-hours", _hours),
+             ("FLOPs", flops), ("examples/s", _number), ("FLOP utilisation", percent), ("peak memory, GiB", _number)]
+  rows = []
+  for run, label in zip(runs, labels):
+    speed, used, memory = (run.curve(f"train/{name}")[1]
+                           for name in ("examples_per_s", "flop_utilization", "peak_memory_gib"))
+    rows.append([label, run.seed, run.devices, run.seconds, run.device_hours, run.last("train/flops"),
+                 *(float(np.median(v)) if len(v) else None for v in (speed, used)),
+                 float(memory.max()) if len(memory) else None])
+  used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
+  return Table("cost", [columns[i] for i in used], [[row[i] for i in used] for row in rows],
+               "Training steps alone, without compiling and evaluating. Speed and utilisation are medians over the "
+               "records, memory is the highest.")
+
+
+def _rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
+  """Spearman's; None where one side is all equal."""
+  def ranks(values):
+    values = np.asarray(values)
+    return np.array([(values < v).sum() + ((values == v).sum() - 1) / 2 for v in values])
+
+  x, y = ranks(x), ranks(y)
+  return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else None
+
+
+# How long a run is may follow from what is varied.
+_LENGTH = ("epochs", "steps", "optimizer.warmup_steps")
+_STEPS_SHOWN = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scale:
+  """What accuracy is put against. Attributes: name, of files; title; at, in sentences; x, of a setting; knobs it
+  depends on; tied: that may follow; power: whether the error may follow a power law; special: values that are not
+  numbers of this kind, and what they mean."""
+
+  name: str
+  title: str
+  at: str
+  x: Callable[[Setting], Any]
+  knobs: tuple[str, ...]
+  tied: tuple[str, ...] = ()
+  power: bool = False
+  special: dict[Any, str] = dataclasses.field(default_factory=dict)
+
+
+def _knob(name: str) -> Callable[[Setting], Any]:
+  return lambda setting: setting.knobs.get(name)
+
+
+_SCALES = (
+    _Scale("batch", "batch size", "a batch size of {}", _knob("batch_size"), ("batch_size",), _LENGTH),
+    _Scale("lr", "learning rate", "a learning rate of {}", _knob("optimizer.learning_rate"),
+           ("optimizer.learning_rate",), ("optimizer.prefix_learning_rate",)),
+    _Scale("data", "training puzzles", "{} training puzzles", _knob("data.num_train"), ("data.num_train",), _LENGTH,
+           power=True, special={0: "all training puzzles"}),
+    _Scale("augmentation", "augmentations a puzzle", "{} augmentations a puzzle", _knob("data.num_aug"),
+           ("data.num_aug",), _LENGTH, special={0: "no augmentation", -1: "fresh augmentations"}),
+    _Scale("model_size", "parameters", "{} parameters", lambda s: s.num_params,
+           ("model.hidden_size", "model.L_layers", "model.num_heads", "model.expansion", "model.puzzle_emb_ndim",
+            "model.puzzle_emb_len"), power=True),
+)
+
+
+def compare(one: Run, other: Run) -> list[Section]:
+  """Two runs side by side."""
+  names = ("A", "B")
+  pair = [Setting(run.knobs, (run,), f"{name}: {run.path}") for name, run in zip(names, (one, other))]
+  results = [run.result() for run in (one, other)]
+  if None in results:
+    sentence = "; ".join(f"{name}: {run.status}" for name, run in zip(names, (one, other))) + "."
+  else:
+    diff = analysis.difference(*(s.accuracies for s in pair))
+    sentence = (f"A solves {percent(results[0])} of the test puzzles, B {percent(results[1])}: {points(diff.gap)} "
+                f"points, {'established' if diff.established else 'not established'} ({diff.why}).")
+  plain = [("", str), ("A", str), ("B", str)]
+
+  def row(what, value, show=str):
+    return [what, *(None if v is None else show(v) for v in map(value, (one, other)))]
+
+  rows = [row("folder", lambda r: r.path), row("config", lambda r: r.name or None), row("status", lambda r: r.status),
+          row("seed", lambda r: r.seed), row("steps", lambda r: f"{r.step:,} of {r.total_steps:,}"),
+          row("parameters", lambda r: r.num_params, "{:,}".format), row("devices", lambda r: r.devices)]
+  rows += [row(f"test accuracy, {what}", lambda r, of=of: r.result(of=of), percent)
+           for what, of in (("last", "test"), ("best", "test_best"), ("average", "test_average"))]
+  rows = [r for r in rows if r[1:] != [None, None]]
+  both = [s.runs[0].knobs | {"seed": s.runs[0].seed} for s in pair]
+  different = [name for name in sorted(both[0].keys() | both[1].keys()) if both[0].get(name) != both[1].get(name)]
+  assert len(different) == len(config_lib.differences(*both))
+  made = [
+      Section("Summary", sentence, [Table("summary", plain, rows)]),
+      Section("Config differences", (f"{plural(len(different), 'knob')} that "
+                                     f"{'matters differs' if len(different) == 1 else 'matter differ'}: "
+                                     f"{', '.join(different)}.") if different else
+              "The two configs train the same thing.",
+              [Table("differences", [("knob", str), ("A", str), ("B", str)],
+                     [[name, *(analysis.text(b.get(name, "absent")) for b in both)] for name in different])]
+              if different else []),
+      Section("Learning curves", "Accuracy while training, and the training loss, of both.",
+              [Picture("learning_curves", plots.learning_curves(None, pair), "A and B.")]),
+  ]
+  if any(run.result("by_step") for run in (one, other)):
+    made.append(Section("Supervision steps at test time", "Accuracy on the test set after each supervision step.",
+                        [Picture("by_step", plots.by_step(None, pair), "A and B.")]))
+  if any(run.seconds is not None for run in (one, other)):
+    made.append(Section("Cost", "What both took.", [cost_table((one, other), names)]))
+  return made
