@@ -24,9 +24,9 @@ _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 # What may change between a checkpoint and the run that goes on from it: how often and on what to report, not what is
 # trained.
 FREE_ON_RESUME = (
-    "name", "data.num_test", "eval_every", "eval_batch_size", "eval_halting", "checkpoint_every", "checkpoint_minutes",
-    "log_every", "micro_batches", "model_devices", "model.attention", "average_checkpoints", "profile_steps",
-    "profile_from",
+    "name", "data.tfds_dir", "data.num_test", "eval_every", "eval_batch_size", "eval_halting", "checkpoint_every",
+    "checkpoint_minutes", "log_every", "micro_batches", "model_devices", "model.attention", "average_checkpoints",
+    "profile_steps", "profile_from",
 )
 
 

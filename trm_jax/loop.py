@@ -132,6 +132,7 @@ class _Run:
       except _Stop:
         self.save_and_stop()
     except records.NotFinite as e:
+      self.log.write({"step": e.step, "failed": "the loss or its gradient is not finite"})
       last = self.checkpoints.latest_step()
       raise UserError(
           f"the loss or its gradient is not finite at step {e.step:,}; the last good checkpoint is "

@@ -61,7 +61,7 @@ def user_path(path: os.PathLike | str, flag: str) -> epath.Path:
     client = _client()
   except ImportError as e:
     raise UserError(f'{flag}={text}: buckets need {e.name}, which is not installed; pip install -e ".[gcp]"') from e
-  with _reaching(f"{flag}={text}"):
+  with reaching(f"{flag}={text}"):
     client.call("GET", "b/{}/o", match["bucket"], maxResults=1)
   return epath.Path(text)
 
@@ -84,7 +84,7 @@ def _client():
 
 
 @contextlib.contextmanager
-def _reaching(what: str, kept: str = ""):
+def reaching(what: str, kept: str = ""):
   """Turns what goes wrong on the way to a bucket into one line.
 
   Args:
@@ -178,7 +178,7 @@ class Workdir:
 
   def _bring_down(self) -> None:
     for name in _RESUMED:
-      with _reaching(str(self.path / name)):
+      with reaching(str(self.path / name)):
         if (self.path / name).exists():
           file = self.local / name
           file.write_bytes((self.path / name).read_bytes())
@@ -195,7 +195,7 @@ class Workdir:
     with self._lock:
       changed = {file: _stamp(file) for file in self.local.rglob("*") if file.suffix != ".tmp" and file.is_file()}
       changed = {file: stamp for file, stamp in changed.items() if self._uploaded.get(file) != stamp}
-      with _reaching(str(self.path), kept=f"; the newest records and results are in {self.local}"):
+      with reaching(str(self.path), kept=f"; the newest records and results are in {self.local}"):
         # One call, so that the files travel side by side.
         _client().pipe({f"{self.path}/{file.relative_to(self.local)}": file.read_bytes() for file in changed})
       self._uploaded.update(changed)
@@ -244,7 +244,7 @@ def _check_writable(folder: epath.Path, flag: str) -> None:
   """Writes an object and deletes it."""
   # A name of its own: a bucket takes one write a second to the same object, and a job has many processes.
   probe = f"{folder}/.writable-{uuid.uuid4().hex}"
-  with _reaching(f"{flag}={folder}"):
+  with reaching(f"{flag}={folder}"):
     try:
       # One question: what other processes write there for a moment makes it a folder for that moment.
       is_object = _client().info(str(folder))["type"] == "file"
@@ -273,7 +273,7 @@ def names(folder: epath.Path) -> list[str]:
 
 def _objects(folder: epath.Path) -> dict[str, dict[str, Any]]:
   """By name: size, crc32c (base64), …"""
-  with _reaching(str(folder)):
+  with reaching(str(folder)):
     try:
       entries = _client().ls(str(folder), detail=True)
     except FileNotFoundError:
@@ -327,7 +327,7 @@ def _copy(folder: epath.Path, objects: dict[str, dict[str, Any]], target: pathli
     partial = target / f"{name}.partial"
     # Bytes of the file so far, from its size and their number.
     count = fsspec.Callback(hooks={"progress": lambda _, n, before=size: progress(before + n, total)})
-    with _reaching(str(folder / name)):
+    with reaching(str(folder / name)):
       _client().get_file(f"{folder}/{name}", str(partial), callback=count)
     if not _is_copy(partial, entry):
       partial.unlink()

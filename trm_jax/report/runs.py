@@ -117,14 +117,14 @@ def read_all(paths: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
   read: list[Run | Unreadable] = []
   for named in paths:
     path = storage.user_path(named, "a run's folder")
-    with storage._reaching(named):  # pylint: disable=protected-access
+    with storage.reaching(named):
       found = list(_folders(path)) if path.is_dir() else []
       if not found:
         what = "no run in this folder or below it" if path.is_dir() else "no such folder"
         read.append(Unreadable(named, f"{what}; a run's folder has config.json and metrics.jsonl"))
     folders.update({str(folder.resolve()): folder for folder in found})
   for folder in folders.values():
-    with storage._reaching(str(folder)):  # pylint: disable=protected-access
+    with storage.reaching(str(folder)):
       read.append(_read(folder))
   unreadable = [r for r in read if isinstance(r, Unreadable)]
   if len(unreadable) == len(read):
