@@ -2,11 +2,14 @@
 """Whole runs of a tiny model: resuming, refusing, reporting. Eight fake devices, one compiled step a run."""
 
 import collections
+import dataclasses
 import json
 import shutil
 import signal
 
+import chex
 from etils import epath
+from flax import nnx
 import jax
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from trm_jax import checkpoint
 from trm_jax import config as config_lib
 from trm_jax import distributed
 from trm_jax import evaluate_checkpoint
+from trm_jax import flops
 from trm_jax import logs
 from trm_jax import loop
 from trm_jax.errors import UserError
@@ -29,7 +33,7 @@ def tiny_config(**changes):
                       puzzle_emb_len=1, halt_max_steps=3, dtype="float32")
   values.optimizer.update(learning_rate=1e-2, warmup_steps=2, ema_rate=0.5)
   values.update(name="tiny", epochs=0, steps=STEPS, batch_size=16, log_every=2, eval_every=4, eval_batch_size=16,
-                checkpoint_every=2)
+                checkpoint_every=2, average_checkpoints=2)
   for name, value in changes.items():
     group, field = name.split("__") if "__" in name else (None, name)
     (values[group] if group else values)[field] = value
@@ -51,7 +55,7 @@ def arrays_of(workdir, step):
 
 
 def without_times(records):
-  timed = ("train/examples_per_s", "train/step_ms", "train/peak_memory_gib", "compile_s")
+  timed = ("train/examples_per_s", "train/step_ms", "train/seconds", "train/peak_memory_gib", "compile_s")
   return [{name: v for name, v in r.items() if name not in timed} for r in records if "compile_s" not in r]
 
 
@@ -126,6 +130,7 @@ def test_a_trace_holds_exactly_the_chosen_steps(finished):
     (dict(profile_from=6, profile_steps=3), "config.profile_steps = 3, config.profile_from = 6: the run has only 8 "),
     (dict(profile_from=3, profile_steps=2, checkpoint_every=9), r"step 4 ends with .* \(config.eval_every = 4\)"),
     (dict(profile_from=4, profile_steps=3), r"step 6 ends with .* \(config.checkpoint_every = 2\)"),
+    (dict(profile_from=4, profile_steps=2, depth_schedule="0:1x1,0.6:2x1"), "begins a stage after step 5"),
 ])
 def test_steps_that_cannot_be_traced_alone(tmp_path, change, message):
   with pytest.raises(UserError, match=message):
@@ -269,6 +274,42 @@ def test_a_checkpoint_evaluates_as_the_run_did(finished, capsys):
   metrics = evaluate_checkpoint.run(str(workdir), None)
   assert metrics == results["test"]
   assert "supervision step   solved    cells" in capsys.readouterr().out
+
+
+def test_the_mean_of_the_last_checkpoints(finished):
+  workdir, results = finished
+  expected = jax.tree.map(lambda a, b: (a + b) / 2, *(arrays_of(workdir, step)["params"] for step in (6, 8)))
+  model = checkpoint.load_model(str(workdir), average=2).model
+  found = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+  chex.assert_trees_all_close(jax.tree.leaves(found), jax.tree.leaves(expected), rtol=1e-6)
+  metrics = evaluate_checkpoint.run(str(workdir), None, average=2)
+  assert results["test_average"] == {"num_checkpoints": 2, **metrics}
+  [record] = [r for r in logs.read_metrics(workdir / "metrics.jsonl") if "test_average/accuracy" in r]
+  assert record["step"] == STEPS and record["test_average/accuracy"] == metrics["accuracy"]
+  assert metrics["accuracy"] != results["test"]["accuracy"]  # of the moving average
+  with pytest.raises(UserError, match="the mean of 9 checkpoints is asked for, and 4 are there"):
+    checkpoint.load_model(str(workdir), average=9)
+
+
+def test_a_depth_schedule(tmp_path, capsys):
+  """Stages begin where they should, cost what they should, and a stop in either changes nothing."""
+  schedule = dict(depth_schedule="0:1x1,0.6:2x1", eval_every=STEPS)  # the second begins after step 5
+  loop.run(tiny_config(**schedule), tmp_path / "whole")
+  assert "5/8  from here on H_cycles = 2, L_cycles = 1; compiled in" in capsys.readouterr().out
+  records = [r for r in logs.read_metrics(tmp_path / "whole" / "metrics.jsonl") if "train/flops" in r]
+  model = dataclasses.replace(tiny_config().model, vocab_size=6, seq_len=16)
+  shallow, deep = (16 * flops.train_step_flops(dataclasses.replace(model, H_cycles=T)) for T in (1, 2))
+  assert [(r["step"], r["train/flops"]) for r in records] == [
+      (2, 2 * shallow), (4, 4 * shallow), (6, 5 * shallow + deep), (8, 5 * shallow + 3 * deep)]
+  for step in (4, 6):  # the newest checkpoint lies in the first stage, in the second
+    cut = tmp_path / str(step)
+    shutil.copytree(tmp_path / "whole", cut)
+    (cut / "results.json").unlink()
+    for later in range(step + 1, STEPS + 1):
+      shutil.rmtree(cut / "checkpoints" / str(later), ignore_errors=True)
+    loop.run(tiny_config(**schedule), cut)
+    assert ("from here on" in capsys.readouterr().out) == (step == 4)
+    jax.tree.map(np.testing.assert_array_equal, arrays_of(cut, STEPS), arrays_of(tmp_path / "whole", STEPS))
 
 
 def test_a_workdir_below_a_file_is_one_clear_error(tmp_path):
