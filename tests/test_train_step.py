@@ -36,9 +36,9 @@ def make_batch(step: jax.Array):
   }
 
 
-def make_trainer(*, devices=1, model=1, optimizer=OPTIMIZER, **kwargs) -> Trainer:
+def make_trainer(*, devices=1, model=1, optimizer=OPTIMIZER, model_config=MODEL, **kwargs) -> Trainer:
   mesh = sharding.make_mesh(jax.devices()[:devices], model=model)
-  return Trainer(MODEL, optimizer, mesh=mesh, batch_size=B, total_steps=100, record_every=RECORD_EVERY, **kwargs)
+  return Trainer(model_config, optimizer, mesh=mesh, batch_size=B, total_steps=100, record_every=RECORD_EVERY, **kwargs)
 
 
 def layout(trainer, state):
@@ -119,6 +119,31 @@ def test_the_same_steps_on_any_mesh_and_in_micro_batches(start, trajectory, devi
   assert len({str(shard.index) for shard in state.carry.z_H.addressable_shards}) == devices // model
   matrix = state.params["L_level"]["layers"][0]["mlp"]["down"]
   assert len({str(shard.index) for shard in matrix.addressable_shards}) == model
+
+
+def test_many_latent_states_on_a_mesh_and_in_micro_batches():
+  """multi_scale_z, whose z_L is (B, n, L, D): the same step as on one device and in one go."""
+  config = dataclasses.replace(MODEL, recursion="multi_scale_z", H_cycles=1, L_cycles=2, mlp_t=True,
+                               pos_encodings="none")
+  model = TRM(config, rngs=nnx.Rngs(0))
+  results = []
+  for changes in ({}, dict(devices=4, model=2, micro_batches=2)):
+    trainer = make_trainer(model_config=config, **changes)
+    state = jax.jit(trainer.init_from)(model, make_batch(0))
+    # States that a mixed up axis would show in.
+    z_L = jax.random.normal(jax.random.key(4), state.carry.z_L.shape)
+    state = placed(trainer, state.replace(
+        carry=state.carry.replace(halted=jnp.arange(B) % 3 == 0, z_L=z_L, batch=make_batch(1))))
+    batch = sharding.put(jax.device_get(make_batch(0)), sharding.along_data(trainer.mesh))
+    results.append(jax.device_get(jax.jit(trainer.step, out_shardings=layout(trainer, state))(state, batch, KEY)))
+  (alone, alone_metrics), (ours, metrics) = results
+  assert ours.carry.z_L.shape == (B, 2, 5, 8)
+  for name, value in alone_metrics.items():
+    np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
+  np.testing.assert_allclose(ours.carry.z_L, alone.carry.z_L, atol=1e-3)
+  for got, expected in zip(*(jax.tree.leaves(optim.optax.tree.get(s.opt_state, "mu")) for s in (ours, alone)),
+                           strict=True):
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_steps_equal_single_steps(start, trajectory, steps):
