@@ -196,7 +196,8 @@ MUTATIONS = [
     mutation("variant, HRM: learns q_continue", "model.py", '"no_ACT_continue": model != "hrm"',
              '"no_ACT_continue": True', VARIANT + "test_first_gradients[hrm-free]"),
     mutation("variant, one step: its FLOPs", "flops.py",
-             'updates = 1 if config.gradient == "one_step" else config.L_cycles', "updates = config.L_cycles", "test_flops.py::test_train_step_is_exact[one step]",
+             'updates = 1 if config.gradient == "one_step" else config.L_cycles', "updates = config.L_cycles",
+             "test_flops.py::test_train_step_is_exact[one step]",
              "test_flops.py::test_train_step_is_exact[hrm]"),
     # Carry and halting.
     mutation("first step: all rows halted", "model.py", "halted=jnp.ones(B, bool)", "halted=jnp.zeros(B, bool)",

@@ -103,6 +103,7 @@ class Golden:
   trainer: Trainer
   train_step: Callable
   eval_step: Callable
+  init: Callable
 
   @property
   def num_steps(self) -> int:
@@ -185,7 +186,7 @@ def load(path: pathlib.Path) -> Golden:
     carry, outputs = model(carry, batch)
     return carry, outputs, losses.act_loss(carry, outputs)
 
-  return Golden(path.stem, values, config, trainer, jax.jit(trainer.step), eval_step)
+  return Golden(path.stem, values, config, trainer, jax.jit(trainer.step), eval_step, jax.jit(trainer.init_from))
 
 
 @pytest.fixture(scope="module", params=PATHS, ids=lambda path: path.stem)
@@ -222,7 +223,7 @@ def run_training(golden: Golden, *, guided: bool, rng: np.random.Generator | Non
   """train/* as we compute them, and what halting and the answer were decided by: train/{q,logits,labels}/i."""
   state = golden.state if rng is None else {name: perturbed(value, rng) for name, value in golden.state.items()}
   trainer = golden.trainer
-  train_state = trainer.init_from(interop.from_reference(state, golden.config), golden.batch(0))
+  train_state = golden.init(interop.from_reference(state, golden.config), golden.batch(0))
   if guided:
     train_state = give_gradients(golden, train_state, rng)
   values = {}

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Mapping
+import functools
 import math
 import os
 import pathlib
@@ -77,6 +78,12 @@ def _shape_there(shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
   return (math.prod(shape[:-1]), shape[-1]) if len(shape) > 2 else shape
 
 
+@functools.lru_cache(maxsize=1)
+def _abstract_model(config: TRMConfig) -> tuple[Any, Any]:
+  """Structure and shapes: nothing is initialised only to be overwritten, nor traced again for the next checkpoint."""
+  return nnx.split(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))
+
+
 def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   """A model with the reference's parameters.
 
@@ -94,9 +101,7 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   if missing or unknown:
     raise UserError("reference parameters do not fit the config: "
                     f"missing {missing or 'none'}, unknown {unknown or 'none'}")
-  # Built abstractly: nothing is initialised only to be overwritten.
-  model = nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
-  graphdef, variables = nnx.split(model)
+  graphdef, variables = _abstract_model(config)
   flat = dict(nnx.to_flat_state(variables))
   arrays = {}
   for name, (path, transposed, row) in names.items():
