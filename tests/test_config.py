@@ -107,6 +107,14 @@ def test_every_named_config_is_counted_above():
     (dict(pos_encodings="learned"), 5_028_866 + 97 * 512),
     (dict(puzzle_emb_ndim=0, puzzle_emb_len=0), 5_028_866 - 2 * 3 * (97 * 512 - 81 * 256)),
     (dict(q_continue=True, halt_exploration_prob=0.0), 5_028_866),
+    # The comparison models. The initial states are not trained.
+    (dict(recursion="single_z"), 5_028_866),
+    (dict(recursion="multi_scale_z"), 5_028_866),
+    (dict(gradient="one_step"), 5_028_866),
+    (dict(H_layers=2), 5_028_866 + 2 * 3 * (97 * 512 + 512 * 1536)),
+    (dict(H_layers=4, L_layers=4, H_cycles=2, L_cycles=2, gradient="one_step", q_continue=True, mlp_t=False,
+          pos_encodings="rope", puzzle_emb_len=0), 27_275_266),  # HRM
+    (dict(recursion="none", L_layers=8, mlp_t=False, pos_encodings="rope", puzzle_emb_len=0), 27_275_266),
     (dict(L_layers=1, H_cycles=1, L_cycles=1, halt_max_steps=1), (5_028_866 - 22 * 512 - 1026) // 2 + 22 * 512 + 1026),
 ])
 def test_other_models_trace(change, num_params):
@@ -236,6 +244,9 @@ RULES = [
     ("data.num_aug", [-2], [-1, 0, 7], "must be -1 (fresh ones), 0 (none) or a number of versions"),
     *((f"model.{name}", [0, -1], [1], "must be at least 1")
       for name in ("L_layers", "num_heads", "H_cycles", "L_cycles", "halt_max_steps")),
+    ("model.recursion", ["one_z"], ["single_z", "multi_scale_z", "none"], "must be one of two_z, single_z, "),
+    ("model.gradient", ["full"], ["one_step"], "must be one of cycle, one_step"),
+    ("model.H_layers", [-1], [2], "must not be negative"),
     ("model.hidden_size", [0, -1], [32], "must be at least 1"),
     *((f"model.{name}", [-1], [1], "must not be negative") for name in ("puzzle_emb_ndim", "puzzle_emb_len")),
     ("model.expansion", [0.0, -1.0, _NAN, _INF], [0.5], "must be positive and finite"),
@@ -376,5 +387,5 @@ def test_a_knob_that_nobody_reads_is_noticed():
   assert reads.paths == set()
   flops.eval_step_flops(dataclasses.replace(config.model, mlp_t=False))
   assert reads.paths == {f"model.{name}" for name in (
-      "H_cycles", "L_cycles", "L_layers", "expansion", "hidden_size", "mlp_t", "puzzle_emb_len", "seq_len",
-      "vocab_size")}
+      "H_cycles", "H_layers", "L_cycles", "L_layers", "expansion", "hidden_size", "mlp_t", "puzzle_emb_len",
+      "recursion", "seq_len", "vocab_size")}

@@ -29,6 +29,12 @@ MODELS = {
                 puzzle_emb_ndim=50, puzzle_emb_len=4, expansion=3.0),
     "odd attention": dict(hidden_size=56, num_heads=7, L_layers=3, H_cycles=4, L_cycles=1, seq_len=13, vocab_size=5,
                           puzzle_emb_ndim=50, puzzle_emb_len=0, mlp_t=False),
+    "separate networks": dict(H_layers=3, H_cycles=2, L_cycles=4),
+    "one step": dict(gradient="one_step"),
+    "hrm": dict(H_layers=3, L_layers=4, H_cycles=2, L_cycles=3, gradient="one_step", mlp_t=False, puzzle_emb_len=0),
+    "single z": dict(recursion="single_z"),
+    "multi-scale z": dict(recursion="multi_scale_z"),
+    "transformer": dict(recursion="none", L_layers=3, mlp_t=False),
 }
 BATCH = 3
 
@@ -68,7 +74,8 @@ def _train_step_product_flops(config):
   state = jax.eval_shape(trainer.init, key, _batch(config))
   step = jax.make_jaxpr(trainer.step)(state, _batch(config), key)
   # The backward pass makes the scores of attention again, which is no work that the model asks for.
-  again = 2 * config.positions**2 * config.hidden_size * config.L_layers * (config.L_cycles + 1) * (not config.mlp_t)
+  blocks = sum(flops._applications_with_gradient(config))
+  again = 2 * config.positions**2 * config.hidden_size * blocks * (not config.mlp_t)
   return _product_flops(step.jaxpr) / BATCH - 2 * BATCH * config.puzzle_emb_ndim - again
 
 
@@ -78,7 +85,7 @@ def test_train_step_is_exact(name):
   assert flops.train_step_flops(config) == _train_step_product_flops(config)
 
 
-@pytest.mark.parametrize("name", ["sudoku", "odd attention"])
+@pytest.mark.parametrize("name", ["sudoku", "odd attention", "hrm"])
 def test_train_step_with_q_continue_is_exact(name):
   config = dataclasses.replace(_config(name), q_continue=True)
   # Nothing uses the answer logits of the extra pass. Tracing may leave them for the compiler to drop.
@@ -102,7 +109,7 @@ def test_network_against_the_compiler(name):
   L, D = config.positions, config.hidden_size
   h = jax.ShapeDtypeStruct((L, 1, D) if config.mlp_t else (1, L, D), config.dtype)
   compiled = jax.jit(lambda network, h: network(h)).lower(model.L_level, h).compile()
-  assert 1 < compiled.cost_analysis()["flops"] / flops.network_flops(config) < 1.01
+  assert 1 < compiled.cost_analysis()["flops"] / (config.L_layers * flops.block_flops(config)) < 1.01
 
 
 def test_train_step_against_the_compiler():
@@ -122,10 +129,26 @@ def test_train_step_against_the_compiler():
   assert 1 < compiled.cost_analysis()["flops"] / BATCH / flops.train_step_flops(config) < 1.02
 
 
+def test_what_is_kept_of_other_models():
+  """What each application with gradient keeps, by its depth."""
+
+  def kept(**changes):
+    return flops.kept_elements(dataclasses.replace(SUDOKU, **changes))
+
+  def application(layers):
+    return kept(L_layers=layers, L_cycles=1) // 2
+
+  assert application(3) - application(2) == application(2) - application(1) > 0
+  assert kept(H_layers=3, L_cycles=4) == 4 * application(2) + application(3)
+  assert kept(H_layers=3, L_cycles=4, gradient="one_step") == application(2) + application(3)
+  assert kept(recursion="single_z") == kept(recursion="multi_scale_z") == kept() == 7 * application(2)
+  assert kept(recursion="none", L_layers=8) == application(8)
+
+
 def test_sudoku_step():
   # By hand: 97 positions x 512 features, SwiGLUs of width 1536 over features and 512 over positions, two layers.
   application = 2 * 2 * (3 * 97 * 512 * 1536 + 3 * 97 * 512 * 512)
-  assert flops.network_flops(SUDOKU) == application
+  assert 2 * flops.block_flops(SUDOKU) == application
   # 21 applications forward, 7 of them also backward.
   assert flops.train_step_flops(SUDOKU) == pytest.approx((21 + 2 * 7) * application, rel=1e-3)
   assert round(flops.train_step_flops(SUDOKU) / 1e9, 1) == 42.7

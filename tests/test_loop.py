@@ -318,6 +318,16 @@ def test_a_workdir_below_a_file_is_one_clear_error(tmp_path):
     loop.run(tiny_config(), tmp_path / "file" / "run")
 
 
+@pytest.mark.parametrize("changes, line", [
+    ({}, "TRM mlp T=2 n=1 1x16 float32"),
+    ({"H_layers": 3, "mlp_t": False, "gradient": "one_step"}, "TRM attention T=2 n=1 one-step gradient (1+3)x16 float32"),
+    ({"recursion": "multi_scale_z"}, "TRM mlp multi_scale_z T=2 n=1 1x16 float32"),
+    ({"recursion": "none"}, "TRM mlp no recursion 1x16 float32"),
+])
+def test_a_model_in_one_line(changes, line):
+  assert loop._describe(tiny_config(**{f"model__{name}": value for name, value in changes.items()}).model) == line
+
+
 def test_a_batch_that_does_not_divide_names_the_neighbours(tmp_path):
   with pytest.raises(UserError, match=r"config.batch_size = 20: must be divisible by the 8 devices; use 16 or 24"):
     loop.run(tiny_config(batch_size=20), tmp_path)

@@ -13,7 +13,7 @@ import pytest
 
 from trm_jax.errors import UserError
 from trm_jax.interop import from_reference, to_reference
-from trm_jax.model import Carry, Outputs, PrefixTable, TRM, TRMConfig
+from trm_jax.model import Carry, InitialState, Outputs, PrefixTable, TRM, TRMConfig
 
 # Sizes that differ from each other, so that swapped axes cannot pass.
 B = 6
@@ -53,10 +53,14 @@ def make_batch(config: TRMConfig = TINY, rows: int = B, seed: int = 0) -> dict[s
 def middle_carry(config: TRMConfig = TINY, seed: int = 0, halted=(True, False, False, True, False, True)) -> Carry:
   """As if some steps had been made."""
   rng = np.random.default_rng(seed)
-  shape = (B, config.positions, config.hidden_size)
+
+  def state(axes):
+    return None if axes is None else jnp.asarray(
+        rng.normal(size=(B, *axes, config.positions, config.hidden_size)), config.dtype)
+
   return Carry(
-      z_H=jnp.asarray(rng.normal(size=shape), config.dtype),
-      z_L=jnp.asarray(rng.normal(size=shape), config.dtype),
+      z_H=state(()),
+      z_L=state(config.latent_states),
       steps=jnp.array([2, 1, 2, 4, 0, 3]),
       halted=jnp.asarray(halted),
       batch=make_batch(config, seed=seed + 100),
@@ -192,6 +196,25 @@ def test_gradient_only_through_the_last_cycle():
     np.testing.assert_allclose(ours, expected, atol=1e-3 * scale)
 
 
+def test_one_step_gradient():
+  """Through the last update of z_L and the update of z_H that follows: that of one cycle with one update, from where
+  all others had led. With a network for each, of different depths."""
+
+  def of(**changes):
+    return with_q_head(make_model(replace(H_layers=2, **changes)))
+
+  carry = middle_carry(halted=(False,) * B)
+  before_last_cycle = step(of(H_cycles=1), carry, carry.batch)[0].replace(halted=carry.halted)
+  before_last_two = before_last_cycle.replace(
+      z_L=step(of(H_cycles=1, L_cycles=1), before_last_cycle, carry.batch)[0].z_L)
+  expected = gradients(of(H_cycles=1, L_cycles=1), before_last_two)
+  ours = gradients(of(gradient="one_step"), carry)
+  for wanted, got in zip(jax.tree.leaves(expected), jax.tree.leaves(ours), strict=True):
+    scale = np.abs(wanted).max()
+    assert scale > 0
+    np.testing.assert_allclose(got, wanted, atol=1e-3 * scale)
+
+
 def test_carry_is_detached():
   """No gradient out of a step by its carry, nor into it, nor into the initial states that halted rows start from."""
   carry, batch = middle_carry(), make_batch()
@@ -216,13 +239,16 @@ def test_carry_is_detached():
 # ---------------------------------------------------------------------------------------------- carry and halting
 
 
-def test_refill():
+@pytest.mark.parametrize("recursion", ["two_z", "multi_scale_z"])
+def test_refill(recursion):
   """Halted rows take the offered puzzle, H_init, L_init and steps 0; the others keep every thing they have."""
-  model, carry, batch = make_model(TINY), middle_carry(), make_batch()
+  config = replace(recursion=recursion)
+  model, carry, batch = make_model(config), middle_carry(config), make_batch()
   refilled = model.refill(carry, batch)
   for row, halted in enumerate(carry.halted):
     if halted:
-      expected = (*(np.tile(init[...], (TINY.positions, 1)) for init in (model.H_init, model.L_init)), 0)
+      expected = (*(np.repeat(init[...][..., None, :], config.positions, -2) for init in (model.H_init, model.L_init)),
+                  0)
       puzzle = {name: value[row] for name, value in batch.items()}
     else:
       expected = carry.z_H[row], carry.z_L[row], carry.steps[row]
@@ -431,6 +457,21 @@ def test_parameter_count():
   assert [leaf.shape for leaf in jax.tree.leaves(nnx.state(model, PrefixTable))] == [(1, 512)]
 
 
+@pytest.mark.parametrize("changes, states", [
+    ({"H_layers": 2}, {"H_init": (8,), "L_init": (8,)}),
+    ({"recursion": "multi_scale_z", "L_cycles": 3}, {"H_init": (8,), "L_init": (3, 8)}),
+    ({"recursion": "single_z"}, {"H_init": (8,)}),
+    ({"recursion": "none"}, {"H_init": (8,)}),
+])
+def test_initial_states(changes, states):
+  """One for each state that the model has, and all of them different."""
+  model = make_model(replace(**changes))
+  initial = nnx.to_pure_dict(nnx.state(model, InitialState))
+  assert {name: value.shape for name, value in initial.items()} == states
+  rows = np.concatenate([np.atleast_2d(value) for value in initial.values()])
+  assert len(np.unique(rows, axis=0)) == len(rows)
+
+
 @pytest.mark.parametrize("config", [
     TRMConfig(vocab_size=50, seq_len=81, hidden_size=128, puzzle_emb_ndim=128, L_layers=1, pos_encodings="learned"),
     TRMConfig(vocab_size=50, seq_len=81, hidden_size=128, puzzle_emb_ndim=128, L_layers=1, mlp_t=False),
@@ -470,6 +511,13 @@ def test_initialisation(config):
     ("pos_encodings", "rope", "mlp_t = True has none; use none or learned", {}),
     ("pos_encodings", "sine", "must be one of none, rope, learned", {}),
     ("dtype", "float16", "must be one of bfloat16, float32", {}),
+    ("recursion", "three_z", "must be one of two_z, single_z, multi_scale_z, none", {}),
+    ("gradient", "full", "must be one of cycle, one_step", {}),
+    *(("gradient", "one_step", f"must be cycle where model.recursion = {name}; another value needs two_z",
+       {"recursion": name}) for name in ("single_z", "multi_scale_z", "none")),
+    *(("H_layers", 1, f"must be 0 where model.recursion = {name}; another value needs two_z", {"recursion": name})
+      for name in ("single_z", "multi_scale_z", "none")),
+    ("H_layers", -1, "must not be negative", {}),
     ("attention", "flash", "must be one of xla, cudnn", {}),
     ("attention", "cudnn", "needs model.dtype = bfloat16", {"mlp_t": False}),
     ("halt_max_steps", 0, "must be at least 1", {}),
@@ -517,10 +565,34 @@ def test_config_from_reference():
   assert (other.dtype, other.q_continue, other.prefix_len) == ("float32", True, 1)
 
 
+@pytest.mark.parametrize("model, changes", [
+    ("trm_singlez@TinyRecursiveReasoningModel_ACTV1", {"recursion": "single_z"}),
+    ("trm_hier6@TinyRecursiveReasoningModel_ACTV1", {"recursion": "multi_scale_z"}),
+    ("hrm@HierarchicalReasoningModel_ACTV1",
+     {"gradient": "one_step", "H_layers": 4, "q_continue": True, "puzzle_emb_len": 0}),
+    ("transformers_baseline@Model_ACTV2",
+     {"recursion": "none", "L_layers": 4, "H_cycles": 3, "L_cycles": 6, "puzzle_emb_len": 0}),
+])
+def test_config_from_reference_of_other_models(model, changes):
+  """Those of config/arch/{trm_singlez,trm_hier6,hrm,transformers_baseline}.yaml, with sizes of their own."""
+  arch = REFERENCE | {"name": f"recursive_reasoning.{model}", "L_layers": 3, "H_layers": 4, "H_cycles": 5}
+  for name in ("puzzle_emb_len", "no_ACT_continue") if "puzzle_emb_len" in changes else ():
+    del arch[name]
+  if changes.get("recursion") == "none":
+    del arch["L_layers"], arch["L_cycles"], arch["mlp_t"]
+  expected = dict(vocab_size=11, seq_len=81, mlp_t=False, pos_encodings="rope", L_layers=3, H_cycles=5)
+  assert TRMConfig.from_reference(arch) == TRMConfig(**expected | changes)
+
+
 @pytest.mark.parametrize("change, message", [
     ({"L_cycle": 6}, "unknown names L_cycle; known are .*L_cycles"),
     ({"rope_theta": 5000.0}, "rope_theta must be 10000"),
     ({"rms_norm_eps": 1e-6}, "rms_norm_eps must be 1e-05"),
+    ({"name": "recursive_reasoning.trm_hier6@TinyRecursiveReasoningModel_ACTV1", "L_cycles": 5},
+     "L_cycles = 5: trm_hier6 has six states"),
+    ({"name": "recursive_reasoning.urm@URM"}, "name = 'recursive_reasoning.urm@URM': no model .*known are trm, trm_si"),
+    ({"name": "recursive_reasoning.transformers_baseline@Model_ACTV2", "act_enabled": False},
+     "act_enabled must be True"),
 ])
 def test_config_from_reference_errors(change, message):
   with pytest.raises(UserError, match=message):

@@ -4,6 +4,7 @@
 `python tests/test_sharding.py` writes golden/shardings.txt anew, to be looked at in the diff.
 """
 
+import dataclasses
 import difflib
 import pathlib
 
@@ -51,6 +52,17 @@ def test_all_shardings_are_as_written_down():
   expected, now = GOLDEN.read_text(), all_shardings()
   assert now == expected, "\n" + "".join(difflib.unified_diff(
       expected.splitlines(keepends=True), now.splitlines(keepends=True), "golden", "now"))
+
+
+def test_other_models():
+  """The network of z_H is shared out as that of z_L; the states of all latent updates go with their row."""
+  mesh = AbstractMesh((4, 2), (sharding.DATA, sharding.MODEL))
+  shardings = sharding.state_shardings(mesh, abstract_state(dataclasses.replace(SUDOKU, H_layers=2), 8))
+  assert shardings.params["H_level"] == shardings.params["L_level"]
+  state = abstract_state(dataclasses.replace(SUDOKU, recursion="multi_scale_z"), 8)
+  shardings = sharding.state_shardings(mesh, state)
+  assert (state.carry.z_L.shape, shardings.carry.z_L.spec) == ((8, 6, 97, 512), P("data"))
+  assert (state.initial["L_init"].shape, shardings.initial["L_init"].spec) == ((6, 512), P())
 
 
 def test_an_array_without_a_layout_is_an_error():

@@ -14,7 +14,7 @@ from trm_jax import optim
 from trm_jax import sharding
 from trm_jax.config import OptimizerConfig
 from trm_jax.model import TRM, TRMConfig
-from trm_jax.train import Trainer
+from trm_jax.train import LossScale, Trainer
 
 RECORD_EVERY = 6
 B = 16  # two rows on each of eight devices
@@ -36,9 +36,9 @@ def make_batch(step: jax.Array):
   }
 
 
-def make_trainer(*, devices=1, model=1, optimizer=OPTIMIZER, **kwargs) -> Trainer:
+def make_trainer(*, devices=1, model=1, optimizer=OPTIMIZER, model_config=MODEL, **kwargs) -> Trainer:
   mesh = sharding.make_mesh(jax.devices()[:devices], model=model)
-  return Trainer(MODEL, optimizer, mesh=mesh, batch_size=B, total_steps=100, record_every=RECORD_EVERY, **kwargs)
+  return Trainer(model_config, optimizer, mesh=mesh, batch_size=B, total_steps=100, record_every=RECORD_EVERY, **kwargs)
 
 
 def layout(trainer, state):
@@ -119,6 +119,32 @@ def test_the_same_steps_on_any_mesh_and_in_micro_batches(start, trajectory, devi
   assert len({str(shard.index) for shard in state.carry.z_H.addressable_shards}) == devices // model
   matrix = state.params["L_level"]["layers"][0]["mlp"]["down"]
   assert len({str(shard.index) for shard in matrix.addressable_shards}) == model
+
+
+def test_many_latent_states_on_a_mesh_and_in_micro_batches():
+  """multi_scale_z, whose z_L is (B, n, L, D), with random initial states and noise: the same step as on one device and
+  in one go."""
+  config = dataclasses.replace(MODEL, recursion="multi_scale_z", H_cycles=1, L_cycles=2, mlp_t=True,
+                               pos_encodings="none", random_init=True, state_noise=0.1)
+  model = TRM(config, rngs=nnx.Rngs(0))
+  results = []
+  for changes in ({}, dict(devices=4, model=2, micro_batches=2)):
+    trainer = make_trainer(model_config=config, **changes)
+    state = jax.jit(trainer.init_from)(model, make_batch(0))
+    # States that a mixed up axis would show in.
+    z_L = jax.random.normal(jax.random.key(4), state.carry.z_L.shape)
+    state = placed(trainer, state.replace(
+        carry=state.carry.replace(halted=jnp.arange(B) % 3 == 0, z_L=z_L, batch=make_batch(1))))
+    batch = sharding.put(jax.device_get(make_batch(0)), sharding.along_data(trainer.mesh))
+    results.append(jax.device_get(jax.jit(trainer.step, out_shardings=layout(trainer, state))(state, batch, KEY)))
+  (alone, alone_metrics), (ours, metrics) = results
+  assert ours.carry.z_L.shape == (B, 2, 5, 8)
+  for name, value in alone_metrics.items():
+    np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
+  np.testing.assert_allclose(ours.carry.z_L, alone.carry.z_L, atol=1e-3)
+  for got, expected in zip(*(jax.tree.leaves(optim.optax.tree.get(s.opt_state, "mu")) for s in (ours, alone)),
+                           strict=True):
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_steps_equal_single_steps(start, trajectory, steps):
@@ -244,3 +270,36 @@ def test_loss_is_divided_by_the_global_batch(trajectory):
   """And is made of the sums that the metrics report."""
   for m in trajectory[1]:
     assert float(m["loss"]) == pytest.approx(float(m["lm_loss"] + 0.5 * m["q_halt_loss"]) / B, rel=1e-5)
+
+
+def test_float16_skips_steps_that_overflow():
+  """Nothing but the carry moves, the scale is halved; it is doubled after many good steps, and is out of the update."""
+  trainer = make_trainer(model_config=dataclasses.replace(MODEL, dtype="float16"))
+  state = jax.jit(trainer.init)(jax.random.key(0), make_batch(0))
+  assert state.carry.z_H.dtype == "float16"
+  step = jax.jit(trainer.step)
+
+  def with_scale(scale, good_steps=0):
+    return state.replace(loss_scale=LossScale(scale=jnp.float32(scale), good_steps=jnp.int32(good_steps)))
+
+  bad, metrics = step(with_scale(2.0**100), make_batch(0), KEY)
+  assert metrics["skipped"] == 1 and metrics["grad_norm"] == 0 and np.isfinite(metrics["loss"])
+  assert (bad.step, bad.loss_scale.scale, bad.loss_scale.good_steps) == (1, 2.0**24, 0)  # its largest
+  for name in ("params", "opt_state", "prefix_table", "prefix_opt_state"):
+    jax.tree.map(np.testing.assert_array_equal, getattr(bad, name), getattr(state, name))
+  assert (np.asarray(bad.carry.steps) == 1).all()
+
+  good, metrics = step(with_scale(2.0**10, 1998), make_batch(0), KEY)
+  assert metrics["skipped"] == 0 and (good.loss_scale.scale, good.loss_scale.good_steps) == (2.0**10, 1999)
+  grown, other_metrics = step(with_scale(2.0**11, 1999), make_batch(0), KEY)
+  assert (grown.loss_scale.scale, grown.loss_scale.good_steps) == (2.0**12, 0)
+  assert float(metrics["grad_norm"]) > 0
+  np.testing.assert_allclose(metrics["grad_norm"], other_metrics["grad_norm"], rtol=1e-2)
+  np.testing.assert_allclose(metrics["loss"], other_metrics["loss"], rtol=1e-6)
+
+
+def test_float16_gives_up_at_the_smallest_scale(trainer):
+  """A gradient that is not finite even then is a failure of the run."""
+  scale = LossScale(scale=jnp.float32(2), good_steps=jnp.int32(5)).next(jnp.bool_(False))
+  assert (scale.scale, scale.good_steps) == (1, 0)
+  assert scale.next(jnp.bool_(False)).scale == 1

@@ -35,12 +35,27 @@ def peak_flops(device: jax.Device) -> float | None:
   return next((peak for kind, peak in _PEAK if device.device_kind.startswith(kind)), None)
 
 
-def network_flops(config: TRMConfig) -> int:
-  """FLOPs of one application of the network to one example, forward."""
+def block_flops(config: TRMConfig) -> int:
+  """FLOPs of one block of a network on one example, forward."""
   L, D = config.positions, config.hidden_size
   mlp = 3 * L * D * swiglu_width(D, config.expansion)
   mix = 3 * L * D * swiglu_width(L, config.expansion) if config.mlp_t else 4 * L * D * D + 2 * L * L * D
-  return 2 * config.L_layers * (mlp + mix)
+  return 2 * (mlp + mix)
+
+
+def _blocks(config: TRMConfig) -> int:
+  """Blocks that an example passes in one supervision step."""
+  if config.recursion == "none":
+    return config.L_layers
+  return config.H_cycles * (config.L_cycles * config.L_layers + (config.H_layers or config.L_layers))
+
+
+def _applications_with_gradient(config: TRMConfig) -> list[int]:
+  """Blocks of each application of a network that is also run backward."""
+  if config.recursion == "none":
+    return [config.L_layers]
+  updates = 1 if config.gradient == "one_step" else config.L_cycles
+  return [config.L_layers] * updates + [config.H_layers or config.L_layers]
 
 
 def _embed_flops(config: TRMConfig) -> int:
@@ -54,19 +69,18 @@ def _heads_flops(config: TRMConfig) -> int:
 
 
 def eval_step_flops(config: TRMConfig) -> int:
-  """FLOPs of one supervision step of one example without gradient: T (n + 1) network applications."""
-  applications = config.H_cycles * (config.L_cycles + 1)
-  return applications * network_flops(config) + _embed_flops(config) + _heads_flops(config)
+  """FLOPs of one supervision step of one example without gradient: TRM's are T (n + 1) network applications."""
+  return _blocks(config) * block_flops(config) + _embed_flops(config) + _heads_flops(config)
 
 
 def train_step_flops(config: TRMConfig) -> int:
   """FLOPs of one supervision step of one example with gradient.
 
-  The last cycle and the heads are also run backward, at twice their cost; the embedding at its cost, for its one-hot
-  rows need no gradient. With q_continue all cycles run once more, for two logits.
+  What has a gradient (TRM: the last cycle) and the heads are also run backward, at twice their cost; the embedding at
+  its cost, for its one-hot rows need no gradient. With q_continue all cycles run once more, for two logits.
   """
-  applications = (config.H_cycles + 2 + config.q_continue * config.H_cycles) * (config.L_cycles + 1)
-  return (applications * network_flops(config) + 2 * _embed_flops(config) + 3 * _heads_flops(config)
+  blocks = (1 + config.q_continue) * _blocks(config) + 2 * sum(_applications_with_gradient(config))
+  return (blocks * block_flops(config) + 2 * _embed_flops(config) + 3 * _heads_flops(config)
           + config.q_continue * 4 * config.hidden_size)
 
 
@@ -78,4 +92,4 @@ def kept_elements(config: TRMConfig) -> int:
   L, D = config.positions, config.hidden_size
   mlp = 2 * L * swiglu_width(D, config.expansion) + L * D
   mix = 2 * D * swiglu_width(L, config.expansion) + L * D if config.mlp_t else 5 * L * D
-  return (config.L_cycles + 1) * (L * D + config.L_layers * (mlp + mix))
+  return sum(L * D + blocks * (mlp + mix) for blocks in _applications_with_gradient(config))

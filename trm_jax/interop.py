@@ -6,11 +6,12 @@
 """
 
 from collections.abc import Mapping
+import functools
 import math
 import os
 import pathlib
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 from flax import nnx
 import jax.numpy as jnp
@@ -22,30 +23,51 @@ from trm_jax.model import TRM, TRMConfig
 _PREFIX = "model.inner."
 
 
-def _names(config: TRMConfig) -> dict[str, tuple[tuple[str | int, ...], bool]]:
-  """Reference name -> (path in the model, whether it is stored transposed: (out, in) there, (in, out) here)."""
+class _Place(NamedTuple):
+  """Where a parameter of the reference's is kept.
+
+  Attributes:
+    path: in the model.
+    transposed: (out, in) there, (in, out) here.
+    row: of the array at the path; None: it is all of it.
+  """
+
+  path: tuple[str | int, ...]
+  transposed: bool = False
+  row: int | None = None
+
+
+def _names(config: TRMConfig) -> dict[str, _Place]:
+  """Reference name -> where it is here."""
   names = {
-      "embed_tokens.embedding_weight": (("embed_tokens",), False),
-      "lm_head.weight": (("lm_head",), True),
-      "q_head.weight": (("q_head",), True),
-      "q_head.bias": (("q_head_bias",), False),
-      "H_init": (("H_init",), False),
-      "L_init": (("L_init",), False),
+      "embed_tokens.embedding_weight": _Place(("embed_tokens",)),
+      "lm_head.weight": _Place(("lm_head",), transposed=True),
+      "q_head.weight": _Place(("q_head",), transposed=True),
+      "q_head.bias": _Place(("q_head_bias",)),
   }
+  # The only state is called L there and the only network H, each in one model.
+  names["L_init" if config.recursion == "single_z" else "H_init"] = _Place(("H_init",))
+  if config.recursion == "two_z":
+    names["L_init"] = _Place(("L_init",))
+  elif config.recursion == "multi_scale_z":
+    names |= {f"L{i + 1}_init": _Place(("L_init",), row=i) for i in range(config.L_cycles)}
+  networks = [("H_level" if config.recursion == "none" else "L_level", "L_level", config.L_layers)]
+  if config.H_layers:
+    networks.append(("H_level", "H_level", config.H_layers))
   if config.pos_encodings == "learned":
-    names["embed_pos.embedding_weight"] = (("embed_pos",), False)
+    names["embed_pos.embedding_weight"] = _Place(("embed_pos",))
   if config.puzzle_emb_ndim:
-    names["puzzle_emb.weights"] = (("puzzle_emb",), False)
-  for i in range(config.L_layers):
-    there, here = f"L_level.layers.{i}.", ("L_level", "layers", i)
-    names[there + "mlp.gate_up_proj.weight"] = ((*here, "mlp", "gate_up"), True)
-    names[there + "mlp.down_proj.weight"] = ((*here, "mlp", "down"), True)
+    names["puzzle_emb.weights"] = _Place(("puzzle_emb",))
+  for name, network, i in ((name, network, i) for name, network, layers in networks for i in range(layers)):
+    there, here = f"{name}.layers.{i}.", (network, "layers", i)
+    names[there + "mlp.gate_up_proj.weight"] = _Place((*here, "mlp", "gate_up"), transposed=True)
+    names[there + "mlp.down_proj.weight"] = _Place((*here, "mlp", "down"), transposed=True)
     if config.mlp_t:
-      names[there + "mlp_t.gate_up_proj.weight"] = ((*here, "mix", "gate_up"), False)
-      names[there + "mlp_t.down_proj.weight"] = ((*here, "mix", "down"), False)
+      names[there + "mlp_t.gate_up_proj.weight"] = _Place((*here, "mix", "gate_up"))
+      names[there + "mlp_t.down_proj.weight"] = _Place((*here, "mix", "down"))
     else:
-      names[there + "self_attn.qkv_proj.weight"] = ((*here, "mix", "qkv"), True)
-      names[there + "self_attn.o_proj.weight"] = ((*here, "mix", "out"), True)
+      names[there + "self_attn.qkv_proj.weight"] = _Place((*here, "mix", "qkv"), transposed=True)
+      names[there + "self_attn.o_proj.weight"] = _Place((*here, "mix", "out"), transposed=True)
   return {_PREFIX + name: value for name, value in names.items()}
 
 
@@ -54,6 +76,12 @@ def _shape_there(shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
   if transposed:
     return math.prod(shape[1:]), shape[0]
   return (math.prod(shape[:-1]), shape[-1]) if len(shape) > 2 else shape
+
+
+@functools.lru_cache(maxsize=1)
+def _abstract_model(config: TRMConfig) -> tuple[Any, Any]:
+  """Structure and shapes: nothing is initialised only to be overwritten, nor traced again for the next checkpoint."""
+  return nnx.split(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))
 
 
 def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
@@ -73,12 +101,13 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   if missing or unknown:
     raise UserError("reference parameters do not fit the config: "
                     f"missing {missing or 'none'}, unknown {unknown or 'none'}")
-  # Built abstractly: nothing is initialised only to be overwritten.
-  model = nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
-  graphdef, variables = nnx.split(model)
+  graphdef, variables = _abstract_model(config)
   flat = dict(nnx.to_flat_state(variables))
-  for name, (path, transposed) in names.items():
+  arrays = {}
+  for name, (path, transposed, row) in names.items():
     array, shape = np.asarray(state[name], np.float32), flat[path].shape
+    if row is not None:
+      shape = shape[1:]
     padding = 0
     if path == ("puzzle_emb",):
       padding, shape = shape[0] - config.num_puzzle_identifiers, (config.num_puzzle_identifiers, shape[1])
@@ -87,6 +116,11 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
     array = (array.T if transposed else array).reshape(shape)
     if padding:
       array = np.pad(array, ((0, padding), (0, 0)))
+    if row is not None:
+      arrays.setdefault(path, np.empty(flat[path].shape, np.float32))[row] = array
+    else:
+      arrays[path] = array
+  for path, array in arrays.items():
     flat[path] = flat[path].replace(jnp.array(array))  # a copy: asarray may share memory
   model = nnx.merge(graphdef, nnx.from_flat_state(flat))
   return model
@@ -96,8 +130,10 @@ def to_reference(model: TRM) -> dict[str, np.ndarray]:
   """The model's parameters under the reference's names, float32, in the reference's layout (matrices (out, in))."""
   flat = dict(nnx.to_flat_state(nnx.state(model)))
   state = {}
-  for name, (path, transposed) in _names(model.config).items():
+  for name, (path, transposed, row) in _names(model.config).items():
     array = np.asarray(flat[path][...])
+    if row is not None:
+      array = array[row]
     if path == ("puzzle_emb",):
       array = array[: model.config.num_puzzle_identifiers]
     shape = _shape_there(array.shape, transposed)

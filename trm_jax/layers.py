@@ -68,7 +68,7 @@ def _product(subscripts, a, b):
   def through_float32(a, b):
     return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
 
-  if a.dtype == jnp.float32:
+  if a.dtype != jnp.bfloat16:
     return jnp.einsum(subscripts, a, b)
   # XLA's CPU has fast bfloat16 products, but with results in float32 only. (Not so in the gradients: there its product
   # of two operands that it would have to transpose fails.) On a GPU cuBLAS would write the float32 out.

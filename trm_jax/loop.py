@@ -450,8 +450,14 @@ def _check_same_run(run: dict[str, Any], saved: dict[str, Any], workdir: Workdir
 
 
 def _describe(model: train.TRMConfig) -> str:
-  return (f"TRM {'mlp' if model.mlp_t else 'attention'} T={model.H_cycles} n={model.L_cycles} "
-          f"{model.L_layers}x{model.hidden_size} {model.dtype}")
+  words = ["TRM", "mlp" if model.mlp_t else "attention"]
+  if model.recursion == "none":
+    words.append("no recursion")
+  else:
+    words += [model.recursion] * (model.recursion != "two_z") + [f"T={model.H_cycles} n={model.L_cycles}"]
+    words += ["one-step gradient"] * (model.gradient == "one_step")
+  layers = f"({model.L_layers}+{model.H_layers})" if model.H_layers else model.L_layers
+  return " ".join([*words, f"{layers}x{model.hidden_size}", model.dtype])
 
 
 def _pictures(model: train.TRM, splits: load.Splits, folder: os.PathLike, name: str) -> None:

@@ -16,6 +16,7 @@ Axes are named by the letters listed in layers.py.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -25,13 +26,24 @@ import jax
 import jax.numpy as jnp
 
 from trm_jax import layers
+from trm_jax import recursion
 from trm_jax.errors import UserError
 
 Batch = dict[str, jax.Array]
 
-_DTYPES = ("bfloat16", "float32")
+_DTYPES = ("bfloat16", "float32", "float16")
 _ATTENTION = ("xla", "cudnn")
 _POS_ENCODINGS = ("none", "rope", "learned")
+_GRADIENTS = ("cycle", "one_step")
+
+# The reference's models by the file that `name` of their config names: what they are here.
+_REFERENCE_MODELS = {
+    "trm": {},
+    "trm_singlez": {"recursion": "single_z"},
+    "trm_hier6": {"recursion": "multi_scale_z"},
+    "hrm": {"gradient": "one_step"},
+    "transformers_baseline": {"recursion": "none"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +58,17 @@ class TRMConfig:
   seq_len: int  # S, cells of one puzzle
   num_puzzle_identifiers: int = 1  # puzzles (or tasks) that have a prefix of their own
   hidden_size: int = 512  # D
+  # two_z: z_H and z_L; single_z: one state; multi_scale_z: a z_L of its own for each of the L_cycles updates;
+  # none: z_H <- f(z_H + x) once a supervision step, so that H_cycles and L_cycles mean nothing
+  recursion: str = "two_z"
+  gradient: str = "cycle"  # through the last cycle, or one_step (two_z): its last update of z_L and that of z_H
   L_layers: int = 2  # blocks of the network
+  H_layers: int = 0  # blocks of another network for the updates of z_H (two_z); 0: one network does both
   num_heads: int = 8  # of attention; divides hidden_size
   expansion: float = 4.0  # of SwiGLU; its width is 2/3 of that, rounded up to a multiple of 256
   mlp_t: bool = True  # mix tokens by a SwiGLU over positions instead of attention
   pos_encodings: str = "none"  # none, rope (attention only) or learned
-  attention: str = "xla"  # what computes it: xla, or cudnn (fused; NVIDIA GPUs, bfloat16)
+  attention: str = "xla"  # what computes it: xla, or cudnn (fused; NVIDIA GPUs, bfloat16 or float16)
   H_cycles: int = 3  # T: cycles per supervision step, all but the last without gradient
   L_cycles: int = 6  # n: updates of z_L per cycle
   puzzle_emb_ndim: int = 512  # features of a prefix row; 0: no prefix
@@ -59,6 +76,8 @@ class TRMConfig:
   halt_max_steps: int = 16  # supervision steps per puzzle at the most
   halt_exploration_prob: float = 0.1  # share of row-steps in training that draw a minimum number of steps
   q_continue: bool = False  # also learn q_continue, and halt when q_halt > q_continue
+  random_init: bool = False  # each puzzle starts from states of its own, drawn like H_init for every position (EqR)
+  state_noise: float = 0.0  # standard deviation of the noise on what each application of the network makes (EqR)
   dtype: str = "bfloat16"  # of the matrix products; parameters, norms, heads and losses are float32
 
   def __post_init__(self):
@@ -69,14 +88,21 @@ class TRMConfig:
     for field in ("vocab_size", "seq_len", "num_puzzle_identifiers", "hidden_size", "L_layers", "num_heads",
                   "H_cycles", "L_cycles", "halt_max_steps"):
       require(getattr(self, field) >= 1, field, "must be at least 1")
-    for field in ("puzzle_emb_ndim", "puzzle_emb_len"):
+    for field in ("H_layers", "puzzle_emb_ndim", "puzzle_emb_len"):
       require(getattr(self, field) >= 0, field, "must not be negative")
     require(0 < self.expansion < math.inf, "expansion", "must be positive and finite")
     require(0 <= self.halt_exploration_prob <= 1, "halt_exploration_prob", "must lie in [0, 1]")
+    for field, values in (("recursion", recursion.NAMES), ("gradient", _GRADIENTS)):
+      require(getattr(self, field) in values, field, f"must be one of {', '.join(values)}")
+    for field, value in (("gradient", "cycle"), ("H_layers", 0)):
+      require(self.recursion == "two_z" or getattr(self, field) == value, field,
+              f"must be {value} where model.recursion = {self.recursion}; another value needs two_z")
     require(self.dtype in _DTYPES, "dtype", f"must be one of {', '.join(_DTYPES)}")
     require(self.pos_encodings in _POS_ENCODINGS, "pos_encodings", f"must be one of {', '.join(_POS_ENCODINGS)}")
     require(self.attention in _ATTENTION, "attention", f"must be one of {', '.join(_ATTENTION)}")
-    require(self.attention == "xla" or self.dtype == "bfloat16", "attention", "needs model.dtype = bfloat16")
+    require(self.attention == "xla" or self.dtype != "float32", "attention",
+            "needs model.dtype = bfloat16 or float16")
+    require(0 <= self.state_noise < math.inf, "state_noise", "must be finite and not negative")
     if self.mlp_t:
       require(self.pos_encodings != "rope", "pos_encodings",
               "rope turns queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
@@ -106,6 +132,11 @@ class TRMConfig:
     """L = P + S."""
     return self.prefix_len + self.seq_len
 
+  @property
+  def latent_states(self) -> tuple[int, ...] | None:
+    """Axes that z_L has between B and L: (), (n,) where every latent update has a state of its own; None: no z_L."""
+    return {"two_z": (), "multi_scale_z": (self.L_cycles,)}.get(self.recursion)
+
   @classmethod
   def from_reference(cls, config: dict[str, Any]) -> "TRMConfig":
     """From the reference's model configuration (`arch` of its all_config.yaml plus the fields its data set fills in).
@@ -117,14 +148,29 @@ class TRMConfig:
       UserError: a name that is not known, or a value this model does not have.
     """
     config = dict(config)
-    fixed = {"rope_theta": layers.ROPE_THETA, "rms_norm_eps": layers.RMS_EPS}
+    fixed = {"rope_theta": layers.ROPE_THETA, "rms_norm_eps": layers.RMS_EPS, "act_enabled": True,
+             "act_inference": False}
     for name, value in fixed.items():
       if config.pop(name, value) != value:
         raise UserError(f"reference config: {name} must be {value}")
-    # Facts about training or about networks that this model does not have.
-    for name in ("batch_size", "H_layers", "causal", "name", "loss"):
+    name = str(config.pop("name", "trm"))
+    model = name.partition("@")[0].rpartition(".")[2]
+    if model not in _REFERENCE_MODELS:
+      raise UserError(f"reference config: name = {name!r}: no model of the reference's; known are "
+                      f"{', '.join(_REFERENCE_MODELS)}")
+    H_layers = config.pop("H_layers", 0)
+    if model in ("hrm", "transformers_baseline"):  # no such choice there
+      config |= {"puzzle_emb_len": 0, "no_ACT_continue": model != "hrm"}
+    if model == "transformers_baseline":
+      config["L_layers"] = H_layers
+      config.pop("H_cycles", None)
+    if model == "trm_hier6" and config.get("L_cycles") != 6:
+      raise UserError(f"reference config: L_cycles = {config.get('L_cycles')!r}: trm_hier6 has six states")
+    # Facts about training or about networks that the model does not have.
+    for name in ("batch_size", "causal", "loss"):
       config.pop(name, None)
-    values = {
+    values = _REFERENCE_MODELS[model] | {
+        "H_layers": H_layers if model == "hrm" else 0,
         "dtype": config.pop("forward_dtype", "bfloat16"),
         "q_continue": not config.pop("no_ACT_continue", True),
         # What the reference's own defaults are where its config does not say.
@@ -154,15 +200,15 @@ class Carry:
   """What a batch row keeps between supervision steps.
 
   Attributes:
-    z_H: (B, L, D) the answer (y in the paper), in the model's dtype, detached.
-    z_L: (B, L, D) the latent state (z in the paper), likewise.
+    z_H: (B, L, D) the answer (y in the paper), in the model's dtype, detached; the only state of single_z and none.
+    z_L: (B, L, D) the latent state (z in the paper), likewise; (B, n, L, D) of multi_scale_z; None where there is none.
     steps: (B,) int32, supervision steps made on the row's puzzle.
     halted: (B,) bool, whether the row takes a new puzzle at the next step.
     batch: the puzzle each row is working on, with the keys and shapes of the batches it comes from.
   """
 
   z_H: jax.Array
-  z_L: jax.Array
+  z_L: jax.Array | None
   steps: jax.Array
   halted: jax.Array
   batch: Batch
@@ -185,6 +231,21 @@ class Outputs:
   target_q_continue: jax.Array | None = None
 
 
+@struct.dataclass
+class Draws:
+  """What is random in one training step.
+
+  Attributes:
+    min_steps: (B,) int32, the steps that each row has to make before its confidence may halt it (exploration).
+    start_keys: (B,) random keys of initial states; None where the config has no random_init.
+    noise_keys: (B,) random keys of the noise on the states; None where it has none.
+  """
+
+  min_steps: jax.Array
+  start_keys: jax.Array | None
+  noise_keys: jax.Array | None
+
+
 class TRM(nnx.Module):
   """Tiny Recursive Model.
 
@@ -201,8 +262,8 @@ class TRM(nnx.Module):
       self.embed_pos = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (config.positions, D)))
     if config.puzzle_emb_ndim:
       self.puzzle_emb = PrefixTable(jnp.zeros((config.prefix_table_rows, config.puzzle_emb_ndim)))
-    self.L_level = layers.Network(
-        config.L_layers,
+    network = functools.partial(
+        layers.Network,
         positions=config.positions,
         hidden_size=D,
         num_heads=config.num_heads,
@@ -213,12 +274,16 @@ class TRM(nnx.Module):
         dtype=config.dtype,
         rngs=rngs,
     )
+    self.L_level = network(config.L_layers)
+    if config.H_layers:
+      self.H_level = network(config.H_layers)
     self.lm_head = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (D, config.vocab_size)))
     # Almost zero probability of halting at first, so that no row halts before the head has learned anything.
     self.q_head = nnx.Param(jnp.zeros((D, 2)))
     self.q_head_bias = nnx.Param(jnp.full((2,), -5.0))
     self.H_init = InitialState(layers.truncated_normal(1.0)(rngs.params(), (D,)))
-    self.L_init = InitialState(layers.truncated_normal(1.0)(rngs.params(), (D,)))
+    if config.latent_states is not None:
+      self.L_init = InitialState(layers.truncated_normal(1.0)(rngs.params(), (*config.latent_states, D)))
 
   def initial_carry(self, batch: Batch) -> Carry:
     """A carry in which every row is halted, so that the first step takes all of the batch.
@@ -226,11 +291,14 @@ class TRM(nnx.Module):
     Args:
       batch: arrays with leading axis B; only their shapes and dtypes matter. `inputs` is required.
     """
-    B = batch["inputs"].shape[0]
-    z = jnp.zeros((B, self.config.positions, self.config.hidden_size), self.config.dtype)
+    B, config = batch["inputs"].shape[0], self.config
+
+    def zeros(axes):
+      return None if axes is None else jnp.zeros((B, *axes, config.positions, config.hidden_size), config.dtype)
+
     return Carry(
-        z_H=z,
-        z_L=z,
+        z_H=zeros(()),
+        z_L=zeros(config.latent_states),
         steps=jnp.zeros(B, jnp.int32),
         halted=jnp.ones(B, bool),
         batch=jax.tree.map(jnp.zeros_like, batch),
@@ -247,7 +315,7 @@ class TRM(nnx.Module):
         keys (labels) ride along in the carry. Rows that have halted take their puzzle from here, the others go on
         with the one they have.
       train: halt rows that are confident, with exploration. Otherwise every row makes halt_max_steps steps.
-      key: for exploration; needed when train=True and halt_exploration_prob > 0.
+      key: for exploration, random initial states and noise, whatever of them the config asks for when train=True.
 
     Returns:
       The next carry and the Outputs. Gradients reach the parameters through the last cycle only (paper, section 4.1).
@@ -255,24 +323,63 @@ class TRM(nnx.Module):
     Raises:
       UserError: a key of the batch or the random key is missing.
     """
-    carry = self.refill(carry, batch)
-    min_steps = self.min_steps(key, carry.steps.shape[0]) if train else None
-    return self.supervision_step(carry, self.prefix_rows(carry.batch), min_steps)
+    if not train:
+      carry = self.refill(carry, batch)
+      return self.supervision_step(carry, self.prefix_rows(carry.batch), None)
+    draws = self.draws(key, carry.steps.shape[0])
+    carry = self.refill(carry, batch, draws.start_keys)
+    return self.supervision_step(carry, self.prefix_rows(carry.batch), draws.min_steps, draws.noise_keys)
 
-  def refill(self, carry: Carry, batch: Batch) -> Carry:
-    """Halted rows start on the batch's puzzle from the initial states with steps 0; the others keep theirs."""
+  def draws(self, key: jax.Array | None, batch_size: int) -> Draws:
+    """What is random in a training step, row by row, so that a batch may be split in any way.
+
+    Args:
+      key: None will do where nothing of the config is random.
+      batch_size: B.
+
+    Raises:
+      UserError: the key is missing.
+    """
+    config = self.config
+    random = [name for name in ("halt_exploration_prob", "random_init", "state_noise") if getattr(config, name)]
+    if key is None:
+      if random:
+        raise UserError(f"key is missing: train=True with model.{random[0]} = {getattr(config, random[0])} draws "
+                        "random numbers")
+      return Draws(min_steps=jnp.zeros((batch_size,), jnp.int32), start_keys=None, noise_keys=None)
+    explore_key, start_key, noise_key = jax.random.split(key, 3)
+    return Draws(
+        min_steps=self._min_steps(explore_key, batch_size),
+        start_keys=jax.random.split(start_key, batch_size) if config.random_init else None,
+        noise_keys=jax.random.split(noise_key, batch_size) if config.state_noise else None,
+    )
+
+  def refill(self, carry: Carry, batch: Batch, start_keys: jax.Array | None = None) -> Carry:
+    """Halted rows start on the batch's puzzle from the initial states with steps 0; the others keep theirs.
+
+    Args:
+      carry: of the step before.
+      batch: with the keys of the carry's.
+      start_keys: (B,) random keys: where the config has random_init, each row's own initial states. None: all rows
+        have the same, always the same ones.
+    """
     if carry.batch.keys() != batch.keys():
       raise UserError(f"batch has the keys {sorted(batch)}, the carry was made with {sorted(carry.batch)}")
 
     def choose(new, old):
       return jnp.where(carry.halted.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-    def fresh(init):
-      return init[...].astype(self.config.dtype)[None, None, :]
+    def fresh(init, number):
+      if not self.config.random_init:
+        return jnp.expand_dims(init[...].astype(self.config.dtype), (0, -2))  # for every row and position
+      shape = (*init.shape[:-1], self.config.positions, self.config.hidden_size)
+      keys = jax.random.key(0)[None] if start_keys is None else start_keys
+      draw = functools.partial(layers.truncated_normal(1.0), shape=shape, dtype=self.config.dtype)
+      return jax.vmap(lambda key: draw(jax.random.fold_in(key, number)))(keys)
 
     return Carry(
-        z_H=choose(fresh(self.H_init), carry.z_H),
-        z_L=choose(fresh(self.L_init), carry.z_L),
+        z_H=choose(fresh(self.H_init, 0), carry.z_H),
+        z_L=None if carry.z_L is None else choose(fresh(self.L_init, 1), carry.z_L),
         steps=choose(0, carry.steps),
         halted=carry.halted,
         batch=jax.tree.map(choose, batch, carry.batch),
@@ -289,38 +396,28 @@ class TRM(nnx.Module):
       raise UserError("batch: puzzle_identifiers (B,) is missing; this model has a prefix (puzzle_emb_ndim > 0)")
     return self.puzzle_emb[...][batch["puzzle_identifiers"]]
 
-  def min_steps(self, key: jax.Array | None, batch_size: int) -> jax.Array:
-    """Exploration: the steps that each row has to make before its confidence may halt it, (B,) int32.
-
-    0 for most rows; for a share of halt_exploration_prob of them, anything from 2 to halt_max_steps.
-
-    Args:
-      key: None will do where halt_exploration_prob is 0.
-      batch_size: B.
-
-    Raises:
-      UserError: the key is missing.
-    """
+  def _min_steps(self, key: jax.Array, batch_size: int) -> jax.Array:
+    """Draws.min_steps: 0 for most rows; for a share of halt_exploration_prob, anything from 2 to halt_max_steps."""
     config, shape = self.config, (batch_size,)
     if not config.halt_exploration_prob or config.halt_max_steps == 1:
       return jnp.zeros(shape, jnp.int32)
-    if key is None:
-      raise UserError("key is missing: train=True with halt_exploration_prob > 0 draws random numbers")
     explore_key, min_steps_key = jax.random.split(key)
     explore = jax.random.bernoulli(explore_key, config.halt_exploration_prob, shape)
     return jnp.where(explore, jax.random.randint(min_steps_key, shape, 2, config.halt_max_steps + 1), 0)
 
   def supervision_step(
-      self, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None
+      self, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None,
+      noise_keys: jax.Array | None = None,
   ) -> tuple[Carry, Outputs]:
     """`__call__` after refilling. Treats every row by itself, so a batch may be split in any way.
 
     Args:
       carry: refilled.
       prefix_rows: (B, puzzle_emb_ndim) or None, see `prefix_rows`.
-      min_steps: (B,) int32, see `min_steps`; None to let every row make halt_max_steps steps.
+      min_steps: (B,) int32, see Draws; None to let every row make halt_max_steps steps.
+      noise_keys: (B,), see Draws.
     """
-    return _supervision_step(self, carry, prefix_rows, min_steps)
+    return _supervision_step(self, carry, prefix_rows, min_steps, noise_keys)
 
   def _embed(self, inputs_BxS: jax.Array, prefix_rows: jax.Array | None) -> jax.Array:
     """x (B, L, D): the prefix and the tokens, scaled by sqrt(D)."""
@@ -337,25 +434,11 @@ class TRM(nnx.Module):
       x = math.sqrt(0.5) * (x + self.embed_pos[...].astype(config.dtype)[None])
     return math.sqrt(config.hidden_size) * x
 
-  def _recurse(self, z_H: jax.Array, z_L: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """T cycles of n updates of z_L and one of z_H, all (B, L, D); gradients through the last cycle only."""
-    if self.config.mlp_t:  # The network wants (L, B, D): one transpose here instead of several in each block.
-      z_H, z_L, x = (z.swapaxes(0, 1) for z in (z_H, z_L, x))
-
-    def cycle(network, z_H, z_L, x, unroll=False):
-      z_L, _ = jax.lax.scan(
-          lambda z_L, _: (network(z_L + (z_H + x)), None), z_L, length=self.config.L_cycles, unroll=unroll)
-      return network(z_H + z_L), z_L
-
-    # Cutting the gradient at what goes in, not only at what comes out, keeps derivatives from being carried along.
-    network, x_cut, start = jax.lax.stop_gradient((self.L_level, x, (z_H, z_L)))
-    # Once, not at every application. With gradient it is: their sum over applications is then made in float32.
-    network = jax.tree.map(lambda weights: weights.astype(self.config.dtype), network)
-    (z_H, z_L), _ = jax.lax.scan(
-        lambda z, _: (cycle(network, *z, x_cut), None), start, length=self.config.H_cycles - 1)
-    # A loop would write what the backward pass needs into arrays of all its turns, and copy these.
-    z_H, z_L = cycle(layers.keep_products(self.L_level), z_H, z_L, x, unroll=True)
-    return (z_H.swapaxes(0, 1), z_L.swapaxes(0, 1)) if self.config.mlp_t else (z_H, z_L)
+  def _recurse(self, z_H: jax.Array, z_L: jax.Array | None, x: jax.Array, noise_keys: jax.Array | None = None
+               ) -> tuple[jax.Array, jax.Array | None]:
+    """The states after the cycles of one supervision step; see recursion.py."""
+    networks = [self.L_level, self.H_level] if self.config.H_layers else [self.L_level]
+    return recursion.recurse(self.config, networks, z_H, z_L, x, noise_keys)
 
   def _heads(self, z_H_BxLxD: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Answer logits (B, S, V) and halting logits (B, 2), in float32."""
@@ -368,11 +451,11 @@ class TRM(nnx.Module):
 # Jitted, so that calls in a notebook compile once and not at every step; inside a jitted program it changes nothing.
 @jax.jit
 def _supervision_step(
-    model: TRM, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None
+    model: TRM, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None, noise_keys: jax.Array | None
 ) -> tuple[Carry, Outputs]:
   config = model.config
   x_BxLxD = model._embed(carry.batch["inputs"], prefix_rows)
-  z_H, z_L = model._recurse(carry.z_H, carry.z_L, x_BxLxD)
+  z_H, z_L = model._recurse(carry.z_H, carry.z_L, x_BxLxD, noise_keys)
   logits, q = model._heads(z_H)
   z_H, z_L = jax.lax.stop_gradient((z_H, z_L))
 
@@ -380,7 +463,9 @@ def _supervision_step(
   last = steps >= config.halt_max_steps
   halted, target = last, None
   if min_steps is not None and config.halt_max_steps > 1:
-    confident = (q[:, 0] > q[:, 1]) if config.q_continue else (q[:, 0] > 0)
+    # The reference's transformer compares the two as well, though nothing trains the second.
+    by_both = config.q_continue or config.recursion == "none"
+    confident = (q[:, 0] > q[:, 1]) if by_both else (q[:, 0] > 0)
     halted = (confident | last) & (steps >= min_steps)
     if config.q_continue:
       next_q = jax.lax.stop_gradient(model)._heads(model._recurse(z_H, z_L, jax.lax.stop_gradient(x_BxLxD))[0])[1]

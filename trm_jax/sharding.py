@@ -29,7 +29,7 @@ LAYOUT = (
     ("*/lm_head", P()),  # (D, V)
     ("*/q_head", P()),  # (D, 2)
     ("*/q_head_bias", P()),  # (2,)
-    ("initial/*", P()),  # H_init, L_init (D,)
+    ("initial/*", P()),  # H_init (D,), L_init (D,) or (n, D)
     ("step", P()),  # ()
     ("metrics/*", P()),  # ()
     ("loss_scale/*", P()),  # ()

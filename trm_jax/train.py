@@ -168,10 +168,11 @@ class Trainer:
       `losses.act_loss`, and in float16 the loss scale and whether an overflow made this step be skipped.
     """
     model = self.model(state, averaged=False)
-    carry = model.refill(state.carry, batch)
+    draws = model.draws(jax.random.fold_in(key, state.step), self.batch_size)
+    carry = model.refill(state.carry, batch, draws.start_keys)
     prefix_rows = model.prefix_rows(carry.batch)
-    min_steps = model.min_steps(jax.random.fold_in(key, state.step), self.batch_size)
-    (loss, metrics, grads), (carry, row_grads) = self._gradients(state, (carry, prefix_rows, min_steps))
+    (loss, metrics, grads), (carry, row_grads) = self._gradients(
+        state, (carry, prefix_rows, draws.min_steps, draws.noise_keys))
     grad_norm = optax.tree.norm(grads)
 
     updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
@@ -208,7 +209,7 @@ class Trainer:
 
     Args:
       state: for the parameters.
-      rows: (carry, prefix_rows, min_steps), every leaf with a leading batch axis.
+      rows: the arguments of TRM.supervision_step, every leaf with a leading batch axis.
 
     Returns:
       (loss, metrics, grads), the same everywhere, and (carry, gradient by prefix_rows or None), by row.
@@ -216,8 +217,8 @@ class Trainer:
 
     scale = 1.0 if state.loss_scale is None else state.loss_scale.scale
 
-    def loss_fn(params, prefix_rows, carry, min_steps):
-      carry, outputs = self._bind(params, state).supervision_step(carry, prefix_rows, min_steps)
+    def loss_fn(params, prefix_rows, carry, min_steps, noise_keys):
+      carry, outputs = self._bind(params, state).supervision_step(carry, prefix_rows, min_steps, noise_keys)
       loss, metrics = losses.act_loss(
           carry, outputs, step_decay=self.loss_config.step_decay, halt_cost=self.loss_config.halt_cost,
           halt_max_steps=self.model_config.halt_max_steps)
@@ -225,10 +226,10 @@ class Trainer:
       return scale * loss, (loss, carry, metrics)
 
     def micro_batch(params, rows):
-      carry, prefix_rows, min_steps = rows
+      carry, prefix_rows, *draws = rows
       argnums = (0,) if prefix_rows is None else (0, 1)
       (_, (loss, carry, metrics)), (grads, *row_grads) = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
-          params, prefix_rows, carry, min_steps)
+          params, prefix_rows, carry, *draws)
       return (loss, metrics, grads), (carry, row_grads[0] if row_grads else None)
 
     def device(params, rows):
