@@ -64,10 +64,18 @@ def _small_run(config):
 
 def laptop(config):
   """Shrinks a config's model and run to what two CPU cores train in about an hour."""
+  # The reference's T and n, supervision steps, dtype and average shrink; an experiment's own stay.
+  model, averaged = config.model, config.optimizer.ema_rate > 0
+  if (model.H_cycles, model.L_cycles, config.depth_schedule) == (3, 6, ""):
+    model.update(H_cycles=2, L_cycles=2)
+  if model.halt_max_steps == 16:
+    model.halt_max_steps = 8
+  if model.dtype == "bfloat16":
+    model.dtype = "float32"
+  model.update(hidden_size=128, puzzle_emb_ndim=128, puzzle_emb_len=1)
   config.data.update(num_validation=256, num_test=2_000)
-  config.model.update(hidden_size=128, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1, halt_max_steps=8,
-                      dtype="float32")
   _small_run(config)
+  config.optimizer.update(base_batch_size=0, ema_rate=0.99 if averaged else 0.0)
   config.update(steps=2_500, batch_size=32, log_every=50)
 
 
@@ -350,9 +358,9 @@ def E4_4():
 def MORE():
   """More: longer, deeper, larger, other optimizers, other models
 
-  plain_transformer predicts directly, by 8 layers without recursion. eqr has random initial states and noise of standard
-  deviation 0.01 on the states while training, as published for test-time scaling (arXiv:2605.21488 and its code). muon
-  has the reference's learning rate; none has been searched for.
+  plain_transformer predicts directly, by 8 layers without recursion. eqr has random initial states, and noise of
+  standard deviation 0.01 on the states while training, as published for test-time scaling (arXiv:2605.21488 and its
+  code). muon has the reference's learning rate; none has been searched for.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:more
   Paper: none.

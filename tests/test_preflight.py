@@ -20,6 +20,7 @@ import pytest
 
 from trm_jax import chips
 from trm_jax import config as config_lib
+from trm_jax import cost
 from trm_jax import flops
 from trm_jax import hlo
 from trm_jax import preflight
@@ -214,7 +215,7 @@ def test_without_libtpu(monkeypatch):
 
 
 def _data(**fields):
-  return preflight.assumed_data(dataclasses.replace(config_lib.DataConfig(), **fields))
+  return cost.assumed_data(dataclasses.replace(config_lib.DataConfig(), **fields))
 
 
 def test_data_of_sudoku_extreme():
