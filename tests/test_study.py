@@ -55,7 +55,6 @@ NUM_PARAMS = {
     125_314: "quickstart",
     522_242: "quickstart_9x9 baseline,laptop quickstart_9x9,laptop",
     421_122: "quickstart,laptop",
-    2_100_226: "t1_hrm,laptop",
     75_714: """
         mini_t1_n1 mini_t1_n2 mini_t2_n2 mini_t3_n2 mini_t2_n4 mini_t3_n4 mini_ema_on mini_ema_off mini_mlp
         mini_nsup_1 mini_nsup_2 mini_nsup_4 mini_nsup_8 mini_nsup_16
@@ -210,7 +209,7 @@ def _page():
       "# The study", "", "<!-- Made of configs/sudoku.py: UPDATE_GOLDEN=1 pytest tests/test_study.py -->", "",
       "Each experiment is a named config of [configs/sudoku.py](../configs/sudoku.py): one run is",
       "`python -m trm_jax.main --config=configs/sudoku.py:NAME --workdir=FOLDER`. The paper is",
-      "[arXiv:2510.04871](https://arxiv.org/abs/2510.04871); its figures are % of Sudoku-Extreme's 422,786 test puzzles",
+      "[arXiv:2510.04871](https://arxiv.org/abs/2510.04871); its figures are % of Sudoku-Extreme's test puzzles",
       "solved. None of them is ours: what we have measured is said under *Result* and in [results.md](results.md).", "",
       "## Sweeps", "", "A sweep runs configs x seeds one after another, skips what is finished and goes on after a",
       "failure. Configs that differ in nothing but their names are run once, so sweeps with the same `--workdir` share",

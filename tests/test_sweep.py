@@ -88,7 +88,7 @@ def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
   path, workdir, status, out, err = stopped
   assert (status, err) == (75, "")
   lines = out.splitlines()
-  assert lines[0] == f"first: 4 runs, kept in {workdir}; 1 configs are the same as others (=)"
+  assert lines[0] == f"first: 4 runs, kept in {workdir}; names joined by = are one config"
   assert lines[1].startswith("[1/4] tiny = twin, seed 0 … ") and "% solved in " in lines[1]
   assert lines[2].startswith("[2/4] broken, seed 0 … FAILED with status 2 after ")
   assert ("error: config.data.source = '/no/such/folder': no such folder" in lines[2]

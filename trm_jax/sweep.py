@@ -226,18 +226,36 @@ def _last_words(log: pathlib.Path) -> str:
   return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "said nothing")
 
 
+def _can_be_made(run: Run, root: Any) -> bool:
+  try:
+    return state(run, root / run.folder) != "finished"
+  except UserError:  # which is said when its turn comes
+    return False
+
+
+def _left(unmade: Sequence[Run], timed: Sequence[tuple[float, float, int]]) -> str:
+  """How long the rest will take, if training takes its FLOPs and everything else is the same for every run."""
+  from trm_jax import cost  # pylint: disable=g-import-not-at-top
+
+  if not unmade or not timed:
+    return ""
+  whole, training, flops = map(sum, zip(*timed))
+  left = sum(cost.training_flops(run.config) for run in unmade) * training / flops
+  return f", about {logs.duration(left + (whole - training) / len(timed) * len(unmade))} left"
+
+
 def run_all(runs: Sequence[Run], workdir: str) -> int:
   """Runs those that are not finished, says how it goes, and returns the exit status."""
   from trm_jax import cost  # pylint: disable=g-import-not-at-top
 
   root = storage.user_path(workdir, "--workdir")
   child, failed, width = _Child(), [], len(str(len(runs)))
-  total = {run: cost.training_flops(run.config) + cost.evaluation_flops(run.config) for run in runs}
-  unmade, seconds, work = list(runs), 0.0, 0  # what the runs of this start took, and their FLOPs
+  unmade = [run for run in runs if _can_be_made(run, root)]
+  timed = []  # of runs that this start has made whole: seconds, those of training, its FLOPs
   for i, run in enumerate(runs, 1):
     print(f"[{i:>{width}}/{len(runs)}] {run.label}", end=" ", flush=True)
     log, start = _log(run, workdir), time.perf_counter()
-    unmade.remove(run)
+    unmade = [other for other in unmade if other is not run]
     try:
       found = state(run, root / run.folder)
       if found == "finished":
@@ -259,10 +277,10 @@ def run_all(runs: Sequence[Run], workdir: str) -> int:
     took = time.perf_counter() - start
     stopped = child.status or (status if status in (distributed.PREEMPTED, 130) else None)
     if status == 0:
-      seconds, work = seconds + took, work + total[run] * (found == "new")
-      left = sum(total[r] for r in unmade) / work * seconds if work else None
-      print(f"{_solved(root / run.folder)} in {logs.duration(took)}"
-            + (f", about {logs.duration(left)} left" if left else ""), flush=True)
+      if found == "new":
+        training = json.loads((root / run.folder / "results.json").read_text())["train_seconds"]
+        timed.append((took, training, cost.training_flops(run.config)))
+      print(f"{_solved(root / run.folder)} in {logs.duration(took)}{_left(unmade, timed)}", flush=True)
     elif not stopped:
       failed.append(run)
       print(f"FAILED with status {status} after {logs.duration(took)}: {_last_words(log)} (more in {log})", flush=True)
@@ -411,9 +429,8 @@ def main(argv: list[str]) -> None:
     for line in dry_run(runs, _WORKDIR.value):
       print(line)
     return
-  same = sum(len(run.names) - 1 for run in runs if run.config.seed == runs[0].config.seed)
-  print(f"{name}: {len(runs)} runs, kept in {_WORKDIR.value}"
-        + (f"; {same} configs are the same as others (=)" if same else ""), flush=True)
+  same = any(len(run.names) > 1 for run in runs)
+  print(f"{name}: {len(runs)} runs, kept in {_WORKDIR.value}{'; names joined by = are one config' * same}", flush=True)
   sys.exit(run_all(runs, _WORKDIR.value))
 
 
