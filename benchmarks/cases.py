@@ -1,7 +1,6 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Which configs are measured, by batch and dtype, on made-up puzzles: time does not depend on what they say."""
 
-import ast
 import itertools
 import time
 from typing import Any
@@ -20,7 +19,6 @@ from trm_jax.data import batches
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.data.sudoku.task import SudokuTask
-from trm_jax.errors import UserError
 
 _NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py; repeat for several.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE of all of them, e.g. model.mlp_t=False; repeat for several.")
@@ -41,29 +39,16 @@ def configs(batch_field: str = "batch_size") -> list[Config]:
   found = []
   for name, batch, dtype in itertools.product(_NAME.value, _BATCH.value or [None], _DTYPE.value or [None]):
     values = sudoku.get_config(name)
-    changes = dict(map(_change, _SET.value))
+    changes = dict(map(config_lib.parse_change, _SET.value))
     if batch:
       changes[batch_field] = batch
     if dtype:
       changes["model.dtype"] = dtype
     if _SEQ_LEN.value:
       changes["data.num_aug"] = 0  # the symmetries are those of a Sudoku
-    with values.ignore_type():  # parse says more clearly what is wrong
-      values.update_from_flattened_dict(changes)
+    config_lib.change(values, changes)
     found.append(config_lib.parse(values))
   return found
-
-
-def _change(text: str) -> tuple[str, Any]:
-  """"model.mlp_t=False" -> ("model.mlp_t", False)."""
-  field, equals, value = text.partition("=")
-  if not equals:
-    raise UserError(f"--set={text}: must be FIELD=VALUE, e.g. model.mlp_t=False")
-  config_lib.check_field(field)
-  try:
-    return field, ast.literal_eval(value)
-  except (SyntaxError, ValueError):  # a name needs no quotes
-    return field, value
 
 
 def label(config: Config, batch: int) -> dict[str, Any]:

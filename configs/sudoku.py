@@ -1,14 +1,25 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Sudoku runs: `--config=configs/sudoku.py:NAME[,OPTION…]`; NAME `help` lists them.
+"""Sudoku runs: `--config=configs/sudoku.py:NAME[,OPTION…]`; NAME `help` lists them all.
 
-All knobs, their units and rules are in trm_jax/config.py and, for config.model, in TRMConfig of trm_jax/model.py.
+    python -m trm_jax.main --config=configs/sudoku.py:e2_1_ema_off --workdir=runs/e2_1_ema_off
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2
+
+All knobs, their units and rules are in trm_jax/config.py and, for config.model, in TRMConfig of trm_jax/model.py. A
+config of the study is a line: its name, what it is, the fields in which it differs from the group's base, the paper's
+figure. "The paper" is arXiv:2510.04871; its figures are % of Sudoku-Extreme's test puzzles solved, after training on
+1,000 puzzles. docs/study.md is made of these docstrings (tests/test_study.py says how).
 """
 
+import dataclasses
+
 from trm_jax import config as config_lib
+from trm_jax import flops
+from trm_jax import study
+from trm_jax.data.sudoku.task import SudokuTask
 
 
 def baseline():
-  """The reference's Sudoku-Extreme run: MLP over tokens, T=3 n=6, batch 768, 65,104 steps."""
+  """The reference's Sudoku-Extreme run: MLP over tokens, T=3 n=6, batch 768, 65,104 steps (the paper: 87.4 %)."""
   return config_lib.default_config()
 
 
@@ -35,6 +46,15 @@ def quickstart_9x9():
   return config
 
 
+def mini():
+  """The base of the study in small: 4x4 puzzles of few clues and a model small enough to fail at them."""
+  config = quickstart()
+  config.data.update(num_clues=4, num_validation=256)
+  config.model.update(hidden_size=32, num_heads=2, puzzle_emb_ndim=32)
+  config.update(steps=600, batch_size=64)
+  return config
+
+
 def _small_run(config):
   """What suits some thousand steps of a small model: a higher rate, a shorter warmup and memory."""
   config.optimizer.update(learning_rate=1e-3, weight_decay=0.1, prefix_learning_rate=1e-3, prefix_weight_decay=0.1,
@@ -44,17 +64,432 @@ def _small_run(config):
 
 def laptop(config):
   """Shrinks a config's model and run to what two CPU cores train in about an hour."""
+  # The reference's T and n, supervision steps, dtype and average shrink; an experiment's own stay.
+  model, averaged = config.model, config.optimizer.ema_rate > 0
+  if (model.H_cycles, model.L_cycles, config.depth_schedule) == (3, 6, ""):
+    model.update(H_cycles=2, L_cycles=2)
+  if model.halt_max_steps == 16:
+    model.halt_max_steps = 8
+  if model.dtype == "bfloat16":
+    model.dtype = "float32"
+  model.update(hidden_size=128, puzzle_emb_ndim=128, puzzle_emb_len=1)
   config.data.update(num_validation=256, num_test=2_000)
-  config.model.update(hidden_size=128, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1, halt_max_steps=8,
-                      dtype="float32")
   _small_run(config)
+  config.optimizer.update(base_batch_size=0, ema_rate=0.99 if averaged else 0.0)
   config.update(steps=2_500, batch_size=32, log_every=50)
 
 
-CONFIGS = {f.__name__: f for f in (baseline, quickstart, quickstart_9x9)}
+# Fields that several configs change together.
+
+_ATTENTION = {"model.mlp_t": False, "model.pos_encodings": "rope"}
+
+
+def _rate(learning_rate):
+  return {"optimizer.learning_rate": learning_rate, "optimizer.prefix_learning_rate": learning_rate}
+
+
+def _batch(batch_size):
+  """Another batch: rates in proportion to the reference's, as many epochs, a warmup between 2,000 and 5,000 steps."""
+  return {"batch_size": batch_size, "optimizer.base_batch_size": 768,
+          "optimizer.warmup_steps": min(5_000, max(2_000, 2 * batch_size))}
+
+
+def _puzzles(number):
+  """More training puzzles and as many steps."""
+  return {"data.num_train": number, "epochs": 50_000 * 1_000 // number}
+
+
+def _equal_compute(base, changes):
+  """The changes, and the steps that then cost as many training FLOPs (trm_jax/flops.py) as all of the base's."""
+  before, after = base(), base()
+  config_lib.change(after, changes)
+  steps = before.steps or before.epochs * before.data.num_train // before.batch_size
+  return changes | {"epochs": 0, "steps": round(steps * _example_flops(before) / _example_flops(after))}
+
+
+def _example_flops(config):
+  task = SudokuTask(config.data.box)
+  model = config_lib.parse(config).model
+  return flops.train_step_flops(dataclasses.replace(model, seq_len=task.seq_len, vocab_size=task.vocab_size))
+
+
+# The study.
+
+START = study.Group(
+    "The reference's run, and where to begin",
+    """Command: python -m trm_jax.main --config=configs/sudoku.py:baseline
+Paper: baseline 87.4 % (Table 1); less than 36 hours on one L40S, says its repository.
+Hardware: a GPU or TPU for baseline, two CPU cores for the others.
+Result: baseline is unmeasured; quickstart and quickstart_9x9 are in docs/results.md.""",
+    {f.__name__: f for f in (baseline, quickstart, quickstart_9x9)}, {"baseline": 87.4})
+
+
+@study.group(baseline)
+def E1_1():
+  """E1.1: does a small batch on many hosts reach the paper's accuracy?
+
+  As baseline with a third of the batch, 32 examples a host of a v4-64, the same learning rate and number of epochs.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:replication
+  Paper: none for batch 256; 87.4 % with batch 768 (Table 1).
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  yield "e1_1_replication", "batch 256", {"batch_size": 256}
+
+
+@study.group(baseline)
+def E1_2():
+  """E1.2: does a run start as one of the reference does?
+
+  The reference's first 1,000 steps; loss, gradient norm, examples/s and memory of each, to be laid beside its log.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:replication
+  Paper: none.
+  Hardware: any GPU or TPU.
+  Result: unmeasured.
+  """
+  yield "e1_2_port_check", "1,000 steps, each of them logged", {"epochs": 0, "steps": 1_000, "log_every": 1}
+
+
+@study.group(baseline)
+def E1_3():
+  """E1.3: how large may the batch grow with the learning rate in proportion to it?
+
+  Rates in proportion from the reference's batch of 768, the same number of epochs, warmup of 2,000 to 5,000 steps.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:batch
+  Paper: none; it trains with batch 768 only.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  for batch_size in (256, 512, 1024, 2048, 4096):
+    yield f"e1_3_batch_{batch_size}", f"batch {batch_size}, rates in proportion", _batch(batch_size)
+
+
+@study.group(baseline)
+def E2_1():
+  """E2.1: what does averaging the weights (EMA) bring?
+
+  Batch 1,024 with rates in proportion.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:ablations
+  Paper: 87.4 % with and 79.9 % without at batch 768 (Table 1; t1_no_ema is that run).
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  yield "e2_1_ema_on", "EMA 0.999, batch 1024", _batch(1024)
+  yield "e2_1_ema_off", "no EMA, batch 1024", _batch(1024) | {"optimizer.ema_rate": 0.0}
+
+
+@study.group(baseline)
+def E2_2():
+  """E2.2: how do cycles T and latent updates n pay off?
+
+  The same number of steps; a step costs in proportion to (T + 2) (n + 1) applications of the network.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule
+  Paper: T=2 n=2 73.7 %, T=3 n=6 87.4 % (Table 1).
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  paper = {(2, 2): [73.7], (3, 6): [87.4]}
+  for T, n in ((2, 2), (2, 6), (3, 4), (3, 6), (4, 6)):
+    yield f"e2_2_t{T}_n{n}", f"T={T} n={n}", {"model.H_cycles": T, "model.L_cycles": n}, *paper.get((T, n), [])
+
+
+@study.group(baseline)
+def E2_3():
+  """E2.3: should tokens be mixed by an MLP or by attention, at equal compute?
+
+  The attention run makes as many steps as cost the training FLOPs of the MLP run, counted by trm_jax/flops.py:
+  attention over 97 positions costs more than the token MLP, so these are fewer, 58,395 and not 65,104.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:ablations
+  Paper: MLP 87.4 %, attention 74.7 % (Table 1), with equal epochs as in t1_attention.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  yield "e2_3_mlp", "MLP over tokens", {}
+  yield "e2_3_attention", "attention with rotary positions, equal compute", _equal_compute(baseline, _ATTENTION)
+
+
+@study.group(baseline)
+def E2_4():
+  """E2.4: how many supervision steps does training need?
+
+  Also those of the evaluation. An optimizer step is one supervision step of each row, so the runs cost the same.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:ablations
+  Paper: none besides 16.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  for steps in (4, 8, 16, 32):
+    yield f"e2_4_nsup_{steps}", f"at most {steps} supervision steps a puzzle", {"model.halt_max_steps": steps}
+
+
+@study.group(baseline)
+def E3_1():
+  """E3.1: does a larger model help?
+
+  Hidden size x layers, batch 2,048 with rates in proportion, the same number of epochs.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:model_size
+  Paper: none of these; with 4 layers and n=3 it falls from 87.4 to 79.5 % (Table 1; t1_4_layers_n3).
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  for name, hidden, layers in (("base", 512, 2), ("medium", 768, 3), ("large", 1024, 4)):
+    yield f"e3_1_{name}", f"{layers} layers of {hidden}, batch 2048", _batch(2048) | {
+        "model.hidden_size": hidden, "model.L_layers": layers, "model.puzzle_emb_ndim": hidden}
+
+
+@study.group(baseline)
+def E3_2():
+  """E3.2: do more training puzzles help?
+
+  The same number of steps, so fewer epochs of more puzzles.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:data
+  Paper: none; it trains on 1,000 puzzles only.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  for thousands in (1, 5, 10):
+    yield f"e3_2_data_{thousands}k", f"{thousands},000 training puzzles", _puzzles(1_000 * thousands)
+
+
+@study.group(baseline)
+def E3_3():
+  """E3.3: how many augmented versions of a puzzle are enough?
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:augmentation
+  Paper: none; it has 1,000 a puzzle.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  for number in (100, 500, 1000, 2000):
+    yield f"e3_3_aug_{number}", f"{number} augmented versions a puzzle", {"data.num_aug": number}
+
+
+@study.group(baseline)
+def E3_4():
+  """E3.4: which learning rate suits which batch?
+
+  A grid of both, nothing in proportion to anything, warmup 2,000 steps; the same number of epochs.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:lr_grid
+  Paper: none besides 1e-4 with batch 768.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  for rate in ("5e-5", "1e-4", "2e-4", "5e-4", "1e-3"):
+    for batch_size in (256, 1024, 4096):
+      yield (f"e3_4_lr_{rate}_batch_{batch_size}", f"learning rate {rate}, batch {batch_size}",
+             _rate(float(rate)) | {"batch_size": batch_size})
+
+
+@study.group(baseline)
+def E4_1():
+  """E4.1: does recursion that deepens while training save compute?
+
+  The same number of steps; their cost grows from stage to stage. e4_1_depth_curriculum: n=6, T=2, 3 and 4, a third of
+  the steps each. e4_1_cgar: T=1 n=2, T=2 n=4, T=3 n=6 from 0, 30 and 60 % of the steps, and the loss of supervision
+  step s weighs 0.7^(s - 1).
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
+  Paper: of the second, arXiv:2511.08653: 86.02 % against 86.65 % of its own TRM at 58 % of the GPU hours.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  yield "e4_1_depth_curriculum", "T from 2 to 4", {
+      "model.H_cycles": 4, "depth_schedule": "0:2x6,0.333:3x6,0.667:4x6"}
+  yield "e4_1_cgar", "the published curriculum of depth and loss weights", {
+      "depth_schedule": "0:1x2,0.3:2x4,0.6:3x6", "loss.step_decay": 0.7}
+
+
+@study.group(baseline)
+def E4_2():
+  """E4.2: can the model be taught to halt earlier at the same accuracy?
+
+  The loss gets lambda times the expected number of further supervision steps. Compare solved puzzles and steps a puzzle
+  under `--mode=eval --halting`.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
+  Paper: none.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  for weight in ("0", "0.001", "0.01", "0.1"):
+    yield f"e4_2_halt_cost_{weight}", f"halting cost {weight}", {"loss.halt_cost": float(weight)}
+
+
+@study.group(baseline)
+def E4_3():
+  """E4.3: what does the number format of the matrix products change?
+
+  float16 with loss scaling. Parameters, norms, heads and losses are float32 in all of them.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
+  Paper: none besides bfloat16.
+  Hardware: TPU v4-64; float16 is for GPUs.
+  Result: unmeasured.
+  """
+  for dtype in ("float32", "bfloat16", "float16"):
+    yield f"e4_3_{dtype}", dtype, {"model.dtype": dtype}
+
+
+@study.group(baseline)
+def E4_4():
+  """E4.4: is an average of checkpoints as good as EMA?
+
+  One run, evaluated with both at its end.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
+  Paper: none.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  yield "e4_4_checkpoint_average", "the average of the last 5 checkpoints beside EMA", {"average_checkpoints": 5}
+
+
+@study.group(baseline)
+def MORE():
+  """More: longer, deeper, larger, other optimizers, other models
+
+  plain_transformer predicts directly, by 8 layers without recursion. eqr has random initial states, and noise of
+  standard deviation 0.01 on the states while training, as published for test-time scaling (arXiv:2605.21488 and its
+  code). muon has the reference's learning rate; none has been searched for.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:more
+  Paper: none.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  yield "longer_training", "100,000 epochs", {"epochs": 100_000}
+  yield "deeper_model", "4 layers", {"model.L_layers": 4}
+  yield "no_warmup", "the full learning rate from the first step", {"optimizer.warmup_steps": 0}
+  yield "larger_batch", "batch 2048, rates in proportion", _batch(2048)
+  yield "muon", "Muon for the matrices", {"optimizer.name": "muon"}
+  yield "eqr", "random initial states and noise on the states while training", {
+      "model.random_init": True, "model.state_noise": 0.01}
+  yield "plain_transformer", "8 layers of attention without recursion", _ATTENTION | {
+      "model.recursion": "none", "model.L_layers": 8, "model.puzzle_emb_len": 0}
+
+
+@study.group(baseline)
+def TABLE_1():
+  """The paper's Table 1: what does each part of TRM contribute?
+
+  Each is baseline with one thing changed, but for t1_hrm, which is the model before TRM: two networks of 4 layers, one
+  for z_L and one for z_H, T=2 n=2, attention, Q-continue, a gradient through the last two applications only, no EMA.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:paper_table_1
+  Paper: as listed, beside 87.4 % of baseline; HRM's figure is that of HRM's own training.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  yield "t1_q_continue", "also learns the value of going on (ACT)", {"model.q_continue": True}, 86.1
+  yield "t1_separate_nets", "a network of its own for z_H", {"model.H_layers": 2}, 82.4
+  yield "t1_no_ema", "no EMA", {"optimizer.ema_rate": 0.0}, 79.9
+  yield "t1_4_layers_n3", "4 layers, n=3", {"model.L_layers": 4, "model.L_cycles": 3}, 79.5
+  yield "t1_attention", "attention with rotary positions, equal epochs", _ATTENTION, 74.7
+  yield "t1_t2_n2", "T=2 n=2", {"model.H_cycles": 2, "model.L_cycles": 2}, 73.7
+  yield "t1_one_step_gradient", "a gradient through the last two applications only", {
+      "model.gradient": "one_step"}, 56.5
+  yield "t1_hrm", "HRM", _ATTENTION | {
+      "model.H_layers": 4, "model.L_layers": 4, "model.H_cycles": 2, "model.L_cycles": 2, "model.gradient": "one_step",
+      "model.q_continue": True, "model.puzzle_emb_len": 0, "optimizer.ema_rate": 0.0}, 55.0
+
+
+@study.group(baseline)
+def TABLE_2():
+  """The paper's Table 2: why two latent states?
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:paper_table_2
+  Paper: as listed, beside 87.4 % of baseline, which has two.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  yield "t2_single_z", "one latent state", {"model.recursion": "single_z"}, 71.9
+  yield "t2_multi_scale_z", "n latent states besides the answer", {"model.recursion": "multi_scale_z"}, 77.6
+
+
+@study.group(baseline)
+def TABLE_3():
+  """The paper's Table 3: is it effective depth that counts?
+
+  n = 2k. The effective depth of a supervision step is T (n + 1) x 2 layers.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:paper_table_3
+  Paper: as listed; k=6 T=3 and k=6 T=6 ran out of memory there.
+  Hardware: TPU v4-64.
+  Result: unmeasured.
+  """
+  paper = {(1, 1): [63.2], (2, 2): [81.9], (3, 3): [87.4], (4, 4): [84.2], (3, 6): [85.8]}
+  for k, T in ((1, 1), (2, 2), (3, 3), (4, 4), (6, 3), (3, 6), (6, 6)):
+    yield (f"t3_k{k}_t{T}", f"T={T} n={2 * k}, effective depth {2 * T * (2 * k + 1)}",
+           {"model.H_cycles": T, "model.L_cycles": 2 * k}, *paper.get((k, T), []))
+
+
+@study.group(mini)
+def MINIATURE():
+  """The study in small: which findings show on 4x4 puzzles of four clues, within minutes a run?
+
+  T and n, EMA, token mixer (equal compute), supervision steps, and a grid of batch and learning rate in which every
+  run sees as many puzzles. Several names are one config: a sweep trains it once.
+
+  Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --seeds=0,1,2
+  Paper: none; it is about 9x9 puzzles.
+  Hardware: two CPU cores.
+  Result: unmeasured.
+  """
+  for T, n in ((1, 1), (1, 2), (2, 2), (3, 2), (2, 4), (3, 4)):
+    yield f"mini_t{T}_n{n}", f"T={T} n={n}", {"model.H_cycles": T, "model.L_cycles": n}
+  yield "mini_ema_on", "EMA 0.99", {}
+  yield "mini_ema_off", "no EMA", {"optimizer.ema_rate": 0.0}
+  yield "mini_mlp", "MLP over tokens", {}
+  yield "mini_attention", "attention with rotary positions, equal compute", _equal_compute(mini, _ATTENTION)
+  for steps in (1, 2, 4, 8, 16):
+    yield f"mini_nsup_{steps}", f"at most {steps} supervision steps a puzzle", {"model.halt_max_steps": steps}
+  base = mini()
+  for batch_size in (32, 64, 128):
+    for rate in ("3e-4", "1e-3", "3e-3"):
+      yield (f"mini_batch_{batch_size}_lr_{rate}", f"batch {batch_size}, learning rate {rate}",
+             _rate(float(rate)) | {"batch_size": batch_size, "steps": base.steps * base.batch_size // batch_size})
+
+
+GROUPS = (START, E1_1, E1_2, E1_3, E2_1, E2_2, E2_3, E2_4, E3_1, E3_2, E3_3, E3_4, E4_1, E4_2, E4_3, E4_4, MORE,
+          TABLE_1, TABLE_2, TABLE_3, MINIATURE)
+CONFIGS = {name: make for group in GROUPS for name, make in group.configs.items()}
 OPTIONS = {f.__name__: f for f in (laptop,)}
+
+
+def _sweep(what, *groups):
+  """Baseline and the configs of the groups."""
+  return study.Sweep(what, ("baseline", *(name for group in groups for name in group.configs)))
+
+
+SWEEPS = {
+    "replication": _sweep("the reference's run, and E1.1, E1.2", E1_1, E1_2),
+    "batch": _sweep("the batch with rates in proportion, E1.3", E1_3),
+    "ablations": _sweep("EMA, token mixer, supervision steps: E2.1, E2.3, E2.4", E2_1, E2_3, E2_4),
+    "tn_schedule": _sweep("cycles T and latent updates n, E2.2", E2_2),
+    "model_size": _sweep("hidden size and layers, E3.1", E3_1),
+    "data": _sweep("training puzzles, E3.2", E3_2),
+    "augmentation": _sweep("augmented versions, E3.3", E3_3),
+    "lr_grid": _sweep("learning rate x batch, E3.4", E3_4),
+    "beyond": _sweep("curricula, halting cost, number formats, averaged checkpoints: E4", E4_1, E4_2, E4_3, E4_4),
+    "more": _sweep("longer, deeper, larger, other optimizers and models", MORE),
+    "paper_table_1": _sweep("the parts of TRM", TABLE_1),
+    "paper_table_2": _sweep("latent states", TABLE_2),
+    "paper_table_3": _sweep("effective depth", TABLE_3),
+    "miniature": study.Sweep("the study in small, for two CPU cores", tuple(MINIATURE.configs)),
+    "all": _sweep("all of the above but the miniature", *GROUPS[1:-1]),
+}
 
 
 def get_config(argument=None):
   """Called by --config."""
-  return config_lib.from_argument(argument, CONFIGS, OPTIONS)
+  return config_lib.from_argument(argument, CONFIGS, OPTIONS, {group.question: group.configs for group in GROUPS})

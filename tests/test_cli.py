@@ -135,9 +135,9 @@ _WORKDIR = "--workdir={}/new"
 MAIN = {
     "no config": ([], "--config is missing; try --config=configs/sudoku.py:quickstart"),
     "unknown name": (["--config=configs/sudoku.py:basline"],
-                     "config name 'basline' is not known; known are baseline, quickstart, quickstart_9x9"),
+                     "config name 'basline' is not known; did you mean baseline? help lists all "),
     "unknown option": ([_BASELINE + ",tiny"], "config option 'tiny' is not known; known are laptop"),
-    "no name": (["--config=configs/sudoku.py"], "config name '' is not known; known are baseline, "),
+    "no name": (["--config=configs/sudoku.py"], "config name '' is not known; help lists all "),
     "no such file": (["--config=configs/nope.py:baseline", "--config.seed=3"],
                      "--config=configs/nope.py: no such file"),
     "no such file, apart": (["--config", "configs/nope.py:baseline"], "--config=configs/nope.py: no such file"),
@@ -210,6 +210,27 @@ SOLVE = {
 }
 
 
+_SWEEP = "--sweep=configs/sudoku.py:miniature"
+SWEEP = {
+    "no sweep": ([], "--sweep is missing; try --sweep=configs/sudoku.py:help"),
+    "no file": (["--sweep={}/none.py:x"], "{}/none.py: cannot be read (No such file or directory)"),
+    "no sweeps": (["--sweep={}/own.py:x"], "{}/own.py: has no CONFIGS; see configs/sudoku.py"),
+    "syntax": (["--sweep={}/syntax.py:x"], "{}/syntax.py, line 3: invalid syntax"),
+    "unknown sweep": (["--sweep=configs/sudoku.py:mini"],
+                      "configs/sudoku.py:mini: no such sweep; known are replication"),
+    "no workdir": ([_SWEEP], "--workdir is missing: a folder for the runs"),
+    "workdir": ([_SWEEP, "--workdir=gs://"], "--workdir=gs://: not a path that can be used"),
+    "seeds": ([_SWEEP, "--seeds=0,x"], "--seeds=0,x: must be numbers from 0, e.g. --seeds=0,1,2"),
+    "no seeds": ([_SWEEP, "--seeds="], "--seeds=: must be numbers from 0"),
+    "seed twice": ([_SWEEP, "--set=seed=3"], "--set=seed=3: runs would share a folder; give --seeds=3"),
+    "no value": ([_SWEEP, "--set=steps"], "--set=steps: must be FIELD=VALUE"),
+    "unknown field": ([_SWEEP, "--set=stepz=3"], "mini_t1_n1: config.stepz: no such field; did you mean steps?"),
+    "mistyped": ([_SWEEP, "--set=steps=x"], "mini_t1_n1: config.steps = 'x': must be of type int, not str"),
+    "unknown option": ([_SWEEP, "--options=tiny"], "mini_t1_n1,tiny: config option 'tiny' is not known"),
+    "stray argument": ([_SWEEP, "runs/x"], "unknown argument 'runs/x'"),
+}
+
+
 def _filled(cases, place):
   return [[argument.format(place) for argument in arguments] for arguments, _ in cases.values()]
 
@@ -225,6 +246,11 @@ def _solve_results(place):
   return dict(zip(SOLVE, _forks("trm_jax.solve", [], _filled(SOLVE, place))))
 
 
+@pytest.fixture(scope="module", name="sweep_results")
+def _sweep_results(place):
+  return dict(zip(SWEEP, _forks("trm_jax.sweep", ["trm_jax.study"], _filled(SWEEP, place))))
+
+
 @pytest.mark.parametrize("name", MAIN)
 def test_main(main_results, place, name):
   _assert_one_line(main_results[name], MAIN[name][1].format(place))
@@ -233,6 +259,11 @@ def test_main(main_results, place, name):
 @pytest.mark.parametrize("name", SOLVE)
 def test_solve(solve_results, place, name):
   _assert_one_line(solve_results[name], SOLVE[name][1].format(place))
+
+
+@pytest.mark.parametrize("name", SWEEP)
+def test_sweep(sweep_results, place, name):
+  _assert_one_line(sweep_results[name], SWEEP[name][1].format(place))
 
 
 def test_started_for_real(place):
@@ -244,6 +275,7 @@ def test_started_for_real(place):
 @pytest.mark.parametrize("program, flags", [
     ("trm_jax.main", ["config", "workdir", "mode", "checkpoint", "data"]),
     ("trm_jax.solve", ["checkpoint", "puzzle", "csv", "num", "out"]),
+    ("trm_jax.sweep", ["sweep", "workdir", "seeds", "options", "set", "dry-run", "list"]),
 ])
 def test_help_names_the_flags(program, flags):
   done = _start(program, "--help")

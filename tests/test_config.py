@@ -25,17 +25,6 @@ from trm_jax.train import Trainer
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
-# Trained parameters, without the prefix table. By hand: layers * (3 L mix + 3 D mlp or 4 D^2) + 2 V D + 2 D + 2.
-NUM_PARAMS = {
-    "baseline": 5_028_866,
-    "baseline,laptop": 522_242,
-    "quickstart": 125_314,
-    "quickstart,laptop": 421_122,
-    "quickstart_9x9": 522_242,
-    "quickstart_9x9,laptop": 522_242,
-}
-
-
 def _sudoku():
   """configs/sudoku.py, which is no module of the package."""
   spec = importlib.util.spec_from_file_location("sudoku_config", _ROOT / "configs" / "sudoku.py")
@@ -80,27 +69,6 @@ def _size(params):
   return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-@pytest.mark.parametrize("name", NUM_PARAMS)
-def test_named_configs_have_their_size_and_take_a_step(name):
-  config = config_lib.parse(_sudoku().get_config(name))
-  assert config.name == name
-  before, after, metrics = _trace(config)
-  assert _size(before.params) == NUM_PARAMS[name]
-  assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
-  assert {x.dtype for x in jax.tree.leaves(before.params)} == {jax.numpy.dtype("float32")}
-  assert metrics["loss"].shape == ()
-
-
-def test_every_named_config_is_counted_above():
-  with pytest.raises(UserError) as e:
-    _sudoku().get_config("none")
-  names = str(e.value).partition("known are ")[2].partition(" (")[0].split(", ")
-  with pytest.raises(UserError) as e:
-    _sudoku().get_config("baseline,none")
-  options = str(e.value).partition("known are ")[2].partition(" (")[0].split(", ")
-  assert set(NUM_PARAMS) == {*names, *(f"{name},{option}" for name in names for option in options)}
-
-
 @pytest.mark.parametrize("change, num_params", [
     # Attention: per block 4 * 512^2 + 3 * 512 * 1536.
     (dict(mlp_t=False, pos_encodings="rope"), 2 * (4 * 512**2 + 3 * 512 * 1536) + 22 * 512 + 1026),
@@ -139,26 +107,6 @@ def test_baseline_is_the_references_run():
   config = config_lib.parse(_sudoku().baseline())
   assert config == Config()
   assert batches.total_steps(config.epochs, config.data.num_train, config.batch_size) == 65_104
-
-
-def test_unknown_names_list_the_known_ones():
-  sudoku = _sudoku()
-  for argument in ("basline", "", None, "laptop"):
-    with pytest.raises(UserError, match="config name .* is not known; known are baseline, quickstart, quickstart_9x9"):
-      sudoku.get_config(argument)
-  for argument in ("baseline,tiny", "baseline,", "baseline,laptop,tiny", "baseline,quickstart"):
-    with pytest.raises(UserError, match=r"config option '(tiny||quickstart)' is not known; known are laptop "):
-      sudoku.get_config(argument)
-
-
-def test_help_describes_every_config_and_option(capsys):
-  with pytest.raises(SystemExit) as e:
-    _sudoku().get_config("help")
-  assert e.value.code == 0
-  lines = capsys.readouterr().out.splitlines()
-  assert [line.split()[0] for line in lines if line.startswith("  ")] == [
-      "baseline", "quickstart", "quickstart_9x9", "laptop"]
-  assert all(len(line.split()) > 3 for line in lines if line.startswith("  "))
 
 
 def test_round_trip_through_json():
@@ -251,7 +199,7 @@ RULES = [
     *((f"model.{name}", [-1], [1], "must not be negative") for name in ("puzzle_emb_ndim", "puzzle_emb_len")),
     ("model.expansion", [0.0, -1.0, _NAN, _INF], [0.5], "must be positive and finite"),
     ("model.halt_exploration_prob", [-0.1, 1.1, _NAN], [0.0, 1.0], "must lie in [0, 1]"),
-    ("model.dtype", ["float16", "bf16"], ["float32"], "must be one of bfloat16, float32"),
+    ("model.dtype", ["float64", "bf16"], ["float32", "float16"], "must be one of bfloat16, float32, float16"),
     ("model.pos_encodings", ["rotary"], ["none", "learned"], "must be one of none, rope, learned"),
 ]
 

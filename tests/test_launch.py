@@ -167,6 +167,17 @@ def _place(tmp_path):
     place.cloud_do("preempt", "trm")  # ends whatever a failed test left running
 
 
+@pytest.fixture(name="whole")
+def _whole(tmp_path):
+  """With the real package and, for python3, the interpreter that has what it needs."""
+  place = _Place(tmp_path, None)
+  python = tmp_path / "bin" / "python3"
+  python.unlink()
+  python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+  python.chmod(0o755)
+  return place
+
+
 @pytest.fixture(name="made")
 def _made(place):
   """The slice is there, with two workers."""
@@ -279,8 +290,9 @@ def test_the_real_gcloud_has_what_is_used(stand_in):
     assert not unknown, words
 
 
-def test_the_documented_commands(place):
+def test_the_documented_commands(whole):
   """In the order of the document, with the settings that it begins with; none of them is executed."""
+  place = whole
   shutil.copy(place.repo / "launch" / "settings.example", place.folder / "settings")
   calls = re.findall(r"^launch/(\w+)(.*)$", _DOCS.read_text(), re.MULTILINE)
   assert [name for name, _ in calls] == ["create", "setup", "run", "sweep", "status", "fetch", "delete", "local"]
@@ -484,6 +496,21 @@ def test_sweep_goes_on_after_a_failure(small):
   assert err.endswith("launch: all 1 runs are done\n")
 
 
+def test_sweep_by_name(whole):
+  out, err = whole.launch("sweep", "--sweep=configs/sudoku.py:ablations", "--seeds=0,7", "--options=laptop",
+                          "--config.data.source=/my puzzles", "--allow-uncommitted", "--dry-run")
+  assert err == ""
+  source = "'--config.data.source=/my puzzles'"
+  # At a laptop's size, those with EMA, with an MLP, and with 8 or 16 supervision steps are the baseline.
+  names = ("baseline", "e2_1_ema_off", "e2_3_attention", "e2_4_nsup_4", "e2_4_nsup_32")
+  assert [line for line in out.splitlines() if line.startswith("# configs/")] == [
+      f"# configs/sudoku.py:{name},laptop --config.seed={seed} {source}" for seed in (0, 7) for name in names]
+  assert "/runs/sudoku-e2_4_nsup_4-laptop-seed=7-data.source=-my-puzzles" in out
+  _, err = whole.launch("sweep", "--sweep=configs/sudoku.py:ablation", status=2)
+  assert err.startswith("error: --sweep=configs/sudoku.py:ablation: no such sweep; known are ") and err.count("\n") == 1
+  assert "  tn_schedule " in whole.launch("sweep", "--sweep=configs/sudoku.py:help")[0]
+
+
 # --- processes on this machine
 
 
@@ -583,6 +610,7 @@ def test_local_dry_run(place):
     (("run", f"--config={_CONFIG}"), f"--config={_CONFIG}: the config stands alone"),
     (("run", _CONFIG), "no slice trm in us-central2-b; launch/create makes it"),
     (("sweep",), "CONFIG is missing"),
+    (("sweep", _CONFIG, "--sweep=x.py:y"), f"{_CONFIG}: give a CONFIG or --sweep=x.py:y, not both"),
     (("fetch",), "RUN_NAME is missing; launch/status lists the runs"),
     (("fetch", "a", "b", "c"), "c: unknown argument"),
     (("fetch", "a", "--checkpoint"), "--checkpoint: unknown argument"),

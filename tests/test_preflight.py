@@ -20,6 +20,7 @@ import pytest
 
 from trm_jax import chips
 from trm_jax import config as config_lib
+from trm_jax import cost
 from trm_jax import flops
 from trm_jax import hlo
 from trm_jax import preflight
@@ -214,7 +215,7 @@ def test_without_libtpu(monkeypatch):
 
 
 def _data(**fields):
-  return preflight.assumed_data(dataclasses.replace(config_lib.DataConfig(), **fields))
+  return cost.assumed_data(dataclasses.replace(config_lib.DataConfig(), **fields))
 
 
 def test_data_of_sudoku_extreme():
@@ -424,7 +425,7 @@ def test_program_without_compiling():
 def test_named_configs(tmp_path):
   path = tmp_path / "configs.py"
   path.write_text(_CONFIG_FILE)
-  named = preflight.named_configs(str(path), {"batch_size": 8, "model.dtype": "float16"})
+  named = preflight.named_configs(str(path), {"batch_size": 8, "model.dtype": "float64"})
   assert list(named) == ["tiny", "odd"] and "model.dtype" in named["tiny"]
   named = preflight.named_configs(str(path), {"seed": 8})
   assert {name: (c.name, c.batch_size, c.seed) for name, c in named.items()} == {

@@ -274,7 +274,7 @@ def test_loss_is_divided_by_the_global_batch(trajectory):
 
 def test_float16_skips_steps_that_overflow():
   """Nothing but the carry moves, the scale is halved; it is doubled after many good steps, and is out of the update."""
-  trainer = make_trainer(model_config=dataclasses.replace(MODEL, dtype="float16"))
+  trainer = make_trainer(model_config=dataclasses.replace(MODEL, dtype="float16", mlp_t=True, pos_encodings="none"))
   state = jax.jit(trainer.init)(jax.random.key(0), make_batch(0))
   assert state.carry.z_H.dtype == "float16"
   step = jax.jit(trainer.step)
@@ -298,7 +298,7 @@ def test_float16_skips_steps_that_overflow():
   np.testing.assert_allclose(metrics["loss"], other_metrics["loss"], rtol=1e-6)
 
 
-def test_float16_gives_up_at_the_smallest_scale(trainer):
+def test_float16_gives_up_at_the_smallest_scale():
   """A gradient that is not finite even then is a failure of the run."""
   scale = LossScale(scale=jnp.float32(2), good_steps=jnp.int32(5)).next(jnp.bool_(False))
   assert (scale.scale, scale.good_steps) == (1, 0)

@@ -5,7 +5,8 @@
 `parse` turns the result into the typed, checked `Config` that the code reads.
 """
 
-from collections.abc import Callable, Iterable
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import difflib
 import re
@@ -265,10 +266,38 @@ def _check(config: Config) -> None:
   stages(config.depth_schedule, config.model)
 
 
+def parse_change(text: str) -> tuple[str, Any]:
+  """What --set=FIELD=VALUE says: "model.mlp_t=False" -> ("model.mlp_t", False).
+
+  Raises:
+    UserError: it says nothing.
+  """
+  field, equals, value = text.partition("=")
+  if not equals:
+    raise UserError(f"--set={text}: must be FIELD=VALUE, e.g. model.mlp_t=False")
+  try:
+    return field, ast.literal_eval(value)
+  except (SyntaxError, ValueError):  # a name needs no quotes
+    return field, value
+
+
+def change(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> None:
+  """Sets fields by their names in `flatten`; what is wrong with their values, `parse` says.
+
+  Raises:
+    UserError: there is no such field.
+  """
+  for field in changes:
+    check_field(field)
+  with config.ignore_type():
+    config.update_from_flattened_dict(changes)
+
+
 def from_argument(
     argument: str | None,
-    configs: dict[str, Callable[[], ml_collections.ConfigDict]],
-    options: dict[str, Callable[[ml_collections.ConfigDict], None]],
+    configs: Mapping[str, Callable[[], ml_collections.ConfigDict]],
+    options: Mapping[str, Callable[[ml_collections.ConfigDict], None]],
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> ml_collections.ConfigDict:
   """The config that `FILE.py:NAME[,OPTION…]` asks for.
 
@@ -276,25 +305,32 @@ def from_argument(
     argument: what follows the colon.
     configs: name -> function that makes it; the first line of its docstring says what it is.
     options: name -> function that changes a config in place; documented likewise.
+    groups: heading -> names of configs, the way in which `help` lists them; None for one list.
 
   Raises:
-    UserError: an unknown name or option, or `help`; lists them all.
+    UserError: an unknown name or option.
+    SystemExit: after `help`, which lists them all.
   """
 
-  def listing(functions):
+  def listing(heading, functions):
     width = max(map(len, functions))
-    return "\n".join(f"  {name:<{width}}  {f.__doc__.splitlines()[0]}" for name, f in functions.items())
+    lines = [f"  {name:<{width}}  {f.__doc__.splitlines()[0]}" for name, f in functions.items()]
+    return "\n".join([heading, *lines])
 
   name, *chosen = (argument or "").split(",")
   if name == "help":
-    print(f"configs:\n{listing(configs)}\noptions, after a comma:\n{listing(options)}")
+    for heading, names in (groups or {"configs:": configs}).items():
+      print(listing(heading, {name: configs[name] for name in names}))
+    print(listing("options, after a comma:", options))
     raise SystemExit(0)
   if name not in configs:
-    raise UserError(f"config name {name!r} is not known; known are {', '.join(configs)} (:help describes them)")
+    close = difflib.get_close_matches(name, configs, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise UserError(f"config name {name!r} is not known; {hint}help lists all {len(configs)}")
   config = configs[name]()
   config.name = ",".join([name, *chosen])
   for option in chosen:
     if option not in options:
-      raise UserError(f"config option {option!r} is not known; known are {', '.join(options)} (:help describes them)")
+      raise UserError(f"config option {option!r} is not known; known are {', '.join(options)} (help describes them)")
     options[option](config)
   return config

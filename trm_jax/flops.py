@@ -4,6 +4,8 @@
 The compiler's own count takes the body of a loop once, however often it runs.
 """
 
+from collections.abc import Sequence
+
 import jax
 
 from trm_jax.chips import TPUS
@@ -82,6 +84,19 @@ def train_step_flops(config: TRMConfig) -> int:
   blocks = (1 + config.q_continue) * _blocks(config) + 2 * sum(_applications_with_gradient(config))
   return (blocks * block_flops(config) + 2 * _embed_flops(config) + 3 * _heads_flops(config)
           + config.q_continue * 4 * config.hidden_size)
+
+
+def training_flops(stages: Sequence[tuple[int, TRMConfig]], batch_size: int, steps: int) -> int:
+  """FLOPs of the first so many steps of a run, of all devices together.
+
+  Args:
+    stages: the step after which each begins, and its model; the first begins at 0 (config.depth_schedule).
+    batch_size: global.
+    steps: how many.
+  """
+  ends = [*(start for start, _ in stages[1:]), steps]
+  return batch_size * sum(
+      max(0, min(steps, end) - start) * train_step_flops(model) for (start, model), end in zip(stages, ends))
 
 
 def kept_elements(config: TRMConfig) -> int:

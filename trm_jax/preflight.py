@@ -30,14 +30,14 @@ from trm_jax import chips
 from trm_jax import checkpoint
 from trm_jax import cli
 from trm_jax import config as config_lib
+from trm_jax import cost
 from trm_jax import evaluate
 from trm_jax import flops
 from trm_jax import hlo
 from trm_jax import logs
 from trm_jax import program
 from trm_jax import sharding
-from trm_jax.config import Config, DataConfig
-from trm_jax.data import load
+from trm_jax.config import Config
 from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
 
@@ -52,7 +52,6 @@ _PRICE = flags.DEFINE_float("price_per_chip_hour", None, "What a chip costs an h
                             "run costs.", 0.0)
 _JSON = flags.DEFINE_bool("json", False, "Write the answer as JSON.")
 
-_EXTREME_TRAIN, _EXTREME_TEST = 3_831_994, 422_786  # puzzles of Sudoku-Extreme
 _TRIES = 3  # programs that are compiled to find one that fits
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -77,50 +76,6 @@ class DoesNotFit(Exception):
     needed, of_needed, usable, of_usable = [g for g in sizes.groups() if g is not None] if sizes else [None] * 4
     return cls(what, needed and int(float(needed) * _UNITS[of_needed]),
                usable and int(float(usable) * _UNITS[of_usable]), message.splitlines()[0])
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-  """What is assumed of a run's puzzles; they are not read.
-
-  Attributes:
-    sizes: of the training puzzles.
-    num_watched: puzzles of an evaluation while training.
-    num_test: puzzles of the test set.
-    test_passes: evaluations of it: of the last checkpoint, and of the best on validation where there is one.
-    assumptions: what a reader should know.
-  """
-
-  sizes: program.Sizes
-  num_watched: int
-  num_test: int
-  test_passes: int
-  assumptions: list[str]
-
-
-def assumed_data(data: DataConfig) -> Data:
-  """Sizes of a run's puzzles from its config alone.
-
-  Raises:
-    UserError: there are no such puzzles.
-  """
-  task, assumptions = SudokuTask(data.box), []
-  if data.source == "generated":
-    load.check_generated(data)
-  elif data.source != "sudoku-extreme":
-    unsaid = [name for name in ("num_train", "num_test") if not getattr(data, name)]
-    assumptions.append(
-        f"config.data.source = {data.source!r} is not read: taken to store no augmented versions"
-        + (f", and for {' and '.join(f'config.data.{name} = 0' for name in unsaid)} to have as many puzzles as "
-           "Sudoku-Extreme" if unsaid else ""))
-  if data.source == "sudoku-extreme":
-    num_train = load.num_train(data, _EXTREME_TRAIN)
-  else:
-    num_train = data.num_train or _EXTREME_TRAIN - data.num_validation
-  num_test = data.num_test or _EXTREME_TEST
-  return Data(program.Sizes(num_train, num_train, task.seq_len, task.vocab_size, num_puzzle_identifiers=1),
-              num_watched=data.num_validation or min(load.WATCHED_TEST_PUZZLES, num_test), num_test=num_test,
-              test_passes=2 if data.num_validation else 1, assumptions=assumptions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,7 +199,7 @@ class _Run:
 
   def __init__(self, config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device]):
     self.config, self.slice, self.devices = config, tpu_slice, devices
-    self.data = assumed_data(config.data)
+    self.data = cost.assumed_data(config.data)
     mesh = sharding.make_mesh(list(devices), model=config.model_devices)
     self.program = program.Program(config, SudokuTask(config.data.box), self.data.sizes, mesh)
     self.evaluator = evaluate.Evaluator(
@@ -342,7 +297,7 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
   # Stages of a depth schedule are less deep than the last, which is the one that was compiled.
   answer.training_hours = run.program.train_flops(run.program.total_steps) / answer.flops_per_step * speed.expected / 3600
   flops_per_hour = 3600 * tpu_slice.num_chips * tpu_slice.chip.peak_flops * utilization
-  answer.evaluation_hours = _evaluation_flops(run) / flops_per_hour
+  answer.evaluation_hours = cost.evaluation_flops(config, run.evaluator.batch_size) / flops_per_hour
   if price_per_chip_hour is not None:
     answer.price = (answer.training_hours + answer.evaluation_hours) * tpu_slice.num_chips * price_per_chip_hour
   answer.fits = memory.total <= memory.usable
@@ -374,15 +329,6 @@ def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], step_fl
   hbm = 2 * moved / chip.hbm_bandwidth
   interconnect = sum(c.sent_bytes for c in collectives) / chip.ici_bandwidth
   return Speed(matrix, hbm, interconnect, max(matrix / utilization, hbm, interconnect))
-
-
-def _evaluation_flops(run: _Run) -> int:
-  """Of all evaluations of a run."""
-  batch, data = run.evaluator.batch_size, run.data
-  num_batches = (math.ceil(run.program.total_steps / run.program.eval_every) * math.ceil(data.num_watched / batch)
-                 + data.test_passes * math.ceil(data.num_test / batch))
-  model = run.program.model_config
-  return num_batches * batch * model.halt_max_steps * flops.eval_step_flops(model)
 
 
 def summary(collectives: list[hlo.Collective]) -> list[dict[str, Any]]:

@@ -63,6 +63,8 @@ def check_fits(config: Config, mesh: Mesh) -> None:
     raise UserError(f"config.batch_size = {config.batch_size}: must be divisible by the {what}; "
                     f"use {' or '.join(str(n) for n in (below, below + parts) if n)}")
   platform = mesh.devices.flat[0].platform
+  if config.model.dtype == "float16" and not config.model.mlp_t and platform == "cpu":
+    raise UserError("config.model.dtype = 'float16': JAX's attention has none on a CPU; use bfloat16 or float32")
   if config.model.attention == "cudnn" and not config.model.mlp_t and platform not in ("gpu", "cuda"):
     raise UserError(f"config.model.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
 
@@ -80,6 +82,19 @@ class Stage:
   start: int
   model_config: TRMConfig
   steps: Callable[..., Any]
+
+
+def stage_models(config: Config, model_config: TRMConfig, total_steps: int) -> list[tuple[int, TRMConfig]]:
+  """For every stage of a run the step after which it begins, and its model.
+
+  Args:
+    config: the run.
+    model_config: of the last stage.
+    total_steps: of the run.
+  """
+  return [(round(stage.start * total_steps),
+           dataclasses.replace(model_config, H_cycles=stage.H_cycles, L_cycles=stage.L_cycles))
+          for stage in config_lib.stages(config.depth_schedule, model_config)]
 
 
 class Program:
@@ -126,13 +141,11 @@ class Program:
     def steps(trainer, state, num_steps, arrays):
       return trainer.steps(state, num_steps, functools.partial(make_batch, arrays), explore_key)
 
-    stages = config_lib.stages(config.depth_schedule, self.model_config)
+    stages = stage_models(config, self.model_config, self.total_steps)
     trainers = [
-        train.Trainer(
-            dataclasses.replace(self.model_config, H_cycles=stage.H_cycles, L_cycles=stage.L_cycles), config.optimizer,
-            mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps, loss_config=config.loss,
-            micro_batches=config.micro_batches, record_every=config.log_every)
-        for stage in stages]
+        train.Trainer(model, config.optimizer, mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps,
+                      loss_config=config.loss, micro_batches=config.micro_batches, record_every=config.log_every)
+        for _, model in stages]
     self.trainer = trainers[-1]
     whole = sharding.replicated(mesh)
     n, g, s = sizes.num_examples, sizes.num_groups, sizes.seq_len
@@ -144,9 +157,9 @@ class Program:
     self.state = checkpoint.abstract(shapes, layout)
     self.init = jax.jit(init, out_shardings=layout)
     self.stages = tuple(
-        Stage(round(stage.start * self.total_steps), trainer.model_config,
+        Stage(start, model,
               jax.jit(functools.partial(steps, trainer), donate_argnums=0, out_shardings=(layout, whole)))
-        for stage, trainer in zip(stages, trainers))
+        for (start, model), trainer in zip(stages, trainers))
 
   @property
   def num_params(self) -> int:
@@ -159,10 +172,7 @@ class Program:
 
   def train_flops(self, step: int) -> int:
     """FLOPs of the first `step` steps, of all devices together, by flops.py's count."""
-    ends = [*(stage.start for stage in self.stages[1:]), self.total_steps]
-    return self.batch_size * sum(
-        max(0, min(step, end) - stage.start) * flops.train_step_flops(stage.model_config)
-        for stage, end in zip(self.stages, ends))
+    return flops.training_flops([(s.start, s.model_config) for s in self.stages], self.batch_size, step)
 
   def compile_steps(self, stage: int = -1) -> Any:
     """`steps` of a stage, compiled. The number of steps in a call is data, so this happens once a stage."""

@@ -1,0 +1,194 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Sweeps: what is run, once; what is skipped; what is passed over; how they stop and go on. Tiny runs, for real."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from etils import epath
+import pytest
+
+from trm_jax import config as config_lib
+from trm_jax import cost
+from trm_jax import study
+from trm_jax import sweep
+from trm_jax.errors import UserError
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_STUDY = study.File.load(str(_ROOT / "configs" / "sudoku.py"))
+
+# One step, or no end of them.
+_CONFIGS = '''
+from trm_jax import config as config_lib
+from trm_jax import study
+
+def tiny():
+  """A step of a tiny model."""
+  config = config_lib.default_config()
+  config.data.update(source="generated", box=2, num_train=20, num_validation=0, num_test=9, num_clues=8, num_aug=0)
+  config.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
+                      puzzle_emb_len=1, halt_max_steps=1, dtype="float32")
+  config.update(epochs=0, steps=1, batch_size=8, eval_batch_size=8, log_every=1, eval_every=1_000_000)
+  return config
+
+@study.group(tiny)
+def GROUP():
+  """Does it work?"""
+  yield "twin", "the same", {}
+  yield "broken", "cannot be run", {"data.source": "/no/such/folder"}
+  yield "occupied", "its folder holds another run", {"batch_size": 16}
+  yield "long", "has no end", {"steps": 1_000_000}
+
+CONFIGS = {"tiny": tiny} | GROUP.configs
+SWEEPS = {"first": study.Sweep("all of them", ("tiny", "broken", "twin", "occupied", "long")),
+          "again": study.Sweep("those that end at once", ("twin", "occupied"))}
+
+def get_config(argument=None):
+  return config_lib.from_argument(argument, CONFIGS, {})
+'''
+
+
+def _start(*arguments):
+  environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
+      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiles sooner
+  return subprocess.Popen([sys.executable, "-m", "trm_jax.sweep", *arguments], cwd=_ROOT, env=environment, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module", name="stopped")
+def _stopped(tmp_path_factory):
+  """A sweep that was told to stop in its last run: its file, its folder, its status and what it printed."""
+  folder = tmp_path_factory.mktemp("sweep")
+  path, workdir = folder / "own.py", folder / "runs"
+  path.write_text(_CONFIGS)
+  occupied = workdir / "occupied" / "seed_0"
+  occupied.mkdir(parents=True)
+  config = config_lib.to_dict(config_lib.parse(study.File.load(str(path)).get_config("occupied")))
+  (occupied / "config.json").write_text(json.dumps({"config": config | {"batch_size": 24}, "total_steps": 1}))
+  (occupied / "results.json").write_text('{"step": 1}')
+  process = _start(f"--sweep={path}:first", f"--workdir={workdir}")
+  try:
+    log, deadline = workdir / "long" / "seed_0.log", time.monotonic() + 240
+    while not log.exists() or "  loss " not in log.read_text():
+      assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+      time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+  finally:
+    process.kill()
+    process.wait()
+  return path, workdir, process.returncode, out, err
+
+
+def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
+  path, workdir, status, out, err = stopped
+  assert (status, err) == (75, "")
+  lines = out.splitlines()
+  assert lines[0] == f"first: 4 runs, kept in {workdir}; names joined by = are one config"
+  assert lines[1].startswith("[1/4] tiny = twin, seed 0 … ") and "% solved in " in lines[1]
+  assert lines[2].startswith("[2/4] broken, seed 0 … FAILED with status 2 after ")
+  assert ("error: config.data.source = '/no/such/folder': no such folder" in lines[2]
+          and lines[2].endswith(f"(more in {workdir}/broken/seed_0.log)"))
+  assert lines[3] == (f"[3/4] occupied, seed 0 FAILED: {workdir}/occupied/seed_0 holds another run; it differs in "
+                      "batch_size: 24 -> 16: name another --workdir")
+  assert lines[4:] == ["[4/4] long, seed 0 … stopped; the same command goes on"]
+  assert "stopped at step" in (workdir / "long" / "seed_0.log").read_text()  # it has been waited for
+  assert any((workdir / "long" / "seed_0" / "checkpoints").iterdir())
+  assert not (workdir / "twin").exists()
+  assert json.loads((workdir / "tiny" / "seed_0" / "config.json").read_text())["config"]["name"] == "tiny"
+
+
+def test_skips_what_is_finished_and_tells_of_failures(stopped):
+  path, workdir, *_ = stopped
+  results = workdir / "tiny" / "seed_0" / "results.json"
+  before = results.stat().st_mtime_ns
+  process = _start(f"--sweep={path}:again", f"--workdir={workdir}")
+  out, err = process.communicate(timeout=240)
+  assert (process.returncode, err) == (1, "")
+  lines = out.splitlines()
+  assert lines[1].startswith("[1/2] tiny = twin, seed 0 was finished before: ") and lines[1].endswith("% solved")
+  assert lines[2].startswith("[2/2] occupied, seed 0 FAILED: ")
+  assert lines[3:] == ["1 of 2 runs failed:", "  occupied, seed 0"]
+  assert results.stat().st_mtime_ns == before
+
+
+def test_dry_run_says_what_there_is_to_do(stopped):
+  path, workdir, *_ = stopped
+  file = study.File.load(str(path))
+  runs = sweep.plan(file, "first", [0, 1], sets=["log_every=1"])
+  lines = list(sweep.dry_run(runs, str(workdir)))
+  rows = {" ".join(line.split()[: line.split().index("seed") + 2]): line for line in lines[: len(runs)]}
+  assert list(rows) == [f"{name}, seed {seed}" for seed in (0, 1) for name in ("tiny = twin", "broken", "occupied",
+                                                                              "long")]
+  found = {label: row.removeprefix(label).split()[0] for label, row in rows.items()}
+  assert list(found.values()) == ["finished", "new", "another", "begun", "new", "new", "new", "new"]
+  assert rows["tiny = twin, seed 0"].endswith("% solved")
+  assert "batch_size: 24 -> 16" in rows["occupied, seed 0"]
+  long = runs[3]
+  flops = cost.training_flops(long.config) + cost.evaluation_flops(long.config)
+  assert f" 1,000,000 steps  {flops:.1e} FLOP  about " in rows["long, seed 0"] and rows["long, seed 0"].endswith("(a)")
+  assert lines[len(runs) + 1] == "8 runs: 1 finished, 5 new, 1 another run, 1 begun"
+  assert lines[len(runs) + 2].startswith("ESTIMATE: ")
+  assert not (workdir / "broken" / "seed_1").exists()
+
+
+def test_dry_run_where_nothing_was_measured(stopped, tmp_path):
+  [run, *_] = sweep.plan(study.File.load(str(stopped[0])), "again", [0])
+  lines = list(sweep.dry_run([run], str(tmp_path)))
+  assert lines[0].endswith("(b)")
+  assert "an assumed 40% of the " in lines[-1] and " cpu made of float32 matrix products" in lines[-1]
+
+
+def _plan(name, seeds=(0,), **kwargs):
+  return sweep.plan(_STUDY, name, list(seeds), **kwargs)
+
+
+def test_the_same_config_is_run_once_in_all_sweeps():
+  names = ("mini_t2_n2", "mini_ema_on", "mini_mlp", "mini_nsup_8", "mini_batch_64_lr_1e-3")
+  runs = _plan("miniature", [0, 1])
+  assert len(runs) == 2 * (24 - 4)
+  assert [run.names for run in runs if "mini_t2_n2" in run.names] == [names, names]
+  assert [run.config.seed for run in runs] == [0] * 20 + [1] * 20
+  assert len({run.folder for run in runs}) == 40
+  assert [run.names for run in _plan("tn_schedule")][0] == ("baseline", "e2_2_t3_n6")
+  folders = {run.folder for run in _plan("all")}
+  for name in ("batch", "paper_table_3"):
+    assert {run.folder for run in _plan(name)} <= folders
+
+
+def test_options_and_fields_go_to_every_run():
+  run = _plan("batch", [3], options=["laptop"], sets=["data.source=/my puzzles", "steps=7"])[0]
+  assert run.arguments == (f"{_STUDY.path}:baseline,laptop", "--config.seed=3", "--config.data.source=/my puzzles",
+                           "--config.steps=7")
+  assert run.folder == "baseline-laptop/seed_3"
+  assert (run.config.steps, run.config.data.source, run.config.seed) == (7, "/my puzzles", 3)
+  assert len(_plan("batch", options=["laptop"])) == 1  # a laptop has one batch
+  with pytest.raises(UserError, match="^e2_3_attention: config.model.num_heads|^e2_3_attention: model.num_heads = 3"):
+    _plan("ablations", sets=["model.num_heads=3"])
+
+
+def test_finished_is_what_has_results_of_the_same_config(tmp_path):
+  run, folder = _plan("replication")[0], epath.Path(tmp_path)
+  saved = {"config": config_lib.to_dict(run.config), "total_steps": 65_104}
+  assert sweep.state(run, folder / "none") == "new"
+  (folder / "config.json").write_text(json.dumps(saved))
+  assert sweep.state(run, folder) == "new"  # killed before it had saved anything
+  (folder / "checkpoints").mkdir()
+  assert sweep.state(run, folder) == "new"
+  (folder / "checkpoints" / "5").mkdir()
+  assert sweep.state(run, folder) == "begun"
+  (folder / "results.json").write_text('{"step": 65103}')
+  assert sweep.state(run, folder) == "begun"
+  (folder / "results.json").write_text('{"step": 65104}')
+  assert sweep.state(run, folder) == "finished"
+  saved["config"] |= {"log_every": 3, "name": "e2_2_t3_n6"}  # changes nothing that is trained
+  (folder / "config.json").write_text(json.dumps(saved))
+  assert sweep.state(run, folder) == "finished"
+  saved["config"] |= {"seed": 3}
+  (folder / "config.json").write_text(json.dumps(saved))
+  with pytest.raises(UserError, match="holds another run; it differs in seed: 3 -> 0: name another --workdir"):
+    sweep.state(run, folder)

@@ -1,0 +1,438 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Named configs x seeds, one run after another; what is finished is skipped.
+
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --dry-run    # what it will take
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --options=laptop --set=steps=500
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:help                                       # lists the sweeps
+
+Each run is a `python -m trm_jax.main` of its own, kept in WORKDIR/CONFIG/seed_N; what it prints is in seed_N.log beside
+it. Configs that differ in nothing but their names are one run, under the name that comes first in the file. A run that
+fails is passed over; Ctrl-C and SIGTERM have the run that is going on save and stop; the same command goes on from
+there. On several hosts: launch/sweep.
+
+Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM, 130 by Ctrl-C.
+"""
+
+from collections.abc import Iterator, Sequence
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from trm_jax import cli
+from trm_jax import distributed
+from trm_jax import logs
+from trm_jax import storage
+from trm_jax.errors import UserError
+
+if TYPE_CHECKING:
+  from trm_jax import study
+  from trm_jax.config import Config
+
+_SWEEP = flags.DEFINE_string("sweep", None, "FILE.py:NAME, e.g. configs/sudoku.py:tn_schedule; NAME help lists them.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs, local or gs://BUCKET/FOLDER.")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "config.seed of the runs of each config.")
+_OPTIONS = flags.DEFINE_list("options", [], "Options for every config, as after the comma of --config: laptop.")
+_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False; repeat for several.")
+_DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which are done, and about how long the "
+                             "others will take.")
+_LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, a line each, for other "
+                          "launchers.")
+
+# Share of the devices' peak rate, or of a CPU's in matrix products alone, where nothing has been measured.
+_UTILIZATION = 0.4
+# Runs whose training steps are so many times larger or smaller say nothing about a run's speed.
+_ALIKE = 8
+
+# The run ends, and saves, with the sweep that started it, however that ends. Its arguments are: the sweep's process id,
+# then the command. Between fork and exec, where this belongs, it would run in a copy of a process with threads.
+_WITH_PARENT = f"""
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, {int(signal.SIGTERM)})  # PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]): sys.exit({128 + signal.SIGTERM})
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One of a sweep.
+
+  Attributes:
+    names: of its config, the one that it is run under first, then those of the sweep that are the same config.
+    config: with its seed.
+    arguments: FILE.py:NAME and the flags of trm_jax.main that make it.
+  """
+
+  names: tuple[str, ...]
+  config: "Config"
+  arguments: tuple[str, ...]
+
+  @property
+  def label(self) -> str:
+    return f"{' = '.join(self.names)}, seed {self.config.seed}"
+
+  @property
+  def folder(self) -> str:
+    """In WORKDIR."""
+    return f"{self.names[0].replace(',', '-')}/seed_{self.config.seed}"
+
+
+def plan(file: "study.File", sweep: str, seeds: Sequence[int], options: Sequence[str] = (),
+         sets: Sequence[str] = ()) -> list[Run]:
+  """The runs of a sweep, all configs with the first seed first, each config once.
+
+  Args:
+    file: of the configs.
+    sweep: name in it.
+    seeds: of every config.
+    options: of every config.
+    sets: FIELD=VALUE of every config.
+
+  Raises:
+    UserError: there is no such sweep, or one of its configs cannot be made so.
+  """
+  from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
+
+  if sweep not in file.sweeps:
+    raise UserError(f"--sweep={file.path}:{sweep}: no such sweep; known are {', '.join(file.sweeps)} (help describes "
+                    "them)")
+  changes = dict(map(config_lib.parse_change, sets))
+  if "seed" in changes:
+    raise UserError(f"--set=seed={changes['seed']}: runs would share a folder; give --seeds={changes['seed']}")
+  wanted, first, made = file.sweeps[sweep].names, {}, {}
+  for name in file.configs:
+    name = ",".join([name, *options])
+    try:
+      values = file.get_config(name)
+      config_lib.change(values, changes)
+      config = config_lib.parse(values)
+    except UserError as e:
+      if name.partition(",")[0] in wanted:
+        raise UserError(f"{name}: {e}") from e
+      continue
+    same = dataclasses.replace(config, name="")
+    first.setdefault(same, name)
+    made[name] = config, first[same]
+  names = {}  # of the config that is run: all of them
+  for name in (",".join([name, *options]) for name in wanted):
+    also = names.setdefault(made[name][1], [made[name][1]])
+    if name not in also:
+      also.append(name)
+  return [
+      Run(tuple(also), dataclasses.replace(made[name][0], seed=seed),
+          (f"{file.path}:{name}", f"--config.seed={seed}", *(f"--config.{text}" for text in sets)))
+      for seed in seeds for name, also in names.items()]
+
+
+def state(run: Run, folder: Any) -> str:
+  """"finished", "begun" or "new".
+
+  Args:
+    run: that may be there.
+    folder: epath.Path of it.
+
+  Raises:
+    UserError: another run is.
+  """
+  from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
+
+  results, checkpoints = folder / "results.json", folder / "checkpoints"
+  begun = results.exists() or checkpoints.exists() and any(checkpoints.iterdir())
+  if not begun or not (folder / "config.json").exists():
+    return "new"
+  saved = json.loads((folder / "config.json").read_text())
+  if different := config_lib.differences(config_lib.to_dict(run.config), saved["config"]):
+    raise UserError(f"{folder} holds another run; it differs in {'; '.join(different)}: name another --workdir")
+  finished = results.exists() and json.loads(results.read_text())["step"] == saved["total_steps"]
+  return "finished" if finished else "begun"
+
+
+def _solved(folder: Any) -> str:
+  return f"{json.loads((folder / 'results.json').read_text())['test']['exact_accuracy']:.1%} solved"
+
+
+# Running.
+
+
+class _Child:
+  """The run that is going on; signals of this process are handed on to it, each once.
+
+  Attributes:
+    received: signals so far.
+  """
+
+  def __init__(self):
+    self.received: list[int] = []
+    self._handed_on, self._process = 0, None
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+      signal.signal(number, self._note)
+
+  def _note(self, number, _):
+    self.received.append(number)
+    self._hand_on()
+
+  def _hand_on(self):
+    while self._process and self._handed_on < len(self.received):
+      number = self.received[self._handed_on]
+      self._handed_on += 1
+      if self._process.poll() is None:
+        # Ctrl-C as from a terminal, to all that a run consists of; the others as from a supervisor.
+        if number == signal.SIGINT:
+          os.killpg(self._process.pid, number)
+        else:
+          self._process.send_signal(signal.SIGTERM)
+
+  def run(self, command: Sequence[str], log: pathlib.Path) -> int:
+    """Runs a command to its end, its output added to `log`. Returns its exit status, as a shell says it."""
+    with log.open("ab") as out:
+      # In a session of its own, so that Ctrl-C does not reach it twice: the second one stops it without saving.
+      self._process = subprocess.Popen(
+          [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), *command], stdin=subprocess.DEVNULL, stdout=out,
+          stderr=subprocess.STDOUT, start_new_session=True)
+    self._hand_on()
+    status = self._process.wait()
+    self._process = None
+    return status if status >= 0 else 128 - status
+
+  @property
+  def status(self) -> int | None:
+    """To exit with after a signal."""
+    if not self.received:
+      return None
+    return 130 if self.received[0] == signal.SIGINT else distributed.PREEMPTED
+
+
+def _log(run: Run, workdir: str) -> pathlib.Path:
+  """Beside the run's folder; for a bucket in runs/."""
+  base = f"runs/{workdir.rstrip('/').rpartition('/')[2]}" if storage.is_remote(workdir) else os.path.expanduser(workdir)
+  return pathlib.Path(base) / f"{run.folder}.log"
+
+
+def _last_words(log: pathlib.Path) -> str:
+  """Of a run that failed: its last error, or else its last line."""
+  lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+  return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "said nothing")
+
+
+def _can_be_made(run: Run, root: Any) -> bool:
+  try:
+    return state(run, root / run.folder) != "finished"
+  except UserError:  # which is said when its turn comes
+    return False
+
+
+def _left(unmade: Sequence[Run], timed: Sequence[tuple[float, float, int]]) -> str:
+  """How long the rest will take, if training takes its FLOPs and everything else is the same for every run."""
+  from trm_jax import cost  # pylint: disable=g-import-not-at-top
+
+  if not unmade or not timed:
+    return ""
+  whole, training, flops = map(sum, zip(*timed))
+  left = sum(cost.training_flops(run.config) for run in unmade) * training / flops
+  return f", about {logs.duration(left + (whole - training) / len(timed) * len(unmade))} left"
+
+
+def run_all(runs: Sequence[Run], workdir: str) -> int:
+  """Runs those that are not finished, says how it goes, and returns the exit status."""
+  from trm_jax import cost  # pylint: disable=g-import-not-at-top
+
+  root = storage.user_path(workdir, "--workdir")
+  child, failed, width = _Child(), [], len(str(len(runs)))
+  unmade = [run for run in runs if _can_be_made(run, root)]
+  timed = []  # of runs that this start has made whole: seconds, those of training, its FLOPs
+  for i, run in enumerate(runs, 1):
+    print(f"[{i:>{width}}/{len(runs)}] {run.label}", end=" ", flush=True)
+    log, start = _log(run, workdir), time.perf_counter()
+    unmade = [other for other in unmade if other is not run]
+    try:
+      found = state(run, root / run.folder)
+      if found == "finished":
+        print(f"was finished before: {_solved(root / run.folder)}", flush=True)
+        continue
+      try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+      except OSError as e:
+        raise UserError(f"--workdir={workdir}: cannot write {log} ({e.strerror}); name another folder") from e
+    except UserError as e:
+      failed.append(run)
+      print(f"FAILED: {e}", flush=True)
+      continue
+    print("goes on …" if found == "begun" else "…", end=" ", flush=True)
+    config, *arguments = run.arguments
+    status = child.run([sys.executable, "-m", "trm_jax.main", f"--config={config}",
+                        f"--workdir={root / run.folder}", *arguments], log)
+    took = time.perf_counter() - start
+    stopped = child.status or (status if status in (distributed.PREEMPTED, 130) else None)
+    if status == 0:
+      if found == "new":
+        training = json.loads((root / run.folder / "results.json").read_text())["train_seconds"]
+        timed.append((took, training, cost.training_flops(run.config)))
+      print(f"{_solved(root / run.folder)} in {logs.duration(took)}{_left(unmade, timed)}", flush=True)
+    elif not stopped:
+      failed.append(run)
+      print(f"FAILED with status {status} after {logs.duration(took)}: {_last_words(log)} (more in {log})", flush=True)
+    if stopped:
+      print(f"{'' if status == 0 else 'stopped; '}the same command goes on", flush=True)
+      return stopped
+  if failed:
+    print(f"{len(failed)} of {len(runs)} runs failed:", *(run.label for run in failed), sep="\n  ", flush=True)
+    return 1
+  print(f"all {len(runs)} runs are done", flush=True)
+  return 0
+
+
+# Estimating.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+  """Speed of a run in the workdir. Attributes: its kind (see _kind), FLOPs of one of its steps, FLOP/s."""
+
+  kind: tuple
+  step_flops: int
+  rate: float
+
+
+def _kind(config: "Config") -> tuple:
+  return config.model.dtype, config.model.mlp_t
+
+
+def _step_flops(config: "Config") -> int:
+  from trm_jax import cost  # pylint: disable=g-import-not-at-top
+  from trm_jax import flops  # pylint: disable=g-import-not-at-top
+
+  return config.batch_size * flops.train_step_flops(cost.model_config(config))
+
+
+def _measured(root: Any) -> Iterator[_Measured]:
+  """Of all runs under a sweep's folder that have written a record."""
+  from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
+
+  for saved in root.glob("*/seed_*/config.json"):
+    try:
+      config = config_lib.parse(json.loads(saved.read_text())["config"])
+    except UserError:
+      continue  # of a version that had other knobs
+    records = saved.parent / "metrics.jsonl"
+    steps = [record["train/step_ms"] for record in (logs.read_metrics(records) if records.exists() else ())
+             if "train/step_ms" in record]
+    if steps:
+      flops = _step_flops(config)
+      yield _Measured(_kind(config), flops, flops / (statistics.median(steps) / 1000))
+
+
+def _machine() -> tuple[float, str]:
+  """FLOP/s that this machine's devices may reach, and how that is known."""
+  import jax  # pylint: disable=g-import-not-at-top
+  import jax.numpy as jnp  # pylint: disable=g-import-not-at-top
+
+  from trm_jax import flops  # pylint: disable=g-import-not-at-top
+
+  devices = jax.devices()
+  what = f"{len(devices)} x {devices[0].device_kind}"
+  if peak := flops.peak_flops(devices[0]):
+    return _UTILIZATION * peak * len(devices), f"an assumed {_UTILIZATION:.0%} of the peak rate of {what}"
+  size, times = 1024, 4  # a fraction of a second on a CPU
+  multiply = jax.jit(lambda x: jax.lax.fori_loop(0, times, lambda _, y: y @ x, x))
+  x = jnp.full((size, size), 1 / size)
+  seconds = []
+  for _ in range(5):  # the first compiles; others may use the machine, too
+    start = time.perf_counter()
+    multiply(x).block_until_ready()
+    seconds.append(time.perf_counter() - start)
+  rate = times * 2 * size**3 / min(seconds)
+  return _UTILIZATION * rate, (f"an assumed {_UTILIZATION:.0%} of the {rate / 1e9:.0f} GFLOP/s that {what} made of "
+                               "float32 matrix products just now")
+
+
+def dry_run(runs: Sequence[Run], workdir: str) -> Iterator[str]:
+  """Lines that say what there is to do and about how long it will take."""
+  from trm_jax import cost  # pylint: disable=g-import-not-at-top
+
+  root = storage.user_path(workdir, "--workdir")
+  measured = list(_measured(root))
+  machine, rows, seconds, computed, counts = None, [], 0.0, 0, {}
+  for run in runs:
+    try:
+      found = state(run, root / run.folder)
+    except UserError as e:
+      found = "another run"
+      rows.append((run.label, found, "", "", str(e)))
+    counts[found] = counts.get(found, 0) + 1
+    if found == "another run":
+      continue
+    flops = cost.training_flops(run.config) + cost.evaluation_flops(run.config)
+    cells = [run.label, found, f"{cost.total_steps(run.config):,} steps", f"{flops:.1e} FLOP"]
+    if found == "finished":
+      rows.append((*cells, _solved(root / run.folder)))
+      continue
+    size = _step_flops(run.config)
+    alike = [m for m in measured if m.kind == _kind(run.config) and 1 / _ALIKE < m.step_flops / size < _ALIKE]
+    if alike:
+      rate, how = min(alike, key=lambda m: abs(math.log(m.step_flops / size))).rate, "a"
+    else:
+      machine = machine or _machine()
+      rate, how = machine[0], "b"
+    seconds, computed = seconds + flops / rate, computed + flops
+    rows.append((*cells, f"about {logs.duration(flops / rate)} ({how})"))
+  widths = [max(len(row[i]) for row in rows) for i in range(4)]
+  for label, found, steps, flops, rest in rows:
+    yield f"{label:<{widths[0]}}  {found:<{widths[1]}}  {steps:>{widths[2]}}  {flops:>{widths[3]}}  {rest}"
+  yield ""
+  yield f"{len(runs)} runs: {', '.join(f'{number} {found}' for found, number in counts.items())}"
+  if computed:
+    yield (f"ESTIMATE: {logs.duration(seconds)} for {computed:.1e} FLOP, what runs that have begun have done already "
+           "included; starting and compiling are not")
+    yield "  (a) at the speed of the most alike run in --workdir"
+    if machine:
+      yield f"  (b) at {machine[1]}; trm_jax.preflight --topology=… knows TPU slices"
+
+
+def main(argv: list[str]) -> None:
+  """Reads the flags and does what they say."""
+  cli.no_arguments(argv)
+  if not _SWEEP.value:
+    raise UserError("--sweep is missing; try --sweep=configs/sudoku.py:help")
+  path, _, name = _SWEEP.value.partition(":")
+  from trm_jax import study  # pylint: disable=g-import-not-at-top
+
+  file = study.File.load(path)
+  if name == "help":
+    width = max(map(len, file.sweeps))
+    for sweep, value in file.sweeps.items():
+      print(f"  {sweep:<{width}}  {len(value.names):>3} configs: {value.what}")
+    return
+  wrong = [seed for seed in _SEEDS.value if not seed.isdecimal()]
+  if wrong or not _SEEDS.value:
+    raise UserError(f"--seeds={','.join(_SEEDS.value)}: must be numbers from 0, e.g. --seeds=0,1,2")
+  runs = plan(file, name, list(dict.fromkeys(map(int, _SEEDS.value))), _OPTIONS.value, _SET.value)
+  if _LIST.value:
+    for run in runs:
+      print(shlex.join(run.arguments))
+    return
+  if not _WORKDIR.value:
+    raise UserError("--workdir is missing: a folder for the runs, in which finished ones are found")
+  if _DRY_RUN.value:
+    for line in dry_run(runs, _WORKDIR.value):
+      print(line)
+    return
+  same = any(len(run.names) > 1 for run in runs)
+  print(f"{name}: {len(runs)} runs, kept in {_WORKDIR.value}{'; names joined by = are one config' * same}", flush=True)
+  sys.exit(run_all(runs, _WORKDIR.value))
+
+
+if __name__ == "__main__":
+  cli.run(main)
