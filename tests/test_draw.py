@@ -97,6 +97,18 @@ def test_picture_without_labels(tmp_path):
   assert _share(picture, draw._PREDICTED) == _share(picture, draw._WRONG) == 0
 
 
+def test_answers_have_a_panel_a_puzzle_and_their_own_wrong_cells():
+  right, wrong = np.stack([ANSWERS[-1]] * 4), np.stack([*ANSWERS[-1:].repeat(3, 0), ANSWERS[0]])
+  pictures = [draw.answers_picture(TASK, np.stack([INPUTS] * 4), answers, np.stack([LABELS] * 4), Q_HALT[-4:])
+              for answers in (right, wrong)]
+  assert pictures[0].shape == pictures[1].shape and pictures[0].dtype == np.uint8
+  solved, one_wrong = (picture / np.float32(255) for picture in pictures)
+  assert _share(solved, draw._CLUE_FILL) > 0.03 and _share(solved, draw._WRONG) == 0
+  width = solved.shape[1]
+  assert _share(one_wrong[:-40], draw._WRONG) > 0  # above the legend
+  assert _share(one_wrong[:-40, : width * 3 // 4], draw._WRONG) == 0  # in the fourth alone
+
+
 RECORDS = [
     {"step": 1, "train/loss": 2.0, "train/accuracy": 0.5, "train/exact_accuracy": 0.1, "train/lr": 1e9},
     {"step": 2, "train/loss": 1.0},

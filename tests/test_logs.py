@@ -1,33 +1,32 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""metrics.jsonl, TensorBoard event files and lines on the terminal."""
+"""metrics.jsonl, TensorBoard event files and lines on the terminal. Weights & Biases: test_wandb.py."""
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import sys
 import time
 
+from matplotlib import image
+import numpy as np
 import pytest
+from tensorboardX.proto import api_pb2
 from tensorboardX.proto import event_pb2
+from tensorboardX.proto import plugin_hparams_pb2
+import tfevents
 
 from trm_jax import logs
+from trm_jax.errors import UserError
 
-
-def _event_records(folder):
-  """The payloads of TFRecord files: length (8 bytes), its checksum (4), payload, its checksum (4)."""
-  for path in sorted(folder.iterdir()):
-    data, at = path.read_bytes(), 0
-    while at < len(data):
-      length = int.from_bytes(data[at : at + 8], "little")
-      event = event_pb2.Event()
-      event.ParseFromString(data[at + 12 : at + 12 + length])
-      yield event
-      at += length + 16
+PIXELS = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 
 
 def _scalars(folder):
   """(step, tag, value) of every scalar, in the order of writing."""
   return [(event.step, value.tag, value.simple_value)
-          for event in _event_records(folder) for value in event.summary.value]
+          for event in tfevents.read(folder) for value in event.summary.value if value.HasField("simple_value")]
 
 
 def _write(workdir, records, *, resume_step=0):
@@ -65,9 +64,81 @@ def test_resuming_drops_what_lies_after_the_checkpoint(tmp_path):
       (1, 1 / 8), (2, 2 / 8), (3, 3 / 8), (4, 9.0)]
   assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "tensorboard"]
   # TensorBoard hides what an earlier file has from this step on.
-  starts = [e.step for e in _event_records(tmp_path / "tensorboard") if e.HasField("session_log")
+  starts = [e.step for e in tfevents.read(tmp_path / "tensorboard") if e.HasField("session_log")
             and e.session_log.status == event_pb2.SessionLog.START]
   assert starts[-1] == 4
+
+
+def _hparams(folder):
+  """{"experiment", "session_start_info", "session_end_info": what the HPARAMS tab gets of it}."""
+  found = {}
+  for tag, written in tfevents.values(folder).items():
+    if tag.startswith("_hparams_/"):
+      [(_, value)] = written  # once
+      assert value.metadata.plugin_data.plugin_name == "hparams"
+      data = plugin_hparams_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+      name = tag.removeprefix("_hparams_/")
+      found[name] = getattr(data, name)
+  return found
+
+
+def test_knobs_are_hyper_parameters_of_the_run_itself_and_written_where_it_begins(tmp_path):
+  knobs = {"model.dtype": "float32", "optimizer.b1": 0.5, "seed": 3, "model.mlp_t": True}
+  begun, gone_on = tmp_path / "begun", tmp_path / "gone_on"
+  begun.mkdir()
+  gone_on.mkdir()
+  with pytest.raises(KeyboardInterrupt), contextlib.closing(logs.MetricsLog(begun, resume_step=0, knobs=knobs)):
+    raise KeyboardInterrupt
+  folder = begun / "tensorboard"
+  found = _hparams(folder)
+  assert set(found) == {"experiment", "session_start_info"}  # it is not at its end
+  assert {name: getattr(v, v.WhichOneof("kind")) for name, v in found["session_start_info"].hparams.items()} == knobs
+  assert [info.name for info in found["experiment"].hparam_infos] == list(knobs)
+  assert [info.name.tag for info in found["experiment"].metric_infos] == [
+      "validation/exact_accuracy", "test/exact_accuracy"]
+  logs.MetricsLog(gone_on, resume_step=2, knobs=knobs).close()
+  found = _hparams(gone_on / "tensorboard")
+  assert set(found) == {"session_end_info"} and found["session_end_info"].status == api_pb2.STATUS_SUCCESS
+  [(_, text)] = tfevents.values(folder)["config/text_summary"]
+  assert text.metadata.plugin_data.plugin_name == "text"
+  assert text.tensor.string_val[0].decode().splitlines()[:2] == ["    model.dtype = 'float32'", "    optimizer.b1 = 0.5"]
+  assert [path for path in folder.iterdir() if path.is_dir()] == []  # where TensorBoard would see another run
+
+
+def test_images_are_tensorboard_events(tmp_path):
+  log = logs.MetricsLog(tmp_path, resume_step=0)
+  log.image("validation/answers", PIXELS, 4)
+  log.close()
+  [(step, value)] = tfevents.values(tmp_path / "tensorboard")["validation/answers"]
+  assert step == 4 and (value.image.height, value.image.width) == PIXELS.shape[:2]
+  png = image.imread(io.BytesIO(value.image.encoded_image_string))
+  np.testing.assert_array_equal(np.round(png * 255), PIXELS)
+
+
+def test_a_mirror_gets_what_is_written(tmp_path):
+  got = []
+
+  class Mirror:
+    write = staticmethod(got.append)
+    image = staticmethod(lambda *args: got.append(args))
+    close = staticmethod(lambda: got.append("closed"))
+
+  log = logs.MetricsLog(tmp_path, resume_step=0, mirrors=[Mirror])
+  log.write({"step": 1, "loss": 0.5})
+  log.image("x", PIXELS, 1)
+  log.close()
+  assert got == [{"step": 1, "loss": 0.5}, ("x", PIXELS, 1), "closed"]
+
+
+def test_wandb_that_is_not_installed(tmp_path, monkeypatch):
+  monkeypatch.delitem(sys.modules, "wandb", raising=False)
+  message = 'config.wandb = \'trm\': needs wandb, which is not installed; pip install -e "[.]\\[wandb\\]"'
+  (tmp_path / "wandb").mkdir()  # as W&B leaves it in the working directory
+  for path in ([], [str(tmp_path)]):
+    monkeypatch.setattr(sys, "path", path)
+    importlib.invalidate_caches()
+    with pytest.raises(UserError, match=message):
+      logs.require_wandb("trm")
 
 
 def test_a_half_written_last_line_is_passed_over(tmp_path):

@@ -94,6 +94,9 @@ def test_a_run_leaves_what_it_promises(finished):
     assert all(np.isfinite(r[f"train/{name}"]) for r in train), name
   np.testing.assert_allclose(train[-1]["train/lr"], 1e-2)
   assert [r["step"] for r in records if "validation/exact_accuracy" in r] == [4, 8]
+  events = tfevents.values(workdir / "tensorboard")
+  assert [step for step, _ in events["validation/answers"]] == [4, 8]
+  assert {"_hparams_/session_start_info", "_hparams_/session_end_info", "config/text_summary"} < set(events)
   assert "Total: " in (workdir / "parameters.txt").read_text()
   config = json.loads((workdir / "config.json").read_text())
   assert config_lib.parse(config["config"]) == tiny_config(profile_from=4, profile_steps=1)

@@ -27,7 +27,7 @@ _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 FREE_ON_RESUME = (
     "name", "data.tfds_dir", "data.num_test", "eval_every", "eval_batch_size", "eval_halting", "checkpoint_every",
     "checkpoint_minutes", "log_every", "micro_batches", "model_devices", "model.attention", "average_checkpoints",
-    "profile_steps", "profile_from",
+    "profile_steps", "profile_from", "wandb",
 )
 
 
@@ -101,6 +101,7 @@ class Config:
   average_checkpoints: int = 0  # at the end also the mean of the parameters in so many last checkpoints is tested; 0: not
   profile_steps: int = 0  # traced by JAX's profiler, into WORKDIR/tensorboard (docs/performance.md); 0: none
   profile_from: int = 10  # steps made before those; a run that goes on from there or later traces nothing
+  wandb: str = ""  # project at Weights & Biases that gets the records, too; "": none
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles being solved, as text and as pictures, and learning curves.
+"""Puzzles being solved, and answers, as text and as pictures; learning curves.
 
 Matplotlib is imported by the functions that draw, and through its objects (no pyplot): no window, no global state.
 
-Axes: N supervision steps, S cells of the puzzle.
+Axes: N supervision steps, or puzzles; S cells of the puzzle.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,10 +45,10 @@ class Drawable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class _Board:
-  """What one supervision step answered.
+  """One answer.
 
   Attributes:
-    step: counted from 1.
+    title: which one.
     answer: (S,) tokens.
     given: (S,) bool, the puzzle fixed this cell and the answer keeps it.
     wrong: (S,) bool, other than the label, or a given cell changed.
@@ -57,7 +57,7 @@ class _Board:
     halt: probability of halting.
   """
 
-  step: int
+  title: str
   answer: np.ndarray
   given: np.ndarray
   wrong: np.ndarray
@@ -82,7 +82,7 @@ def _boards(
     if labels is not None:
       verdict = f"{(counted & (answer == labels)).sum()}/{counted.sum()} right" + ", solved" * bool(solved[i])
     halt = 1 / (1 + np.exp(-np.float64(q_halt[i])))
-    boards.append(_Board(i + 1, answer, kept[i], wrong[i], labels is not None, verdict, halt))
+    boards.append(_Board(f"step {i + 1}", answer, kept[i], wrong[i], labels is not None, verdict, halt))
   return boards
 
 
@@ -114,7 +114,7 @@ def solving_text(
   blocks = [["puzzle", "", "", *_board_lines(task, inputs, blank_marks)]]
   for b in shown:
     marks = np.where(b.wrong, "!", np.where(b.given, " ", "'"))
-    blocks.append([f"step {b.step}", b.verdict, f"halt {b.halt:.1%}", *_board_lines(task, b.answer, marks)])
+    blocks.append([b.title, b.verdict, f"halt {b.halt:.1%}", *_board_lines(task, b.answer, marks)])
 
   width = max(len(line) for block in blocks for line in block)
   gap = 3
@@ -157,10 +157,40 @@ def solving_picture(
     path: the file to write.
     task, inputs, answers_by_step, labels, q_halt: as in `solving_text`.
   """
+  _figure(task, _boards(task, inputs, answers_by_step, labels, q_halt)).savefig(path, format="png", dpi=150)
+
+
+def answers_picture(
+    task: Drawable, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray, q_halt: np.ndarray
+) -> np.ndarray:
+  """The answers to a few puzzles, one board each, as pixels.
+
+  Args:
+    task: what the puzzles are of.
+    inputs: (N, S) integer tokens.
+    answers: (N, S) integer tokens.
+    labels: (N, S) integer tokens or IGNORE_LABEL.
+    q_halt: (N,) logits of halting.
+
+  Returns:
+    (height, width, 3) uint8.
+  """
+  from matplotlib.backends import backend_agg
+
+  boards = []
+  for i in range(len(inputs)):
+    [board] = _boards(task, inputs[i], answers[i : i + 1], labels[i], q_halt[i : i + 1])
+    boards.append(dataclasses.replace(board, title=f"puzzle {i + 1}"))
+  canvas = backend_agg.FigureCanvasAgg(_figure(task, boards))
+  canvas.draw()
+  return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _figure(task: Drawable, boards: list[_Board]) -> Any:
+  """A panel a board, at most four in a row, and a legend."""
   from matplotlib import figure
   from matplotlib import patches
 
-  boards = _boards(task, inputs, answers_by_step, labels, q_halt)
   panel_rows = -(-len(boards) // 4)
   panel_columns = -(-len(boards) // panel_rows)
   rows, columns = task.grid_shape
@@ -181,15 +211,15 @@ def solving_picture(
     _draw_board(ax, task, board, fontsize=min(12, 36 * cell))
 
   legend = [patches.Patch(facecolor=_CLUE_FILL, edgecolor="#888888", label="clue")]
-  if labels is None:
+  if not boards[0].checked:
     legend.append(patches.Patch(facecolor="white", edgecolor=_UNCHECKED, label="predicted"))
   else:
     legend.append(patches.Patch(facecolor="white", edgecolor=_PREDICTED, label="predicted, right"))
   if any(b.wrong.any() for b in boards):
-    label = "clue changed" if labels is None else "predicted, wrong"
+    label = "predicted, wrong" if boards[0].checked else "clue changed"
     legend.append(patches.Patch(facecolor=_WRONG_FILL, edgecolor=_WRONG, hatch="////", linewidth=0.8, label=label))
   fig.legend(handles=legend, loc="lower center", ncols=len(legend), frameon=False, fontsize=9)
-  fig.savefig(path, format="png", dpi=150)
+  return fig
 
 
 def _draw_board(ax: Any, task: Drawable, board: _Board, *, fontsize: float) -> None:
@@ -218,7 +248,7 @@ def _draw_board(ax: Any, task: Drawable, board: _Board, *, fontsize: float) -> N
   ax.set_axis_off()
   for artist in ax.collections:
     artist.set_clip_on(False)  # the outer lines lie half outside
-  ax.set_title(f"step {board.step}", fontsize=10, fontweight="bold", pad=17)
+  ax.set_title(board.title, fontsize=10, fontweight="bold", pad=17)
   verdict = f"{board.verdict} · halt {board.halt:.0%}"
   ax.annotate(verdict, (0.5, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=8)
 

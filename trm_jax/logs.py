@@ -1,17 +1,29 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What a run writes for people and plots: metrics.jsonl, TensorBoard event files, lines on the terminal."""
+"""What a run writes for people and plots: metrics.jsonl, TensorBoard event files, a mirror of both at Weights & Biases,
+lines on the terminal."""
 
+from collections.abc import Sequence
+import importlib.util
 import json
 import os
 import pathlib
 import sys
 import time
 from typing import Any
+import uuid
 
 from etils import epath
+import numpy as np
 import tensorboardX
+from tensorboardX import summary
 
 from trm_jax import files
+from trm_jax.errors import UserError, in_one_line
+
+# What TensorBoard shows of each run beside its knobs.
+_COMPARED = ("validation/exact_accuracy", "test/exact_accuracy")
+# JAX gives a process a minute to end after the others.
+_WANDB_FINISH_SECONDS = 30
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
@@ -26,27 +38,131 @@ class MetricsLog:
     workdir: existing folder.
     resume_step: what was written for later steps, by a run that got further than its last checkpoint, is dropped.
     remade: so are records of `resume_step` itself with a name that begins like this: they will be made anew.
+    knobs: flattened config, for TensorBoard's HPARAMS and TEXT; written where a run begins.
+    mirrors: get the same records and images, and are closed with this.
   """
 
-  def __init__(self, workdir: pathlib.Path, *, resume_step: int, remade: tuple[str, ...] = ()):
+  def __init__(self, workdir: pathlib.Path, *, resume_step: int, remade: tuple[str, ...] = (),
+               knobs: dict[str, Any] | None = None, mirrors: Sequence["WandbLog"] = ()):
     self._path = workdir / "metrics.jsonl"
     if self._path.exists():
       kept = [r for r in read_metrics(self._path) if r["step"] < resume_step or r["step"] == resume_step and not any(
           name.startswith(remade) for name in r)]
       files.replace_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
     self._file = self._path.open("a", buffering=1)
+    self._mirrors = mirrors
     self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
+    # Not by add_hparams, which makes another run of them, in a folder below this one.
+    experiment, start, self._end = summary.hparams(knobs or {}, dict.fromkeys(_COMPARED))
+    if knobs and resume_step == 0:
+      self._events.file_writer.add_summary(experiment)
+      self._events.file_writer.add_summary(start)
+      self._events.add_text("config", "\n".join(f"    {name} = {value!r}" for name, value in knobs.items()))
 
   def write(self, record: dict[str, Any]) -> None:
     """A record: `step` and anything JSON can hold."""
     self._file.write(json.dumps(record) + "\n")
     for name, value in _numbers(record).items():
       self._events.add_scalar(name, value, record["step"])
+    for mirror in self._mirrors:
+      mirror.write(record)
+
+  def image(self, name: str, pixels: np.ndarray, step: int) -> None:
+    """A picture, (height, width, 3) uint8, for TensorBoard's IMAGES."""
+    self._events.add_image(name, pixels, step, dataformats="HWC")
+    for mirror in self._mirrors:
+      mirror.image(name, pixels, step)
 
   def close(self) -> None:
-    """Flushes both."""
+    """Flushes all. Where no exception is on its way, the run is at its end and marked as such."""
     self._file.close()
+    if sys.exception() is None:
+      self._events.file_writer.add_summary(self._end)
     self._events.close()
+    for mirror in self._mirrors:
+      mirror.close()
+
+
+def require_wandb(project: str) -> None:
+  """Makes sure that there is what `WandbLog` needs.
+
+  Raises:
+    UserError: there is not.
+  """
+  found = importlib.util.find_spec("wandb")
+  if found is None or found.origin is None:  # the folder wandb/ that it leaves where it ran can be imported, too
+    raise UserError(f'config.wandb = {project!r}: needs wandb, which is not installed; pip install -e ".[wandb]"')
+
+
+class WandbLog:
+  """The scalars and images of a run at Weights & Biases, as one W&B run, whose id is kept in WORKDIR/wandb_id.
+
+  All but the project is up to W&B's own environment variables and settings: WANDB_ENTITY, WANDB_MODE, WANDB_DIR, ….
+  W&B's step counts what was written and cannot go back, as a run that goes on from a checkpoint does; so our `step` is
+  a metric of its own, and the axis of all others.
+
+  A W&B that fails does not stop the run: it is said once, and no more is sent there.
+
+  Args:
+    project: at W&B.
+    workdir: existing folder, for the id.
+    name: of the run.
+    config: its knobs.
+
+  Raises:
+    UserError: W&B refuses, or cannot be reached, where the run is new to it.
+  """
+
+  def __init__(self, project: str, workdir: pathlib.Path, *, name: str, config: dict[str, Any]):
+    import wandb  # pylint: disable=g-import-not-at-top
+
+    self._image = wandb.Image
+    self._run = None
+    file = workdir / "wandb_id"
+    known = file.exists()
+    try:
+      self._run = wandb.init(
+          project=project, id=file.read_text().strip() if known else uuid.uuid4().hex[:12], resume="allow", name=name,
+          config=config, reinit="create_new",  # beside those of whoever called us
+          settings=wandb.Settings(console="off", finish_timeout=_WANDB_FINISH_SECONDS,
+                                  max_end_of_run_history_metrics=0, max_end_of_run_summary_metrics=0))
+      self._run.define_metric("step")
+      self._run.define_metric("*", step_metric="step")
+    except Exception as e:  # Whatever trips first: HTTP, a socket, W&B's process, the disk.
+      if not known:
+        raise UserError(f"config.wandb = {project!r}: Weights & Biases cannot be used ({in_one_line(e)}); `wandb login`,"
+                        " or WANDB_MODE=offline to upload later, or --config.wandb= to do without") from e
+      self._give_up(e)
+    else:
+      files.replace_text(file, self._run.id + "\n")
+
+  def write(self, record: dict[str, Any]) -> None:
+    """The numbers of a record."""
+    self._log({"step": record["step"], **_numbers(record)})
+
+  def image(self, name: str, pixels: np.ndarray, step: int) -> None:
+    """A picture, (height, width, 3) uint8."""
+    self._log({"step": step, name: self._image(pixels)})
+
+  def close(self) -> None:
+    """Uploads the rest, within half a minute. A run that an exception ends has failed, or was stopped."""
+    if self._run:
+      try:
+        self._run.finish(exit_code=int(sys.exception() is not None))
+      except Exception as e:
+        self._give_up(e)
+
+  def _log(self, values: dict[str, Any]) -> None:
+    if self._run:
+      try:
+        self._run.log(values)
+      except Exception as e:
+        self._give_up(e)
+
+  def _give_up(self, error: Exception) -> None:
+    self._run = None
+    print(f"Weights & Biases gets no more of this run ({in_one_line(error)}); it goes on, and metrics.jsonl and "
+          "tensorboard/ have it all", flush=True)
 
 
 def read_metrics(path: os.PathLike | str) -> list[dict[str, Any]]:

@@ -48,6 +48,8 @@ _COMPILE_SECONDS = 600.0
 _READ_SECONDS = 3600.0
 # What process 0 does alone at the end: compiling for one device, drawing, copying to a bucket.
 _REPORT_SECONDS = 1800.0
+# Of the watched puzzles, the first so many are drawn at each evaluation.
+_DRAWN = 4
 
 
 class _Stop(Exception):
@@ -93,6 +95,8 @@ class _Run:
                exits: contextlib.ExitStack):
     self.config, self.workdir, self.mesh, self.watchdog, self.exits = config, workdir, mesh, watchdog, exits
     program.check_fits(config, mesh)  # before puzzles are read or made, which may take minutes
+    if config.wandb:
+      logs.require_wandb(config.wandb)
     watchdog.alive("reading puzzles", extra_s=_READ_SECONDS)
     self.splits = _load(config)
     watchdog.alive("comparing puzzles")
@@ -198,9 +202,15 @@ class _Run:
         lambda state: self.program.trainer.model(state, averaged=True), mesh=self.mesh,
         batch_size=self.config.eval_batch_size, max_puzzles=max(len(self.watched), len(self.splits.test)),
         halting=self.config.eval_halting)
+    knobs = self.saved_run["config"]
+    mirrors = []
+    if self.config.wandb and distributed.is_main():
+      mirrors.append(logs.WandbLog(
+          self.config.wandb, self.workdir.local, name=str(self.workdir.path), config=knobs))
     self.log = self.exits.enter_context(contextlib.closing(logs.MetricsLog(
         self.workdir.local, resume_step=self.step,
-        remade=("test",) if self.evaluated == self.step else ("test", f"{self.watched_name}/"))))
+        remade=("test",) if self.evaluated == self.step else ("test", f"{self.watched_name}/"),
+        knobs=config_lib.flatten(knobs), mirrors=mirrors)))
     self.log.write({"step": self.step, "compile_s": round(seconds, 2)})
     self.records = records.Records(
         self.log, self.config, self.mesh.size, self.total_steps, self.program.train_flops, self.seconds)
@@ -304,10 +314,16 @@ class _Run:
 
   def evaluate(self) -> float | None:
     """On the watched puzzles; returns the accuracy to choose a checkpoint by, if it is one to choose by."""
-    metrics = self.evaluator.evaluate(
-        self.state, self.watched, lambda done, total: self.safe_point("evaluating")).metrics()
+    evaluation = self.evaluator.evaluate(
+        self.state, self.watched, lambda done, total: self.safe_point("evaluating"))
+    metrics = evaluation.metrics()
     name = self.watched_name
     self.log.write({"step": self.step} | {f"{name}/{key}": value for key, value in metrics.items()})
+    if distributed.is_main():  # nobody sees what the others draw
+      few = slice(_DRAWN)
+      self.log.image(f"{name}/answers", draw.answers_picture(
+          self.splits.task, self.watched.inputs[few], evaluation.answers[few], self.watched.labels[few],
+          evaluation.q_halt[-1, few]), self.step)
     distributed.say(
         f"{records.at(self.step, self.total_steps)}  {name}: {metrics['exact_accuracy']:.1%} of {len(self.watched):,} "
         f"puzzles solved, {metrics['accuracy']:.1%} of cells, halting right for {metrics['q_halt_accuracy']:.1%}"

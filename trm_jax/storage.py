@@ -30,7 +30,7 @@ from trm_jax import logs
 from trm_jax.errors import TryAgain, UserError, in_one_line
 
 # What a run that goes on reads of what it has written before, besides checkpoints.
-_RESUMED = ("metrics.jsonl", "results.json")
+_RESUMED = ("metrics.jsonl", "results.json", "wandb_id")
 _SYNC_SECONDS = 60
 _BUCKET_PATH = re.compile(r"gs://(?P<bucket>[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9])(/.*)?")
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
