@@ -47,11 +47,11 @@ def quickstart_9x9():
 
 
 def mini():
-  """The base of the study in small: 4x4 puzzles of few clues and a model small enough to fail at them."""
+  """The base of the study in small: 4x4 puzzles of few clues, and too few steps of too small a model to solve all."""
   config = quickstart()
-  config.data.update(num_clues=4, num_validation=256)
+  config.data.update(num_clues=5, num_validation=256)
   config.model.update(hidden_size=32, num_heads=2, puzzle_emb_ndim=32)
-  config.update(steps=600, batch_size=64)
+  config.update(steps=400, batch_size=64)
   return config
 
 
@@ -435,7 +435,7 @@ def TABLE_3():
 
 @study.group(mini)
 def MINIATURE():
-  """The study in small: which findings show on 4x4 puzzles of four clues, within minutes a run?
+  """The study in small: which findings show on 4x4 puzzles of five clues, within a minute a run?
 
   T and n, EMA, token mixer (equal compute), supervision steps, and a grid of batch and learning rate in which every
   run sees as many puzzles. Several names are one config: a sweep trains it once.

@@ -510,7 +510,7 @@ def test_initialisation(config):
     ("num_heads", 8, "even head dimension", {"mlp_t": False, "pos_encodings": "rope"}),
     ("pos_encodings", "rope", "mlp_t = True has none; use none or learned", {}),
     ("pos_encodings", "sine", "must be one of none, rope, learned", {}),
-    ("dtype", "float16", "must be one of bfloat16, float32", {}),
+    ("dtype", "float64", "must be one of bfloat16, float32, float16", {}),
     ("recursion", "three_z", "must be one of two_z, single_z, multi_scale_z, none", {}),
     ("gradient", "full", "must be one of cycle, one_step", {}),
     *(("gradient", "one_step", f"must be cycle where model.recursion = {name}; another value needs two_z",
