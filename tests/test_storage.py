@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Paths that people name, and where a run is kept on a local disk. Buckets are in test_gcs.py."""
 
-import os
 import concurrent.futures
+import os
 import pathlib
 import resource
 import sys
