@@ -102,7 +102,7 @@ def _essence(config: Config) -> Config:
 def test_every_config_has_its_size_and_takes_a_step(name):
   config = _config(name)
   assert config.name == name
-  assert cost.total_steps(config) >= 300
+  assert cost.total_steps(config) >= 250
   assert _traced(_essence(config)) == _COUNTED[name]
 
 
