@@ -52,6 +52,7 @@ ONE_STEP = "test_model.py::test_one_step_gradient"
 VARIANT = "test_reference_parity.py::"
 INITIALISATION = "test_model.py::test_initialisation"
 STEP = "test_train_step.py::"
+LOSS_EXTRAS = "test_losses.py::test_act_loss_weighs_supervision_steps_and_makes_them_cost"
 REPORT = "test_report.py::"
 
 MUTATIONS = [
@@ -351,6 +352,41 @@ MUTATIONS = [
              "if averaged:\n"
              "      state = state.replace(prefix_table=jax.tree.map(jnp.zeros_like, state.prefix_table))\n"
              "    params = (optim.ema_params(state.opt_state) if averaged", STEP + "test_what_is_not_trained"),
+    # What the study adds to training.
+    mutation("weights of supervision steps: 1 at the first", "losses.py", "step_decay ** (carry.steps - 1)",
+             "step_decay ** carry.steps", LOSS_EXTRAS),
+    mutation("halting cost: over the steps that are left", "losses.py", "k <= steps_left_B[:, None]", "k <= max_steps",
+             "test_losses.py::test_expected_extra_steps"),
+    mutation("halting cost: in the loss", "losses.py", '"extra_steps": halt_cost}', '"extra_steps": 0.0}', LOSS_EXTRAS),
+    mutation("loss scale: halved by an overflow", "train.py", "self.scale / 2)", "self.scale)",
+             STEP + "test_float16_gives_up_at_the_smallest_scale"),
+    mutation("loss scale: an overflow changes no parameter", "train.py",
+             "new_state = jax.tree.map(functools.partial(jnp.where, finite), new_state, state)", "pass",
+             STEP + "test_float16_skips_steps_that_overflow"),
+    mutation("loss scale: out of the gradients again", "train.py", "lambda g: g / scale", "lambda g: g",
+             STEP + "test_float16_skips_steps_that_overflow"),
+    mutation("depth schedule: the stage that has begun", "program.py", "if stage.start <= step)",
+             "if stage.start < step or i == 0)", "test_loop.py::test_a_depth_schedule"),
+    mutation("depth schedule: each stage's cycles", "program.py", "H_cycles=stage.H_cycles, L_cycles=stage.L_cycles",
+             "L_cycles=stage.L_cycles", "test_loop.py::test_a_depth_schedule"),
+    mutation("mean of checkpoints: of the newest", "checkpoint.py", "self.steps()[-num:]", "self.steps()[:num]",
+             "test_loop.py::test_the_mean_of_the_last_checkpoints"),
+    mutation("mean of checkpoints: evaluated", "train.py",
+             "optim.with_ema_params(state.opt_state, params) if averaged else state.opt_state", "state.opt_state",
+             "test_loop.py::test_the_mean_of_the_last_checkpoints"),
+    mutation("Muon: stacked matrices each by itself", "optim.py", "optax.contrib.MuonDimensionNumbers(*axes)",
+             "optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)",
+             "test_optim.py::test_muon_orthogonalises_every_matrix_of_the_networks_by_itself"),
+    mutation("clipping: by the norm of all gradients", "train.py", "optax.clip_by_global_norm(o.clip_norm)",
+             "optax.clip(o.clip_norm)", "test_optim.py::test_gradients_are_clipped_together"),
+    mutation("random initial states: by row", "model.py", "jax.random.key(0)[None] if start_keys is None else start_keys",
+             "jax.random.key(0)[None]", "test_model.py::test_random_initial_states"),
+    mutation("noise: none in evaluation", "model.py", "return self.supervision_step(carry, self.prefix_rows(carry.batch), None)",
+             "return self.supervision_step(carry, self.prefix_rows(carry.batch), None, "
+             "jax.random.split(jax.random.key(0), carry.steps.shape[0]))", "test_model.py::test_noise_on_the_states"),
+    mutation("noise: on every application anew", "recursion.py", "jax.random.split(key, (T, n + 1))",
+             "jnp.broadcast_to(jax.random.split(key, 1), (T, n + 1))",
+             "test_model.py::test_every_application_has_noise_of_its_own"),
     # The report.
     mutation("report: standard deviation of a sample", "report/analysis.py", "base.var(ddof=1)", "base.var()",
              REPORT + "test_welch"),

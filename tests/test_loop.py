@@ -43,8 +43,10 @@ def tiny_config(**changes):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
   """A run of eight steps that nothing disturbed, the fifth of them traced, and its results."""
-  workdir = tmp_path_factory.mktemp("run") / "workdir"
-  return workdir, loop.run(tiny_config(profile_from=4, profile_steps=1), workdir)
+  folder = tmp_path_factory.mktemp("run")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(folder)  # Most people name a relative path.
+    return folder / "workdir", loop.run(tiny_config(profile_from=4, profile_steps=1), "workdir")
 
 
 def arrays_of(workdir, step):

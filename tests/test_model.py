@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from trm_jax import recursion as recursion_lib
 from trm_jax.errors import UserError
 from trm_jax.interop import from_reference, to_reference
 from trm_jax.model import Carry, InitialState, Outputs, PrefixTable, TRM, TRMConfig
@@ -375,6 +376,68 @@ def test_exploration_needs_a_key():
   jax.eval_shape(lambda: model(model.initial_carry(batch), batch))  # evaluation does not
 
 
+def test_random_initial_states():
+  """Each puzzle's own in training, for every position of each state; in evaluation the same for all, always."""
+  model, batch = make_model(replace(random_init=True)), make_batch()
+  carry = model.initial_carry(batch)
+  keys = model.draws(jax.random.key(1), B).start_keys
+  training, again, evaluation = (model.refill(carry, batch, k) for k in (keys, keys[::-1], None))
+  for name in ("z_H", "z_L"):
+    z = np.asarray(getattr(training, name))
+    assert len(np.unique(z)) == z.size
+    np.testing.assert_array_equal(z, getattr(again, name)[::-1])  # a row's states depend on its key alone
+    assert abs(z.std() - 1) < 0.2
+    fixed = np.asarray(getattr(evaluation, name))
+    assert len(np.unique(fixed)) == fixed.size / B and (fixed == fixed[:1]).all()
+  assert (training.z_H != training.z_L).all()
+
+
+@pytest.mark.parametrize("recursion, mlp_t", [("two_z", True), ("none", False)])
+def test_noise_on_the_states(recursion, mlp_t):
+  """What the last application makes is off by normal noise of that size, row by row; evaluation has none."""
+  config = replace(recursion=recursion, mlp_t=mlp_t, H_cycles=1, L_cycles=1, state_noise=1e-3)
+  model, batch = make_model(config), make_batch()
+  carry = model.refill(model.initial_carry(batch), batch)
+  rows, keys = model.prefix_rows(batch), model.draws(jax.random.key(1), B).noise_keys
+  quiet, noisy, swapped = (model.supervision_step(carry, rows, None, k)[0] for k in (None, keys, keys[::-1]))
+  noise = np.asarray(noisy.z_H - quiet.z_H)
+  if recursion == "none":  # of the one application there is
+    assert noise.std() == pytest.approx(1e-3, rel=0.1) and abs(noise.mean()) < 1e-4
+    by_row = [np.asarray(jax.random.normal(key, quiet.z_H.shape[1:])) for key in keys]
+    np.testing.assert_allclose(noise, 1e-3 * np.stack(by_row), atol=1e-6)
+  else:
+    assert 1e-4 < noise.std() < 1e-2 and (np.asarray(noisy.z_L) != np.asarray(quiet.z_L)).any()
+  assert (np.asarray(noisy.z_H) != np.asarray(swapped.z_H)).any()
+  evaluated, _ = model(model.initial_carry(batch), batch, key=jax.random.key(1))
+  np.testing.assert_allclose(evaluated.z_H, quiet.z_H, atol=1e-6)
+
+
+@pytest.mark.parametrize("gradient", ["cycle", "one_step"])
+def test_every_application_has_noise_of_its_own(gradient):
+  """T (n + 1) draws, no two of them alike."""
+  config = replace(H_cycles=2, L_cycles=2, gradient=gradient, state_noise=1.0)
+  seen = []
+
+  def network(h):
+    return jnp.zeros_like(h)  # so that only the noise is left
+
+  draw = jax.random.normal
+
+  def normal(key, shape):
+    noise = draw(key, shape)
+    jax.debug.callback(lambda x: seen.append(np.asarray(x)), noise)
+    return noise
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(jax.random, "normal", normal)
+    z = jnp.zeros((1, config.positions, config.hidden_size))
+    jax.block_until_ready(recursion_lib.recurse(
+        config, [jax.tree_util.Partial(network)], z, z, z, jax.random.split(jax.random.key(0), 1)))
+    jax.effects_barrier()
+  assert len(seen) == 6
+  assert len({float(x.ravel()[0]) for x in seen}) == 6
+
+
 def test_q_continue_variant():
   """Halts when q_halt > q_continue; target sigmoid(q_halt') at the last step, sigmoid(max(q_halt', q_continue'))
   before it, by one more step from the new carry, without gradient."""
@@ -510,7 +573,7 @@ def test_initialisation(config):
     ("num_heads", 8, "even head dimension", {"mlp_t": False, "pos_encodings": "rope"}),
     ("pos_encodings", "rope", "mlp_t = True has none; use none or learned", {}),
     ("pos_encodings", "sine", "must be one of none, rope, learned", {}),
-    ("dtype", "float16", "must be one of bfloat16, float32", {}),
+    ("dtype", "float64", "must be one of bfloat16, float32, float16", {}),
     ("recursion", "three_z", "must be one of two_z, single_z, multi_scale_z, none", {}),
     ("gradient", "full", "must be one of cycle, one_step", {}),
     *(("gradient", "one_step", f"must be cycle where model.recursion = {name}; another value needs two_z",

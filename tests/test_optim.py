@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Optimizers against loops in float64."""
 
+import functools
 import math
 
 import jax
@@ -209,3 +210,25 @@ def test_evaluation_can_be_given_other_parameters_than_the_average():
   optimizer = optax.chain(optax.adamw(0.1), optim.ema(0.5))
   state = optim.with_ema_params(optimizer.init(to_jax(PARAMS)), "others")
   assert optim.ema_params(state) == "others"
+
+
+def test_gradients_are_clipped_together():
+  """The update is that of gradients scaled down to the norm, all parameters together; shorter ones stay."""
+  tiny = TRMConfig(vocab_size=3, seq_len=2, hidden_size=4, L_layers=1, num_heads=1, puzzle_emb_ndim=0, puzzle_emb_len=0)
+  mesh = sharding.make_mesh(jax.devices()[:1])
+  make = functools.partial(OptimizerConfig, name="adamw", learning_rate=0.1, warmup_steps=0, ema_rate=0.0)
+  clipped, plain = (Trainer(tiny, config, mesh=mesh, batch_size=2, total_steps=9).optimizer
+                    for config in (make(clip_norm=0.5), make()))
+  rng = np.random.default_rng(1)
+  grads = [{"a": scale * rng.normal(size=3), "b": scale * rng.normal(size=(2, 2))} for scale in (100.0, 0.01, 3.0)]
+
+  def scaled(g):
+    norm = np.sqrt(sum((x**2).sum() for x in g.values()))
+    return {name: x * min(1, 0.5 / norm) for name, x in g.items()}
+
+  params = {"a": np.ones(3), "b": np.ones((2, 2))}
+  ours, _ = follow(clipped, grads, params)
+  expected, _ = follow(plain, [scaled(g) for g in grads], params)
+  for found, wanted in zip(ours, expected, strict=True):
+    for name in params:
+      np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5)
