@@ -150,7 +150,7 @@ def test_a_run_that_is_stopped_and_goes_on(tmp_path, monkeypatch):
       loop.run(config, workdir)
   results = loop.run(config, workdir)
   first, second = _sent(tmp_path)
-  assert first["id"] == second["id"] and first["name"] == str(workdir)
+  assert first["id"] == second["id"] and first["name"] == f"{tmp_path.name}/run"
   assert (first["status"], second["status"]) == (1, 0)
   assert second["config"]["model"] == config_lib.to_dict(config)["model"]
   rows = first["history"] + second["history"]

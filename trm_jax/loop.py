@@ -206,7 +206,7 @@ class _Run:
     mirrors = []
     if self.config.wandb and distributed.is_main():
       mirrors.append(logs.WandbLog(
-          self.config.wandb, self.workdir.local, name=str(self.workdir.path), config=knobs))
+          self.config.wandb, self.workdir.local, name="/".join(self.workdir.path.parts[-2:]), config=knobs))
     self.log = self.exits.enter_context(contextlib.closing(logs.MetricsLog(
         self.workdir.local, resume_step=self.step,
         remade=("test",) if self.evaluated == self.step else ("test", f"{self.watched_name}/"),
