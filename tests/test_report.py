@@ -236,12 +236,12 @@ def test_grids_show_what_is_missing(tmp_path):
   section = report["Learning rate and batch size"]
   assert section.sentence == "The best of 4 cells is learning rate 1e-3 at batch 256 with 50.1 %; 1 has no result."
   texts = [t.get_text() for t in section.parts[0].fig.axes[0].texts]
-  assert sorted(texts) == ["50.0 %", "50.0 %", "50.1 %", "n=1", "n=1", "n=1", "no result"]
+  assert sorted(texts) == ["1 seed"] * 3 + ["50.0 %", "50.0 %", "50.1 %", "no result"]
   section = report["Recursion"]
   assert section.sentence == ("From 50.0 % at T=3 n=6 (effective depth 42) to 70.0 % at T=2 n=3 (depth 16); the rank "
                               "correlation of accuracy with depth is −0.50.")
   texts = [t.get_text() for t in section.parts[0].fig.axes[0].texts]
-  assert texts.count("no run") == 6 and "n=1, depth 42" in texts  # of 3 x 3
+  assert texts.count("no run") == 6 and "1 seed, depth 42" in texts  # of 3 x 3
 
 
 def test_missing_and_failed_runs_are_shown(tmp_path):

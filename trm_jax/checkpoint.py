@@ -64,7 +64,9 @@ class Checkpoints:
         best_fn=lambda metrics: metrics[_METRIC],
     )
     try:
-      self._manager = ocp.CheckpointManager(self.directory, options=options, item_names=("state", "run"))
+      # Orbax refuses to write to a relative path; for people it stays as they named it.
+      path = self.directory if storage.is_remote(self.directory) else os.path.abspath(self.directory)
+      self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "run"))
     except OSError as e:
       raise UserError(f"{self.directory}: cannot keep checkpoints here ({_reason(e)})") from e
 

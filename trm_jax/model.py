@@ -59,7 +59,8 @@ class TRMConfig:
   num_puzzle_identifiers: int = 1  # puzzles (or tasks) that have a prefix of their own
   hidden_size: int = 512  # D
   # two_z: z_H and z_L; single_z: one state; multi_scale_z: a z_L of its own for each of the L_cycles updates;
-  # none: z_H <- f(z_H + x) once a supervision step, so that H_cycles and L_cycles mean nothing
+  # none: z_H <- f(z_H + x) once a supervision step, so that H_cycles and L_cycles mean nothing; halts when
+  # q_halt > q_continue (docs/parity.md)
   recursion: str = "two_z"
   gradient: str = "cycle"  # through the last cycle, or one_step (two_z): its last update of z_L and that of z_H
   L_layers: int = 2  # blocks of the network
@@ -247,7 +248,7 @@ class Draws:
 
 
 class TRM(nnx.Module):
-  """Tiny Recursive Model.
+  """Tiny Recursive Model, or one of those that the paper compares it with (`recursion`, `gradient`, `H_layers`).
 
   Args:
     config: TRMConfig.
@@ -318,7 +319,8 @@ class TRM(nnx.Module):
       key: for exploration, random initial states and noise, whatever of them the config asks for when train=True.
 
     Returns:
-      The next carry and the Outputs. Gradients reach the parameters through the last cycle only (paper, section 4.1).
+      The next carry and the Outputs. Gradients reach the parameters through the last cycle only (paper, section 4.1),
+      or as little of it as `gradient` says.
 
     Raises:
       UserError: a key of the batch or the random key is missing.

@@ -53,7 +53,7 @@ def user_path(path: os.PathLike | str, flag: str) -> epath.Path:
   """
   text = os.fspath(path)
   if not re.match(r"[a-z0-9]+:/", text, re.IGNORECASE):
-    return epath.Path(os.path.abspath(os.path.expanduser(text)))  # Orbax refuses to write to a relative one
+    return epath.Path(os.path.expanduser(text))
   match = _BUCKET_PATH.fullmatch(text)
   if not match:
     raise UserError(f"{flag}={text}: not a path that can be used; give a local one or gs://BUCKET/FOLDER")

@@ -349,7 +349,7 @@ def heat_map(grid: Grid) -> figure.Figure:
         fill = scale.to_rgba(setting.mean)
         ax.add_patch(patches.Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=fill, linewidth=0))
         said, color = analysis.percent(setting.mean), "#101010" if _luminance(fill) > 0.5 else "#fdfdfd"
-        note = f"n={len(setting.finished)}" + f", {note}" * bool(note)
+        note = f"{len(setting.finished)} seed{'s' * (len(setting.finished) != 1)}" + f", {note}" * bool(note)
       ax.text(column, row - 0.1 if note else row, said, ha="center", va="center", color=color,
               fontsize=10 if setting and setting.finished else 8.5, fontweight="bold" if setting and setting.finished
               else "normal")
