@@ -381,6 +381,7 @@ def _start(*arguments):
 
 _CONFIG_FILE = """
 from trm_jax import config as config_lib
+from trm_jax import study
 
 def tiny():
   config = config_lib.default_config()
@@ -394,7 +395,8 @@ def odd():
   config.batch_size = 66
   return config
 
-CONFIGS = {"tiny": tiny, "odd": odd}
+CONFIGS = {"tiny": tiny, "odd": odd, "other": tiny}
+SWEEPS = {"both": study.Sweep("sizes", ("tiny", "odd"))}
 
 def get_config(argument=None):
   return config_lib.from_argument(argument, CONFIGS, {})
@@ -405,7 +407,7 @@ def test_program_without_compiling():
   config = "--config=configs/sudoku.py:baseline"
   cases = {
       "--topology is missing; try --topology=v4:2x4x4": [config],
-      "--config is missing; try --config=configs/sudoku.py:baseline, or --all": ["--topology=v4:2x4x4"],
+      "either --config or --sweep is needed; try --config=configs/sudoku.py:baseline": ["--topology=v4:2x4x4"],
       "v5e has no such shape": [config, "--topology=v5e:4x5"],
       "flag --utilization=3": [config, "--topology=v4:2x4x4", "--utilization=3"],
   }
@@ -419,33 +421,21 @@ def test_program_without_compiling():
   out, err = help_.communicate()
   assert err == "" and "python -m trm_jax.preflight --" in out
   assert all(f"--{name}:" in out or f"--[no]{name}:" in out
-             for name in ("config", "topology", "all", "utilization", "price_per_chip_hour", "json"))
-
-
-def test_named_configs(tmp_path):
-  path = tmp_path / "configs.py"
-  path.write_text(_CONFIG_FILE)
-  named = preflight.named_configs(str(path), {"batch_size": 8, "model.dtype": "float64"})
-  assert list(named) == ["tiny", "odd"] and "model.dtype" in named["tiny"]
-  named = preflight.named_configs(str(path), {"seed": 8})
-  assert {name: (c.name, c.batch_size, c.seed) for name, c in named.items()} == {
-      "tiny": ("tiny", 64, 8), "odd": ("odd", 66, 8)}
-  path.write_text(_CONFIG_FILE.replace("CONFIGS", "RUNS"))
-  with pytest.raises(UserError, match="^--all: .* has no CONFIGS"):
-    preflight.named_configs(str(path), {})
+             for name in ("config", "topology", "sweep", "set", "utilization", "price_per_chip_hour", "json"))
 
 
 # The TPU compiler.
 
 
 @libtpu
-def test_all_on_v4(tmp_path):
+def test_a_sweep_on_v4(tmp_path):
   path = tmp_path / "configs.py"
   path.write_text(_CONFIG_FILE)
-  process = _start(f"--config={path}:tiny", "--all", "--topology=v4:2x2x1", "--json")
+  process = _start(f"--sweep={path}:both", "--set=log_every=7", "--topology=v4:2x2x1", "--json")
   out, err = process.communicate()
   assert (process.returncode, err) == (1, "")
   answers = json.loads(out)
+  assert list(answers) == ["tiny", "odd"]
   assert answers["odd"].startswith("config.batch_size = 66: must be divisible by the 4 devices")
   tiny = answers["tiny"]
   assert tiny["fits"] and (tiny["num_chips"], tiny["accelerator_type"]) == (4, "v4-8")

@@ -119,7 +119,7 @@ def test_skips_what_is_finished_and_tells_of_failures(stopped):
 def test_dry_run_says_what_there_is_to_do(stopped):
   path, workdir, *_ = stopped
   file = study.File.load(str(path))
-  runs = sweep.plan(file, "first", [0, 1], sets=["log_every=1"])
+  runs = study.plan(file, "first", [0, 1], sets=["log_every=1"])
   lines = list(sweep.dry_run(runs, str(workdir)))
   rows = {" ".join(line.split()[: line.split().index("seed") + 2]): line for line in lines[: len(runs)]}
   assert list(rows) == [f"{name}, seed {seed}" for seed in (0, 1) for name in ("tiny = twin", "broken", "occupied",
@@ -137,14 +137,14 @@ def test_dry_run_says_what_there_is_to_do(stopped):
 
 
 def test_dry_run_where_nothing_was_measured(stopped, tmp_path):
-  [run, *_] = sweep.plan(study.File.load(str(stopped[0])), "again", [0])
+  [run, *_] = study.plan(study.File.load(str(stopped[0])), "again", [0])
   lines = list(sweep.dry_run([run], str(tmp_path)))
   assert lines[0].endswith("(b)")
   assert "an assumed 40% of the " in lines[-1] and " cpu made of float32 matrix products" in lines[-1]
 
 
 def _plan(name, seeds=(0,), **kwargs):
-  return sweep.plan(_STUDY, name, list(seeds), **kwargs)
+  return study.plan(_STUDY, name, list(seeds), **kwargs)
 
 
 def test_the_same_config_is_run_once_in_all_sweeps():

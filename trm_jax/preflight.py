@@ -3,8 +3,8 @@
 
     python -m trm_jax.preflight --config=configs/sudoku.py:baseline --topology=v4:2x4x4
     python -m trm_jax.preflight --config=configs/sudoku.py:baseline --topology=v5e:4x8 --config.batch_size=8192
-    python -m trm_jax.preflight --all --topology=v4:2x4x4     # a table of every named config
-    python -m trm_jax.preflight --topology=help               # lists topologies
+    python -m trm_jax.preflight --sweep=configs/sudoku.py:tn_schedule --topology=v4:2x4x4     # a table of all its configs
+    python -m trm_jax.preflight --topology=help                                               # lists topologies
 
 Nothing is allocated or read and no TPU is needed, just `pip install -e ".[tpu]"`. Exit status: 0 if it fits, 1 if it
 does not fit or compile, 2 for a mistake in the flags.
@@ -16,7 +16,6 @@ import dataclasses
 import json
 import math
 import re
-import runpy
 import sys
 import time
 from typing import Any
@@ -37,6 +36,7 @@ from trm_jax import hlo
 from trm_jax import logs
 from trm_jax import program
 from trm_jax import sharding
+from trm_jax import study
 from trm_jax.config import Config
 from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
@@ -44,8 +44,11 @@ from trm_jax.errors import UserError
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE.py:NAME[,OPTION…], e.g. configs/sudoku.py:baseline; --config.field=value changes a field.")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "The TPU slice, e.g. v4:2x4x4; 'help' lists them.")
-_ALL = flags.DEFINE_bool("all", False, "A table of every named config of --config's file (default configs/sudoku.py), "
-                         "each with the --config.field=value that are given.")
+# Called as in trm_jax.sweep, which a process may import, too.
+_SWEEP = flags.DEFINE_string("sweep", None, "Instead of --config, FILE.py:NAME: a table of the configs of a sweep.",
+                             allow_override=True)
+_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every config of --sweep, e.g. batch_size=1024; repeat for "
+                                 "several.", allow_override=True)
 _UTILIZATION = flags.DEFINE_float(
     "utilization", 0.4, "Share of the chips' peak matrix rate that is assumed to be reached.", 0.001, 1.0)
 _PRICE = flags.DEFINE_float("price_per_chip_hour", None, "What a chip costs an hour; the answer then says what the "
@@ -537,23 +540,6 @@ def table(answers: dict[str, Answer | str], utilization: float) -> Iterator[str]
   yield from _short(made)
 
 
-def named_configs(path: str, overrides: dict[str, Any]) -> dict[str, Config | str]:
-  """Every named config of a file, with fields changed; a string says what is wrong with it."""
-  configs = runpy.run_path(path).get("CONFIGS")
-  if configs is None:
-    raise UserError(f"--all: {path} has no CONFIGS, a dict of names and functions that make the configs")
-  parsed = {}
-  for name, make in configs.items():
-    values = make()
-    values.name = name
-    values.update_from_flattened_dict(overrides)
-    try:
-      parsed[name] = config_lib.parse(values)
-    except UserError as e:
-      parsed[name] = str(e)
-  return parsed
-
-
 def main(argv: list[str]) -> None:
   """Reads the flags, compiles and prints."""
   cli.no_arguments(argv)
@@ -563,8 +549,8 @@ def main(argv: list[str]) -> None:
   if not _TOPOLOGY.value:
     raise UserError("--topology is missing; try --topology=v4:2x4x4 (--topology=help lists them)")
   tpu_slice = chips.Slice.parse(_TOPOLOGY.value)
-  if not _ALL.value and _CONFIG.value is None:
-    raise UserError("--config is missing; try --config=configs/sudoku.py:baseline, or --all")
+  if (_SWEEP.value is None) == (_CONFIG.value is None):
+    raise UserError("either --config or --sweep is needed; try --config=configs/sudoku.py:baseline")
   jax.config.update("jax_platforms", "cpu")  # described devices are all that is needed
 
   devices = tpu_slice.devices()
@@ -572,16 +558,14 @@ def main(argv: list[str]) -> None:
   def answer(config: Config) -> Answer:
     return check(config, tpu_slice, devices, utilization=_UTILIZATION.value, price_per_chip_hour=_PRICE.value)
 
-  if _ALL.value:
-    given = _CONFIG.value is not None
-    path = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0] if given else "configs/sudoku.py"
-    overrides = config_flags.get_override_values(flags.FLAGS["config"]) if given else {}
+  if _SWEEP.value:
+    path, _, name = _SWEEP.value.partition(":")
     answers = {}
-    for name, config in named_configs(path, overrides).items():
+    for run in study.plan(study.File.load(path), name, seeds=[0], sets=_SET.value):
       try:
-        answers[name] = config if isinstance(config, str) else answer(config)
+        answers[run.names[0]] = answer(run.config)
       except UserError as e:
-        answers[name] = str(e)
+        answers[run.names[0]] = str(e)
     fits = all(isinstance(a, Answer) and a.fits for a in answers.values())
     if _JSON.value:
       print(json.dumps({name: a if isinstance(a, str) else a.to_json() for name, a in answers.items()}, indent=2))

@@ -1,7 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Named configs in groups that answer one question each, and sweeps over them; configs/sudoku.py is made of these."""
+"""Named configs in groups that answer one question each, sweeps over them, and the runs that these are; configs/sudoku.py
+is made of these."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import inspect
 import runpy
@@ -106,3 +107,72 @@ class File:
       return cls(path, *(defined[name] for name in ("CONFIGS", "SWEEPS", "get_config")))
     except KeyError as e:
       raise UserError(f"{path}: has no {e.args[0]}; see configs/sudoku.py for how it looks") from e
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One of a sweep.
+
+  Attributes:
+    names: of its config, the one that it is run under first, then those of the sweep that are the same config.
+    config: with its seed.
+    arguments: FILE.py:NAME and the flags of trm_jax.main that make it.
+  """
+
+  names: tuple[str, ...]
+  config: config_lib.Config
+  arguments: tuple[str, ...]
+
+  @property
+  def label(self) -> str:
+    return f"{' = '.join(self.names)}, seed {self.config.seed}"
+
+  @property
+  def folder(self) -> str:
+    """In WORKDIR."""
+    return f"{self.names[0].replace(',', '-')}/seed_{self.config.seed}"
+
+
+def plan(file: File, sweep: str, seeds: Sequence[int], options: Sequence[str] = (),
+         sets: Sequence[str] = ()) -> list[Run]:
+  """The runs of a sweep, all configs with the first seed first, each config once.
+
+  Args:
+    file: of the configs.
+    sweep: name in it.
+    seeds: of every config.
+    options: of every config.
+    sets: FIELD=VALUE of every config.
+
+  Raises:
+    UserError: there is no such sweep, or one of its configs cannot be made so.
+  """
+  if sweep not in file.sweeps:
+    raise UserError(f"--sweep={file.path}:{sweep}: no such sweep; known are {', '.join(file.sweeps)} (help describes "
+                    "them)")
+  changes = dict(map(config_lib.parse_change, sets))
+  if "seed" in changes:
+    raise UserError(f"--set=seed={changes['seed']}: runs would share a folder; give --seeds={changes['seed']}")
+  wanted, first, made = file.sweeps[sweep].names, {}, {}
+  for name in file.configs:
+    name = ",".join([name, *options])
+    try:
+      values = file.get_config(name)
+      config_lib.change(values, changes)
+      config = config_lib.parse(values)
+    except UserError as e:
+      if name.partition(",")[0] in wanted:
+        raise UserError(f"{name}: {e}") from e
+      continue
+    same = dataclasses.replace(config, name="")
+    first.setdefault(same, name)
+    made[name] = config, first[same]
+  names = {}  # of the config that is run: all of them
+  for name in (",".join([name, *options]) for name in wanted):
+    also = names.setdefault(made[name][1], [made[name][1]])
+    if name not in also:
+      also.append(name)
+  return [
+      Run(tuple(also), dataclasses.replace(made[name][0], seed=seed),
+          (f"{file.path}:{name}", f"--config.seed={seed}", *(f"--config.{text}" for text in sets)))
+      for seed in seeds for name, also in names.items()]

@@ -40,11 +40,13 @@ if TYPE_CHECKING:
   from trm_jax import study
   from trm_jax.config import Config
 
-_SWEEP = flags.DEFINE_string("sweep", None, "FILE.py:NAME, e.g. configs/sudoku.py:tn_schedule; NAME help lists them.")
+_SWEEP = flags.DEFINE_string("sweep", None, "FILE.py:NAME, e.g. configs/sudoku.py:tn_schedule; NAME help lists them.",
+                             allow_override=True)  # preflight has it, and --set, too
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs, local or gs://BUCKET/FOLDER.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "config.seed of the runs of each config.")
 _OPTIONS = flags.DEFINE_list("options", [], "Options for every config, as after the comma of --config: laptop.")
-_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False; repeat for several.")
+_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False; repeat for several.",
+                                 allow_override=True)
 _DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which are done, and about how long the "
                              "others will take.")
 _LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, a line each, for other "
@@ -65,78 +67,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """One of a sweep.
-
-  Attributes:
-    names: of its config, the one that it is run under first, then those of the sweep that are the same config.
-    config: with its seed.
-    arguments: FILE.py:NAME and the flags of trm_jax.main that make it.
-  """
-
-  names: tuple[str, ...]
-  config: "Config"
-  arguments: tuple[str, ...]
-
-  @property
-  def label(self) -> str:
-    return f"{' = '.join(self.names)}, seed {self.config.seed}"
-
-  @property
-  def folder(self) -> str:
-    """In WORKDIR."""
-    return f"{self.names[0].replace(',', '-')}/seed_{self.config.seed}"
-
-
-def plan(file: "study.File", sweep: str, seeds: Sequence[int], options: Sequence[str] = (),
-         sets: Sequence[str] = ()) -> list[Run]:
-  """The runs of a sweep, all configs with the first seed first, each config once.
-
-  Args:
-    file: of the configs.
-    sweep: name in it.
-    seeds: of every config.
-    options: of every config.
-    sets: FIELD=VALUE of every config.
-
-  Raises:
-    UserError: there is no such sweep, or one of its configs cannot be made so.
-  """
-  from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
-
-  if sweep not in file.sweeps:
-    raise UserError(f"--sweep={file.path}:{sweep}: no such sweep; known are {', '.join(file.sweeps)} (help describes "
-                    "them)")
-  changes = dict(map(config_lib.parse_change, sets))
-  if "seed" in changes:
-    raise UserError(f"--set=seed={changes['seed']}: runs would share a folder; give --seeds={changes['seed']}")
-  wanted, first, made = file.sweeps[sweep].names, {}, {}
-  for name in file.configs:
-    name = ",".join([name, *options])
-    try:
-      values = file.get_config(name)
-      config_lib.change(values, changes)
-      config = config_lib.parse(values)
-    except UserError as e:
-      if name.partition(",")[0] in wanted:
-        raise UserError(f"{name}: {e}") from e
-      continue
-    same = dataclasses.replace(config, name="")
-    first.setdefault(same, name)
-    made[name] = config, first[same]
-  names = {}  # of the config that is run: all of them
-  for name in (",".join([name, *options]) for name in wanted):
-    also = names.setdefault(made[name][1], [made[name][1]])
-    if name not in also:
-      also.append(name)
-  return [
-      Run(tuple(also), dataclasses.replace(made[name][0], seed=seed),
-          (f"{file.path}:{name}", f"--config.seed={seed}", *(f"--config.{text}" for text in sets)))
-      for seed in seeds for name, also in names.items()]
-
-
-def state(run: Run, folder: Any) -> str:
+def state(run: "study.Run", folder: Any) -> str:
   """"finished", "begun" or "new".
 
   Args:
@@ -214,7 +145,7 @@ class _Child:
     return 130 if self.received[0] == signal.SIGINT else distributed.PREEMPTED
 
 
-def _log(run: Run, workdir: str) -> pathlib.Path:
+def _log(run: "study.Run", workdir: str) -> pathlib.Path:
   """Beside the run's folder; for a bucket in runs/."""
   base = f"runs/{workdir.rstrip('/').rpartition('/')[2]}" if storage.is_remote(workdir) else os.path.expanduser(workdir)
   return pathlib.Path(base) / f"{run.folder}.log"
@@ -226,14 +157,14 @@ def _last_words(log: pathlib.Path) -> str:
   return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "said nothing")
 
 
-def _can_be_made(run: Run, root: Any) -> bool:
+def _can_be_made(run: "study.Run", root: Any) -> bool:
   try:
     return state(run, root / run.folder) != "finished"
   except UserError:  # which is said when its turn comes
     return False
 
 
-def _left(unmade: Sequence[Run], timed: Sequence[tuple[float, float, int]]) -> str:
+def _left(unmade: Sequence["study.Run"], timed: Sequence[tuple[float, float, int]]) -> str:
   """How long the rest will take, if training takes its FLOPs and everything else is the same for every run."""
   from trm_jax import cost  # pylint: disable=g-import-not-at-top
 
@@ -244,7 +175,7 @@ def _left(unmade: Sequence[Run], timed: Sequence[tuple[float, float, int]]) -> s
   return f", about {logs.duration(left + (whole - training) / len(timed) * len(unmade))} left"
 
 
-def run_all(runs: Sequence[Run], workdir: str) -> int:
+def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
   """Runs those that are not finished, says how it goes, and returns the exit status."""
   from trm_jax import cost  # pylint: disable=g-import-not-at-top
 
@@ -358,7 +289,7 @@ def _machine() -> tuple[float, str]:
                                "float32 matrix products just now")
 
 
-def dry_run(runs: Sequence[Run], workdir: str) -> Iterator[str]:
+def dry_run(runs: Sequence["study.Run"], workdir: str) -> Iterator[str]:
   """Lines that say what there is to do and about how long it will take."""
   from trm_jax import cost  # pylint: disable=g-import-not-at-top
 
@@ -418,7 +349,7 @@ def main(argv: list[str]) -> None:
   wrong = [seed for seed in _SEEDS.value if not seed.isdecimal()]
   if wrong or not _SEEDS.value:
     raise UserError(f"--seeds={','.join(_SEEDS.value)}: must be numbers from 0, e.g. --seeds=0,1,2")
-  runs = plan(file, name, list(dict.fromkeys(map(int, _SEEDS.value))), _OPTIONS.value, _SET.value)
+  runs = study.plan(file, name, list(dict.fromkeys(map(int, _SEEDS.value))), _OPTIONS.value, _SET.value)
   if _LIST.value:
     for run in runs:
       print(shlex.join(run.arguments))
