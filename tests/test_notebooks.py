@@ -54,7 +54,7 @@ def execute(tmp_path_factory):
     """What its cells print."""
     notebook = nbformat.read(checkout / "notebooks" / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
-    client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": checkout / "notebooks"}})
+    client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": checkout / "notebooks"}})
     client.execute(env=plain | {name: str(value) for name, value in environment.items()})
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
