@@ -449,7 +449,7 @@ def test_interrupted_launcher_says_how_to_go_on(made):
   process = made.start("run", _CONFIG, _RUN, "--config.steps=1000", start_new_session=True)
   made.await_step(5)
   os.killpg(process.pid, signal.SIGINT)
-  _, err = process.communicate(timeout=20)
+  _, err = process.communicate(timeout=60)
   assert process.returncode == 130 and "launch: the run goes on without this command" in err
   assert made.left()
 

@@ -13,6 +13,7 @@ from flax import nnx
 import jax
 import numpy as np
 import pytest
+import tfevents
 
 from trm_jax import checkpoint
 from trm_jax import config as config_lib
