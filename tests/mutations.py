@@ -379,9 +379,11 @@ MUTATIONS = [
              "test_optim.py::test_muon_orthogonalises_every_matrix_of_the_networks_by_itself"),
     mutation("clipping: by the norm of all gradients", "train.py", "optax.clip_by_global_norm(o.clip_norm)",
              "optax.clip(o.clip_norm)", "test_optim.py::test_gradients_are_clipped_together"),
-    mutation("random initial states: by row", "model.py", "jax.random.key(0)[None] if start_keys is None else start_keys",
+    mutation("random initial states: by row", "model.py",
+             "jax.random.key(0)[None] if start_keys is None else start_keys",
              "jax.random.key(0)[None]", "test_model.py::test_random_initial_states"),
-    mutation("noise: none in evaluation", "model.py", "return self.supervision_step(carry, self.prefix_rows(carry.batch), None)",
+    mutation("noise: none in evaluation", "model.py",
+             "return self.supervision_step(carry, self.prefix_rows(carry.batch), None)",
              "return self.supervision_step(carry, self.prefix_rows(carry.batch), None, "
              "jax.random.split(jax.random.key(0), carry.steps.shape[0]))", "test_model.py::test_noise_on_the_states"),
     mutation("noise: on every application anew", "recursion.py", "jax.random.split(key, (T, n + 1))",
@@ -436,7 +438,8 @@ MUTATIONS = [
              "test_sweep.py::test_runs_passes_over_what_fails_and_stops_when_told"),
     mutation("sweep: hands signals on", "sweep.py", "self._process.send_signal(signal.SIGTERM)", "pass",
              "test_sweep.py::test_runs_passes_over_what_fails_and_stops_when_told"),
-    mutation("FLOPs of a curriculum: by stages", "flops.py", "min(steps, end) - start", "min(steps, end)", "test_study.py::test_flops_of_a_curriculum"),
+    mutation("FLOPs of a curriculum: by stages", "flops.py", "min(steps, end) - start", "min(steps, end)",
+             "test_study.py::test_flops_of_a_curriculum"),
     mutation("a config of a group: its changes", "study.py", "    config_lib.change(config, changes)\n", "",
              "test_study.py::test_what_is_held_equal"),
     # The whole of it, as the golden files see it.

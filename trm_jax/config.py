@@ -52,7 +52,7 @@ class DataConfig:
 class OptimizerConfig:
   """How parameters follow gradients."""
 
-  name: str = "adam_atan2"  # adam_atan2 (the reference's), adamw, or muon (for the networks' matrices; adamw for the rest)
+  name: str = "adam_atan2"  # adam_atan2 (the reference's), adamw, or muon (the networks' matrices; adamw for the rest)
   learning_rate: float = 1e-4  # peak, after the warmup
   base_batch_size: int = 0  # both rates grow linearly with batch_size over this; 0: they are as they are
   weight_decay: float = 1.0  # decoupled, on every trained parameter
@@ -98,7 +98,7 @@ class Config:
   eval_halting: bool = False  # puzzles end once sure and settled, others take their rows; or all steps for each
   checkpoint_every: int = 2500  # steps; evaluations, the end and an interruption save one, too
   checkpoint_minutes: float = 15.0  # likewise, at the latest that long after the last one; 0: never because of time
-  average_checkpoints: int = 0  # at the end also the mean of the parameters in so many last checkpoints is tested; 0: not
+  average_checkpoints: int = 0  # at the end the mean of so many last checkpoints is tested, too; 0: it is not
   profile_steps: int = 0  # traced by JAX's profiler, into WORKDIR/tensorboard (docs/performance.md); 0: none
   profile_from: int = 10  # steps made before those; a run that goes on from there or later traces nothing
   wandb: str = ""  # project at Weights & Biases that gets the records, too; "": none

@@ -42,7 +42,8 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
                     f"{model.config.num_puzzle_identifiers}")
-  progress = logs.Progress(f"{f'mean of {average} checkpoints' if average else f'step {loaded.step:,}'} on {len(puzzles):,} puzzles of {data.source}")
+  what = f"mean of {average} checkpoints" if average else f"step {loaded.step:,}"
+  progress = logs.Progress(f"{what} on {len(puzzles):,} puzzles of {data.source}")
   halting = loaded.config.eval_halting if halting is None else halting
   evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=batch_size or loaded.config.eval_batch_size,
                         max_puzzles=len(puzzles), halting=halting)

@@ -135,7 +135,7 @@ class TokenSwiGLU(nnx.Module):
 
   def __call__(self, h_LxBxD: jax.Array) -> jax.Array:
     gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
-    # XLA's CPU multiplies plain matrices faster; a TPU would lay merged axes out anew, and there bfloat16 is what counts.
+    # XLA's CPU multiplies plain matrices faster. A TPU would lay merged axes out anew, and there bfloat16 counts.
     h, X = (h_LxBxD.reshape(h_LxBxD.shape[0], -1), "X") if self.dtype == jnp.float32 else (h_LxBxD, "BD")
     gate, up = (product(f"FL,L{X}->F{X}", gate_up[i], h) for i in range(2))
     return product(f"LF,F{X}->L{X}", down, _gated(gate, up)).reshape(h_LxBxD.shape)

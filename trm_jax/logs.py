@@ -130,8 +130,8 @@ class WandbLog:
       self._run.define_metric("*", step_metric="step")
     except Exception as e:  # Whatever trips first: HTTP, a socket, W&B's process, the disk.
       if not known:
-        raise UserError(f"config.wandb = {project!r}: Weights & Biases cannot be used ({in_one_line(e)}); `wandb login`,"
-                        " or WANDB_MODE=offline to upload later, or --config.wandb= to do without") from e
+        raise UserError(f"config.wandb = {project!r}: Weights & Biases cannot be used ({in_one_line(e)}); `wandb "
+                        "login`, or WANDB_MODE=offline to upload later, or --config.wandb= to do without") from e
       self._give_up(e)
     else:
       files.replace_text(file, self._run.id + "\n")

@@ -421,8 +421,8 @@ def _steps_to_trace(config: Config, eval_every: int, total_steps: int, stage_sta
                       "not lie among them; trace fewer, or begin elsewhere")
   for border in stage_starts:
     if first < border < stop:
-      raise UserError(f"{what}config.depth_schedule begins a stage after step {border:,}, which must not lie among them; "
-                      "trace fewer, or begin elsewhere")
+      raise UserError(f"{what}config.depth_schedule begins a stage after step {border:,}, which must not lie among "
+                      "them; trace fewer, or begin elsewhere")
   return range(first, stop)
 
 

@@ -35,8 +35,8 @@ _HALTING = flags.DEFINE_bool(
     "halting", None, "For --mode=eval: puzzles end once sure and settled, and others take their rows; default: as "
     "the run was configured.")
 _AVERAGE = flags.DEFINE_integer(
-    "average", 0, "For --mode=eval: the mean of the parameters in so many last checkpoints of the run, instead of their "
-    "moving average in the last one.", lower_bound=0)
+    "average", 0, "For --mode=eval: the mean of the parameters in so many last checkpoints of the run, instead of "
+    "their moving average in the last one.", lower_bound=0)
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
     "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")

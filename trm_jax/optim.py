@@ -73,7 +73,7 @@ def adam_atan2(
 def muon(
     learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.9, b2: float = 0.95, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-  """Muon for the matrices of the networks, AdamW for embeddings, heads and biases, by Optax; both with Nesterov's momentum.
+  """Muon for the matrices of the networks, AdamW for all else, by Optax; both with Nesterov's momentum.
 
   Updates of both have about the same size (consistent_rms, arXiv:2502.16982), so one learning rate serves them all.
   Parameters in which gate and up, or q, k and v, lie stacked are orthogonalised each by itself.

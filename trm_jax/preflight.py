@@ -3,7 +3,7 @@
 
     python -m trm_jax.preflight --config=configs/sudoku.py:baseline --topology=v4:2x4x4
     python -m trm_jax.preflight --config=configs/sudoku.py:baseline --topology=v5e:4x8 --config.batch_size=8192
-    python -m trm_jax.preflight --sweep=configs/sudoku.py:tn_schedule --topology=v4:2x4x4     # a table of all its configs
+    python -m trm_jax.preflight --sweep=configs/sudoku.py:tn_schedule --topology=v4:2x4x4     # all configs of a sweep
     python -m trm_jax.preflight --topology=help                                               # lists topologies
 
 Nothing is allocated or read and no TPU is needed, just `pip install -e ".[tpu]"`. Exit status: 0 if it fits, 1 if it
@@ -298,7 +298,8 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
   answer.collectives = summary(collectives)
   answer.speed = speed = _speed(run, memory, collectives, answer.flops_per_step, utilization)
   # Stages of a depth schedule are less deep than the last, which is the one that was compiled.
-  answer.training_hours = run.program.train_flops(run.program.total_steps) / answer.flops_per_step * speed.expected / 3600
+  full_steps = run.program.train_flops(run.program.total_steps) / answer.flops_per_step
+  answer.training_hours = full_steps * speed.expected / 3600
   flops_per_hour = 3600 * tpu_slice.num_chips * tpu_slice.chip.peak_flops * utilization
   answer.evaluation_hours = cost.evaluation_flops(config, run.evaluator.batch_size) / flops_per_hour
   if price_per_chip_hour is not None:

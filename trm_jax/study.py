@@ -1,6 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Named configs in groups that answer one question each, sweeps over them, and the runs that these are; configs/sudoku.py
-is made of these."""
+"""Named configs in groups that answer one question each, sweeps over them, and the runs that these are.
+
+configs/sudoku.py is made of groups and sweeps.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
