@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import signal
 import tempfile
 
 # In the environment too, so that the programs which tests start stay off the machine's accelerators.
@@ -10,6 +11,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+# A shell that starts pytest in the background has it ignore Ctrl-C, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # All three raise, here and not in some test, if a plugin has touched a device before.
 jax.config.update("jax_platforms", "cpu")
