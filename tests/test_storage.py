@@ -90,7 +90,8 @@ def test_a_full_disk(tmp_path):
       storage.Workdir(tmp_path, main=True)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-  assert str(e.value) == f"--workdir={tmp_path}: cannot write here (File too large); name another folder"
+  assert str(e.value) == (f"--workdir={tmp_path}: cannot write here (File too large); free some space or name another "
+                          "folder")
 
 
 def test_no_temporary_folder(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 """What the command-line programs share: a person's mistake ends in one line and exit status 2."""
 
 from collections.abc import Callable
-import errno
 import os
 import sys
 import traceback
@@ -13,6 +12,7 @@ from absl import flags
 from absl import logging
 
 from trm_jax import distributed
+from trm_jax import errors
 from trm_jax.errors import UserError
 
 
@@ -34,8 +34,10 @@ def run(main: Callable[[list[str]], None]) -> None:
     except KeyboardInterrupt:
       distributed.leave(130)  # as the shell says of a program that ended by Ctrl-C
     except Exception as e:
-      if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT):
-        fail(f"{e.filename or 'a file'}: {e.strerror}; free some space and start the same command again", e)
+      cause = errors.cause_of(e)
+      if cause.outside:
+        line = errors.explained(f"{cause.path and f'{cause.path}: '}the program cannot go on", e)
+        fail(str(line), status=line.status)
       traceback.print_exc()
       distributed.leave(1, e)
 

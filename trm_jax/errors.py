@@ -1,5 +1,13 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The exceptions that mean "the user can mend this"."""
+"""The exceptions that mean "the user can mend this", and what a library's error says about its cause."""
+
+from collections.abc import Iterator
+import dataclasses
+import enum
+import errno
+import os
+import re
+import socket
 
 
 class UserError(ValueError):
@@ -16,13 +24,178 @@ class UserError(ValueError):
   status = 2
 
 
-def in_one_line(error: BaseException) -> str:
-  """What an error of a library says, on one line; its name where it says nothing."""
-  return " ".join(str(error).split()) or type(error).__name__
-
-
 class TryAgain(UserError):
   """Something outside the program failed that may have passed when the same command is started again: another process
   of the job, the network, a bucket."""
 
   status = 76
+
+
+def in_one_line(error: BaseException) -> str:
+  """What an error of a library says, on one line; its name where it says nothing."""
+  return " ".join(str(error).split()) or type(error).__name__
+
+
+class Kind(enum.Enum):
+  """What failed, as far as it decides what a person can do."""
+
+  SPACE = enum.auto()  # the disk or the quota is full, or a limit on the size of files is reached
+  PERMISSION = enum.auto()
+  OPEN_FILES = enum.auto()  # this process or this machine has too many of them
+  NETWORK = enum.auto()
+  MEMORY = enum.auto()  # of this machine
+  DEVICE_MEMORY = enum.auto()
+  DISK = enum.auto()  # the hardware, or a file system over a network
+  PATH = enum.auto()  # it cannot be a path of what is asked for
+  MISSING = enum.auto()
+  OTHER = enum.auto()  # the library's own words are all that is known
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+  """Why something failed.
+
+  Attributes:
+    kind: of cause.
+    words: one line, without the path.
+    path: of the file or folder that it happened to; "" where that is not known or stands in the words.
+    advice: what to do about it; "" where that is not known.
+  """
+
+  kind: Kind
+  words: str
+  path: str = ""
+  advice: str = ""
+
+  @property
+  def outside(self) -> bool:
+    """Whether it lies in the machine or the network, so that it says nothing about what was to be read or written."""
+    return self.kind not in (Kind.MISSING, Kind.PATH, Kind.OTHER)
+
+
+_ADVICE = {
+    Kind.SPACE: "free some space",
+    Kind.PERMISSION: "check who may read and write there",
+    Kind.OPEN_FILES: "allow more open files with `ulimit -n`",
+    Kind.NETWORK: "check the network and start the same command again",
+    Kind.MEMORY: "end other programs or use a machine with more memory",
+    Kind.DEVICE_MEMORY: ("lower config.batch_size or raise config.micro_batches where it trains, lower eval_batch_size "
+                         "where it evaluates"),
+    Kind.DISK: "the disk or its server fails: look at the machine's log",
+}
+_PATH_ADVICE = {
+    "ENAMETOOLONG": "choose shorter names",
+    "ENOTDIR": "a file stands where a folder is needed",
+    "EISDIR": "a folder stands where a file is needed",
+    "ELOOP": "mend the symbolic links, which lead in a circle",
+    "EEXIST": "",
+}
+_ERRNOS = {
+    getattr(errno, name): kind for kind, names in {
+        Kind.SPACE: ("ENOSPC", "EDQUOT", "EFBIG"),
+        Kind.PERMISSION: ("EACCES", "EPERM", "EROFS"),
+        Kind.OPEN_FILES: ("EMFILE", "ENFILE"),
+        Kind.NETWORK: ("ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "ETIMEDOUT", "ENETUNREACH", "ENETDOWN",
+                       "ENETRESET", "EHOSTUNREACH", "EHOSTDOWN"),
+        Kind.MEMORY: ("ENOMEM",),
+        Kind.DISK: ("EIO", "ESTALE"),
+        Kind.PATH: tuple(_PATH_ADVICE),
+        Kind.MISSING: ("ENOENT",),
+    }.items() for name in names
+}
+# Of gRPC and Abseil, with which texts of JAX and TensorStore begin.
+_STATUSES = {
+    "PERMISSION_DENIED": Kind.PERMISSION,
+    "UNAUTHENTICATED": Kind.PERMISSION,
+    "NOT_FOUND": Kind.MISSING,
+    "UNAVAILABLE": Kind.NETWORK,
+    "DEADLINE_EXCEEDED": Kind.NETWORK,
+    "RESOURCE_EXHAUSTED": Kind.NETWORK,  # of a bucket: too many requests
+}
+# As TensorStore ("[os_error_code='28']") and Rust ("(os error 28)") write it.
+_OS_ERROR = re.compile(r"os[ _]error(?:_code)?[ =']+(\d+)")
+
+
+def cause_of(error: BaseException) -> Cause:
+  """The true cause of an error: its own, or that of an error which a library has wrapped.
+
+  Args:
+    error: of the operating system, or of a library that met one of those: Orbax, TensorStore, JAX, safetensors, ….
+
+  Returns:
+    The outermost cause that is known; but that a file is missing counts only where nothing else is known, because it is
+    often a consequence.
+  """
+  known = [found for found in map(_own_cause, _chain(error)) if found]
+  if known:
+    return next((found for found in known if found.kind is not Kind.MISSING), known[0])
+  return Cause(Kind.OTHER, _shortened(in_one_line(error)))
+
+
+def explained(what: str, error: BaseException, elsewhere: str = "") -> UserError:
+  """A line that says what could not be done, why, and what to do: "WHAT (cause); advice".
+
+  Args:
+    what: could not be done, with the name of the thing.
+    error: the reason.
+    elsewhere: how to name another place; said where another place may help.
+
+  Returns:
+    To be raised, `from error`; TryAgain where it may have passed when the same command is started again.
+  """
+  cause = cause_of(error)
+  if elsewhere and cause.kind in (Kind.PATH, Kind.MISSING, Kind.OTHER):
+    advice = elsewhere
+  elif elsewhere and cause.kind in (Kind.SPACE, Kind.PERMISSION):
+    advice = f"{cause.advice} or {elsewhere}"
+  else:
+    advice = cause.advice
+  words = cause.words if cause.path in what else f"{cause.words}: {cause.path}"
+  return (TryAgain if cause.kind is Kind.NETWORK else UserError)(f"{what} ({words}){advice and f'; {advice}'}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+  """An error, and those which it wraps or during whose handling it was raised, from the outermost on."""
+  seen = set()
+  while error is not None and id(error) not in seen:
+    seen.add(id(error))
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+      for one in error.exceptions:
+        yield from _chain(one)
+    error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _own_cause(error: BaseException) -> Cause | None:
+  """The cause that an error itself tells; None if it tells none that we know."""
+  if isinstance(error, OSError) and error.errno in _ERRNOS:
+    path = error.filename
+    return _of_errno(error.errno, os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else "")
+  text = in_one_line(error)
+  if type(error).__name__ == "JaxRuntimeError":  # by its name, so that JAX need not be imported
+    # Its other words about networks tell of a lost process of the job; see distributed.leave.
+    out_of_memory = text.startswith("RESOURCE_EXHAUSTED:") or "out of memory" in text.lower()
+    return Cause(Kind.DEVICE_MEMORY, _shortened(text), advice=_ADVICE[Kind.DEVICE_MEMORY]) if out_of_memory else None
+  if isinstance(error, MemoryError):
+    return Cause(Kind.MEMORY, _shortened(text), advice=_ADVICE[Kind.MEMORY])
+  if (match := _OS_ERROR.search(text)) and int(match[1]) in _ERRNOS:
+    return _of_errno(int(match[1]), next(reversed(re.findall(r'"(/[^"]*)"', text.split(" [tensorstore_spec=")[0])), ""))
+  for number, kind in _ERRNOS.items():
+    if os.strerror(number) in text:
+      return Cause(kind, _shortened(text), advice=_advice(number))
+  status = re.match(r"[A-Z_]+(?=:)", text)
+  kind = Kind.NETWORK if isinstance(error, socket.gaierror) else _STATUSES.get(status[0]) if status else None
+  return kind and Cause(kind, _shortened(text.split(" [tensorstore_spec=")[0]), advice=_ADVICE.get(kind, ""))
+
+
+def _of_errno(number: int, path: str) -> Cause:
+  return Cause(_ERRNOS[number], os.strerror(number), path, _advice(number))
+
+
+def _advice(number: int) -> str:
+  return _PATH_ADVICE.get(errno.errorcode[number], "") or _ADVICE.get(_ERRNOS[number], "")
+
+
+def _shortened(text: str) -> str:
+  """The begin of a long line and, since the cause often stands there, its end."""
+  return text if len(text) <= 200 else f"{text[:60]} … {text[-130:]}"

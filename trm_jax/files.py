@@ -8,7 +8,7 @@ import tempfile
 import zlib
 from typing import Any
 
-from trm_jax.errors import UserError
+from trm_jax import errors
 
 
 def make_folder(path: pathlib.Path, flag: str) -> None:
@@ -29,7 +29,7 @@ def make_folder(path: pathlib.Path, flag: str) -> None:
       probe.flush()
       os.fsync(probe.fileno())
   except OSError as e:
-    raise UserError(f"{flag}={path}: cannot write here ({e.strerror}); name another folder") from e
+    raise errors.explained(f"{flag}={path}: cannot write here", e, "name another folder") from e
 
 
 def fingerprint(folder: pathlib.Path, pattern: str) -> int:
