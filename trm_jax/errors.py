@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import socket
+import ssl
 
 
 class UserError(ValueError):
@@ -126,10 +127,9 @@ def cause_of(error: BaseException) -> Cause:
     The outermost cause that is known; but that a file is missing counts only where nothing else is known, because it is
     often a consequence.
   """
-  known = [found for found in map(_own_cause, _chain(error)) if found]
-  if known:
-    return next((found for found in known if found.kind is not Kind.MISSING), known[0])
-  return Cause(Kind.OTHER, _shortened(in_one_line(error)))
+  found = [cause for cause in map(_own_cause, _chain(error)) if cause]
+  found.sort(key=lambda cause: (cause.kind is Kind.OTHER, cause.kind is Kind.MISSING))  # otherwise as they were
+  return found[0] if found else Cause(Kind.OTHER, _shortened(in_one_line(error)))
 
 
 def explained(what: str, error: BaseException, elsewhere: str = "") -> UserError:
@@ -168,10 +168,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _own_cause(error: BaseException) -> Cause | None:
   """The cause that an error itself tells; None if it tells none that we know."""
-  if isinstance(error, OSError) and error.errno in _ERRNOS:
+  text = in_one_line(error)
+  if isinstance(error, (socket.gaierror, socket.herror, ssl.SSLError)):  # their numbers are not the system's
+    return Cause(Kind.NETWORK, _shortened(text), advice=_ADVICE[Kind.NETWORK])
+  if isinstance(error, OSError) and error.errno:
     path = error.filename
     return _of_errno(error.errno, os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else "")
-  text = in_one_line(error)
   if type(error).__name__ == "JaxRuntimeError":  # by its name, so that JAX need not be imported
     # Its other words about networks tell of a lost process of the job; see distributed.leave.
     out_of_memory = text.startswith("RESOURCE_EXHAUSTED:") or "out of memory" in text.lower()
@@ -184,16 +186,16 @@ def _own_cause(error: BaseException) -> Cause | None:
     if os.strerror(number) in text:
       return Cause(kind, _shortened(text), advice=_advice(number))
   status = re.match(r"[A-Z_]+(?=:)", text)
-  kind = Kind.NETWORK if isinstance(error, socket.gaierror) else _STATUSES.get(status[0]) if status else None
+  kind = _STATUSES.get(status[0]) if status else None
   return kind and Cause(kind, _shortened(text.split(" [tensorstore_spec=")[0]), advice=_ADVICE.get(kind, ""))
 
 
 def _of_errno(number: int, path: str) -> Cause:
-  return Cause(_ERRNOS[number], os.strerror(number), path, _advice(number))
+  return Cause(_ERRNOS.get(number, Kind.OTHER), os.strerror(number), path, _advice(number))
 
 
 def _advice(number: int) -> str:
-  return _PATH_ADVICE.get(errno.errorcode[number], "") or _ADVICE.get(_ERRNOS[number], "")
+  return _PATH_ADVICE.get(errno.errorcode.get(number, ""), "") or _ADVICE.get(_ERRNOS.get(number), "")
 
 
 def _shortened(text: str) -> str:

@@ -17,6 +17,7 @@ from flax import nnx
 import jax.numpy as jnp
 import numpy as np
 
+from trm_jax import errors
 from trm_jax.errors import UserError
 from trm_jax.model import TRM, TRMConfig
 
@@ -169,6 +170,8 @@ def read_reference_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
   except ImportError as e:
     raise UserError(f"{path}: reading it needs {e.name}; pip install -e '.[torch]'") from e
   except (RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as e:
+    if errors.cause_of(e).outside:
+      raise errors.explained(f"{path}: cannot be read", e) from e
     reason = str(e).splitlines()[0] if str(e) else type(e).__name__
     raise UserError(f"{path}: not a readable state dict ({reason})") from e
 
@@ -187,3 +190,8 @@ def write_reference_file(model: TRM, path: str | os.PathLike) -> None:
       torch.save({name: torch.from_numpy(array) for name, array in to_reference(model).items()}, path)
   except ImportError as e:
     raise UserError(f"{path}: writing it needs {e.name}; pip install -e '.[torch]'") from e
+  except Exception as e:  # safetensors and PyTorch have errors of their own for what the disk says
+    cause = errors.cause_of(e)
+    if not (cause.outside or cause.kind in (errors.Kind.PATH, errors.Kind.MISSING)):
+      raise
+    raise errors.explained(f"{path}: cannot be written", e, "choose another place") from e

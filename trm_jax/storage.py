@@ -9,7 +9,6 @@ epath, and so Orbax, reaches them without TensorFlow.
 import base64
 from collections.abc import Sequence
 import contextlib
-import errno
 import fcntl
 import functools
 import logging
@@ -25,6 +24,7 @@ import uuid
 
 from etils import epath
 
+from trm_jax import errors
 from trm_jax import files
 from trm_jax import logs
 from trm_jax.errors import TryAgain, UserError, in_one_line
@@ -33,7 +33,6 @@ from trm_jax.errors import TryAgain, UserError, in_one_line
 _RESUMED = ("metrics.jsonl", "results.json", "wandb_id")
 _SYNC_SECONDS = 60
 _BUCKET_PATH = re.compile(r"gs://(?P<bucket>[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9])(/.*)?")
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_remote(path: os.PathLike | str) -> bool:
@@ -106,11 +105,11 @@ def _unreachable(error: Exception) -> str:
 
 def _problem(error: Exception) -> str | None:
   """What is wrong, and what to do, where a person has to do something."""
-  reason = in_one_line(error)
-  if isinstance(error, OSError) and error.errno in _FULL_DISK:
-    return f"no space on the local disk ({error.strerror}); free some, or set TMPDIR and XDG_CACHE_HOME"
-  if isinstance(error, OSError) and error.filename:
-    return f"{error.filename}: {error.strerror}"
+  reason, cause = in_one_line(error), errors.cause_of(error)
+  if cause.kind is errors.Kind.SPACE:
+    return f"no space on the local disk ({cause.words}); free some, or set TMPDIR and XDG_CACHE_HOME"
+  if cause.path or cause.kind is errors.Kind.OPEN_FILES:  # of this machine
+    return "; ".join(filter(None, (f"{cause.path}: {cause.words}".removeprefix(": "), cause.advice)))
   if isinstance(error, FileNotFoundError):
     return ("not found; if there is no such bucket, make it: gcloud storage buckets create gs://BUCKET "
             "--location=REGION")
@@ -161,8 +160,7 @@ class Workdir:
       try:
         self.local = pathlib.Path(tempfile.mkdtemp(prefix="trm_jax-"))
       except OSError as e:
-        raise UserError(f"{flag}={path}: no temporary folder for its small files ({e.strerror}); free some space or "
-                        "set TMPDIR") from e
+        raise errors.explained(f"{flag}={path}: no temporary folder for its small files", e, "set TMPDIR") from e
       try:
         self._bring_down()
       except UserError:

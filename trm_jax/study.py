@@ -13,6 +13,7 @@ from typing import Any
 import ml_collections
 
 from trm_jax import config as config_lib
+from trm_jax import errors
 from trm_jax.errors import UserError
 
 Make = Callable[[], ml_collections.ConfigDict]
@@ -102,7 +103,7 @@ class File:
     try:
       defined = runpy.run_path(path)
     except OSError as e:
-      raise UserError(f"{path}: cannot be read ({e.strerror}); try configs/sudoku.py") from e
+      raise errors.explained(f"{path}: cannot be read", e, "try configs/sudoku.py") from e
     except SyntaxError as e:
       raise UserError(f"{e.filename}, line {e.lineno}: {e.msg}") from e
     try:

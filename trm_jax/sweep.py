@@ -32,6 +32,7 @@ from absl import flags
 
 from trm_jax import cli
 from trm_jax import distributed
+from trm_jax import errors
 from trm_jax import logs
 from trm_jax import storage
 from trm_jax.errors import UserError
@@ -196,7 +197,7 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
       except OSError as e:
-        raise UserError(f"--workdir={workdir}: cannot write {log} ({e.strerror}); name another folder") from e
+        raise errors.explained(f"--workdir={workdir}: cannot write {log}", e, "name another folder") from e
     except UserError as e:
       failed.append(run)
       print(f"FAILED: {e}", flush=True)

@@ -12,6 +12,7 @@ from etils import epath
 import numpy as np
 
 from trm_jax import config as config_lib
+from trm_jax import errors
 from trm_jax import logs
 from trm_jax import storage
 from trm_jax.errors import UserError, in_one_line
@@ -158,7 +159,7 @@ def _read(folder: epath.Path) -> Run | Unreadable:
   except OSError as e:
     if not e.strerror:  # of a bucket
       raise
-    return Unreadable(str(folder), f"{name}: {e.strerror}")
+    return Unreadable(str(folder), f"{name}: {errors.cause_of(e).words}")
   if not all(isinstance(r, dict) and isinstance(r.get("step"), int) for r in records):
     return Unreadable(str(folder), "metrics.jsonl has a line that is no record of a step")
   try:
