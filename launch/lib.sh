@@ -25,9 +25,16 @@ common_option() {  # ARGUMENT: takes the options that all scripts have; false if
       sed -n '3,/^$/ s/^# \{0,1\}//p' "$0"
       exit 0 ;;
     --dry-run) dry_run=true ;;
+    --settings=)
+      fail "$1: names nothing, as a variable does that is not set; give a file or leave it out" ;;
     --settings=*) settings=${1#*=} ;;
     *) return 1 ;;
   esac
+}
+
+check_run_name() {  # RUN_NAME: a folder in that of all runs, and nothing else
+  [[ $1 =~ ^[A-Za-z0-9][A-Za-z0-9._=+-]{0,199}$ ]] ||
+    fail "RUN_NAME=$1: must be of letters, digits and ._=+-, a letter or digit first, at most 200 in all"
 }
 
 quote() {  # WORD...: one line that a shell reads as these words

@@ -1,6 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Checkpoints: what is kept, what comes back, and what a damaged one or a full disk does."""
 
+import contextlib
+import pathlib
 import subprocess
 import sys
 import textwrap
@@ -42,6 +44,21 @@ def test_what_is_saved_comes_back(saved):
   restored = checkpoints.restore(2, abstract())
   jax.tree.map(np.testing.assert_array_equal, restored, state(2))
   assert checkpoints.read_run(2) == RUN
+
+
+@pytest.mark.parametrize("name", ["a b", "ünï", "a#b", "50%20", "a]b", "x/", "x/./y", "{a,b}", "link/../z"])
+def test_what_is_saved_comes_back_whatever_the_folder_is_called(tmp_path, monkeypatch, name):
+  """A path that leads up from a symbolic link is the operating system's, as it is for a run's other files."""
+  (tmp_path / "here").mkdir()
+  (tmp_path / "there" / "target").mkdir(parents=True)
+  monkeypatch.chdir(tmp_path / "here")
+  pathlib.Path("link").symlink_to(tmp_path / "there" / "target")
+  with contextlib.closing(checkpoint.Checkpoints(f"{name}/checkpoints")) as checkpoints:
+    checkpoints.save(1, state(1), RUN)
+    checkpoints.wait()
+  assert {path.name for path in pathlib.Path(name).joinpath("checkpoints").iterdir()} == {"1"}
+  with contextlib.closing(checkpoint.Checkpoints(f"{name}/checkpoints", read_only=True)) as checkpoints:
+    jax.tree.map(np.testing.assert_array_equal, checkpoints.restore(1, abstract()), state(1))
 
 
 def test_donating_the_state_after_a_save_does_not_change_what_is_written(tmp_path):

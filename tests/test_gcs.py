@@ -185,6 +185,11 @@ def test_what_ended_the_run_comes_first(bucket, gcs_server, capsys):
   assert f"warning: gs://{bucket}/runs/a: refused (" in capsys.readouterr().err
 
 
+def test_a_folder_above_does_not_exist_in_a_bucket(bucket):
+  assert _error(storage.user_path, f"gs://{bucket}/runs/../x", "--workdir") == (
+      f"--workdir=gs://{bucket}/runs/../x: '..' leads nowhere in a bucket; name the folder itself")
+
+
 def test_no_such_bucket(bucket):
   for call in (functools.partial(storage.Workdir, main=True, flag="--out"),
                functools.partial(storage.user_path, flag="--out")):

@@ -349,7 +349,7 @@ def test_fetch_from_a_bucket(place):
   run = place.cloud / "buckets" / "my-bucket" / "runs" / "mine"
   (run / "checkpoints").mkdir(parents=True)
   (run / "compilation_cache").mkdir()
-  for name in ("results.json", "checkpoints/data", "compilation_cache/program"):
+  for name in ("results.json", "checkpoints/data", "compilation_cache/program", ".lock"):
     (run / name).write_text("x")
   assert place.launch("status")[0].splitlines()[-1] == "mine"
   place.launch("fetch", "mine", "here")
@@ -357,8 +357,52 @@ def test_fetch_from_a_bucket(place):
   place.launch("fetch", "mine", "here", "--checkpoints")
   assert (place.folder / "here" / "checkpoints" / "data").exists()
   assert not (place.folder / "here" / "compilation_cache").exists()
+  assert not (place.folder / "here" / ".lock").exists()  # says who writes in the bucket
   _, err = place.launch("fetch", "yours", status=2)
   assert "error: gs://my-bucket/runs/yours: no such run; launch/status lists them" in err
+
+
+@pytest.mark.parametrize("bucket", ["gs://my-bucket", None])
+def test_fetch_mixes_no_two_runs(small, bucket):
+  """Neither two that were fetched, nor one with what a person has made here."""
+  runs = small.bucket / "runs"
+  if bucket:
+    small.settings(BUCKET=bucket)
+    runs = small.cloud / "buckets" / "my-bucket" / "runs"
+  for name in ("mine", "yours"):
+    (runs / name).mkdir(parents=True)
+    (runs / name / "results.json").write_text(name)
+  results = small.folder / "here" / "results.json"
+  small.launch("fetch", "mine", "here")
+  (runs / "mine" / "results.json").write_text("newer")
+  small.launch("fetch", "mine", "here")
+  _, err = small.launch("fetch", "yours", "here", status=2)
+  assert f"error: here: has {bucket or small.bucket}/runs/mine, fetched before; name another folder for" in err
+  assert results.read_text() == "newer"
+  here = small.repo / "runs" / "mine" / "results.json"  # of a run by launch/local, say
+  here.parent.mkdir(parents=True)
+  here.write_text("local")
+  _, err = small.launch("fetch", "mine", status=2)
+  assert f"error: {here.parent}: has something else than what was fetched of" in err and here.read_text() == "local"
+  _, err = small.launch("fetch", "mine", str(here), status=2)
+  assert "has something else" in err
+
+
+def test_a_run_name_names_a_run(place):
+  """For all scripts that take one."""
+  place.settings(BUCKET="gs://my-bucket")
+  run = place.cloud / "buckets" / "my-bucket" / "runs" / "mine"
+  run.mkdir(parents=True)
+  (run / "results.json").write_text("x")
+  settings = f"--settings={place.folder / 'settings'}"
+  for name in ("", "..", "../..", ".", "a/b", "a/", "/", "*", "a b", "a" * 201):
+    for command in (["fetch", name, settings], ["run", _CONFIG, name, settings], ["local", _CONFIG, name]):
+      done = subprocess.run([place.repo / "launch" / command[0], *command[1:]], env=place.env, cwd=place.folder,
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True)
+      assert done.returncode == 2, command
+      assert done.stderr == (f"error: RUN_NAME={name}: must be of letters, digits and ._=+-, a letter or digit first, "
+                             "at most 200 in all\n"), command
+  assert not (place.repo / "runs").exists() and not (place.folder / "runs").exists()
 
 
 def test_the_workers_get_the_commit(small):
@@ -613,8 +657,10 @@ def test_local_dry_run(place):
     (("sweep", _CONFIG, "--sweep=x.py:y"), f"{_CONFIG}: give a CONFIG or --sweep=x.py:y, not both"),
     (("fetch",), "RUN_NAME is missing; launch/status lists the runs"),
     (("fetch", "a", "b", "c"), "c: unknown argument"),
+    (("fetch", "a", ""), "DIR is empty, as a variable is that is not set"),
     (("fetch", "a", "--checkpoint"), "--checkpoint: unknown argument"),
     (("status", "--verbose"), "--verbose: unknown argument"),
+    (("status", "--settings="), "--settings=: names nothing, as a variable does that is not set"),
     (("status", "--settings=/none"), "/none: no such file; copy launch/settings.example to launch/settings"),
     (("local",), "CONFIG is missing"),
     (("local", _CONFIG, "--processes=0"), "--processes=0: must be --processes=N"),

@@ -38,6 +38,49 @@ def test_what_is_not_a_path(text):
   assert str(e.value) == f"--checkpoint={text}: not a path that can be used; give a local one or gs://BUCKET/FOLDER"
 
 
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_an_unset_variable_is_no_path(text):
+  with pytest.raises(UserError) as e:
+    storage.user_path(text, "--out")
+  assert str(e.value) == f"--out={text}: names nothing, as a variable does that is not set; name a path"
+
+
+@pytest.mark.parametrize("text, character, other", [
+    ("runs/lr[3e-4]", "[", "runs/lr-3e-4"), ("/data/a*/b?/run", "*", "/data/a/b/run"), ("what?", "?", "what"),
+    ("a\\b", "\\", "a-b"), ("a\nb/c", "\n", "a-b/c"), ("\udcff/c", "\udcff", "x/c"), ("x/gs:/y", "gs:", "x/x/y"),
+    ("gs://bucket/lr[1]/x", "[", "gs://bucket/lr-1/x"),
+])
+def test_paths_in_which_checkpoints_cannot_be_kept(text, character, other):
+  with pytest.raises(UserError) as e:
+    storage.check_checkpoints_can_be_kept(text, "--workdir")
+  assert str(e.value) == (f"--workdir={text}: checkpoints cannot be kept in a folder with {character!r} in its path; "
+                          f"choose another name, e.g. --workdir={other}")
+  storage.check_checkpoints_can_be_kept(other, "--workdir")
+
+
+def test_checkpoints_cannot_be_kept_below_the_current_folder(tmp_path, monkeypatch):
+  (tmp_path / "[1]").mkdir()
+  monkeypatch.chdir(tmp_path / "[1]")
+  with pytest.raises(UserError) as e:
+    storage.check_checkpoints_can_be_kept("run", "--workdir")
+  assert str(e.value) == (f"--workdir=run: checkpoints cannot be kept in a folder with '[' in its path, which is "
+                          f"{tmp_path}/[1]/run; name a folder elsewhere, or one that leads there by a symbolic link")
+  (tmp_path / "one").symlink_to(tmp_path / "[1]")
+  storage.check_checkpoints_can_be_kept(tmp_path / "one" / "run", "--workdir")
+  with pytest.raises(UserError):
+    storage.check_checkpoints_can_be_kept(tmp_path / "one" / ".." / "[1]" / "run", "--workdir")
+
+
+def test_new_folders_of_one_name_are_many(tmp_path):
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    made = list(pool.map(lambda _: storage.new_folder(tmp_path / "runs" / "now"), range(16)))
+  assert sorted(path.name for path in made) == sorted(["now", *(f"now-{i}" for i in range(2, 17))])
+  assert len(list((tmp_path / "runs").iterdir())) == 16
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match="cannot write here"):
+    storage.new_folder(tmp_path / "file" / "now")
+
+
 def test_without_gcsfs_a_bucket_gives_the_install_command(monkeypatch):
   monkeypatch.setitem(sys.modules, "gcsfs", None)
   storage._client.cache_clear()

@@ -50,6 +50,7 @@ class Checkpoints:
 
   def __init__(self, directory: os.PathLike | str, *, keep: int = 5, read_only: bool = False):
     self.directory = epath.Path(directory)
+    storage.check_checkpoints_can_be_kept(self.directory, "folder of checkpoints")
     if read_only and not self.directory.is_dir():
       raise UserError(f"{self.directory}: no such folder of checkpoints")
     options = ocp.CheckpointManagerOptions(
@@ -65,7 +66,7 @@ class Checkpoints:
     )
     try:
       # Orbax refuses to write to a relative path; for people it stays as they named it.
-      path = self.directory if storage.is_remote(self.directory) else os.path.abspath(self.directory)
+      path = storage.absolute(self.directory)
       self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "run"))
     except OSError as e:
       raise UserError(f"{self.directory}: cannot keep checkpoints here ({_reason(e)})") from e
@@ -183,6 +184,7 @@ def find(path: str) -> tuple[epath.Path, int | None]:
     UserError: there is no checkpoint.
   """
   path = storage.user_path(path, "--checkpoint")
+  storage.check_checkpoints_can_be_kept(path, "--checkpoint")
   if (path / "checkpoints").is_dir():  # first: a run's folder may have a number for a name
     path = path / "checkpoints"
   elif path.name.isdigit() and path.is_dir():

@@ -32,6 +32,7 @@ from trm_jax import logs
 from trm_jax import program
 from trm_jax import records
 from trm_jax import sharding
+from trm_jax import storage
 from trm_jax import train
 from trm_jax.config import Config
 from trm_jax.data import batches
@@ -72,6 +73,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     UserError: something a person can mend; state that was saved stays.
     distributed.Interrupted: SIGTERM or Ctrl-C, in any process; all have saved the same step.
   """
+  storage.check_checkpoints_can_be_kept(path, "--workdir")
   mesh = sharding.make_mesh(model=config.model_devices)
   with contextlib.ExitStack() as exits:  # closes what is open, however the run ends
     workdir = exits.enter_context(Workdir(path, main=distributed.is_main()))

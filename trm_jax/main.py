@@ -53,13 +53,13 @@ _PEER_TIMEOUT = flags.DEFINE_float(
 def main(argv: list[str]) -> None:
   """Dispatches."""
   cli.no_arguments(argv)
-  if _MODE.value == "eval" and not _CHECKPOINT.value:
+  if _MODE.value == "eval" and _CHECKPOINT.value is None:
     raise UserError("--checkpoint is missing: --mode=eval needs the folder of a run")
   if _MODE.value == "train" and _CONFIG.value is None:
     raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
   job = distributed.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   if job:
-    if _MODE.value == "train" and not _WORKDIR.value:
+    if _MODE.value == "train" and _WORKDIR.value is None:
       raise UserError("--workdir is missing: several processes need a folder that they share, or gs://BUCKET/FOLDER")
     distributed.guard()
     distributed.join(job, _PEER_TIMEOUT.value)
@@ -68,6 +68,7 @@ def main(argv: list[str]) -> None:
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
   from trm_jax import evaluate_checkpoint  # pylint: disable=g-import-not-at-top
   from trm_jax import loop  # pylint: disable=g-import-not-at-top
+  from trm_jax import storage  # pylint: disable=g-import-not-at-top
 
   if _MODE.value == "eval":
     compilation_cache.enable()
@@ -75,9 +76,11 @@ def main(argv: list[str]) -> None:
                             halting=_HALTING.value, average=_AVERAGE.value, peer_timeout_s=_PEER_TIMEOUT.value)
     return
   config = config_lib.parse(_CONFIG.value)
-  dated = f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}"
   compilation_cache.enable(_WORKDIR.value)
-  loop.run(config, _WORKDIR.value or dated, peer_timeout_s=_PEER_TIMEOUT.value)
+  workdir = _WORKDIR.value
+  if workdir is None:
+    workdir = storage.new_folder(f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}")
+  loop.run(config, workdir, peer_timeout_s=_PEER_TIMEOUT.value)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ def _read_csv(path: str, task: SudokuTask) -> Puzzles:
 def main(argv: list[str]) -> None:
   """Reads the flags, solves, prints and draws."""
   cli.no_arguments(argv)
-  if not _CHECKPOINT.value:
+  if _CHECKPOINT.value is None:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
-  if _PUZZLE.value and _CSV.value:
+  if _PUZZLE.value and _CSV.value is not None:
     raise UserError("--puzzle and --csv: give one of them")
   compilation_cache.enable()
   loaded = checkpoint.load_model(_CHECKPOINT.value)
@@ -61,12 +61,13 @@ def main(argv: list[str]) -> None:
   if _PUZZLE.value:
     inputs = np.stack([_read_puzzle(text, task) for text in _PUZZLE.value])
   else:
-    puzzles = _read_csv(_CSV.value, task) if _CSV.value else load.load_test(loaded.config.data)[1]
+    puzzles = _read_csv(_CSV.value, task) if _CSV.value is not None else load.load_test(loaded.config.data)[1]
     inputs, labels = puzzles.inputs[: _NUM.value], puzzles.labels[: _NUM.value]
   solved = evaluate.attempt(loaded.model, inputs, np.zeros(len(inputs)))
 
   directory, _ = checkpoint.find(_CHECKPOINT.value)
-  with storage.Workdir(_OUT.value or directory.parent / "solved", main=True, flag="--out") as out:
+  target = directory.parent / "solved" if _OUT.value is None else _OUT.value
+  with storage.Workdir(target, main=True, flag="--out") as out:
     for i, puzzle in enumerate(inputs):
       label = None if labels is None else labels[i]
       print(draw.solving_text(task, puzzle, solved.answers[:, i], label, solved.q_halt[:, i]))

@@ -91,6 +91,15 @@ def state(run: "study.Run", folder: Any) -> str:
   return "finished" if finished else "begun"
 
 
+def _root(runs: Sequence["study.Run"], workdir: str) -> Any:
+  """epath.Path of the folder of all runs. Raises UserError if one of them cannot be kept there."""
+  root = storage.user_path(workdir, "--workdir")
+  storage.check_checkpoints_can_be_kept(root, "--workdir")
+  for run in runs:
+    storage.check_checkpoints_can_be_kept(root / run.folder, f"folder of {run.label}")
+  return root
+
+
 def _solved(folder: Any) -> str:
   return f"{json.loads((folder / 'results.json').read_text())['test']['exact_accuracy']:.1%} solved"
 
@@ -180,7 +189,7 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
   """Runs those that are not finished, says how it goes, and returns the exit status."""
   from trm_jax import cost  # pylint: disable=g-import-not-at-top
 
-  root = storage.user_path(workdir, "--workdir")
+  root = _root(runs, workdir)
   child, failed, width = _Child(), [], len(str(len(runs)))
   unmade = [run for run in runs if _can_be_made(run, root)]
   timed = []  # of runs that this start has made whole: seconds, those of training, its FLOPs
@@ -294,7 +303,7 @@ def dry_run(runs: Sequence["study.Run"], workdir: str) -> Iterator[str]:
   """Lines that say what there is to do and about how long it will take."""
   from trm_jax import cost  # pylint: disable=g-import-not-at-top
 
-  root = storage.user_path(workdir, "--workdir")
+  root = _root(runs, workdir)
   measured = list(_measured(root))
   machine, rows, seconds, computed, counts = None, [], 0.0, 0, {}
   for run in runs:
@@ -355,7 +364,7 @@ def main(argv: list[str]) -> None:
     for run in runs:
       print(shlex.join(run.arguments))
     return
-  if not _WORKDIR.value:
+  if _WORKDIR.value is None:
     raise UserError("--workdir is missing: a folder for the runs, in which finished ones are found")
   if _DRY_RUN.value:
     for line in dry_run(runs, _WORKDIR.value):
