@@ -150,8 +150,8 @@ def test_against_numpy(name):
   carry, batch = middle_carry(config, halted=(False,) * B), make_batch(config)
   after, outputs = step(model, carry, batch)
   z_H, z_L, logits, q = numpy_step(
-      to_reference(model), config, np.float64(carry.z_H), np.float64(carry.z_L), np.asarray(carry.batch["inputs"]),
-      np.asarray(carry.batch["puzzle_identifiers"]))
+      to_reference(model, compiled=False), config, np.float64(carry.z_H), np.float64(carry.z_L),
+      np.asarray(carry.batch["inputs"]), np.asarray(carry.batch["puzzle_identifiers"]))
   for ours, expected in ((after.z_H, z_H), (after.z_L, z_L), (outputs.logits, logits), (outputs.q_halt, q[:, 0]),
                          (outputs.q_continue, q[:, 1])):
     assert ours.dtype == jnp.float32
@@ -390,6 +390,10 @@ def test_random_initial_states():
     fixed = np.asarray(getattr(evaluation, name))
     assert len(np.unique(fixed)) == fixed.size / B and (fixed == fixed[:1]).all()
   assert (training.z_H != training.z_L).all()
+  rounded = make_model(replace(random_init=True, dtype="bfloat16")).refill(
+      model.initial_carry(batch).replace(z_H=jnp.zeros(carry.z_H.shape, "bfloat16"),
+                                         z_L=jnp.zeros(carry.z_L.shape, "bfloat16")), batch, keys)
+  np.testing.assert_array_equal(rounded.z_H, training.z_H.astype("bfloat16"))
 
 
 @pytest.mark.parametrize("recursion, mlp_t", [("two_z", True), ("none", False)])
@@ -502,6 +506,22 @@ def test_bfloat16(mlp_t):
   assert np.abs(outputs.logits - expected.logits).mean() < 0.03 * np.abs(expected.logits).mean()
 
 
+@pytest.mark.parametrize("pos_encodings", ["none", "learned"])
+def test_bfloat16_input_is_rounded_once_by_each_factor(pos_encodings):
+  """As PyTorch does it. JAX would round sqrt(8) and sqrt(1/2) to bfloat16 before it multiplies."""
+  model, batch = make_model(replace(dtype="bfloat16", pos_encodings=pos_encodings)), make_batch()
+
+  def rounded(x):
+    return np.asarray(jnp.asarray(x, jnp.bfloat16), np.float32)
+
+  x = rounded(model.embed_tokens[...])[np.asarray(batch["inputs"])]
+  if pos_encodings == "learned":
+    x = rounded(x + rounded(model.embed_pos[...])[TINY.prefix_len:])
+    x = rounded(np.float32(math.sqrt(0.5)) * x)
+  ours = model._embed(batch["inputs"], model.prefix_rows(batch))[:, TINY.prefix_len:]
+  np.testing.assert_array_equal(ours, rounded(np.float32(math.sqrt(8)) * x))
+
+
 def test_batch_errors():
   model, batch = make_model(TINY), make_batch()
   with pytest.raises(UserError, match=r"batch has the keys \['inputs'\], the carry was made with"):
@@ -542,7 +562,8 @@ def test_initial_states(changes, states):
 def test_initialisation(config):
   """Truncated normals, each with the standard deviation 1/sqrt(fan in) after the cut; zeros where nothing is known."""
   model = jax.jit(lambda: nnx.split(TRM(config, rngs=nnx.Rngs(0)))[1])()
-  state = to_reference(nnx.merge(nnx.split(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))[0], model))
+  state = to_reference(
+      nnx.merge(nnx.split(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))[0], model), compiled=False)
   state = {name.removeprefix("model.inner."): value for name, value in state.items()}
   assert (state.pop("puzzle_emb.weights") == 0).all()
   assert (state.pop("q_head.weight") == 0).all()
@@ -648,6 +669,7 @@ def test_config_from_reference_of_other_models(model, changes):
 
 
 @pytest.mark.parametrize("change, message", [
+    ({"hidden_size": None, "H_cycles": None}, "H_cycles, hidden_size missing; give the arch of an all_config.yaml"),
     ({"L_cycle": 6}, "unknown names L_cycle; known are .*L_cycles"),
     ({"rope_theta": 5000.0}, "rope_theta must be 10000"),
     ({"rms_norm_eps": 1e-6}, "rms_norm_eps must be 1e-05"),

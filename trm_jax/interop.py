@@ -2,7 +2,8 @@
 """Parameters of the PyTorch reference, in and out.
 
     from trm_jax.interop import from_reference, read_reference_file
-    model = from_reference(read_reference_file("step_65104"), TRMConfig.from_reference(arch))
+    state = read_reference_file("step_65100")
+    model = from_reference(state, TRMConfig.from_reference(arch, state=state))  # arch: of its all_config.yaml
 """
 
 from collections.abc import Mapping
@@ -19,9 +20,10 @@ import numpy as np
 
 from trm_jax import errors
 from trm_jax.errors import UserError
-from trm_jax.model import TRM, TRMConfig
+from trm_jax.model import InitialState, TRM, TRMConfig
 
 _PREFIX = "model.inner."
+_COMPILED = "_orig_mod."  # what torch.compile puts in front of every name
 
 
 class _Place(NamedTuple):
@@ -85,18 +87,24 @@ def _abstract_model(config: TRMConfig) -> tuple[Any, Any]:
   return nnx.split(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))
 
 
+def _float32(array: Any) -> np.ndarray:
+  if hasattr(array, "detach"):  # a tensor; PyTorch makes no NumPy array of one in bfloat16
+    array = array.detach().cpu().float()
+  return np.asarray(array, np.float32)
+
+
 def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   """A model with the reference's parameters.
 
   Args:
-    state: the reference's state dict: names to arrays (NumPy, or CPU tensors of PyTorch). Names may carry the
+    state: the reference's state dict: names to arrays (NumPy, or tensors of PyTorch). Names may carry the
       "_orig_mod." that torch.compile puts in front.
     config: of the model the parameters belong to.
 
   Raises:
     UserError: names that are missing or left over, or a shape that does not fit.
   """
-  state = {name.removeprefix("_orig_mod."): value for name, value in state.items()}
+  state = {name.removeprefix(_COMPILED): value for name, value in state.items()}
   names = _names(config)
   missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
   if missing or unknown:
@@ -106,7 +114,7 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   flat = dict(nnx.to_flat_state(variables))
   arrays = {}
   for name, (path, transposed, row) in names.items():
-    array, shape = np.asarray(state[name], np.float32), flat[path].shape
+    array, shape = _float32(state[name]), flat[path].shape
     if row is not None:
       shape = shape[1:]
     padding = 0
@@ -127,8 +135,17 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   return model
 
 
-def to_reference(model: TRM) -> dict[str, np.ndarray]:
-  """The model's parameters under the reference's names, float32, in the reference's layout (matrices (out, in))."""
+def to_reference(model: TRM, *, compiled: bool = True) -> dict[str, np.ndarray]:
+  """The model's parameters as the reference's state dict, in its layout: matrices are (out, in).
+
+  Parameters and the prefix table are float32. H_init and L_init have the config's dtype: the reference takes over the
+  dtypes of what it loads, and with initial states in float32 it would compute everything in float32.
+
+  Args:
+    model: any whose recursion the reference has.
+    compiled: with the names that the reference's model has after torch.compile ("_orig_mod." in front), which is how it
+      runs unless DISABLE_COMPILE is set. False: the names of the model that is not compiled.
+  """
   flat = dict(nnx.to_flat_state(nnx.state(model)))
   state = {}
   for name, (path, transposed, row) in _names(model.config).items():
@@ -139,12 +156,13 @@ def to_reference(model: TRM) -> dict[str, np.ndarray]:
       array = array[: model.config.num_puzzle_identifiers]
     shape = _shape_there(array.shape, transposed)
     array = array.reshape(shape[::-1]).T if transposed else array.reshape(shape)
-    state[name] = np.array(array, order="C")  # a copy: writable, as PyTorch asks for
+    dtype = jnp.dtype(model.config.dtype) if isinstance(flat[path], InitialState) else np.float32
+    state[_COMPILED * compiled + name] = np.array(array, dtype, order="C")  # a copy: writable, as PyTorch asks for
   return state
 
 
 def read_reference_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """State dict of a checkpoint file of the reference (torch.save) or of a safetensors file.
+  """State dict of a checkpoint file of the reference (torch.save) or of a safetensors file; arrays in float32.
 
   Only tensors are read: a file that would run code on loading is refused. Needs the extra [torch].
 
@@ -160,13 +178,14 @@ def read_reference_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
       from safetensors.numpy import load_file  # pylint: disable=g-import-not-at-top
 
       try:
-        return load_file(path)
+        tensors = load_file(path)
       except SafetensorError as e:
         raise OSError(e) from e
-    import torch  # pylint: disable=g-import-not-at-top
+    else:
+      import torch  # pylint: disable=g-import-not-at-top
 
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: tensor.float().numpy() for name, tensor in tensors.items()}
+      tensors = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: _float32(tensor) for name, tensor in tensors.items()}
   except ImportError as e:
     raise UserError(f"{path}: reading it needs {e.name}; pip install -e '.[torch]'") from e
   except (RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as e:
@@ -176,18 +195,29 @@ def read_reference_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise UserError(f"{path}: not a readable state dict ({reason})") from e
 
 
-def write_reference_file(model: TRM, path: str | os.PathLike) -> None:
-  """Writes the model for the reference's `load_checkpoint` (torch.save), or as safetensors by the file's suffix."""
-  path = pathlib.Path(path)
+def write_reference_file(model: TRM, path: str | os.PathLike, *, compiled: bool = True) -> None:
+  """Writes the model for the reference's `load_checkpoint`: by torch.save, or as safetensors if the suffix says so.
+
+  Args:
+    model: any whose recursion the reference has.
+    path: of the file.
+    compiled: for the reference as it runs by default; False: for a run with DISABLE_COMPILE. See `to_reference`.
+
+  Raises:
+    UserError: a package is missing.
+  """
+  path, state = pathlib.Path(path), to_reference(model, compiled=compiled)
   try:
     if path.suffix == ".safetensors":
       from safetensors.numpy import save_file  # pylint: disable=g-import-not-at-top
 
-      save_file(to_reference(model), path)
+      save_file(state, path)
     else:
       import torch  # pylint: disable=g-import-not-at-top
 
-      torch.save({name: torch.from_numpy(array) for name, array in to_reference(model).items()}, path)
+      # By way of float32, since PyTorch takes no bfloat16 from NumPy.
+      torch.save({name: torch.from_numpy(_float32(array)).to(getattr(torch, array.dtype.name))
+                  for name, array in state.items()}, path)
   except ImportError as e:
     raise UserError(f"{path}: writing it needs {e.name}; pip install -e '.[torch]'") from e
   except Exception as e:  # safetensors and PyTorch have errors of their own for what the disk says

@@ -15,6 +15,7 @@
 Axes are named by the letters listed in layers.py.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import functools
 import math
@@ -139,16 +140,23 @@ class TRMConfig:
     return {"two_z": (), "multi_scale_z": (self.L_cycles,)}.get(self.recursion)
 
   @classmethod
-  def from_reference(cls, config: dict[str, Any]) -> "TRMConfig":
-    """From the reference's model configuration (`arch` of its all_config.yaml plus the fields its data set fills in).
+  def from_reference(cls, arch: Mapping[str, Any], *, state: Mapping[str, Any] | None = None,
+                     dataset: Mapping[str, Any] | None = None) -> "TRMConfig":
+    """The config of one of the reference's models.
+
+    vocab_size, seq_len and num_puzzle_identifiers are not in the reference's all_config.yaml, since it takes them from
+    its data set. Here they come from the weights, from the data set, or from `arch` if they were added to it; whatever
+    has one of them must agree. The weights have seq_len only where the token MLP or learned positions depend on it.
 
     Args:
-      config: the reference's names and values.
+      arch: the reference's names and values, as `arch` in its all_config.yaml.
+      state: the reference's parameters by name, as `interop.read_reference_file` returns them.
+      dataset: the content of the dataset.json that its data set has for each split.
 
     Raises:
-      UserError: a name that is not known, or a value this model does not have.
+      UserError: a name that is not known, a value this model does not have, a size that is missing or contradicted.
     """
-    config = dict(config)
+    config = dict(arch)
     fixed = {"rope_theta": layers.ROPE_THETA, "rms_norm_eps": layers.RMS_EPS, "act_enabled": True,
              "act_inference": False}
     for name, value in fixed.items():
@@ -185,7 +193,42 @@ class TRMConfig:
     unknown = sorted(set(config) - names)
     if unknown:
       raise UserError(f"reference config: unknown names {', '.join(unknown)}; known are {', '.join(sorted(names))}")
-    return cls(**config, **values)
+    required = {"L_layers", "hidden_size", "num_heads", "expansion", "pos_encodings", "halt_max_steps",
+                "halt_exploration_prob"} | (set() if model == "transformers_baseline" else {"H_cycles", "L_cycles"})
+    if missing := sorted(required - {name for name, value in config.items() if value is not None}):
+      raise UserError(f"reference config: {', '.join(missing)} missing; give the arch of an all_config.yaml")
+    prefix_len = values["puzzle_emb_len"] or math.ceil(values["puzzle_emb_ndim"] / config["hidden_size"])
+    return cls(**config | values | _reference_sizes(config, state or {}, dataset or {}, prefix_len))
+
+
+def _reference_sizes(arch: Mapping[str, Any], state: Mapping[str, Any], dataset: Mapping[str, Any], prefix_len: int
+                     ) -> dict[str, int]:
+  """The sizes that depend on the data set, from whatever has them; see TRMConfig.from_reference."""
+  shown_by = {  # the end of a parameter's name, its axis, and how much longer than the size that axis is
+      "vocab_size": [("embed_tokens.embedding_weight", 0, 0)],
+      "seq_len": [("layers.0.mlp_t.gate_up_proj.weight", 1, prefix_len), ("embed_pos.embedding_weight", 0, prefix_len)],
+      "num_puzzle_identifiers": [("puzzle_emb.weights", 0, 0)],
+  }
+  sizes, missing = {}, []
+  for size, places in shown_by.items():
+    found = {source: values[size] for source, values in (("arch", arch), ("dataset.json", dataset)) if size in values}
+    for end, axis, more in places:
+      found |= {name: array.shape[axis] - more for name, array in state.items() if name.endswith(end)}
+    if len(set(found.values())) > 1:
+      raise UserError(f"reference config: {size} differs: "
+                      + ", ".join(f"{value} according to {source}" for source, value in found.items()))
+    if found:
+      sizes[size] = next(iter(found.values()))
+    elif size != "num_puzzle_identifiers" or prefix_len:
+      missing.append(size)
+  if missing == ["seq_len"]:
+    raise UserError("reference config: seq_len is missing: the weights of attention without learned positions do not "
+                    "show it; give dataset=, the content of the data set's dataset.json, or add seq_len to the arch "
+                    "(Sudoku: 81, mazes and ARC-AGI: 900)")
+  if missing:
+    raise UserError(f"reference config: {', '.join(missing)} missing: they depend on the data set; give state=, the "
+                    "weights, or dataset=, the content of the data set's dataset.json")
+  return sizes
 
 
 class PrefixTable(nnx.Variable):
