@@ -33,6 +33,14 @@ def rms_norm(h: jax.Array, axis: int) -> jax.Array:
   return (h_f32 * jax.lax.rsqrt(jnp.mean(jnp.square(h_f32), axis, keepdims=True) + RMS_EPS)).astype(h.dtype)
 
 
+def scaled(factor: float, x: jax.Array) -> jax.Array:
+  """factor * x in x's dtype: multiplied in float32 and rounded once, as PyTorch does it.
+
+  JAX by itself would round the factor to x's dtype first: sqrt(512) = 22.627 would become 22.625 in bfloat16.
+  """
+  return (factor * x.astype(jnp.float32)).astype(x.dtype)
+
+
 def swiglu_width(size: int, expansion: float) -> int:
   """Inner width of a SwiGLU over `size` features: 2/3 of expansion * size, rounded up to a multiple of 256."""
   return math.ceil(round(expansion * size * 2 / 3) / 256) * 256

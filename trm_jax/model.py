@@ -419,8 +419,9 @@ class TRM(nnx.Module):
         return jnp.expand_dims(init[...].astype(self.config.dtype), (0, -2))  # for every row and position
       shape = (*init.shape[:-1], self.config.positions, self.config.hidden_size)
       keys = jax.random.key(0)[None] if start_keys is None else start_keys
-      draw = functools.partial(layers.truncated_normal(1.0), shape=shape, dtype=self.config.dtype)
-      return jax.vmap(lambda key: draw(jax.random.fold_in(key, number)))(keys)
+      # Drawn in float32 and rounded, as H_init is: in bfloat16 the uniform numbers behind them have 7 bits.
+      draw = functools.partial(layers.truncated_normal(1.0), shape=shape, dtype=jnp.float32)
+      return jax.vmap(lambda key: draw(jax.random.fold_in(key, number)).astype(self.config.dtype))(keys)
 
     return Carry(
         z_H=choose(fresh(self.H_init, 0), carry.z_H),
@@ -476,8 +477,8 @@ class TRM(nnx.Module):
       prefix = jnp.pad(prefix_rows.astype(config.dtype), ((0, 0), (0, padding)))
       x = jnp.concatenate([prefix.reshape(B, config.prefix_len, config.hidden_size), x], axis=1)
     if config.pos_encodings == "learned":
-      x = math.sqrt(0.5) * (x + self.embed_pos[...].astype(config.dtype)[None])
-    return math.sqrt(config.hidden_size) * x
+      x = layers.scaled(math.sqrt(0.5), x + self.embed_pos[...].astype(config.dtype)[None])
+    return layers.scaled(math.sqrt(config.hidden_size), x)
 
   def _recurse(self, z_H: jax.Array, z_L: jax.Array | None, x: jax.Array, noise_keys: jax.Array | None = None
                ) -> tuple[jax.Array, jax.Array | None]:
