@@ -1,6 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """What every test runs under: eight CPU devices, whatever the machine has, and no silent broadcasting of ranks."""
 
+import contextlib
+import ctypes
 import os
 import pathlib
 import signal
@@ -20,6 +22,29 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def as_nobody_special():
+  """A context manager in which the permissions of files count in this thread, also where root runs the tests."""
+  libc = ctypes.CDLL(None, use_errno=True)
+  header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+  passes_over_permissions = 0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+
+  @contextlib.contextmanager
+  def context():
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; the same for capabilities from 32 on
+    assert libc.capget(header, sets) == 0
+    effective = sets[0]
+    sets[0] &= ~passes_over_permissions
+    assert libc.capset(header, sets) == 0
+    try:
+      yield
+    finally:
+      sets[0] = effective
+      assert libc.capset(header, sets) == 0
+
+  return context
 
 
 @pytest.fixture(scope="session")

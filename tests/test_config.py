@@ -338,3 +338,59 @@ def test_a_knob_that_nobody_reads_is_noticed():
   assert reads.paths == {f"model.{name}" for name in (
       "H_cycles", "H_layers", "L_cycles", "L_layers", "expansion", "hidden_size", "mlp_t", "puzzle_emb_len",
       "recursion", "seq_len", "vocab_size")}
+
+
+def test_a_knob_that_is_added_says_what_older_configs_are_taken_to_have():
+  """tests/golden/knobs.json: the knobs of the first version, with their defaults. Configs saved since have them all.
+
+  Red where a knob was added: give it an entry in config._ADDED. Where a default was changed, the old one matters to
+  nobody but those who named no value and want the results of before: say so in CHANGELOG.md and change the file. An
+  entry of _ADDED stays as it is, since older configs were run with it.
+  """
+  first = json.loads((_ROOT / "tests" / "golden" / "knobs.json").read_text())
+  now = config_lib.flatten(config_lib.to_dict(Config()))
+  added = config_lib._ADDED
+  assert now.keys() - first.keys() == added.keys()
+  assert first.keys() - now.keys() == set(), "checkpoints that have this knob can no longer be read"
+  assert {name: now[name] for name in first} == first
+  assert {name: type(value) for name, value in added.items()} == {name: type(now[name]) for name in added}
+
+
+def test_a_saved_config_may_lack_knobs_that_were_added_since_and_no_others(monkeypatch):
+  today = config_lib.to_dict(Config())
+  assert config_lib.parse_saved(today, "x") == Config()
+  for name in ("optimizer.b1", "loss.halt_cost", "loss.step_decay", "average_checkpoints"):
+    old = _with()
+    *group, leaf = name.split(".")
+    del (old[group[0]] if group else old)[leaf]
+    with pytest.raises(UserError, match=f"^x: config.{name} is missing$"):
+      config_lib.parse_saved(old, "x")
+  # As if these had been added after that was saved, with other defaults than today's; the loss as a whole.
+  monkeypatch.setattr(config_lib, "_ADDED", {
+      "optimizer.b1": 0.5, "loss.halt_cost": 0.25, "loss.step_decay": 1.0, "average_checkpoints": 3})
+  old = _with()
+  del old["loss"], old["optimizer"]["b1"], old["average_checkpoints"]
+  before = json.dumps(old)
+  parsed = config_lib.parse_saved(old, "x")
+  assert (parsed.optimizer.b1, parsed.loss.halt_cost, parsed.average_checkpoints) == (0.5, 0.25, 3)
+  assert json.dumps(old) == before
+  # What people write is complete: nothing is filled in.
+  with pytest.raises(UserError, match="^config.optimizer.b1 is missing$|^config.loss is missing$"):
+    config_lib.parse(old)
+  # Comparing takes the same values: b1 was 0.5 then, and matters.
+  assert config_lib.differences(_with(optimizer__b1=0.5, loss__halt_cost=0.25), old) == []
+  assert config_lib.differences(_with(loss__halt_cost=0.25), old) == ["optimizer.b1: 0.5 -> 0.9"]
+
+
+@pytest.mark.parametrize("saved, message", [
+    (None, "x: holds no config"),
+    ([], "x: holds no config"),
+    (_with(model__dtype="float31"), "x: model.dtype = 'float31': must be "),
+    (_with(optimizer=3), "x: config.optimizer = 3: must be a group of fields"),
+    (_with() | {"new": 1}, "x: config.new is not known to this version of trm_jax; use the version that wrote it"),
+    (_with(model=_with()["model"] | {"more": {"a": 1}}), "x: config.model.more.a is not known to this version of "),
+])
+def test_a_saved_config_that_cannot_be_used_is_named(saved, message):
+  with pytest.raises(UserError) as e:
+    config_lib.parse_saved(saved, "x")
+  assert str(e.value).startswith(message)

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import resource
 import sys
 import time
 
@@ -18,7 +19,7 @@ from tensorboardX.proto import plugin_hparams_pb2
 import tfevents
 
 from trm_jax import logs
-from trm_jax.errors import UserError
+from trm_jax.errors import Damaged, UserError
 
 PIXELS = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 
@@ -152,10 +153,58 @@ def test_a_half_written_last_line_is_passed_over(tmp_path):
   assert [(r["step"], r["loss"]) for r in logs.read_metrics(path)] == [(1, 0.5), (2, 0.5), (3, 0.25)]
 
 
-def test_a_broken_line_before_the_last_is_an_error(tmp_path):
-  (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step"\n{"step": 3}\n')
-  with pytest.raises(json.JSONDecodeError):
-    logs.read_metrics(tmp_path / "metrics.jsonl")
+def test_blank_lines_are_passed_over_and_lines_that_are_no_records_are_named_once(tmp_path, capsys):
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(b'{"step": 1}\n\n  \n{"step"\n{"step": 5}\r\n')
+  for _ in range(2):
+    assert logs.read_metrics(path) == [{"step": 1}, {"step": 5}]
+  assert capsys.readouterr().err == (
+      f"warning: {path}, line 4: no record of a step, left out; all other lines are used\n")
+  path.write_bytes(b'3\n{"step": 2}\n{}\n[]\n{"step": "x"}\n{"step": true}\n\xff\n"' + b'{"a":' * 9999 + b"\n\0\0\n")
+  assert logs.read_metrics(path) == [{"step": 2}]
+  assert capsys.readouterr().err == (
+      f"warning: {path}, lines 1, 3, 4, 5, 6 and 3 more: no record of a step, left out; all other lines are used\n")
+
+
+def test_a_run_goes_on_after_a_broken_line_and_keeps_the_file_as_it_was(tmp_path, capsys):
+  path = tmp_path / "metrics.jsonl"
+  for i, kept in ((1, "metrics.damaged.jsonl"), (2, "metrics.damaged-2.jsonl")):
+    before = b'{"step": 1}\n\n{"step"\n{"step": 3}\n{"step": 4}\n' + b"\n" * i
+    path.write_bytes(before)
+    _write(tmp_path, [{"step": 4, "loss": 0.5}], resume_step=3)
+    assert logs.read_metrics(path) == [{"step": 1}, {"step": 3}, {"step": 4, "loss": 0.5}]
+    assert (tmp_path / kept).read_bytes() == before
+    assert capsys.readouterr().err == (f"warning: {path}, line 3: no record of a step, left out; all other lines are "
+                                       f"used; the file as it was is kept as {kept}\n")
+
+
+def test_a_full_disk_is_named_with_the_file_that_is_written(tmp_path):
+  log = logs.MetricsLog(tmp_path, resume_step=0)
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (2, limits[1]))
+  try:
+    with pytest.raises(UserError) as e:
+      log.write({"step": 1})
+    assert str(e.value) == f"{tmp_path}/metrics.jsonl: cannot be written (File too large); free some space"
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    log.close()
+
+
+@pytest.mark.parametrize("content, reason", [
+    ('{"step": 3', "is cut off in line 1"),
+    ('{"step": 3, "train_seconds": 1.0}', "test.exact_accuracy is None, must be a number"),
+    ('{"step": 3, "train_seconds": 1.0, "test": []}', "test.exact_accuracy is None, must be a number"),
+    ('{"step": "3", "train_seconds": 1.0, "test": {"exact_accuracy": 0.5}}', "step is '3', must be a number"),
+])
+def test_results_that_are_not_what_a_run_writes(tmp_path, content, reason):
+  path = tmp_path / "results.json"
+  path.write_text('{"step": 3, "train_seconds": 1.0, "test": {"exact_accuracy": 0.5}}')
+  assert logs.read_results(path)["step"] == 3
+  path.write_text(content)
+  with pytest.raises(Damaged) as e:
+    logs.read_results(path)
+  assert str(e.value) == f"{path}: {reason}"
 
 
 def test_a_run_killed_while_the_log_is_rewritten_loses_nothing(tmp_path, monkeypatch):

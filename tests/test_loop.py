@@ -191,6 +191,16 @@ def test_checkpoints_by_minutes(tmp_path, monkeypatch):
   assert traced(tmp_path / "1e-09")[0] == 3  # in three calls
 
 
+def test_damaged_results_are_made_again_from_the_checkpoint(finished, tmp_path, capsys):
+  workdir, results = finished
+  shutil.copytree(workdir, tmp_path / "run")
+  path = tmp_path / "run" / "results.json"
+  path.write_bytes(path.read_bytes()[:-9])
+  assert loop.run(tiny_config(), tmp_path / "run")["test"] == results["test"]
+  assert f"warning: {path}: is cut off in line " in capsys.readouterr().out
+  assert json.loads(path.read_text())["test"] == results["test"]
+
+
 def test_a_finished_run_is_not_trained_again(finished, capsys):
   workdir, results = finished
   before = (workdir / "metrics.jsonl").read_bytes()

@@ -265,20 +265,20 @@ def test_missing_and_failed_runs_are_shown(tmp_path):
       "good": "finished", "going": "unfinished, at step 600 of 1,000", "new": "unfinished, at step 0 of 1,000",
       "nan": "failed at step 300 of 1,000: the loss is not finite",
       "told": "failed at step 201 of 1,000: the loss or its gradient is not finite",
-      "cut": "unfinished, at step 200 of 1,000", "lost": "unreadable: config.json is missing"}
+      "cut": "unfinished, at step 200 of 1,000", "lost": "unreadable: config.json: no such file"}
   labels = [t.get_text() for t in report["Learning curves"].parts[1].fig.legends[0].texts]
   assert labels == ["baseline (n=1)", "baseline: 5 runs without a result,\nto ×"]
 
 
 @pytest.mark.parametrize("change, reason", [
-    (lambda d: (d / "config.json").unlink(), "config.json is missing"),
-    (lambda d: (d / "config.json").write_text("{"), "config.json is not what a run writes (Expecting"),
-    (lambda d: (d / "config.json").write_text("[]"), "config.json is not what a run writes (list indices"),
+    (lambda d: (d / "config.json").unlink(), "config.json: no such file"),
+    (lambda d: (d / "config.json").write_text("{"), "config.json: is cut off in line 1"),
+    (lambda d: (d / "config.json").write_text("[]"), "config.json: is not a JSON object but list"),
+    (lambda d: (d / "config.json").write_text('{"config": []}'), "config.json "),
     (lambda d: (d / "config.json").write_text("{}"), "config.json has no 'environment'"),
-    (lambda d: (d / "config.json").write_bytes(b"\xff"), "config.json is not what a run writes ('utf-8'"),
-    (lambda d: (d / "metrics.jsonl").write_text("{\n{}\n"), "metrics.jsonl is not what a run writes (Expecting"),
-    (lambda d: (d / "metrics.jsonl").write_text("3\n"), "metrics.jsonl has a line that is no record of a step"),
-    (lambda d: ((d / "metrics.jsonl").unlink(), (d / "metrics.jsonl").mkdir()), "metrics.jsonl: Is a directory"),
+    (lambda d: (d / "config.json").write_bytes(b"\xff"), "config.json: is not text (invalid start byte at byte 0)"),
+    (lambda d: ((d / "metrics.jsonl").unlink(), (d / "metrics.jsonl").mkdir()),
+     "metrics.jsonl: cannot be read (Is a directory)"),
 ])
 def test_bad_runs(tmp_path, change, reason):
   change(write_run(tmp_path / "bad", 0.5))
@@ -287,6 +287,25 @@ def test_bad_runs(tmp_path, change, reason):
   found, (bad,) = _read(tmp_path)
   assert [r.path for r in found] == [f"{tmp_path}/more/good"]
   assert bad.path == f"{tmp_path}/bad" and bad.reason.startswith(reason)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named_and_the_others_are_read(tmp_path, as_nobody_special):
+  write_run(tmp_path / "good", 0.5)
+  (tmp_path / "shut").mkdir(mode=0)
+  with as_nobody_special():
+    found, (bad,) = _read(tmp_path)
+  assert [r.path for r in found] == [f"{tmp_path}/good"]
+  assert (bad.path, bad.reason) == (f"{tmp_path}/shut", "cannot be looked into (Permission denied: "
+                                    f"{tmp_path}/shut); check who may read and write there")
+
+
+def test_a_broken_line_of_metrics_costs_that_line_alone(tmp_path, capsys):
+  metrics = write_run(tmp_path / "a", 0.5) / "metrics.jsonl"
+  whole, = runs_lib.read_all([str(tmp_path)])[0]
+  lines = metrics.read_text().splitlines()
+  metrics.write_text("\n".join([*lines[:3], "", '{"step', *lines[3:]]))
+  assert _read(tmp_path) == ([whole], [])
+  assert capsys.readouterr().err.startswith(f"warning: {metrics}, line 5: no record of a step")
 
 
 def test_no_runs(tmp_path):

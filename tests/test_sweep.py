@@ -16,7 +16,7 @@ from trm_jax import config as config_lib
 from trm_jax import cost
 from trm_jax import study
 from trm_jax import sweep
-from trm_jax.errors import UserError
+from trm_jax.errors import Damaged, UserError
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _STUDY = study.File.load(str(_ROOT / "configs" / "sudoku.py"))
@@ -181,9 +181,10 @@ def test_finished_is_what_has_results_of_the_same_config(tmp_path):
   assert sweep.state(run, folder) == "new"
   (folder / "checkpoints" / "5").mkdir()
   assert sweep.state(run, folder) == "begun"
-  (folder / "results.json").write_text('{"step": 65103}')
+  results = {"train_seconds": 9.0, "test": {"exact_accuracy": 0.5}}
+  (folder / "results.json").write_text(json.dumps({"step": 65103, **results}))
   assert sweep.state(run, folder) == "begun"
-  (folder / "results.json").write_text('{"step": 65104}')
+  (folder / "results.json").write_text(json.dumps({"step": 65104, **results}))
   assert sweep.state(run, folder) == "finished"
   saved["config"] |= {"log_every": 3, "name": "e2_2_t3_n6"}  # changes nothing that is trained
   (folder / "config.json").write_text(json.dumps(saved))
@@ -192,3 +193,47 @@ def test_finished_is_what_has_results_of_the_same_config(tmp_path):
   (folder / "config.json").write_text(json.dumps(saved))
   with pytest.raises(UserError, match="holds another run; it differs in seed: 3 -> 0: name another --workdir"):
     sweep.state(run, folder)
+
+
+def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
+  run, folder = _plan("replication")[0], epath.Path(tmp_path)
+  config = json.dumps({"config": config_lib.to_dict(run.config), "total_steps": 65_104})
+  results = '{"step": 65104, "train_seconds": 9.0, "test": {"exact_accuracy": 0.5}}'
+  (folder / "config.json").write_text(config)
+  for content, reason in (("", ": is empty"), (results[:20], ": is cut off in line 1"),
+                          ('{"step": 65104}', ": train_seconds is None, must be a number")):
+    (folder / "results.json").write_text(content)
+    assert sweep.state(run, folder) == "begun"
+    assert capsys.readouterr().err == f"warning: {folder}/results.json{reason}; its run makes the test again\n"
+  (folder / "results.json").write_text(results)
+  assert sweep.state(run, folder) == "finished"
+  for content, reason in ((config[:99], ": is cut off in line 1"), ("{}", ": has no config or no total_steps")):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(Damaged, match=f"^{folder}/config.json{reason}$"):  # whose results are they?
+      sweep.state(run, folder)
+    (folder / "checkpoints" / "5").mkdir(parents=True)
+    assert sweep.state(run, folder) == "begun"
+    assert capsys.readouterr().err == (
+        f"warning: {folder}/config.json{reason}; the run that goes on there writes it again\n")
+    (folder / "checkpoints" / "5").rmdir()
+
+
+def test_last_words_are_those_of_this_start(tmp_path):
+  log = tmp_path / "seed_0.log"
+  log.write_text("error: of an earlier start\n")
+  before = log.stat().st_size
+  assert sweep._last_words(log, before) == "said nothing"
+  with log.open("a") as f:
+    f.write("step 5\nKilled\n\n")
+  assert sweep._last_words(log, before) == "Killed"
+  with log.open("a") as f:
+    f.write("error: this one\nmore\n")
+  assert sweep._last_words(log, before) == "error: this one"
+
+
+@pytest.mark.parametrize("status, words", [
+    (2, "with status 2"), (76, "with status 76"), (134, "by SIGABRT"), (137, "by SIGKILL (out of memory?)"),
+    (139, "by SIGSEGV"), (255, "with status 255"),
+])
+def test_a_run_that_a_signal_ended_is_said_so(status, words):
+  assert sweep._how_it_ended(status) == words

@@ -16,7 +16,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from trm_jax import sharding
 from trm_jax import storage
-from trm_jax.config import Config, parse
+from trm_jax.config import Config, parse_saved
 from trm_jax.data import batches
 from trm_jax.errors import TryAgain, UserError, in_one_line
 from trm_jax.model import TRM
@@ -221,7 +221,7 @@ def load_model(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Load
   with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
     step = checkpoints.latest_step() if step is None else step
     run = checkpoints.read_run(step)
-    config = parse(run["config"])
+    config = parse_saved(run["config"], f"{directory / str(step)}")
     model_config = dataclasses.replace(config.model, **run["data"])
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
     trainer = Trainer(model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size,

@@ -22,6 +22,11 @@ from trm_jax.model import TRMConfig
 # These TRMConfig fields are facts of the data.
 _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
 
+# Knobs that were added since the first version, by their names in `flatten`, with what configs that were saved before
+# are taken to have: mostly their default on that day, which stays here if the default changes. tests/test_config.py
+# asks for an entry.
+_ADDED: dict[str, Any] = {}
+
 # What may change between a checkpoint and the run that goes on from it: how often and on what to report, not what is
 # trained.
 FREE_ON_RESUME = (
@@ -165,9 +170,22 @@ def flatten(values: dict[str, Any]) -> dict[str, Any]:
   return flat
 
 
+def completed(saved: dict[str, Any]) -> dict[str, Any]:
+  """A saved config, nested as in `to_dict`, with the knobs that have been added since it was written."""
+  saved = {name: dict(value) if isinstance(value, dict) else value for name, value in saved.items()}
+  for path, value in _ADDED.items():
+    *groups, name = path.split(".")
+    place = saved
+    for group in groups:
+      place = place.setdefault(group, {})
+    if isinstance(place, dict):  # otherwise `parse` says what is wrong
+      place.setdefault(name, value)
+  return saved
+
+
 def differences(run: dict[str, Any], checkpoint: dict[str, Any]) -> list[str]:
-  """Knobs that matter to training and differ, as "name: checkpoint's value -> run's value"."""
-  run, checkpoint = flatten(run), flatten(checkpoint)
+  """Knobs that matter to training and differ, as "name: checkpoint's value -> run's value"; both are saved configs."""
+  run, checkpoint = flatten(completed(run)), flatten(completed(checkpoint))
   return [
       f"{name}: {checkpoint.get(name, 'absent')!r} -> {run.get(name, 'absent')!r}"
       for name in sorted(run.keys() | checkpoint.keys())
@@ -233,6 +251,28 @@ def parse(config: ml_collections.ConfigDict | dict[str, Any]) -> Config:
   parsed = _build(Config, config, "")
   _check(parsed)
   return parsed
+
+
+def parse_saved(config: Any, place: str) -> Config:
+  """`parse`, of a config that this or an older version of the library has saved.
+
+  Args:
+    config: nested as in `to_dict`; knobs that were added since may be missing.
+    place: where it was saved, for the message.
+
+  Raises:
+    UserError: it is not such a config, or has a knob that this version does not know.
+  """
+  if not isinstance(config, dict):
+    raise UserError(f"{place}: holds no config")
+  unknown = sorted(flatten(config).keys() - flatten(to_dict(Config())).keys())
+  if unknown:
+    raise UserError(f"{place}: config.{unknown[0]} is not known to this version of trm_jax; use the version that wrote "
+                    "it")
+  try:
+    return parse(completed(config))
+  except UserError as e:
+    raise UserError(f"{place}: {e}") from e
 
 
 def _check(config: Config) -> None:

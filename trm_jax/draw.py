@@ -9,10 +9,12 @@ Axes: N supervision steps, or puzzles; S cells of the puzzle.
 from collections.abc import Iterable, Mapping
 import dataclasses
 import os
+import pathlib
 from typing import Any, Protocol
 
 import numpy as np
 
+from trm_jax import files
 from trm_jax.data import puzzles as puzzles_lib
 
 _TEXT_WIDTH = 80  # characters
@@ -157,7 +159,8 @@ def solving_picture(
     path: the file to write.
     task, inputs, answers_by_step, labels, q_halt: as in `solving_text`.
   """
-  _figure(task, _boards(task, inputs, answers_by_step, labels, q_halt)).savefig(path, format="png", dpi=150)
+  with files.replacing(pathlib.Path(path)) as file:
+    _figure(task, _boards(task, inputs, answers_by_step, labels, q_halt)).savefig(file, format="png", dpi=150)
 
 
 def answers_picture(
@@ -296,4 +299,5 @@ def learning_curve(path: str | os.PathLike[str], records: Iterable[Mapping[str, 
     if ax.get_legend_handles_labels()[0]:
       ax.legend(fontsize=8, frameon=False)
   fig.suptitle(title)
-  fig.savefig(path, format="png", dpi=150)
+  with files.replacing(pathlib.Path(path)) as file:
+    fig.savefig(file, format="png", dpi=150)

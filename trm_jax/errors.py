@@ -32,6 +32,10 @@ class TryAgain(UserError):
   status = 76
 
 
+class Damaged(UserError):
+  """A file or checkpoint could be read, and what it holds is not what it must be: cut off, changed, or never such."""
+
+
 def in_one_line(error: BaseException) -> str:
   """What an error of a library says, on one line; its name where it says nothing."""
   return " ".join(str(error).split()) or type(error).__name__

@@ -1,14 +1,21 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Folders and small files that programs write."""
+"""Folders and small files that programs read and write."""
 
+from collections.abc import Iterator
+import contextlib
+import errno
 import json
 import os
 import pathlib
 import tempfile
+from typing import Any, BinaryIO
+import uuid
 import zlib
-from typing import Any
+
+from etils import epath
 
 from trm_jax import errors
+from trm_jax.errors import Damaged, UserError
 
 
 def make_folder(path: pathlib.Path, flag: str) -> None:
@@ -40,13 +47,93 @@ def fingerprint(folder: pathlib.Path, pattern: str) -> int:
   return crc
 
 
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
+  """Opens a new file that takes the place of `path` in one move when the block ends, complete and on the disk.
+
+  Whoever reads `path`, also after a crash of the program or of the machine, finds the old file or the new one.
+
+  Args:
+    path: of the file to be written; its folder exists.
+
+  Raises:
+    UserError: it cannot be written; what was there is as it was.
+  """
+  # A name of its own: two programs that write the same file do not write into each other's.
+  new = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}.tmp")
+  try:
+    try:
+      with new.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(new, path)
+    except BaseException:
+      new.unlink(missing_ok=True)
+      raise
+    _sync_folder(path.parent)
+  except OSError as e:
+    raise errors.explained(f"{path}: cannot be written", e, "choose another place") from e
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+  """Has the disk keep the names of the files in a folder."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  except OSError as e:
+    if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that have no such thing
+      raise
+  finally:
+    os.close(descriptor)
+
+
 def replace_text(path: pathlib.Path, text: str) -> None:
-  """Writes a whole file in one move: a reader, or a run killed in between, sees the old one or the new one."""
-  new = path.with_name(path.name + ".tmp")
-  new.write_text(text)
-  os.replace(new, path)
+  """`replacing` with a text, in UTF-8."""
+  with replacing(path) as file:
+    file.write(text.encode())
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
   """`replace_text` with indented JSON."""
   replace_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_bytes(path: epath.PathLike) -> bytes:
+  """The content of a file, wherever it is.
+
+  Raises:
+    UserError: it is missing or cannot be read.
+  """
+  try:
+    return epath.Path(path).read_bytes()
+  except FileNotFoundError as e:
+    raise UserError(f"{path}: no such file") from e
+  except OSError as e:
+    if e.errno is None:  # of a bucket; see storage.reaching
+      raise
+    raise errors.explained(f"{path}: cannot be read", e) from e
+
+
+def read_json(path: epath.PathLike) -> dict[str, Any]:
+  """The JSON object in a file, wherever it is.
+
+  Raises:
+    UserError: it is missing or cannot be read; Damaged: it is empty, cut off, not JSON, or JSON of something else.
+  """
+  content = read_bytes(path)
+  if not content.strip():
+    raise Damaged(f"{path}: is empty")
+  try:
+    value = json.loads(content)
+  except UnicodeDecodeError as e:
+    raise Damaged(f"{path}: is not text ({e.reason} at byte {e.start:,})") from e
+  except json.JSONDecodeError as e:
+    if not e.doc[e.pos :].strip() or e.msg.startswith("Unterminated string"):
+      raise Damaged(f"{path}: is cut off in line {e.lineno}") from e
+    raise Damaged(f"{path}, line {e.lineno}: is not JSON ({e.msg})") from e
+  except (ValueError, RecursionError) as e:  # numbers of thousands of digits, thousands of brackets
+    raise Damaged(f"{path}: is not JSON that can be read ({errors.in_one_line(e)})") from e
+  if not isinstance(value, dict):
+    raise Damaged(f"{path}: is not a JSON object but {type(value).__name__}")
+  return value

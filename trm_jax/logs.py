@@ -3,22 +3,26 @@
 lines on the terminal."""
 
 from collections.abc import Sequence
+import functools
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
+import re
+import shutil
 import sys
 import time
 from typing import Any
 import uuid
 
-from etils import epath
 import numpy as np
 import tensorboardX
 from tensorboardX import summary
 
+from trm_jax import errors
 from trm_jax import files
-from trm_jax.errors import UserError, in_one_line
+from trm_jax.errors import Damaged, UserError, in_one_line
 
 # What TensorBoard shows of each run beside its knobs.
 _COMPARED = ("validation/exact_accuracy", "test/exact_accuracy")
@@ -46,7 +50,12 @@ class MetricsLog:
                knobs: dict[str, Any] | None = None, mirrors: Sequence["WandbLog"] = ()):
     self._path = workdir / "metrics.jsonl"
     if self._path.exists():
-      kept = [r for r in read_metrics(self._path) if r["step"] < resume_step or r["step"] == resume_step and not any(
+      found, broken = _parse(files.read_bytes(self._path))
+      if broken:
+        original = _free_name(workdir, "metrics.damaged", ".jsonl")
+        shutil.copyfile(self._path, original)
+        warn(f"{_broken_lines(self._path, broken)}; the file as it was is kept as {original.name}")
+      kept = [r for r in found if r["step"] < resume_step or r["step"] == resume_step and not any(
           name.startswith(remade) for name in r)]
       files.replace_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
     self._file = self._path.open("a", buffering=1)
@@ -61,7 +70,10 @@ class MetricsLog:
 
   def write(self, record: dict[str, Any]) -> None:
     """A record: `step` and anything JSON can hold."""
-    self._file.write(json.dumps(record) + "\n")
+    try:
+      self._file.write(json.dumps(record) + "\n")
+    except OSError as e:
+      raise errors.explained(f"{self._path}: cannot be written", e) from e
     for name, value in _numbers(record).items():
       self._events.add_scalar(name, value, record["step"])
     for mirror in self._mirrors:
@@ -119,11 +131,11 @@ class WandbLog:
     self._image = wandb.Image
     self._run = None
     file = workdir / "wandb_id"
-    known = file.exists()
+    known = _wandb_id(file)
     try:
       self._run = wandb.init(
-          project=project, id=file.read_text().strip() if known else uuid.uuid4().hex[:12], resume="allow", name=name,
-          config=config, reinit="create_new",  # beside those of whoever called us
+          project=project, id=known or uuid.uuid4().hex[:12], resume="allow", name=name, config=config,
+          reinit="create_new",  # beside those of whoever called us
           settings=wandb.Settings(console="off", finish_timeout=_WANDB_FINISH_SECONDS,
                                   max_end_of_run_history_metrics=0, max_end_of_run_summary_metrics=0))
       self._run.define_metric("step")
@@ -165,17 +177,80 @@ class WandbLog:
           "tensorboard/ have it all", flush=True)
 
 
+def _wandb_id(file: pathlib.Path) -> str | None:
+  """The id that is kept in a file; None where there is none that could be one."""
+  if not file.exists():
+    return None
+  text = files.read_bytes(file).decode(errors="replace").strip()
+  if re.fullmatch(r"[\w-]{1,128}", text, re.ASCII):
+    return text
+  warn(f"{file}: is not the id of a W&B run; the run gets a new one")
+  return None
+
+
 def read_metrics(path: os.PathLike | str) -> list[dict[str, Any]]:
-  """The records of a metrics.jsonl, wherever it is; a last line that a killed run left half written is passed over."""
-  lines = epath.Path(path).read_text().splitlines()
-  records = []
-  for i, line in enumerate(lines):
-    try:
-      records.append(json.loads(line))
-    except json.JSONDecodeError:
-      if i != len(lines) - 1:
-        raise
+  """The records of a metrics.jsonl, wherever it is.
+
+  A last line that a killed run left half written is passed over. Other lines that are no records are left out, too, and
+  named in one warning.
+
+  Raises:
+    UserError: the file is missing or cannot be read.
+  """
+  records, broken = _parse(files.read_bytes(path))
+  if broken:
+    warn(_broken_lines(path, broken))
   return records
+
+
+def _parse(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
+  """The records of a metrics.jsonl, and the numbers of the lines, from 1, that are neither blank nor a record."""
+  lines = content.split(b"\n")
+  records, broken = [], []
+  for number, line in enumerate(lines, 1):
+    try:
+      record = json.loads(line) if line.strip() else None
+    except (ValueError, RecursionError):  # not JSON, or not text
+      record = line
+    if isinstance(record, dict) and type(record.get("step")) is int:
+      records.append(record)
+    elif line.strip() and number < len(lines):  # after the last newline is what a killed run did not finish
+      broken.append(number)
+  return records, broken
+
+
+def _broken_lines(path: os.PathLike | str, numbers: Sequence[int]) -> str:
+  more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+  which = ("line " if len(numbers) == 1 else "lines ") + ", ".join(map(str, numbers[:5])) + more
+  return f"{path}, {which}: no record of a step, left out; all other lines are used"
+
+
+def _free_name(folder: pathlib.Path, stem: str, suffix: str) -> pathlib.Path:
+  """A path in a folder that nothing has yet."""
+  return next(path for i in itertools.count(1)
+              if not (path := folder / f"{stem}{f'-{i}' if i > 1 else ''}{suffix}").exists())
+
+
+@functools.cache
+def warn(text: str) -> None:
+  """Says once in a process, on stderr, what a person should know and the program can do without."""
+  print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def read_results(path: os.PathLike | str) -> dict[str, Any]:
+  """The results.json of a run, wherever it is.
+
+  Raises:
+    UserError: it is missing or cannot be read; Damaged: it is not what a run writes.
+  """
+  results = files.read_json(path)
+  test = results.get("test")
+  needed = {"step": results.get("step"), "train_seconds": results.get("train_seconds"),
+            "test.exact_accuracy": test.get("exact_accuracy") if isinstance(test, dict) else None}
+  for name, value in needed.items():
+    if not isinstance(value, (int, float)):
+      raise Damaged(f"{path}: {name} is {value!r}, must be a number")
+  return results
 
 
 def duration(seconds: float) -> str:

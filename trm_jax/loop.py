@@ -38,7 +38,7 @@ from trm_jax.config import Config
 from trm_jax.data import batches
 from trm_jax.data import load
 from trm_jax.data.puzzles import Puzzles
-from trm_jax.errors import UserError
+from trm_jax.errors import Damaged, UserError
 from trm_jax.storage import Workdir
 
 # A call of that many seconds keeps the host out of the devices' way, and yet the run stops soon when it is told to.
@@ -124,9 +124,14 @@ class _Run:
     self.restore_or_init()
     results = self.workdir.local / "results.json"
     if self.step == self.total_steps and results.exists():
-      distributed.say(f"this run is finished: its {self.total_steps:,} steps are made; results are in "
-                      f"{self.workdir.path / results.name}")
-      return json.loads(results.read_text())
+      try:
+        found = logs.read_results(results)
+      except Damaged as e:
+        distributed.say(f"warning: {e}; the test is made again")
+      else:
+        distributed.say(f"this run is finished: its {self.total_steps:,} steps are made; results are in "
+                        f"{self.workdir.path / results.name}")
+        return found
     self.describe()
     self.compile()
     self.signals = self.exits.enter_context(contextlib.closing(distributed.Signals()))
@@ -173,7 +178,8 @@ class _Run:
             "processes": jax.process_count(),
         },
     })
-    (self.workdir.local / "parameters.txt").write_text(
+    files.replace_text(
+        self.workdir.local / "parameters.txt",
         parameter_overview.get_parameter_overview(self.program.state.params, include_stats=False) + "\n")
 
   def compile_stage(self) -> float:

@@ -147,7 +147,7 @@ def _client():
 
 @contextlib.contextmanager
 def reaching(what: str, kept: str = ""):
-  """Turns what goes wrong on the way to a bucket into one line.
+  """Turns what goes wrong on the way to a bucket, or to a local folder in its place, into one line.
 
   Args:
     what: the path, for the message.
@@ -155,7 +155,13 @@ def reaching(what: str, kept: str = ""):
   """
   try:
     yield
+  except UserError:
+    raise  # has said all there is to say
   except Exception as e:  # gcsfs raises whatever HTTP, Google's authentication or the disk trips first.
+    if "gs://" not in what:
+      if isinstance(e, OSError):
+        raise errors.explained(f"{what}: cannot be used", e) from e
+      raise
     problem = _problem(e)
     raise (UserError if problem else TryAgain)(f"{what}: {problem or _unreachable(e)}{kept}") from e
 

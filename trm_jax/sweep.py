@@ -16,7 +16,6 @@ Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75
 
 from collections.abc import Iterator, Sequence
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -33,9 +32,10 @@ from absl import flags
 from trm_jax import cli
 from trm_jax import distributed
 from trm_jax import errors
+from trm_jax import files
 from trm_jax import logs
 from trm_jax import storage
-from trm_jax.errors import UserError
+from trm_jax.errors import Damaged, UserError
 
 if TYPE_CHECKING:
   from trm_jax import study
@@ -80,15 +80,30 @@ def state(run: "study.Run", folder: Any) -> str:
   """
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
 
-  results, checkpoints = folder / "results.json", folder / "checkpoints"
-  begun = results.exists() or checkpoints.exists() and any(checkpoints.iterdir())
-  if not begun or not (folder / "config.json").exists():
-    return "new"
-  saved = json.loads((folder / "config.json").read_text())
+  with storage.reaching(str(folder)):
+    results, checkpoints = folder / "results.json", folder / "checkpoints"
+    has_results, has_config = results.exists(), (folder / "config.json").exists()
+    has_checkpoints = checkpoints.exists() and any(checkpoints.iterdir())
+    if not (has_results or has_checkpoints) or not has_config:
+      return "new"
+    try:
+      saved = files.read_json(folder / "config.json")
+      if not isinstance(saved.get("config"), dict) or not isinstance(saved.get("total_steps"), int):
+        raise Damaged(f"{folder / 'config.json'}: has no config or no total_steps")
+    except Damaged as e:
+      if not has_checkpoints:
+        raise
+      logs.warn(f"{e}; the run that goes on there writes it again")
+      return "begun"
   if different := config_lib.differences(config_lib.to_dict(run.config), saved["config"]):
     raise UserError(f"{folder} holds another run; it differs in {'; '.join(different)}: name another --workdir")
-  finished = results.exists() and json.loads(results.read_text())["step"] == saved["total_steps"]
-  return "finished" if finished else "begun"
+  if not has_results:
+    return "begun"
+  try:
+    return "finished" if logs.read_results(results)["step"] == saved["total_steps"] else "begun"
+  except Damaged as e:
+    logs.warn(f"{e}; its run makes the test again")
+    return "begun"
 
 
 def _root(runs: Sequence["study.Run"], workdir: str) -> Any:
@@ -101,7 +116,7 @@ def _root(runs: Sequence["study.Run"], workdir: str) -> Any:
 
 
 def _solved(folder: Any) -> str:
-  return f"{json.loads((folder / 'results.json').read_text())['test']['exact_accuracy']:.1%} solved"
+  return f"{logs.read_results(folder / 'results.json')['test']['exact_accuracy']:.1%} solved"
 
 
 # Running.
@@ -161,10 +176,20 @@ def _log(run: "study.Run", workdir: str) -> pathlib.Path:
   return pathlib.Path(base) / f"{run.folder}.log"
 
 
-def _last_words(log: pathlib.Path) -> str:
-  """Of a run that failed: its last error, or else its last line."""
-  lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+def _last_words(log: pathlib.Path, start: int) -> str:
+  """Of a run that failed: the last error, or else the last line, of what it added to its log from byte `start` on."""
+  with log.open("rb") as file:
+    file.seek(start)
+    lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
   return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "said nothing")
+
+
+def _how_it_ended(status: int) -> str:
+  """With which status, in the words of a shell; those of 128 and more are of signals."""
+  try:
+    return f"by {signal.Signals(status - 128).name}{' (out of memory?)' * (status == 128 + signal.SIGKILL)}"
+  except ValueError:
+    return f"with status {status}"
 
 
 def _can_be_made(run: "study.Run", root: Any) -> bool:
@@ -205,6 +230,7 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
       try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
+        before = log.stat().st_size  # an earlier start of this run may have left words of its own
       except OSError as e:
         raise errors.explained(f"--workdir={workdir}: cannot write {log}", e, "name another folder") from e
     except UserError as e:
@@ -218,13 +244,20 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
     took = time.perf_counter() - start
     stopped = child.status or (status if status in (distributed.PREEMPTED, 130) else None)
     if status == 0:
-      if found == "new":
-        training = json.loads((root / run.folder / "results.json").read_text())["train_seconds"]
-        timed.append((took, training, cost.training_flops(run.config)))
-      print(f"{_solved(root / run.folder)} in {logs.duration(took)}{_left(unmade, timed)}", flush=True)
+      try:
+        training = logs.read_results(root / run.folder / "results.json")["train_seconds"]
+        solved = _solved(root / run.folder)
+      except UserError as e:
+        failed.append(run)
+        print(f"FAILED: {e} (more in {log})", flush=True)
+      else:
+        if found == "new":
+          timed.append((took, training, cost.training_flops(run.config)))
+        print(f"{solved} in {logs.duration(took)}{_left(unmade, timed)}", flush=True)
     elif not stopped:
       failed.append(run)
-      print(f"FAILED with status {status} after {logs.duration(took)}: {_last_words(log)} (more in {log})", flush=True)
+      print(f"FAILED {_how_it_ended(status)} after {logs.duration(took)}: {_last_words(log, before)} (more in {log})",
+            flush=True)
     if stopped:
       print(f"{'' if status == 0 else 'stopped; '}the same command goes on", flush=True)
       return stopped
@@ -264,12 +297,13 @@ def _measured(root: Any) -> Iterator[_Measured]:
 
   for saved in root.glob("*/seed_*/config.json"):
     try:
-      config = config_lib.parse(json.loads(saved.read_text())["config"])
-    except UserError:
-      continue  # of a version that had other knobs
-    records = saved.parent / "metrics.jsonl"
-    steps = [record["train/step_ms"] for record in (logs.read_metrics(records) if records.exists() else ())
-             if "train/step_ms" in record]
+      config = config_lib.parse_saved(files.read_json(saved).get("config"), str(saved))
+      records = saved.parent / "metrics.jsonl"
+      steps = [record["train/step_ms"] for record in (logs.read_metrics(records) if records.exists() else ())
+               if "train/step_ms" in record]
+    except UserError as e:
+      logs.warn(f"{e}; this run says nothing about the speed of others")
+      continue
     if steps:
       flops = _step_flops(config)
       yield _Measured(_kind(config), flops, flops / (statistics.median(steps) / 1000))

@@ -9,6 +9,7 @@ import pathlib
 import re
 from typing import Any
 
+from trm_jax import files
 from trm_jax.report import plots
 from trm_jax.report.sections import Picture, Section, Table
 
@@ -53,12 +54,13 @@ def write(folder: pathlib.Path, title: str, made: str, sections: Sequence[Sectio
     for part in section.parts:
       if isinstance(part, Picture):
         drawings[part.name] = plots.svg(part.fig)
-        (folder / "figures" / f"{part.name}.svg").write_text(drawings[part.name])
-        (folder / "figures" / f"{part.name}.png").write_bytes(plots.png(part.fig))
+        files.replace_text(folder / "figures" / f"{part.name}.svg", drawings[part.name])
+        with files.replacing(folder / "figures" / f"{part.name}.png") as file:
+          file.write(plots.png(part.fig))
       elif isinstance(part, Table):
-        (folder / "csv" / f"{part.name}.csv").write_text(_csv(part))
-  (folder / "index.html").write_text("\n".join(_html(title, made, sections, drawings)) + "\n")
-  (folder / "report.md").write_text("\n".join(_markdown(title, made, sections)))
+        files.replace_text(folder / "csv" / f"{part.name}.csv", _csv(part))
+  files.replace_text(folder / "index.html", "\n".join(_html(title, made, sections, drawings)) + "\n")
+  files.replace_text(folder / "report.md", "\n".join(_markdown(title, made, sections)))
 
 
 def _headers(table: Table) -> list[str]:

@@ -3,7 +3,6 @@
 
 from collections.abc import Iterator, Sequence
 import dataclasses
-import json
 import math
 import re
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from trm_jax import config as config_lib
 from trm_jax import errors
+from trm_jax import files
 from trm_jax import logs
 from trm_jax import storage
 from trm_jax.errors import UserError, in_one_line
@@ -123,7 +123,8 @@ def read_all(paths: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
       if not found:
         what = "no run in this folder or below it" if path.is_dir() else "no such folder"
         read.append(Unreadable(named, f"{what}; a run's folder has config.json and metrics.jsonl"))
-    folders.update({str(folder.resolve()): folder for folder in found})
+    read += [folder for folder in found if isinstance(folder, Unreadable)]
+    folders.update({str(folder.resolve()): folder for folder in found if not isinstance(folder, Unreadable)})
   for folder in folders.values():
     with storage.reaching(str(folder)):
       read.append(_read(folder))
@@ -134,37 +135,34 @@ def read_all(paths: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
   return [r for r in read if isinstance(r, Run)], unreadable
 
 
-def _folders(path: epath.Path) -> Iterator[epath.Path]:
-  """Those of runs; what lies in a run is not looked at."""
-  inside = sorted(path.iterdir())
+def _folders(path: epath.Path) -> Iterator[epath.Path | Unreadable]:
+  """Those of runs, and those that cannot be looked into; what lies in a run is not looked at."""
+  try:
+    inside = sorted(path.iterdir())
+    below = [entry for entry in inside if entry.is_dir()]
+  except OSError as e:
+    if e.errno is None:  # of a bucket
+      raise
+    yield Unreadable(str(path), str(errors.explained("cannot be looked into", e)))
+    return
   if any(entry.name in _FILES for entry in inside):
     yield path
     return
-  for entry in inside:
-    if entry.is_dir():
-      yield from _folders(entry)
+  for folder in below:
+    yield from _folders(folder)
 
 
 def _read(folder: epath.Path) -> Run | Unreadable:
   """One run."""
-  name = "config.json"
+  metrics = folder / "metrics.jsonl"
   try:
-    saved = json.loads((folder / name).read_text())
-    name = "metrics.jsonl"
-    records = logs.read_metrics(folder / name) if (folder / name).exists() else []
-  except FileNotFoundError:
-    return Unreadable(str(folder), f"{name} is missing")
-  except ValueError as e:
-    return Unreadable(str(folder), f"{name} is not what a run writes ({in_one_line(e)})")
-  except OSError as e:
-    if not e.strerror:  # of a bucket
-      raise
-    return Unreadable(str(folder), f"{name}: {errors.cause_of(e).words}")
-  if not all(isinstance(r, dict) and isinstance(r.get("step"), int) for r in records):
-    return Unreadable(str(folder), "metrics.jsonl has a line that is no record of a step")
+    saved = files.read_json(folder / "config.json")
+    records = logs.read_metrics(metrics) if metrics.exists() else []
+  except UserError as e:
+    return Unreadable(str(folder), str(e).removeprefix(f"{folder}/"))
   try:
     devices = str(saved["environment"]["devices"])
-    knobs = config_lib.flatten(saved["config"])
+    knobs = config_lib.flatten(config_lib.completed(saved["config"]))
     count = re.match(r"\d+", devices)
     return Run(path=str(folder), name=knobs.get("name", ""), seed=knobs["seed"], total_steps=int(saved["total_steps"]),
                knobs={k: v for k, v in knobs.items() if k != "seed" and k not in config_lib.FREE_ON_RESUME},
