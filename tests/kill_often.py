@@ -78,7 +78,8 @@ def main(number: int, seed: int) -> int:
   assert ours == expected, next((a, b) for a, b in zip(ours, expected) if a != b)
   results = [json.loads((workdir / "results.json").read_text()) for workdir in (killed, whole)]
   assert results[0]["test"] == results[1]["test"]
-  debris = [p.name for p in (killed / "checkpoints").iterdir() if not p.name.isdigit()]
+  debris = [p.name for p in (killed / "checkpoints").iterdir()
+            if not p.name.isdigit() and p.name != "evaluations.json"]
   print(f"{number} kills (seed {seed}), {half_written} of them with a half-written checkpoint; {STEPS} steps, "
         f"{len(ours)} records: state, records and test results equal those of the undisturbed run bit for bit; left "
         f"over in checkpoints/: {debris or 'nothing'}; {(time.monotonic() - start) / 60:.0f} min")

@@ -291,7 +291,8 @@ def test_checkpoints_are_saved_listed_pruned_and_restored(bucket, gcs_server):
   with _workdir(bucket) as workdir:
     checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
     for step in range(1, 8):
-      checkpoints.save(step, _state(step), {"config": step}, exact_accuracy=1 / step)
+      checkpoints.add_evaluation(step, 1 / step)
+      checkpoints.save(step, _state(step), {"config": step})
     checkpoints.wait()
     checkpoints.close()
   # What a killed run leaves: no mark of completeness.
@@ -300,7 +301,7 @@ def test_checkpoints_are_saved_listed_pruned_and_restored(bucket, gcs_server):
   assert checkpoints.steps() == [1, 3, 4, 5, 6, 7]
   assert (checkpoints.latest_step(), checkpoints.best_step()) == (7, 1)
   kept = {name.split("/")[3] for name in gcs_server.objects(bucket) if name.startswith("runs/a/checkpoints/")}
-  assert kept - {"8"} == {"1", "3", "4", "5", "6", "7"}
+  assert kept - {"8"} == {"1", "3", "4", "5", "6", "7", "evaluations.json"}
   for step in (1, 7):
     restored = checkpoints.restore(step, _abstract())
     jax.tree.map(np.testing.assert_array_equal, restored, _state(step))
@@ -338,7 +339,8 @@ def main(argv):
     checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
     (workdir.local / "metrics.jsonl").write_text("1")
     workdir.sync()
-    checkpoints.save(1, {"w": jnp.ones(3)}, {}, exact_accuracy=0.5)
+    checkpoints.save(1, {"w": jnp.ones(3)}, {})
+    checkpoints.add_evaluation(1, 0.5)
     checkpoints.wait()
     checkpoints.close()
   print("tensorflow" in sys.modules)

@@ -106,18 +106,24 @@ def test_a_run_leaves_what_it_promises(finished):
   assert config["total_steps"] == STEPS
 
 
-def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path, capsys):
+@pytest.mark.parametrize("killed", ["while it saved", "after it evaluated"])
+def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path, capsys, killed):
   workdir, results = finished
   cut = tmp_path / "cut"
   shutil.copytree(workdir, cut)
-  # As a run that was killed after step 4 was saved and while step 6 was being written leaves it.
-  for step in (6, 8):
-    shutil.rmtree(cut / "checkpoints" / str(step))
   (cut / "results.json").unlink()
-  with (cut / "metrics.jsonl").open("a") as f:
-    f.write('{"step": 7, "train/lo')
+  if killed == "while it saved":  # step 8, which was evaluated and noted as such, with step 6 before it
+    for step in (6, 8):
+      shutil.rmtree(cut / "checkpoints" / str(step))
+    with (cut / "metrics.jsonl").open("a") as f:
+      f.write('{"step": 8, "test/lo')
+  else:  # and recorded it, but had not noted it; so it was saved before, as a run that is told to stop does
+    (cut / "checkpoints" / "evaluations.json").unlink()
+    checkpoint.Checkpoints(cut / "checkpoints").add_evaluation(4, 0.0)
   resumed = loop.run(tiny_config(), cut)
-  assert "going on from the checkpoint of step 4" in capsys.readouterr().out
+  assert f"going on from the checkpoint of step {4 if killed == 'while it saved' else 8}" in capsys.readouterr().out
+  assert (cut / "checkpoints" / "evaluations.json").read_bytes() == (
+      workdir / "checkpoints" / "evaluations.json").read_bytes()
   jax.tree.map(np.testing.assert_array_equal, arrays_of(cut, STEPS), arrays_of(workdir, STEPS))
   assert resumed["test"] == results["test"]
   assert without_times(logs.read_metrics(cut / "metrics.jsonl")) == without_times(
@@ -261,7 +267,7 @@ def test_a_damaged_checkpoint_stops_the_run_and_is_named(finished, tmp_path):
   for file in (cut / "checkpoints" / "8" / "state").rglob("*"):
     if file.is_file():
       file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-  with pytest.raises(UserError, match=r"checkpoints/8: damaged .* step 6"):
+  with pytest.raises(UserError, match=r"checkpoints/8: damaged .* step 6 is whole"):
     loop.run(tiny_config(), cut)
 
 

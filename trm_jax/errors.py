@@ -191,7 +191,7 @@ def _own_cause(error: BaseException) -> Cause | None:
       return Cause(kind, _shortened(text), advice=_advice(number))
   status = re.match(r"[A-Z_]+(?=:)", text)
   kind = _STATUSES.get(status[0]) if status else None
-  return kind and Cause(kind, _shortened(text.split(" [tensorstore_spec=")[0]), advice=_ADVICE.get(kind, ""))
+  return kind and Cause(kind, _shortened(text), advice=_ADVICE.get(kind, ""))
 
 
 def _of_errno(number: int, path: str) -> Cause:
@@ -203,5 +203,6 @@ def _advice(number: int) -> str:
 
 
 def _shortened(text: str) -> str:
-  """The begin of a long line and, since the cause often stands there, its end."""
+  """The begin of a long line and, since the cause often stands there, its end; without what TensorStore adds."""
+  text = re.split(r" \[tensorstore_spec[\[=]", text)[0]
   return text if len(text) <= 200 else f"{text[:60]} … {text[-130:]}"

@@ -162,7 +162,7 @@ class _Run:
       _check_same_run(self.saved_run, saved_run, self.workdir)
       self.state = self.checkpoints.restore(latest, self.program.state)
       self.step = self.saved = latest
-      self.evaluated = latest if saved_run["evaluated"] else 0
+      self.evaluated = latest if self.checkpoints.evaluated(latest) else 0
       self.seconds = saved_run["train_seconds"]
       distributed.say(f"going on from the checkpoint of step {latest:,}")
     self.saved_at = time.monotonic()
@@ -273,7 +273,10 @@ class _Run:
       if evaluate_now or save_now and self.step not in self.traced or (
           self.step % self.config.checkpoint_every == 0 and self.step > self.saved):
         self.records.flush()  # a step that was not finite must be known before its state is saved
-        self.save(exact_accuracy=self.evaluate() if evaluate_now else None)
+        if evaluate_now:
+          self.evaluate()
+        if self.step > self.saved:
+          self.save()
         self.records.resume()
       if self.step == self.total_steps:
         return
@@ -320,8 +323,8 @@ class _Run:
       raise _Stop
     return max(1, call_steps), save == self.saved + 1 and self.step > self.saved
 
-  def evaluate(self) -> float | None:
-    """On the watched puzzles; returns the accuracy to choose a checkpoint by, if it is one to choose by."""
+  def evaluate(self) -> None:
+    """Evaluates on the watched puzzles and notes the accuracy, if it is one by which a checkpoint may be chosen."""
     evaluation = self.evaluator.evaluate(
         self.state, self.watched, lambda done, total: self.safe_point("evaluating"))
     metrics = evaluation.metrics()
@@ -336,15 +339,16 @@ class _Run:
         f"{records.at(self.step, self.total_steps)}  {name}: {metrics['exact_accuracy']:.1%} of {len(self.watched):,} "
         f"puzzles solved, {metrics['accuracy']:.1%} of cells, halting right for {metrics['q_halt_accuracy']:.1%}"
         f"{self._steps_a_puzzle(metrics)}")
+    self.workdir.sync()  # An evaluation that is noted is not made again, so its record must be in place before.
+    self.checkpoints.add_evaluation(self.step, metrics["exact_accuracy"] if name == "validation" else None)
     self.evaluated = self.step
-    return metrics["exact_accuracy"] if name == "validation" else None
 
-  def save(self, exact_accuracy: float | None = None) -> None:
+  def save(self) -> None:
     """Starts writing a checkpoint; the records of its step are in place before it is."""
     self.workdir.sync()
     self.watchdog.alive(f"saving step {self.step:,}")
-    notes = {"evaluated": self.evaluated == self.step, "train_seconds": round(self.records.seconds, 1)}
-    self.checkpoints.save(self.step, self.state, self.saved_run | notes, exact_accuracy=exact_accuracy)
+    self.checkpoints.save(
+        self.step, self.state, self.saved_run | {"train_seconds": round(self.records.seconds, 1)})
     self.saved, self.saved_at = self.step, time.monotonic()
 
   def report(self) -> dict[str, Any]:
