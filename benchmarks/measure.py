@@ -90,16 +90,21 @@ def spread(values: Iterable[float], digits: int = 3) -> str:
 def machine() -> dict[str, Any]:
   """Where and with what something is measured."""
   devices = jax.devices()
-  commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=pathlib.Path(__file__).parent, text=True,
-                          capture_output=True, check=False).stdout.strip()
   return {
       "devices": f"{len(devices)} x {devices[0].device_kind}",
       "cpu": f"{os.cpu_count()} x {_cpu_name()}",
       "jax": jax.__version__,
       "jaxlib": importlib.metadata.version("jaxlib"),
       "python": platform.python_version(),
-      "trm_jax": commit or "not a git checkout",
+      "trm_jax": commit(pathlib.Path(__file__).parent),
   }
+
+
+def commit(folder: str | os.PathLike) -> str:
+  """What git says of the checkout that a folder belongs to."""
+  described = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=folder, text=True, capture_output=True,
+                             check=False).stdout.strip()
+  return described or "not a git checkout"
 
 
 def _cpu_name() -> str:
@@ -110,16 +115,21 @@ def _cpu_name() -> str:
   return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def report(title: str, rows: list[dict[str, Any]], details: Mapping[str, Any] | None = None) -> None:
-  """Prints the rows as a Markdown table; writes them, the details and the machine to --json."""
-  where, command = machine(), " ".join(["python -m", "benchmarks." + pathlib.Path(sys.argv[0]).stem, *sys.argv[1:]])
-  print(f"\n{title}\n{', '.join(f'{name} {value}' for name, value in where.items())}\n{command}\n")
+def table(rows: list[dict[str, Any]]) -> str:
+  """Rows of name -> value as a Markdown table."""
   names = list(dict.fromkeys(name for row in rows for name in row))
   cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
   widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
   lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in cells]
   lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-  print("\n".join(lines), flush=True)
+  return "\n".join(lines)
+
+
+def report(title: str, rows: list[dict[str, Any]], details: Mapping[str, Any] | None = None) -> None:
+  """Prints the rows as a Markdown table; writes them, the details and the machine to --json."""
+  where, command = machine(), " ".join(["python -m", "benchmarks." + pathlib.Path(sys.argv[0]).stem, *sys.argv[1:]])
+  print(f"\n{title}\n{', '.join(f'{name} {value}' for name, value in where.items())}\n{command}\n")
+  print(table(rows), flush=True)
   if _JSON.value:
     pathlib.Path(_JSON.value).write_text(json.dumps(
         {"title": title, "command": command, "machine": where, "rows": rows, "details": details or {}}, indent=2))
