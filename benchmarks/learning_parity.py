@@ -112,7 +112,8 @@ class Pair:
 
     sizes = {"batch_size": config.batch_size, "total_steps": config.steps}
     self._ours = side_by_side.Ours(model, config.optimizer, make_batch=make_batch, **sizes)
-    self._reference = functools.partial(side_by_side.Reference, folder, model, config.optimizer, **sizes)
+    self._reference = functools.partial(side_by_side.Reference, folder, model, config.optimizer, **sizes,
+                                        products_in_float32=dtype == "bfloat16" and jax.default_backend() == "cpu")
     self._evaluator = evaluate.Evaluator(
         lambda state: self._ours.trainer.model(state, averaged=True), mesh=sharding.make_mesh(jax.devices()[:1]),
         batch_size=len(self._unseen), max_puzzles=len(self._unseen))
@@ -216,7 +217,8 @@ def _settings_there(results: Results) -> list[tuple[str, str]]:
 
 def _mean_and_ends(values: Iterable[float], form: str) -> str:
   values = list(values)
-  return f"{np.mean(values):{form}} ({min(values):{form}} .. {max(values):{form}})"
+  ends = f" ({min(values):{form}} .. {max(values):{form}})" if len(values) > 1 else ""
+  return f"{np.mean(values):{form}}{ends}"
 
 
 def table(results: Results) -> str:
@@ -243,6 +245,9 @@ def table(results: Results) -> str:
 def differences(results: Results) -> str:
   """By mixer and dtype, of the seeds that both libraries have: how far their losses and last evaluations are apart.
 
+  Returns:
+    A table, or "" where no seed has both.
+
   Raises:
     UserError: the losses of the first step are not the same.
   """
@@ -263,7 +268,7 @@ def differences(results: Results) -> str:
       points = [100 * (ours["evaluations"][-1][name] - theirs["evaluations"][-1][name]) for theirs, ours in pairs]
       row[f"{title}: ours - reference, points"] = _mean_and_ends(points, "+.1f")
     rows.append(row)
-  return measure.table(rows)
+  return measure.table(rows) if rows else ""
 
 
 def draw(results: Results) -> Any:
@@ -297,7 +302,8 @@ def draw(results: Results) -> Any:
           continue
         values = np.array([y for _, y in curves])
         marks = dict(marker="o", markersize=look["linewidth"] + 2.2) if row < 2 else {}
-        ax.plot(curves[0][0], values.mean(0), label=f"{library}, {len(curves)} seeds", **look, **marks)
+        label = f"{library}, {len(curves)} seed{'s' * (len(curves) > 1)}"
+        ax.plot(curves[0][0], values.mean(0), label=label, **look, **marks)
         ax.fill_between(curves[0][0], values.min(0), values.max(0), color=look["color"], alpha=0.25, linewidth=0)
       if row == 0:
         ax.set_title(f"{'token MLP' if mixer == 'mlp' else 'attention'}, {dtype}", fontweight="bold")
@@ -339,8 +345,10 @@ def main(argv: list[str]) -> None:
   draw(results).savefig(picture, dpi=110)
   machines = dict.fromkeys(", ".join(f"{name} {value}" for name, value in result["machine"].items())
                            for result in results.values())
-  print(*machines, "", table(results), "", "Largest relative difference of the loss over the seeds; difference of the "
-        "last evaluations:", "", differences(results), "", picture, sep="\n")
+  print(*machines, "", table(results), sep="\n")
+  if apart := differences(results):
+    print(f"\nLargest relative difference of the losses, and difference of the last evaluations, by seed:\n\n{apart}")
+  print(f"\n{picture}")
 
 
 if __name__ == "__main__":

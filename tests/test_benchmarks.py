@@ -4,10 +4,15 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
+from matplotlib import image
 import pytest
+
+from configs import sudoku
+from trm_jax import config as config_lib
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _MODEL = [f"--set={change}" for change in (
@@ -49,3 +54,59 @@ def test_makes_a_table_and_json(started, name):
   for row in found["rows"]:
     assert all(value != "" and str(value) in output for value in row.values()), row
   assert set(found["machine"]) >= {"devices", "jax"} and f"benchmarks.{name} --rounds=1" in found["command"]
+
+
+# One process for all, because starting it costs more than what is tested.
+_LEARNING_PARITY = """
+import sys
+from absl import flags
+from benchmarks import learning_parity
+from trm_jax import errors
+for line in sys.stdin:
+  flags.FLAGS(["learning_parity", *line.split()])
+  try:
+    learning_parity.main(["learning_parity"])
+  except errors.UserError as e:
+    print("error:", e)
+  print("end of", line, end="", flush=True)
+"""
+
+
+def _learning_result(folder, library, seed, *, first_loss=2.0, accuracy=0.5):
+  """A file as `benchmarks.learning_parity` writes it, of the token MLP in float32."""
+  values = sudoku.quickstart()
+  values.update(steps=468, eval_every=78)
+  folder.mkdir(exist_ok=True)
+  (folder / f"{library}-mlp-float32-{seed}.json").write_text(json.dumps({
+      "train": {"loss": [first_loss, *[1.0] * 467], "count": [16] * 468, "steps": [64] * 468},
+      "evaluations": [{"step": step, "accuracy": accuracy, "exact_accuracy": 0.25, "q_halt_accuracy": 1.0}
+                      for step in range(78, 469, 78)],
+      "seconds_a_step": 0.125, "settings": config_lib.flatten(config_lib.to_dict(config_lib.parse(values))),
+      "machine": {"devices": "1 x slide rule"}}))
+
+
+def test_learning_parity_reports_what_is_there_and_refuses_what_it_cannot_compare(tmp_path):
+  whole, unlike = tmp_path / "whole", tmp_path / "unlike"
+  for seed, accuracy in ((0, 0.5), (1, 0.75)):
+    _learning_result(whole, "reference", seed, accuracy=accuracy)
+    _learning_result(whole, "trm_jax", seed, first_loss=2.0 + 1e-6, accuracy=accuracy - 0.125)
+  _learning_result(unlike, "reference", 0)
+  _learning_result(unlike, "trm_jax", 0, first_loss=2.001)
+  (tmp_path / "broken").mkdir()
+  (tmp_path / "broken" / "reference-mlp-float32-0.json").write_text("{")
+  lines = [f"--out={whole} --plot_only", f"--out={unlike}", f"--out={tmp_path / 'none'}",
+           f"--out={tmp_path / 'broken'}", f"--out={whole} --steps=400", "--steps=468 --noplot_only",
+           f"--reference={tmp_path}", "--seeds=0,x"]
+  process = subprocess.run([sys.executable, "-c", _LEARNING_PARITY], input="\n".join(lines) + "\n", cwd=_ROOT,
+                           text=True, capture_output=True, check=False)
+  assert process.returncode == 0, process.stderr
+  found = [re.split("end of .*\n", process.stdout)[i] for i in range(len(lines))]
+  for text in ("1 x slide rule", "62.5% (50.0% .. 75.0%)", "50.0% (37.5% .. 62.5%)", "4.00 (4.00 .. 4.00)", "125",
+               "5e-07", "-12.5 (-12.5 .. -12.5)", "+0.0 (+0.0 .. +0.0)"):
+    assert text in found[0], found[0]
+  assert image.imread(whole / "learning_parity.png").ndim == 3
+  for output, text in zip(found[1:], (
+      "the losses of the first step differ by 5.0e-04 in float32", "none: has no result",
+      "reference-mlp-float32-0.json: is not a result", "steps: 468 -> 400", "--reference is missing",
+      "no models/recursive_reasoning/trm.py there", "--seeds=0,x: must be")):
+    assert re.search(f"^error: .*{re.escape(text)}", output, re.MULTILINE), output
