@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable
 import dataclasses
 import functools
 import itertools
-import json
 import pathlib
 import sys
 import time
@@ -159,15 +158,14 @@ class Pair:
 
 
 def read(out: pathlib.Path, training: Training) -> dict[str, Any] | None:
-  """A training's result, None if it is not there. Raises UserError if it is of other settings, or no such file."""
+  """A training's result, None if it is not there. Raises UserError if it is of other settings, or no such result."""
   path = training.file(out)
   if not path.is_file():
     return None
-  try:
-    result = json.loads(path.read_text())
-    theirs = result["settings"]
-  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as e:
-    raise UserError(f"{path}: is not a result of this program ({e!r}); name another --out") from e
+  result = files.read_json(path)
+  if "settings" not in result:
+    raise UserError(f"{path}: is no result of this program; name another --out")
+  theirs = result["settings"]
   changed = config_lib.differences(settings(training), theirs)
   if changed or theirs["eval_every"] != _EVAL_EVERY.value:
     what = ", ".join(changed) or f"eval_every: {theirs['eval_every']} -> {_EVAL_EVERY.value}"

@@ -107,6 +107,6 @@ def test_learning_parity_reports_what_is_there_and_refuses_what_it_cannot_compar
   assert image.imread(whole / "learning_parity.png").ndim == 3
   for output, text in zip(found[1:], (
       "the losses of the first step differ by 5.0e-04 in float32", "none: has no result",
-      "reference-mlp-float32-0.json: is not a result", "steps: 468 -> 400", "--reference is missing",
+      "reference-mlp-float32-0.json: is cut off", "steps: 468 -> 400", "--reference is missing",
       "no models/recursive_reasoning/trm.py there", "--seeds=0,x: must be")):
     assert re.search(f"^error: .*{re.escape(text)}", output, re.MULTILINE), output
