@@ -8,6 +8,7 @@ compares with what a request asks for; `_Handler` does.
 from collections.abc import Callable
 import functools
 import http.server
+import io
 import json
 import re
 import threading
@@ -26,6 +27,7 @@ class Server(http.server.HTTPServer):
     url: where it listens.
     requests: (method, path with query) of what was asked so far.
     refuse: from method and path to a status and a message, to be answered instead; None for no refusal.
+    lose: from method and path to whether the request is carried out and its answer gets lost.
   """
 
   def __init__(self):
@@ -35,6 +37,7 @@ class Server(http.server.HTTPServer):
     self.url = f"http://127.0.0.1:{self.server_port}"
     self.requests: list[tuple[str, str]] = []
     self.refuse: Callable[[str, str], tuple[int, str] | None] = lambda method, path: None
+    self.lose: Callable[[str, str], bool] = lambda method, path: False
     self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
     self._thread.start()
 
@@ -80,7 +83,11 @@ class _Handler(emulator.RequestHandler):
     self.server.requests.append((method, self.path))
     status, message = self.server.refuse(method, self.path) or self._compare_generations(method)
     if not status:
+      connection = self.wfile
+      if self.server.lose(method, self.path):
+        self.wfile = io.BytesIO()
       emulator.Router(self).handle(method)
+      self.wfile = connection
       return
     self.rfile.read(int(self.headers.get("Content-Length", 0)))
     body = json.dumps({"error": {"code": status, "message": message}}).encode() if status != 304 else b""

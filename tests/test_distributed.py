@@ -14,6 +14,7 @@ import pytest
 
 from trm_jax import distributed
 from trm_jax import sharding
+from trm_jax import storage
 from trm_jax.distributed import Job
 from trm_jax.errors import UserError
 
@@ -255,6 +256,20 @@ def test_a_job_notices_a_dead_peer(tmp_path, cache):
   assert job.wait(120) == 137, job.output()
   log = (tmp_path / "run.process-1.log").read_text()
   assert log.splitlines()[-1].startswith("error: ") and "another process of this job is gone" in log
+
+
+def test_a_job_leaves_a_folder_that_another_process_owns_alone(tmp_path):
+  """All of its processes end with the same line; nothing there has changed."""
+  workdir = tmp_path / "run"
+  with storage.Workdir(workdir, main=True):
+    before = (workdir / ".lock").read_bytes()
+    job = jobs.Job(workdir, processes=2, devices=1)
+    assert job.wait(120) == 2, job.output()
+    assert [path.name for path in workdir.iterdir()] == [".lock"] and (workdir / ".lock").read_bytes() == before
+  lines = [next(line for line in text.splitlines() if line.startswith("error: "))
+           for text in (job.output(), (tmp_path / "run.process-1.log").read_text())]
+  assert lines[0] == lines[1]
+  assert lines[0].startswith(f"error: --workdir={workdir}: another process writes there (process {os.getpid()} on ")
 
 
 def test_processes_that_do_not_share_the_workdir_are_told(tmp_path, cache):

@@ -43,6 +43,11 @@ def _written(server):
   return sum(method in ("POST", "PUT") for method, _ in server.requests)
 
 
+def _objects(server, bucket):
+  """What a bucket holds, by name, but for the lock of runs/a."""
+  return {name: content for name, content in server.objects(bucket).items() if name != "runs/a/.lock"}
+
+
 def _refuse_writes(method, path):
   return None if method == "GET" else (403, _DENIED)
 
@@ -70,25 +75,26 @@ def test_small_files_are_copied_when_they_have_changed(bucket, gcs_server):
   with _workdir(bucket) as workdir:
     assert str(workdir.path) == f"gs://{bucket}/runs/a"
     assert workdir.checkpoints == epath.Path(f"gs://{bucket}/runs/a/checkpoints")
-    assert gcs_server.objects(bucket) == {}  # no trace of the check
+    assert list(gcs_server.objects(bucket)) == ["runs/a/.lock"]  # no trace of the check
     (workdir.local / "metrics.jsonl").write_text("1\n")
     (workdir.local / "tensorboard").mkdir()
     (workdir.local / "tensorboard" / "events").write_bytes(b"\0\xff")
     (workdir.local / "results.json.tmp").write_text("half")
-    assert gcs_server.objects(bucket) == {}
+    assert list(gcs_server.objects(bucket)) == ["runs/a/.lock"]
     workdir.sync()
     first = {"runs/a/metrics.jsonl": b"1\n", "runs/a/tensorboard/events": b"\0\xff"}
-    assert gcs_server.objects(bucket) == first
+    assert _objects(gcs_server, bucket) == first
     gcs_server.requests.clear()
     workdir.sync()
     assert gcs_server.requests == []
     with (workdir.local / "metrics.jsonl").open("a") as f:
       f.write("2\n")
     workdir.sync()
-    assert gcs_server.objects(bucket) == first | {"runs/a/metrics.jsonl": b"1\n2\n"}
+    assert _objects(gcs_server, bucket) == first | {"runs/a/metrics.jsonl": b"1\n2\n"}
     assert _written(gcs_server) == 1
     (workdir.local / "solved.png").write_bytes(b"png")
-  assert gcs_server.objects(bucket)["runs/a/solved.png"] == b"png"  # leaving copies what is left
+  # Leaving copies what is left, and lets others have the folder.
+  assert gcs_server.objects(bucket) == first | {"runs/a/metrics.jsonl": b"1\n2\n", "runs/a/solved.png": b"png"}
   assert not workdir.local.exists()
 
 
@@ -114,7 +120,7 @@ def test_a_run_goes_on_from_the_bucket(bucket, gcs_server):
   with _workdir(bucket) as workdir:
     assert sorted(path.name for path in workdir.local.iterdir()) == ["metrics.jsonl", "results.json"]
     workdir.sync()
-    assert _written(gcs_server) == 1  # by the check that the folder can be written
+    assert _written(gcs_server) == 2  # by the check that the folder can be written, and by the lock
     log = logs.MetricsLog(workdir.local, resume_step=2)
     log.write({"step": 3, "loss": 0.25})
     log.close()
@@ -165,7 +171,7 @@ def test_what_was_refused_is_copied_by_the_next_sync(bucket, gcs_server):
         f"bucket; the newest records and results are in {workdir.local}")
     gcs_server.refuse = lambda method, path: None
     workdir.sync()
-    assert gcs_server.objects(bucket) == {"runs/a/metrics.jsonl": b"1\n"}
+    assert _objects(gcs_server, bucket) == {"runs/a/metrics.jsonl": b"1\n"}
 
 
 def test_files_that_could_not_be_copied_stay(bucket, gcs_server):

@@ -5,6 +5,7 @@ JAX is imported in functions only: `guard` has to run before it.
 """
 
 from collections.abc import Callable
+from concurrent import futures
 import ctypes
 import dataclasses
 import faulthandler
@@ -16,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from trm_jax.errors import TryAgain, UserError
 
@@ -26,6 +27,10 @@ PEER_LOST = TryAgain.status  # another process died or hung; start the same comm
 
 # A process that has not sent a sign of life for so long counts as dead, whatever it is doing.
 HEARTBEAT_SECONDS = 60
+
+_T = TypeVar("_T")
+# Room for the line that all processes end with.
+_LINE_BYTES = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,6 +213,43 @@ def say(text: str) -> None:
   """Prints, in the main process."""
   if is_main():
     print(text, flush=True)
+
+
+def together(call: Callable[[], _T]) -> _T:
+  """Makes a call in every process and waits for all. A person's mistake in one of them ends all, with the same line.
+
+  The processes meet once a second until all calls are done: one that waits alone for a minute or more has some of JAX's
+  ways to exchange numbers fail.
+
+  Returns:
+    What the call has returned here.
+
+  Raises:
+    UserError: of the first process in which the call has raised one; in every process.
+  """
+  import jax  # pylint: disable=g-import-not-at-top
+  from jax.experimental import multihost_utils  # pylint: disable=g-import-not-at-top
+  import numpy as np  # pylint: disable=g-import-not-at-top
+
+  if jax.process_count() == 1:
+    return call()
+  with futures.ThreadPoolExecutor(1) as thread:
+    mine = thread.submit(call)
+    while True:
+      futures.wait([mine], timeout=1.0)
+      if multihost_utils.process_allgather(np.int32(mine.done())).all():
+        break
+  error, line = mine.exception(), np.zeros(_LINE_BYTES, np.uint8)
+  if isinstance(error, UserError):
+    text = str(error).encode(errors="replace")[: _LINE_BYTES - 1]
+    line[: 1 + len(text)] = [error.status, *text]
+  everyones = multihost_utils.process_allgather(line)
+  failed = np.flatnonzero(everyones[:, 0])
+  if failed.size and failed[0] != jax.process_index():
+    status, *text = everyones[failed[0]].tolist()
+    kind = TryAgain if status == TryAgain.status else UserError
+    raise kind(bytes(text).rstrip(b"\0").decode(errors="replace")) from error
+  return mine.result()
 
 
 def check_same(what: str, fingerprint: Callable[[], int]) -> None:

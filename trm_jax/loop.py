@@ -76,7 +76,8 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
   storage.check_checkpoints_can_be_kept(path, "--workdir")
   mesh = sharding.make_mesh(model=config.model_devices)
   with contextlib.ExitStack() as exits:  # closes what is open, however the run ends
-    workdir = exits.enter_context(Workdir(path, main=distributed.is_main()))
+    # Another process may own the folder.
+    workdir = distributed.together(lambda: exits.enter_context(Workdir(path, main=distributed.is_main())))
     watchdog = exits.enter_context(contextlib.closing(distributed.Watchdog(
         peer_timeout_s if jax.process_count() > 1 else None)))
     distributed.say(f"this run is kept in {workdir.path}")

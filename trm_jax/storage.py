@@ -27,6 +27,7 @@ from etils import epath
 
 from trm_jax import errors
 from trm_jax import files
+from trm_jax import lock
 from trm_jax import logs
 from trm_jax.errors import TryAgain, UserError, in_one_line
 
@@ -195,11 +196,11 @@ def _problem(error: Exception) -> str | None:
 class Workdir:
   """Where a run is kept: a local folder, or gs://BUCKET/FOLDER.
 
-  A context manager: leaving it copies what is left and cleans up.
+  A context manager: leaving it copies what is left, cleans up, and lets others have the folder.
 
   Args:
     path: made if it does not exist.
-    main: whether this process writes; one of a job does.
+    main: whether this process writes; one of a job does. It owns the folder (see lock) until it leaves.
     flag: that named it, for messages.
 
   Attributes:
@@ -210,6 +211,7 @@ class Workdir:
     checkpoints: for Orbax, which writes there from every process.
 
   Raises:
+    lock.Held: another process owns it.
     UserError: it cannot be made or written.
   """
 
@@ -225,38 +227,55 @@ class Workdir:
     self._scratch = remote or not main
     self._uploads = remote and main
     self._uploaded: dict[pathlib.Path, tuple[int, int]] = {}
-    if self._scratch:
-      try:
-        self.local = pathlib.Path(tempfile.mkdtemp(prefix="trm_jax-"))
-      except OSError as e:
-        raise errors.explained(f"{flag}={path}: no temporary folder for its small files", e, "set TMPDIR") from e
-      try:
-        self._bring_down()
-      except UserError:
-        shutil.rmtree(self.local)
-        raise
-    else:
-      self.local = pathlib.Path(self.path)
+    self._owned = _own(self.path, flag) if main else None
+    try:
+      self.local = self._make_scratch(flag) if self._scratch else pathlib.Path(self.path)
+    except UserError:
+      self._release()
+      raise
     self._lock = threading.Lock()
     self._closed = threading.Event()
     self._thread = threading.Thread(target=self._sync_often, name="workdir-sync", daemon=True)
     if self._uploads:
       self._thread.start()
 
-  def _bring_down(self) -> None:
-    for name in _RESUMED:
-      with reaching(str(self.path / name)):
-        if (self.path / name).exists():
-          file = self.local / name
-          file.write_bytes((self.path / name).read_bytes())
-          self._uploaded[file] = _stamp(file)
+  def _make_scratch(self, flag: str) -> pathlib.Path:
+    """A temporary folder that has what a run goes on from."""
+    try:
+      local = pathlib.Path(tempfile.mkdtemp(prefix="trm_jax-"))
+    except OSError as e:
+      raise errors.explained(f"{flag}={self.path}: no temporary folder for its small files", e, "set TMPDIR") from e
+    try:
+      for name in _RESUMED:
+        with reaching(str(self.path / name)):
+          if (self.path / name).exists():
+            file = local / name
+            file.write_bytes((self.path / name).read_bytes())
+            self._uploaded[file] = _stamp(file)
+    except UserError:
+      shutil.rmtree(local)
+      raise
+    return local
+
+  def _release(self) -> None:
+    if self._owned:
+      try:
+        with reaching(str(self.path)):
+          self._owned.release()
+      except UserError as e:  # No loss: all that was to be written has been, or an error tells what has not.
+        print(f"warning: {e}; for two minutes others will think that this process still writes there", file=sys.stderr,
+              flush=True)
 
   def sync(self) -> None:
-    """Copies files that have changed to the bucket. Does nothing for a local folder or in a process that is not main.
+    """Makes sure that this process still owns the folder, and copies files that have changed to the bucket. In a
+    process that is not main nothing is done.
 
     Raises:
       UserError: the bucket refused or cannot be reached; what was not copied is copied by the next call.
     """
+    if self._owned:
+      with reaching(str(self.path)):
+        self._owned.check()
     if not self._uploads:
       return
     with self._lock:
@@ -275,7 +294,7 @@ class Workdir:
         print(f"warning: {e}", file=sys.stderr, flush=True)
 
   def close(self) -> None:
-    """Copies what is left and removes the temporary folder.
+    """Copies what is left, removes the temporary folder and lets others have this one.
 
     Raises:
       UserError: the bucket refused or cannot be reached; the temporary folder stays.
@@ -283,7 +302,10 @@ class Workdir:
     self._closed.set()
     if self._uploads:
       self._thread.join()
-    self.sync()
+    try:
+      self.sync()
+    finally:
+      self._release()
     if self._scratch:
       with contextlib.suppress(FileNotFoundError):  # cleaners of /tmp get there first sometimes
         shutil.rmtree(self.local)
@@ -299,6 +321,38 @@ class Workdir:
         raise
       # What ended the run comes first.
       print(f"warning: {e}", file=sys.stderr, flush=True)
+
+
+def _own(folder: epath.Path, flag: str) -> lock.FileLock | lock.ObjectLock:
+  """The lock of a folder.
+
+  Raises:
+    lock.Held: another process has it.
+    UserError: the folder cannot be written.
+  """
+  what = f"{flag}={folder}"
+  if is_remote(folder):
+    with reaching(what):
+      return lock.ObjectLock(str(folder), what, _client())
+  try:
+    return lock.FileLock(pathlib.Path(folder), what)
+  except OSError as e:
+    raise errors.explained(f"{what}: cannot write here", e, "name another folder") from e
+
+
+def holder(folder: epath.Path) -> lock.Owner | None:
+  """The process that owns a folder and writes there now, if one does.
+
+  Raises:
+    UserError: that cannot be found out.
+  """
+  if is_remote(folder):
+    with reaching(str(folder)):
+      return lock.holder_of_object(str(folder), _client())
+  try:
+    return lock.holder_of_file(pathlib.Path(folder))
+  except OSError as e:
+    raise errors.explained(f"{folder}: cannot be read", e) from e
 
 
 def _stamp(file: pathlib.Path) -> tuple[int, int]:
@@ -368,9 +422,9 @@ def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:
   """
   target = cache_folder() / str(folder).removeprefix("gs://")
   files.make_folder(target, f"the copy of {folder}")
-  with (target / ".lock").open("w") as lock:
+  with (target / ".lock").open("w") as file:
     try:
-      fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+      fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
     except OSError as e:
       raise UserError(f"{target}: cannot be locked ({e.strerror}); set XDG_CACHE_HOME to a folder on a local "
                       "disk") from e

@@ -1,0 +1,347 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""A folder that is written has one owner at a time: the process that holds the lock FOLDER/.lock.
+
+On a local disk that is a file which the owner keeps locked, so that the kernel releases it, however the owner ends. In
+a bucket it is an object which the owner makes on condition that there is none and rewrites every few seconds: an owner
+that has died is known by its silence.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import email.utils
+import errno
+import fcntl
+import json
+import os
+import pathlib
+import socket
+import sys
+import threading
+import time
+from typing import Any, NoReturn
+import uuid
+
+from trm_jax.errors import TryAgain, UserError
+
+_NAME = ".lock"
+# The owner of a folder in a bucket gives a sign of life this often, and loses the folder to whoever wants it when there
+# was none for that long: longer than a network fails now and then, shorter than a person or launch/run minds waiting.
+_BEAT_SECONDS = 20
+_EXPIRE_SECONDS = 120
+# Somebody may be looking just now whether the lock is held, or be about to release it.
+_PATIENCE_SECONDS = 1.0
+# File systems, most of them over a network, that have no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class Held(UserError):
+  """Another process owns the folder."""
+
+
+def _machine() -> str:
+  """Of all machines since they were started, and of all containers on them, this one."""
+  try:
+    return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+  except OSError:  # not Linux
+    return uuid.uuid4().hex  # no other process is known to be on this machine
+
+
+def _start_of(pid: int) -> int | None:
+  """When a process of this machine was started, in the kernel's ticks; None if it has ended."""
+  try:
+    state, *fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+  except OSError:
+    return None
+  return None if state in "ZX" else int(fields[18])
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+  """A process that owns a folder, as the lock tells.
+
+  Attributes:
+    host, pid: where it runs.
+    since: when it took the folder.
+    command: that started it.
+    machine, started: tell whether it still runs, on the same machine.
+    token: unlike that of any other owner.
+  """
+
+  host: str
+  pid: int
+  since: str
+  command: str
+  machine: str
+  started: int | None
+  token: str
+
+  @classmethod
+  def me(cls) -> "Owner":
+    now = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return cls(socket.gethostname(), os.getpid(), now, " ".join(sys.orig_argv), _machine(), _start_of(os.getpid()),
+               uuid.uuid4().hex)
+
+  @classmethod
+  def read(cls, text: bytes) -> "Owner":
+    try:
+      return cls(**json.loads(text))
+    except (ValueError, TypeError):  # it is just being written, or was cut off with its machine
+      return cls("unknown host", 0, "unknown time", "", "", None, "")
+
+  def write(self) -> bytes:
+    return (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode()
+
+  def alive(self) -> bool | None:
+    """Whether it still runs; None where that cannot be told from here."""
+    return _start_of(self.pid) == self.started if self.machine == _machine() else None
+
+  def __str__(self):
+    return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+def try_lock(file: Any, kind: int = fcntl.LOCK_EX) -> bool | None:
+  """Locks an open file, for as long as this process, or one that it was handed on to, has it open.
+
+  Args:
+    file: open.
+    kind: LOCK_EX, or LOCK_SH, which others may have as well.
+
+  Returns:
+    False if another process has locked it, None if its file system has no locks.
+  """
+  try:
+    fcntl.flock(file, kind | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return False
+  except OSError as e:
+    if e.errno not in _NO_LOCKS:
+      raise
+    return None
+  return True
+
+
+def _held(what: str, owner: Owner) -> Held:
+  return Held(f"{what}: another process writes there ({owner}); let it end or stop it, or name another folder")
+
+
+def _lost(what: str, now: str) -> NoReturn:
+  """Ends this process at once: nothing of what it was about to write may reach a folder that is somebody else's."""
+  print(f"error: {what}: another process has taken this folder over ({now}); this one ends and writes no more",
+        file=sys.stderr, flush=True)
+  os._exit(TryAgain.status)
+
+
+class FileLock:
+  """Of a folder on a local disk, or on one that hosts share.
+
+  Args:
+    folder: existing.
+    what: names it in messages.
+
+  Raises:
+    Held: by another process.
+    OSError: the lock cannot be written.
+  """
+
+  def __init__(self, folder: pathlib.Path, what: str):
+    self._path, self._what, self._file = folder / _NAME, what, None
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+      file = self._path.open("ab+")
+      with contextlib.ExitStack() as on_error:
+        on_error.callback(file.close)
+        locked = try_lock(file)
+        if locked is None:
+          print(f"warning: {what}: its file system has no locks; take care that no other process writes there",
+                file=sys.stderr, flush=True)
+          self._path.unlink(missing_ok=True)
+          return
+        if not locked:
+          if time.monotonic() > deadline:
+            raise _held(what, _owner_in(file))
+          time.sleep(_PATIENCE_SECONDS / 20)
+          continue
+        if not self._is(file):  # the owner has just removed it
+          continue
+        file.truncate(0)
+        file.write(Owner.me().write())
+        file.flush()
+        on_error.pop_all()
+        self._file = file
+        return
+
+  def _is(self, file: Any) -> bool:
+    """Whether an open file is the one that has the name now."""
+    with contextlib.suppress(FileNotFoundError):
+      return os.path.samestat(os.fstat(file.fileno()), os.stat(self._path))
+    return False
+
+  def check(self) -> None:
+    """Ends this process if somebody has removed the lock and another process has made one."""
+    if self._file and self._path.exists() and not self._is(self._file):
+      _lost(self._what, str(_owner_in(self._path.open("rb"))))
+
+  def release(self) -> None:
+    """Others may have the folder."""
+    if self._file:
+      if self._is(self._file):
+        self._path.unlink()
+      self._file.close()
+
+
+def _owner_in(file: Any) -> Owner:
+  file.seek(0)
+  return Owner.read(file.read())
+
+
+def holder_of_file(folder: pathlib.Path) -> Owner | None:
+  """Who owns a local folder now."""
+  try:
+    with (folder / _NAME).open("rb") as file:
+      return _owner_in(file) if try_lock(file, fcntl.LOCK_SH) is False else None
+  except FileNotFoundError:
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sign:
+  """A lock's object. Attributes: generation, another one each time it is written; age_s, since then; owner."""
+
+  generation: str
+  age_s: float
+  owner: Owner
+
+
+class ObjectLock:
+  """Of a folder in a bucket.
+
+  Args:
+    folder: gs://BUCKET/FOLDER.
+    what: names it in messages.
+    client: of gcsfs; its errors are passed on, by all methods.
+
+  Raises:
+    Held: by another process.
+  """
+
+  def __init__(self, folder: str, what: str, client: Any):
+    self._object, self._what, self._owner = _Object(folder, client), what, Owner.me()
+    self._take()
+    self._heard = _clock()
+    self._writing, self._released = threading.Lock(), threading.Event()
+    self._thread = threading.Thread(target=self._beat_often, name="lock", daemon=True)
+    self._thread.start()
+
+  def _take(self) -> None:
+    first = None
+    while not self._write("0"):
+      found = self._object.read()
+      if found is None:  # it has just been released
+        continue
+      if found.owner.token == self._owner.token:  # the answer to our own request was lost
+        self._generation = found.generation
+        return
+      alive = found.owner.alive()
+      if alive or first and first.generation != found.generation:
+        raise _held(self._what, found.owner)
+      if alive is False or found.age_s > _EXPIRE_SECONDS:
+        if self._write(found.generation):
+          return
+        continue
+      if not first:
+        first = found
+        print(f"{self._what}: another process wrote there {found.age_s:.0f} s ago ({found.owner}); waiting until it is "
+              f"known whether it still does, at most {max(1, _EXPIRE_SECONDS - found.age_s):.0f} s", flush=True)
+      time.sleep(max(0.1, min(_BEAT_SECONDS / 4, _EXPIRE_SECONDS - found.age_s)))
+
+  def _write(self, generation: str) -> bool:
+    """Writes the lock if it is of that generation still; "0" says that there is none."""
+    written = self._object.write(self._owner.write(), generation)
+    self._generation = written or getattr(self, "_generation", "0")
+    return written is not None
+
+  def _beat(self) -> None:
+    """A sign of life. Ends this process if another one has taken the folder over."""
+    with self._writing:
+      if self._released.is_set():
+        return
+      if not self._write(self._generation):
+        found = self._object.read()
+        if found is None:  # somebody has removed it
+          if not self._write("0"):
+            return  # somebody has made one: the next sign of life tells who
+        elif found.owner.token == self._owner.token:  # the answer to the request before was lost
+          self._generation = found.generation
+        else:
+          _lost(self._what, str(found.owner))
+      self._heard = _clock()
+
+  def _beat_often(self) -> None:
+    while not self._released.wait(_BEAT_SECONDS):
+      try:
+        self._beat()
+      except Exception:  # Whatever HTTP or Google's authentication trips first.
+        # Nothing is lost as long as nobody else wants the folder, and the next sign of life tells. What the run itself
+        # writes there fails, too, and says why.
+        continue
+
+  def check(self) -> None:
+    """Makes sure, before something is written, that the folder was not taken over after a long silence of this process:
+    its machine slept, say, or was cut off. Ends this process if it was."""
+    if _clock() - self._heard > _EXPIRE_SECONDS / 2:
+      self._beat()
+
+  def release(self) -> None:
+    """Others may have the folder."""
+    with self._writing:
+      self._released.set()
+      self._object.remove(self._generation)
+    self._thread.join()
+
+
+def _clock() -> float:
+  """Seconds that go on while the machine sleeps."""
+  return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def holder_of_object(folder: str, client: Any) -> Owner | None:
+  """Who owns a folder in a bucket, as far as is known."""
+  found = _Object(folder, client).read()
+  return None if found is None or found.age_s > _EXPIRE_SECONDS or found.owner.alive() is False else found.owner
+
+
+class _Object:
+  """A lock's object. All times are the server's."""
+
+  def __init__(self, folder: str, client: Any):
+    self._bucket, _, name = folder.removeprefix("gs://").partition("/")
+    self._name = f"{name.strip('/')}/{_NAME}".lstrip("/")
+    self._client = client
+
+  def write(self, content: bytes, generation: str) -> str | None:
+    """Returns the new generation; None if the object is of another generation than this one."""
+    url = self._client.base.replace("/storage/v1/", "/upload/storage/v1/") + "b/{}/o"
+    try:
+      written = self._client.call(
+          "POST", url, self._bucket, uploadType="media", name=self._name, ifGenerationMatch=generation, data=content,
+          headers={"Content-Type": "text/plain"}, json_out=True)
+    except FileExistsError:  # what gcsfs makes of 412
+      return None
+    return written["generation"]
+
+  def read(self) -> _Sign | None:
+    """None where there is none."""
+    try:
+      headers, metadata = self._client.call("GET", "b/{}/o/{}", self._bucket, self._name)
+      metadata = json.loads(metadata)
+      _, content = self._client.call("GET", "b/{}/o/{}", self._bucket, self._name, alt="media")
+    except FileNotFoundError:
+      return None
+    age = email.utils.parsedate_to_datetime(headers["Date"]) - datetime.datetime.fromisoformat(metadata["updated"])
+    return _Sign(metadata["generation"], max(0.0, age.total_seconds()), Owner.read(content))
+
+  def remove(self, generation: str) -> None:
+    """If it still is of this generation."""
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
+      self._client.call("DELETE", "b/{}/o/{}", self._bucket, self._name, ifGenerationMatch=generation)
