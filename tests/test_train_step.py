@@ -6,6 +6,7 @@ import dataclasses
 import chex
 from flax import nnx
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,6 +66,29 @@ def start(trainer):
   model.puzzle_emb[...] = jax.random.normal(jax.random.key(2), model.puzzle_emb.shape)
   state = jax.jit(trainer.init_from)(model, make_batch(0))
   return placed(trainer, state)
+
+
+def dots(jaxpr):
+  """All matrix products of a program and of the programs inside it."""
+  for eqn in jaxpr.eqns:
+    if eqn.primitive.name == "dot_general":
+      yield eqn
+    for inside in jax.extend.core.jaxprs_in_params(eqn.params):
+      yield from dots(inside)
+
+
+@pytest.mark.parametrize("changes", [{}, {"mlp_t": True, "pos_encodings": "learned"}, {"dtype": "bfloat16"}],
+                         ids=["attention", "token MLP", "bfloat16"])
+def test_products_in_float32_are_exact(changes):
+  """Whatever the hardware would make of them by default: TF32 on a GPU, bfloat16 on a TPU."""
+  trainer = make_trainer(model_config=dataclasses.replace(MODEL, **changes))
+  state = jax.eval_shape(trainer.init, KEY, make_batch(0))
+  found = list(dots(jax.make_jaxpr(trainer.step)(state, make_batch(0), KEY).jaxpr))
+  in_float32 = [eqn for eqn in found if all(v.aval.dtype == jnp.float32 for v in eqn.invars)]
+  highest = jax.lax.Precision.HIGHEST
+  assert not [eqn for eqn in in_float32 if eqn.params["precision"] != (highest, highest)]
+  # Of the heads: two products, their gradients by the state and by the weights. The sums over equal prefix rows.
+  assert len(in_float32) == (len(found) if not changes.get("dtype") else 7) and len(found) > 20
 
 
 @pytest.fixture(scope="module")

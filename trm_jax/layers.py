@@ -46,6 +46,14 @@ def swiglu_width(size: int, expansion: float) -> int:
   return math.ceil(round(expansion * size * 2 / 3) / 256) * 256
 
 
+def precision(dtype: DTypeLike) -> jax.lax.Precision | None:
+  """What a product of operands of this dtype asks of the hardware: all of float32 where they are float32.
+
+  By default a GPU may round float32 operands to the 10 bits of TF32, and a TPU to bfloat16.
+  """
+  return jax.lax.Precision.HIGHEST if jnp.dtype(dtype) == jnp.float32 else None
+
+
 _PRODUCT = "product"  # the name under which what is worth keeping is kept
 
 
@@ -77,7 +85,7 @@ def _product(subscripts, a, b):
     return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
 
   if a.dtype != jnp.bfloat16:
-    return jnp.einsum(subscripts, a, b)
+    return jnp.einsum(subscripts, a, b, precision=precision(a.dtype))
   # XLA's CPU has fast bfloat16 products, but with results in float32 only. (Not so in the gradients: there its product
   # of two operands that it would have to transpose fails.) On a GPU cuBLAS would write the float32 out.
   return jax.lax.platform_dependent(a, b, cpu=through_float32, default=functools.partial(jnp.einsum, subscripts))
@@ -101,8 +109,8 @@ def _gradient(subscripts, a, b):
   in_a, in_b, out = subscripts.replace("->", ",").split(",")
   if in_a[0] not in out and in_b[0] not in out and a.size > b.size:
     swapped = "".join(sorted(out, key=in_a.find))  # b's axes first
-    return jnp.einsum(f"{swapped}->{out}", jnp.einsum(f"{in_b},{in_a}->{swapped}", b, a))
-  return jnp.einsum(subscripts, a, b)
+    return jnp.einsum(f"{swapped}->{out}", jnp.einsum(f"{in_b},{in_a}->{swapped}", b, a, precision=precision(a.dtype)))
+  return jnp.einsum(subscripts, a, b, precision=precision(a.dtype))
 
 
 def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
@@ -170,8 +178,9 @@ class Attention(nnx.Module):
                for i in range(3))
     if self.rope:
       q, k = rotate(q), rotate(k)
-    mixed = checkpoint_name(
-        jax.nn.dot_product_attention(q, k, v, implementation=self.implementation), _PRODUCT)  # scale 1/sqrt(K)
+    with jax.default_matmul_precision("highest" if precision(self.dtype) else None):  # it takes no precision itself
+      mixed = jax.nn.dot_product_attention(q, k, v, implementation=self.implementation)  # scale 1/sqrt(K)
+    mixed = checkpoint_name(mixed, _PRODUCT)
     return product("BLD,DE->BLE", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
 
 

@@ -471,7 +471,7 @@ class TRM(nnx.Module):
     # A product with one-hot rows instead of a gather: its transpose, summing over all cells of a token, is then a
     # matrix product too and not a scatter of B * S rows into a handful.
     x = jnp.einsum("BSV,VD->BSD", jax.nn.one_hot(inputs_BxS, config.vocab_size, dtype=config.dtype),
-                   self.embed_tokens[...].astype(config.dtype))
+                   self.embed_tokens[...].astype(config.dtype), precision=layers.precision(config.dtype))
     if prefix_rows is not None:
       B, padding = inputs_BxS.shape[0], config.prefix_len * config.hidden_size - config.puzzle_emb_ndim
       prefix = jnp.pad(prefix_rows.astype(config.dtype), ((0, 0), (0, padding)))
@@ -489,8 +489,9 @@ class TRM(nnx.Module):
   def _heads(self, z_H_BxLxD: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Answer logits (B, S, V) and halting logits (B, 2), in float32."""
     z_H_BxLxD = z_H_BxLxD.astype(jnp.float32)
-    logits = jnp.einsum("BSD,DV->BSV", z_H_BxLxD[:, self.config.prefix_len:], self.lm_head[...])
-    q = jnp.einsum("BD,DQ->BQ", z_H_BxLxD[:, 0], self.q_head[...]) + self.q_head_bias[...][None]
+    einsum = functools.partial(jnp.einsum, precision=layers.precision(jnp.float32))
+    logits = einsum("BSD,DV->BSV", z_H_BxLxD[:, self.config.prefix_len:], self.lm_head[...])
+    q = einsum("BD,DQ->BQ", z_H_BxLxD[:, 0], self.q_head[...]) + self.q_head_bias[...][None]
     return logits, q
 
 
