@@ -1,12 +1,15 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Sudoku-Extreme through TFDS, against a server on this machine that serves small files of the same form."""
 
+import contextlib
 import functools
 import hashlib
 import http.server
+import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -19,8 +22,17 @@ from trm_jax.errors import UserError
 pytest.importorskip("tensorflow_datasets", reason="tensorflow_datasets is not installed")
 
 
+@pytest.fixture(name="gate")
+def _gate():
+  """While it is not set, the mirror answers no GET request."""
+  gate = threading.Event()
+  gate.set()
+  yield gate
+  gate.set()
+
+
 @pytest.fixture(name="mirror")
-def _mirror(tmp_path):
+def _mirror(tmp_path, gate):
   """Serves two small CSV files. Yields (their folder, url, checksums, paths of the GET requests so far)."""
   folder = tmp_path / "mirror"
   folder.mkdir()
@@ -36,6 +48,7 @@ def _mirror(tmp_path):
 
     def do_GET(self):
       requests.append(self.path)
+      gate.wait()
       super().do_GET()
 
     def log_message(self, *args):
@@ -66,6 +79,47 @@ def test_same_arrays_as_the_csv_files_and_one_download(mirror, tmp_path, monkeyp
       _assert_same(puzzles, csv_files.read_csv(folder / f"{split}.csv"))
   assert sorted(requests) == ["/test.csv", "/train.csv"]
   assert "tensorflow" not in sys.modules
+
+
+def test_one_of_several_processes_prepares_and_the_others_wait(mirror, gate, tmp_path):
+  folder, url, sha256, requests = mirror
+  code = f"""
+from trm_jax.data.sudoku import extreme
+print(extreme.read_extreme({os.fspath(tmp_path / "data")!r}, "train", base_url={url!r}, sha256={sha256!r}).digest())
+"""
+  gate.clear()
+  outputs = [tmp_path / f"{i}.out" for i in range(2)]
+  with contextlib.ExitStack() as exits:
+    processes = [exits.enter_context(subprocess.Popen(
+        [sys.executable, "-c", code], stdout=exits.enter_context(output.open("w")))) for output in outputs]
+    exits.callback(gate.set)
+    line = f"waiting for another process, which is preparing Sudoku-Extreme in {tmp_path / 'data'}\n"
+    while not any(output.read_text() == line for output in outputs) or not requests:
+      assert [process.poll() for process in processes] == [None, None] and len(requests) <= 1
+      time.sleep(0.05)
+    gate.set()
+    assert [process.wait() for process in processes] == [0, 0]
+  digest = csv_files.read_csv(folder / "train.csv").digest()
+  assert sorted(output.read_text().splitlines()[-1] for output in outputs) == [digest, digest]
+  assert sum(line in output.read_text() for output in outputs) == 1
+  assert sorted(requests) == ["/test.csv", "/train.csv"]
+
+
+def test_prepared_data_need_not_be_writable(mirror, tmp_path, as_nobody_special):
+  _, url, sha256, _ = mirror
+  expected = extreme.read_extreme(tmp_path / "data", "test", base_url=url, sha256=sha256)
+  (tmp_path / "data" / ".sudoku_extreme.lock").unlink()
+  (tmp_path / "data").chmod(0o555)
+  with as_nobody_special():
+    _assert_same(extreme.read_extreme(tmp_path / "data", "test", base_url=url, sha256=sha256), expected)
+  assert not (tmp_path / "data" / ".sudoku_extreme.lock").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, as_nobody_special):
+  (tmp_path / "data").mkdir(mode=0o555)
+  message = r"^config.data.tfds_dir=.*: cannot write here \(Permission denied"
+  with as_nobody_special(), pytest.raises(UserError, match=message):
+    extreme.read_extreme(tmp_path / "data", "test")
 
 
 def test_changed_file_is_refused_then_downloaded_anew(mirror, tmp_path):

@@ -2,6 +2,7 @@
 """Sudoku-Extreme's CSV format: the arrays of good files, the one-line errors for bad ones."""
 
 import csv
+import os
 import pathlib
 import re
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.sudoku import csv_files
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "sudoku"
 
@@ -118,12 +119,35 @@ def test_line_numbers_hold_across_chunks(good, tmp_path, monkeypatch):
 def test_missing_and_empty_file(tmp_path):
   with pytest.raises(UserError, match=r"none.csv: no such file"):
     csv_files.read_csv(tmp_path / "none.csv")
-  (tmp_path / "empty.csv").touch()
-  with pytest.raises(UserError, match=r"empty.csv: the file is empty"):
-    csv_files.read_csv(tmp_path / "empty.csv")
-  (tmp_path / "blank.csv").write_bytes(b"\n\n")
-  with pytest.raises(UserError, match=r"blank.csv, line 1: the header is ''"):
-    csv_files.read_csv(tmp_path / "blank.csv")
+  for text in (b"", b"\n\n", 9000 * b" "):
+    (tmp_path / "empty.csv").write_bytes(text)
+    with pytest.raises(UserError, match=r"empty.csv: the file is empty"):
+      csv_files.read_csv(tmp_path / "empty.csv")
+  (tmp_path / "folder.csv").mkdir()
+  with pytest.raises(UserError, match=r"folder.csv: cannot be read \(Is a directory\)"):
+    csv_files.read_csv(tmp_path / "folder.csv")
+
+
+@pytest.mark.parametrize("edit", [
+    lambda path: os.truncate(path, path.stat().st_size // 2),
+    lambda path: path.write_bytes(path.read_bytes() + b"\r\n" + SMALL[0].encode()),
+    lambda path: path.write_bytes(path.read_bytes().replace(b"a,1", b"a,.")),
+], ids=["cut short", "longer", "of the same length"])
+def test_a_file_that_is_written_while_it_is_read_is_refused(tmp_path, monkeypatch, edit):
+  monkeypatch.setattr(csv_files, "_CHUNK_BYTES", 1000)
+  path = _write(tmp_path / "long.csv", [HEADER] + 1000 * SMALL)
+  os.utime(path, (0, 0))
+  parse, chunks = csv_files._parse_fast, []
+
+  def parse_and_edit(chunk, box):
+    if not chunks:
+      edit(path)
+    chunks.append(chunk)
+    return parse(chunk, box)
+
+  monkeypatch.setattr(csv_files, "_parse_fast", parse_and_edit)
+  with pytest.raises(TryAgain, match=r"long.csv: was written while it was read; start the same command again once"):
+    csv_files.read_csv(path, box=2)
 
 
 @pytest.mark.parametrize("box", [2, 3])

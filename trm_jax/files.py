@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Folders and small files that programs read and write."""
+"""Folders and files that programs read and write."""
 
 from collections.abc import Iterator
 import contextlib
@@ -37,6 +37,45 @@ def make_folder(path: pathlib.Path, flag: str) -> None:
       os.fsync(probe.fileno())
   except OSError as e:
     raise errors.explained(f"{flag}={path}: cannot write here", e, "name another folder") from e
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path, missing: str) -> Iterator[BinaryIO]:
+  """Opens a file to be read, and makes sure at the end that nobody wrote it meanwhile.
+
+  Not as a memory map: where a mapped file becomes shorter, or its disk fails, the process dies of SIGBUS.
+
+  Args:
+    path: the file.
+    missing: what to say where there is no such file.
+
+  Raises:
+    UserError: it is missing or cannot be read.
+    TryAgain: it was written while it was read, which is then the cause of whatever was found wrong with its contents.
+  """
+  try:
+    with path.open("rb") as file:
+      before = _written(file)
+      problem = None
+      try:
+        yield file
+      except errors.UserError as e:
+        problem = e
+      if _written(file) != before:
+        raise errors.TryAgain(
+            f"{path}: was written while it was read; start the same command again once it is complete") from problem
+      if problem:
+        raise problem
+  except FileNotFoundError as e:
+    raise errors.UserError(f"{path}: no such file; {missing}") from e
+  except OSError as e:
+    raise errors.explained(f"{path}: cannot be read", e) from e
+
+
+def _written(file: BinaryIO) -> tuple[int, int]:
+  """Differs whenever the file has been written."""
+  stat = os.fstat(file.fileno())
+  return stat.st_size, stat.st_mtime_ns
 
 
 def fingerprint(folder: pathlib.Path, pattern: str) -> int:

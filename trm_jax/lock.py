@@ -6,6 +6,7 @@ a bucket it is an object which the owner makes on condition that there is none a
 that has died is known by its silence.
 """
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
@@ -22,7 +23,7 @@ import time
 from typing import Any, NoReturn
 import uuid
 
-from trm_jax.errors import TryAgain, UserError
+from trm_jax.errors import TryAgain, UserError, explained
 
 _NAME = ".lock"
 # The owner of a folder in a bucket gives a sign of life this often, and loses the folder to whoever wants it when there
@@ -119,6 +120,32 @@ def try_lock(file: Any, kind: int = fcntl.LOCK_EX) -> bool | None:
       raise
     return None
   return True
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: pathlib.Path, doing: str, elsewhere: str) -> Iterator[None]:
+  """Waits until no other process is in such a block with the same file, and says whom it waits for.
+
+  Args:
+    path: of the file that is locked, in a folder that exists. It stays there.
+    doing: what the others do, for that line.
+    elsewhere: how to name another folder, for where files cannot be locked.
+
+  Raises:
+    UserError: the file cannot be made or locked.
+  """
+  with contextlib.ExitStack() as exits:
+    try:
+      file = exits.enter_context(path.open("ab"))
+      locked = try_lock(file)
+      if locked is False:
+        print(f"waiting for another process, which is {doing}", flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as e:
+      raise explained(f"{path}: cannot be locked", e, elsewhere) from e
+    if locked is None:
+      raise UserError(f"{path}: cannot be locked (its file system has no locks); {elsewhere}")
+    yield
 
 
 def _held(what: str, owner: Owner) -> Held:

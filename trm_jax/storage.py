@@ -9,7 +9,6 @@ epath, and so Orbax, reaches them without TensorFlow.
 import base64
 from collections.abc import Sequence
 import contextlib
-import fcntl
 import functools
 import itertools
 import logging
@@ -422,12 +421,7 @@ def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:
   """
   target = cache_folder() / str(folder).removeprefix("gs://")
   files.make_folder(target, f"the copy of {folder}")
-  with (target / ".lock").open("w") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-    except OSError as e:
-      raise UserError(f"{target}: cannot be locked ({e.strerror}); set XDG_CACHE_HOME to a folder on a local "
-                      "disk") from e
+  with lock.one_at_a_time(target / ".lock", f"copying {folder}", "set XDG_CACHE_HOME to a folder on a local disk"):
     objects = _objects(folder)
     for name in wanted:
       if name not in objects:

@@ -5,13 +5,16 @@ Row-major cells, '.' is a blank, the rating is the number of backtracks of the t
 files nor the samples of them ever write a blank as '0', so '0' is a foreign character here.
 """
 
+import codecs
 import csv
 import os
 import pathlib
 import re
+from typing import BinaryIO
 
 import numpy as np
 
+from trm_jax import files
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.errors import UserError
 
@@ -23,6 +26,8 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_RATING_DIGITS = 9  # What surely fits int32.
 # Bounds the scratch memory of parsing, about ten times this.
 _CHUNK_BYTES = 8 << 20
+# Likewise of checking: puzzles at once.
+_ROWS = 1 << 16
 
 
 def vocab_size(box: int) -> int:
@@ -44,43 +49,39 @@ def read_csv(path: str | os.PathLike, *, box: int = 3) -> puzzles_lib.Puzzles:
     Puzzles with N >= 1, S = box**4 and ratings, in the order of the file.
 
   Raises:
-    UserError: naming file, line and rule, for a file that is missing, empty or has another header, and for a row with
-      a wrong number of columns, a cell string of the wrong length, a foreign character, a rating that is not an
-      integer, an answer that breaks the rules of Sudoku or contradicts its puzzle.
+    UserError: naming file, line and rule, for a file that is missing, cannot be read, is empty or has another header,
+      and for a row with a wrong number of columns, a cell string of the wrong length, a foreign character, a rating
+      that is not an integer, an answer that breaks the rules of Sudoku or contradicts its puzzle.
+    TryAgain: the file was written while it was read.
   """
   path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f"{path}: no such file; expected a CSV file with the columns {','.join(COLUMNS)}")
-  if path.stat().st_size == 0:
-    raise UserError(f"{path}: the file is empty; expected the header {','.join(COLUMNS)} and one puzzle a line")
-  try:
-    data = np.memmap(path, np.uint8, mode="r")
-  except OSError as e:
-    raise UserError(f"{path}: cannot be read: {e.strerror}") from e
-
-  end = data.size
-  while end and data[end - 1] in b" \t\r\n":
-    end -= 1
-  start = _skip_header(data, end, path)
-  cells = box**4
-  # No row is shorter than its two grids, three commas, a one-digit rating and a newline. Rows that turn out not to
-  # exist are pages never touched.
-  max_rows = (end - start) // (2 * cells + 5) + 1
-  inputs = np.empty((max_rows, cells), np.uint8)
-  labels = np.empty((max_rows, cells), np.int8)
-  ratings = np.empty(max_rows, np.int32)
-  n = 0
-  while start < end:
-    chunk = np.asarray(data[start : min(start + _CHUNK_BYTES, end)])
-    if start + chunk.size < end:
-      newlines = np.flatnonzero(chunk == ord("\n"))
-      if newlines.size:
-        chunk = chunk[: newlines[-1] + 1]
-    start += chunk.size
-    parsed = _parse_fast(chunk, box) or _parse_rows(chunk, box, path, first_line=n + 2)
-    rows = slice(n, n + parsed[0].shape[0])
-    inputs[rows], labels[rows], ratings[rows] = parsed
-    n = rows.stop
+  with files.reading(path, f"expected a CSV file with the columns {','.join(COLUMNS)}") as file:
+    end = _end_of_text(file)
+    if end == 0:
+      raise UserError(f"{path}: the file is empty; expected the header {','.join(COLUMNS)} and one puzzle a line")
+    start = _skip_header(file, end, path)
+    cells = box**4
+    # No row is shorter than its two grids, three commas, a one-digit rating and a newline. Rows that turn out not to
+    # exist are pages never touched.
+    max_rows = (end - start) // (2 * cells + 5) + 1
+    inputs = np.empty((max_rows, cells), np.uint8)
+    labels = np.empty((max_rows, cells), np.int8)
+    ratings = np.empty(max_rows, np.int32)
+    n = 0
+    while start < end:
+      file.seek(start)
+      chunk = np.frombuffer(file.read(min(_CHUNK_BYTES, end - start)), np.uint8)
+      if chunk.size == 0:
+        raise UserError(f"{path}: ends after {start} of its {end} bytes")
+      if start + chunk.size < end:
+        newlines = np.flatnonzero(chunk == ord("\n"))
+        if newlines.size:
+          chunk = chunk[: newlines[-1] + 1]
+      start += chunk.size
+      parsed = _parse_fast(chunk, box) or _parse_rows(chunk, box, path, first_line=n + 2)
+      rows = slice(n, n + parsed[0].shape[0])
+      inputs[rows], labels[rows], ratings[rows] = parsed
+      n = rows.stop
   if n == 0:
     raise UserError(f"{path}: has a header but no puzzles; expected one puzzle a line")
   return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=vocab_size(box), ratings=ratings[:n])
@@ -103,16 +104,49 @@ def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, source: 
   path = pathlib.Path(path)
   characters = np.array([ord(c) for c in " .123456789"], np.uint8)
   ratings = np.zeros(len(puzzles), np.int32) if puzzles.ratings is None else puzzles.ratings
-  partial = path.with_name(path.name + ".partial")
-  try:
-    with open(partial, "w", encoding="utf-8", newline="") as f:
-      writer = csv.writer(f)
-      writer.writerow(COLUMNS)
-      for question, answer, rating in zip(characters[puzzles.inputs], characters[puzzles.labels], ratings):
-        writer.writerow((source, question.tobytes().decode(), answer.tobytes().decode(), rating))
-    partial.replace(path)
-  except OSError as e:
-    raise UserError(f"{path}: cannot be written: {e.strerror}; choose another place or free some space") from e
+  with files.replacing(path) as file:
+    writer = csv.writer(codecs.getwriter("utf-8")(file))
+    writer.writerow(COLUMNS)
+    for question, answer, rating in zip(characters[puzzles.inputs], characters[puzzles.labels], ratings):
+      writer.writerow((source, question.tobytes().decode(), answer.tobytes().decode(), rating))
+
+
+def first_fault(inputs: np.ndarray, labels: np.ndarray, *, box: int) -> tuple[int, str, str] | None:
+  """Finds the first puzzle that breaks a rule of Sudoku, or whose answer does.
+
+  Args:
+    inputs: (N, box**4) tokens of any integer type.
+    labels: (N, box**4) tokens of any integer type.
+    box: side of a box.
+
+  Returns:
+    Its row, "inputs" or "labels", and the rule with the place where it is broken; None if all are right.
+  """
+  n = box * box
+  for i in range(0, len(inputs), _ROWS):
+    puzzles, answers = inputs[i : i + _ROWS], labels[i : i + _ROWS]
+    rules = (
+        ((puzzles < BLANK) | (puzzles > BLANK + n), "inputs",
+         f"the puzzle has the token {{puzzle}} in {{where}}; must be {BLANK} (a blank) or one of "
+         f"{BLANK + 1}-{BLANK + n} (the digits 1-{n})"),
+        ((answers <= BLANK) | (answers > BLANK + n), "labels",
+         f"the answer has no digit in {{where}}; must have one of 1-{n} in every cell"),
+        ((puzzles != BLANK) & (puzzles != answers), "labels",
+         "the answer contradicts the puzzle in {where}: the clue is {clue}, the answer {digit}; every clue must stay"))
+    faulty = ~valid_grids(answers, box=box)
+    for broken, _, _ in rules:
+      faulty |= broken.any(1)
+    if not faulty.any():
+      continue
+    row = int(np.argmax(faulty))
+    for broken, field, text in rules:
+      if broken[row].any():
+        at = int(np.argmax(broken[row]))
+        puzzle, answer = int(puzzles[row, at]), int(answers[row, at])
+        return i + row, field, text.format(where=f"row {at // n + 1}, column {at % n + 1}", puzzle=puzzle,
+                                           clue=puzzle - BLANK, digit=answer - BLANK)
+    return i + row, "labels", f"the answer is not a Sudoku grid; each row, column and box must hold 1-{n} once"
+  return None
 
 
 def valid_grids(grids: np.ndarray, *, box: int) -> np.ndarray:
@@ -137,12 +171,26 @@ def valid_grids(grids: np.ndarray, *, box: int) -> np.ndarray:
   return (bit[grids.astype(np.uint8)] @ member == 2**n - 1).all(1)
 
 
-def _skip_header(data: np.ndarray, end: int, path: pathlib.Path) -> int:
+def _end_of_text(file: BinaryIO) -> int:
+  """Bytes of the file without the white space at its end."""
+  end = file.seek(0, os.SEEK_END)
+  while end:
+    start = max(0, end - 4096)
+    file.seek(start)
+    text = file.read(end - start).rstrip(b" \t\r\n")
+    if text:
+      return start + len(text)
+    end = start
+  return 0
+
+
+def _skip_header(file: BinaryIO, end: int, path: pathlib.Path) -> int:
   """Checks the header; returns the offset of the first row."""
-  start = len(_BOM) if data[: len(_BOM)].tobytes() == _BOM else 0
+  file.seek(0)
   # A header is short: a file without a newline near its start has none.
-  head = data[start : min(start + 4096, end)].tobytes()
-  line, newline, _ = head.partition(b"\n")
+  head = file.read(min(4096, end))
+  start = len(_BOM) if head.startswith(_BOM) else 0
+  line, newline, _ = head[start:].partition(b"\n")
   text = line.rstrip(b"\r").decode(errors="replace")
   if tuple(_fields(text) or ()) != COLUMNS:
     raise UserError(f"{path}, line 1: the header is {_shorten(text)}, must be '{','.join(COLUMNS)}'")
@@ -208,7 +256,7 @@ def _parse_fast(chunk: np.ndarray, box: int) -> tuple[np.ndarray, np.ndarray, np
   labels = answer[windows[second + 1]]
   if (inputs == _FOREIGN).any() or (labels == _FOREIGN).any():
     return None
-  if ((inputs != BLANK) & (inputs != labels)).any() or not valid_grids(labels, box=box).all():
+  if first_fault(inputs, labels, box=box):
     return None
   ratings = np.zeros(ends.size, np.int32)
   for i in range(lengths.max()):
@@ -250,15 +298,8 @@ def _parse_rows(
         )
       tokens.append(token)
     question, answer = tokens
-    clash = (question != BLANK) & (question != answer)
-    if clash.any():
-      at = int(np.argmax(clash))
-      raise UserError(
-          f"{where}: the answer contradicts the puzzle in row {at // n + 1}, column {at % n + 1}: the clue is"
-          f" {question[at] - BLANK}, the answer {answer[at] - BLANK}; every clue must stay"
-      )
-    if not valid_grids(answer[None], box=box)[0]:
-      raise UserError(f"{where}: the answer is not a Sudoku grid; each row, column and box must hold 1-{n} once")
+    if fault := first_fault(question[None], answer[None], box=box):
+      raise UserError(f"{where}: {fault[2]}")
     if not re.fullmatch(rf"-?[0-9]{{1,{_MAX_RATING_DIGITS}}}", fields[3]):
       raise UserError(
           f"{where}: the rating is {_shorten(fields[3])}, must be an integer of at most {_MAX_RATING_DIGITS} digits"

@@ -18,9 +18,11 @@ import pathlib
 
 import numpy as np
 
+from trm_jax import files
+from trm_jax import lock
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.sudoku import csv_files
-from trm_jax.errors import UserError
+from trm_jax.errors import UserError, explained
 
 BASE_URL = (
     "https://huggingface.co/datasets/sapientinc/sudoku-extreme/resolve/58942f96baeb572ca3127e2a9e9c70f330783d6b"
@@ -43,7 +45,8 @@ def read_extreme(
   """Reads Sudoku-Extreme; the first call downloads both files (800 MB) and prepares them, showing progress.
 
   Args:
-    data_dir: local folder for TFDS's prepared data sets and downloads.
+    data_dir: local folder for TFDS's prepared data sets and downloads. Of several processes on this machine one
+      downloads and prepares, and the others wait for it.
     split: 'train' or 'test'.
     base_url: where train.csv and test.csv lie, for a mirror.
     sha256: checksums by split of what lies there; None for SHA256, those of the published files.
@@ -52,17 +55,28 @@ def read_extreme(
     Puzzles with ratings, the same arrays that csv_files.read_csv gives for the split's file.
 
   Raises:
-    UserError: for another split, a server that cannot be reached, a file that is not the expected one, or a data_dir
-      that holds data prepared from other files.
+    UserError: for another split, a server that cannot be reached, a file that is not the expected one, a data_dir
+      that cannot be written, or one that holds data prepared from other files.
   """
   sha256 = SHA256 if sha256 is None else sha256
   if split not in sha256:
     raise UserError(f"Sudoku-Extreme has no split '{split}'; choose one of {', '.join(sha256)}")
-  builder = builder_class()(
-      data_dir=os.fspath(data_dir), file_format="array_record", base_url=base_url.rstrip("/"), sha256=sha256
-  )
+  make_builder = functools.partial(
+      builder_class(), data_dir=os.fspath(data_dir), file_format="array_record", base_url=base_url.rstrip("/"),
+      sha256=sha256)
+  builder = make_builder()
   if not builder.is_prepared():
-    builder.download_and_prepare()
+    files.make_folder(pathlib.Path(data_dir), "config.data.tfds_dir")
+    # Not needed to read: prepared data appear at once, and a folder that others have prepared may be read only.
+    with lock.one_at_a_time(pathlib.Path(data_dir) / ".sudoku_extreme.lock", f"preparing Sudoku-Extreme in {data_dir}",
+                            "set config.data.tfds_dir to a folder on a local disk"):
+      builder = make_builder()  # which sees what another process has prepared meanwhile
+      if not builder.is_prepared():
+        try:
+          builder.download_and_prepare()
+        except OSError as e:
+          raise explained(f"config.data.tfds_dir={data_dir}: Sudoku-Extreme cannot be prepared there", e,
+                          "name another folder") from e
   if dict(builder.info.metadata) != sha256:
     raise UserError(
         f"{builder.data_path}: was prepared from files with other checksums than those asked for; delete that folder or"
