@@ -2,6 +2,7 @@
 """Batches are a pure function of (key, step): epochs, augmentations, devices."""
 
 import collections
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -149,23 +150,22 @@ def test_fresh_augmentation_never_settles():
   assert len(np.unique(rows, axis=0)) > 150
 
 
-def test_group_with_stored_examples_gives_each_of_them_and_ignored_labels_stay():
-  base = _sudoku(6)
-  labels = base.labels.copy()
-  labels[:, 0] = puzzles_lib.IGNORE_LABEL
-  puzzles = puzzles_lib.Puzzles(
-      inputs=base.inputs,
-      labels=labels,
-      puzzle_identifiers=base.puzzle_identifiers,
-      group_starts=np.array([0, 1, 6], np.int32),
-      vocab_size=base.vocab_size,
-      num_puzzle_identifiers=6,
-  )
+def test_ignored_labels_stay_ignored():
+  puzzles = _sudoku(6)
+  puzzles.labels[:, 0] = puzzles_lib.IGNORE_LABEL
   batch = _sampler(puzzles, batch_size=400, num_aug=2)(0)
+  np.testing.assert_array_equal((batch["labels"] == puzzles_lib.IGNORE_LABEL).sum(1), np.ones(400))
+
+
+@pytest.mark.parametrize("num_aug", [0, 2, batches.FRESH])
+def test_stored_augmentations_are_the_augmentations(num_aug):
+  puzzles = dataclasses.replace(_sudoku(6), group_starts=np.array([0, 1, 6], np.int32))
+  batch = _sampler(puzzles, batch_size=400, num_aug=num_aug)(0)
+  for name in ("inputs", "labels"):
+    np.testing.assert_array_equal(batch[name], getattr(puzzles, name)[batch["puzzle_identifiers"]])
   counts = np.bincount(batch["puzzle_identifiers"], minlength=6)
   assert counts[0] == 200 and counts[1:].sum() == 200
   assert counts[1:].min() >= 20 and counts[1:].max() <= 65  # 40 each, standard deviation 5.7
-  np.testing.assert_array_equal((batch["labels"] == puzzles_lib.IGNORE_LABEL).sum(1), np.ones(400))
 
 
 def test_total_steps():

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import http.server
 import json
+import shutil
 import threading
 import time
 
@@ -38,19 +39,25 @@ def _write_csv(folder, box=2, num_clues=8):
   return folder
 
 
-def write_reference(folder, splits):
-  """As the reference's Sudoku builder without augmentation: each puzzle is a group of one example."""
+def write_reference(folder, splits, *, num_aug=0):
+  """As the reference's Sudoku builder: each puzzle is a group, `num_aug` augmented versions of training puzzles behind
+  it."""
+  rng = np.random.default_rng(0)
   for split, puzzles in splits.items():
     place = folder / split
     place.mkdir(parents=True)
-    n = len(puzzles)
+    n, versions = len(puzzles), 1 + num_aug * (split == "train")
+    values = np.tile(np.arange(puzzles.vocab_size), (n, versions, 1))
+    values[:, 1:, 2:] = rng.permuted(values[:, 1:, 2:], axis=-1)  # other digits; no stored version is like another
+    arrays = {name: values[np.arange(n)[:, None, None], np.arange(versions)[:, None], tokens[:, None]].reshape(
+        n * versions, -1).astype(np.uint8) for name, tokens in (("inputs", puzzles.inputs), ("labels", puzzles.labels))}
     (place / "dataset.json").write_text(json.dumps({
         "pad_id": 0, "ignore_label_id": 0, "blank_identifier_id": 0, "vocab_size": puzzles.vocab_size,
         "seq_len": puzzles.seq_len, "num_puzzle_identifiers": 1, "total_groups": n, "mean_puzzle_examples": 1,
         "total_puzzles": n, "sets": ["all"]}))
     for field, array in {
-        "inputs": puzzles.inputs, "labels": puzzles.labels.astype(np.uint8), "puzzle_identifiers": np.zeros(n, int),
-        "puzzle_indices": np.arange(n + 1), "group_indices": np.arange(n + 1)}.items():
+        **arrays, "puzzle_identifiers": np.zeros(n * versions, int), "puzzle_indices": np.arange(n * versions + 1),
+        "group_indices": np.arange(0, n * versions + 1, versions)}.items():
       np.save(place / f"all__{field}.npy", array)
   return folder
 
@@ -90,24 +97,195 @@ def test_a_reference_folder_gives_the_same_puzzles(tmp_path):
   _assert_same_splits(from_csv, from_arrays, ratings=False)
 
 
-def test_stored_augmentations_stay_with_their_puzzle(tmp_path):
-  folder = write_reference(tmp_path / "reference", _made(2, 8))
-  # Three examples a group, which are told apart by their last cell.
-  place = folder / "train"
-  inputs = np.repeat(np.load(place / "all__inputs.npy"), 3, axis=0)
-  inputs[:, -1] = np.arange(240) % 3
-  np.save(place / "all__inputs.npy", inputs)
-  np.save(place / "all__labels.npy", np.repeat(np.load(place / "all__labels.npy"), 3, axis=0))
-  np.save(place / "all__puzzle_indices.npy", np.arange(0, 241, 3))
-  meta = json.loads((place / "dataset.json").read_text())
-  (place / "dataset.json").write_text(json.dumps(meta | {"mean_puzzle_examples": 3}))
-  splits = load.load(dataclasses.replace(SMALL, source=str(folder)))
-  assert (splits.train.num_groups, len(splits.train)) == (30, 90)
-  np.testing.assert_array_equal(splits.train.inputs[:, -1], np.tile([0, 1, 2], 30))
-  np.testing.assert_array_equal(splits.train.labels[0::3], splits.train.labels[2::3])
+@pytest.mark.parametrize("num_aug", [0, 1, 2])
+def test_stored_augmentations_stay_with_their_puzzle(tmp_path, num_aug):
+  folder = write_reference(tmp_path / "reference", _made(2, 8), num_aug=2)
+  splits = load.load(dataclasses.replace(SMALL, source=str(folder), num_aug=num_aug))
+  # The first of them, as many as asked for, and the original.
+  assert (splits.train.num_groups, len(splits.train)) == (30, 30 * (num_aug + 1))
+  stored = np.load(folder / "train" / "all__inputs.npy").reshape(80, 3, 16)
+  row_of = {bytes(group[0]): row for row, group in enumerate(stored)}
+  rows = [row_of[bytes(row)] for row in splits.train.first_versions(1).inputs]
+  np.testing.assert_array_equal(splits.train.inputs.reshape(30, num_aug + 1, 16), stored[rows, : num_aug + 1])
   # Evaluated is each original once.
   assert len(splits.validation) == splits.validation.num_groups == SMALL.num_validation
-  np.testing.assert_array_equal(splits.validation.inputs[:, -1], 0)
+  assert set(_rows(splits.validation)) < row_of.keys()
+  # The same puzzles as of a source that stores none.
+  from_csv = load.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=0))
+  _assert_same_splits(dataclasses.replace(splits, train=splits.train.first_versions(1)), from_csv, ratings=False)
+  stored = f" with {30 * num_aug} stored augmentations" if num_aug else ""
+  assert splits.summary == f"30 to train on{stored}, 10 for validation, 20 for the test"
+
+
+@pytest.mark.parametrize("num_aug", [-1, 3, 1000])
+def test_stored_augmentations_are_not_augmented_again(tmp_path, num_aug):
+  folder = write_reference(tmp_path / "reference", _made(2, 8), num_aug=2)
+  with pytest.raises(UserError) as e:
+    load.load(dataclasses.replace(SMALL, source=str(folder), num_aug=num_aug))
+  assert str(e.value) == (
+      f"config.data.num_aug = {num_aug}: {folder} stores 2 augmented versions of a puzzle, to which none are added; "
+      "set config.data.num_aug = 2, or less for the first of them, or 0 for none")
+
+
+def test_a_training_set_that_the_reference_has_built_is_taken_whole(tmp_path):
+  folder = write_reference(tmp_path / "reference", _made(2, 8), num_aug=2)
+  data = dataclasses.replace(SMALL, source=str(folder), num_train=80, num_aug=2)
+  splits = load.load(data)
+  assert (splits.train.num_groups, len(splits.train), splits.validation) == (80, 240, None)
+  assert splits.notes == (
+      f"config.data.num_train = 80 takes all puzzles of {folder}: none are held out for validation "
+      "(config.data.num_validation = 10), test puzzles are watched, and no checkpoint is chosen by them",)
+  assert splits.summary == "80 to train on with 160 stored augmentations, 0 for validation, 20 for the test"
+  assert splits.test_puzzle == "unseen puzzle"
+  assert load.load(dataclasses.replace(data, num_validation=0)).notes == ()
+
+
+def test_stored_versions_of_test_puzzles_are_not_tested(tmp_path):
+  made = _made(2, 8)
+  folder = write_reference(tmp_path / "reference", {"train": made["train"]}, num_aug=2)
+  write_reference(tmp_path / "other", {"train": made["test"]}, num_aug=2)
+  (tmp_path / "other" / "train").rename(folder / "test")
+  _assert_same(load.load_test(dataclasses.replace(SMALL, source=str(folder), num_test=0))[1], made["test"],
+               ratings=False)
+
+
+def _repeat(path, rows, into=None):
+  """Writes some rows of a CSV file once more, at the end of it or of another file."""
+  lines = path.read_text().splitlines()
+  with open(into or path, "a", encoding="utf-8") as f:
+    f.write("".join(f"{lines[1 + row]}\n" for row in rows))
+
+
+def test_no_repetition_no_warning(tmp_path):
+  splits = load.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=0))
+  assert splits.notes == () and splits.all_unseen and splits.test_puzzle == "unseen puzzle"
+
+
+def test_puzzles_that_are_repeated_are_counted_and_not_called_unseen(tmp_path):
+  folder = _write_csv(tmp_path / "csv")
+  _repeat(folder / "test.csv", [3, 3, 5])
+  _repeat(folder / "train.csv", [0, 1, 2, 3, 4, 5, 6], into=folder / "test.csv")
+  _repeat(folder / "train.csv", [7, 7])
+  data = dataclasses.replace(SMALL, source=str(folder), num_train=0, num_validation=0, num_test=0, num_aug=0)
+  splits = load.load(data)
+  assert splits.notes == (
+      "warning: 7 of 50 test puzzles are trained on, 3 of 50 test puzzles repeat others of the test, 2 of 82 training "
+      "puzzles repeat others of them (compared is every cell of the puzzles as they are stored, not of what "
+      "config.data.num_aug makes of them)",)
+  assert not splits.all_unseen and splits.test_puzzle == "test puzzle"
+
+
+def test_repeated_training_puzzles_leave_the_test_unseen(tmp_path):
+  folder = _write_csv(tmp_path / "csv")
+  _repeat(folder / "train.csv", [7, 7])
+  splits = load.load(dataclasses.replace(SMALL, source=str(folder), num_train=0, num_validation=0, num_aug=0))
+  assert splits.notes[0].startswith("warning: 2 of 82 training puzzles repeat others of them (")
+  assert splits.test_puzzle == "unseen puzzle"
+
+
+def test_stored_augmentations_are_compared_with_the_test(tmp_path):
+  made = _made(2, 8)
+  folder = write_reference(tmp_path / "reference", made, num_aug=2)
+  inputs, labels = (np.load(folder / "train" / f"all__{name}.npy") for name in ("inputs", "labels"))
+  test = puzzles_lib.one_group_each(inputs[1::3], labels[1::3].astype(np.int8), vocab_size=6)
+  shutil.rmtree(folder / "test")
+  write_reference(folder, {"test": test})
+  data = dataclasses.replace(SMALL, source=str(folder), num_train=80, num_test=0)
+  assert load.load(dataclasses.replace(data, num_aug=2)).notes[-1].startswith(
+      "warning: 80 of 80 test puzzles are trained on (")
+  assert "80 of 80" not in str(load.load(dataclasses.replace(data, num_aug=0)).notes)
+
+
+def test_augmented_4x4_puzzles_are_not_called_unseen(tmp_path):
+  splits = load.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=1))
+  assert splits.test_puzzle == "test puzzle"
+  assert splits.notes == (
+      "warning: config.data.num_aug = 1 makes the 4x4 grids of the test out of those to train on; set "
+      "config.data.num_aug = 0 to test on grids that are new to the model",)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_puzzles_are_never_both_trained_on_and_held_out(tmp_path, seed):
+  folder = _write_csv(tmp_path / "csv")
+  _repeat(folder / "train.csv", range(40))
+  data = dataclasses.replace(SMALL, source=str(folder), seed=seed, num_aug=0)
+  drawn = load.load(data)
+  assert (len(drawn.train), len(drawn.validation)) == (30, 10)  # as many as asked for
+  assert not set(_rows(drawn.train)) & set(_rows(drawn.validation))
+  _assert_same_splits(drawn, load.load(data))
+  # All that validation leaves.
+  rest = load.load(dataclasses.replace(data, num_train=0))
+  assert len(rest.validation) == 10 and len(set(_rows(rest.train)) | set(_rows(rest.validation))) == 80
+  assert not set(_rows(rest.train)) & set(_rows(rest.validation))
+  left_out = 110 - len(rest.train)
+  assert left_out > 0 and f"warning: {left_out} puzzles of {folder} are not trained on, because " in rest.notes[0]
+
+
+def test_puzzles_that_are_all_equal_cannot_be_held_out(tmp_path):
+  folder = _write_csv(tmp_path / "csv")
+  lines = (folder / "train.csv").read_text().splitlines()
+  (folder / "train.csv").write_text("\n".join([lines[0]] + 50 * [lines[1]]))
+  for num_train in (0, 30):
+    with pytest.raises(UserError, match=rf"^config.data.num_train = {num_train} and num_validation = 10: .* repeats "
+                                        r"puzzles; without those that are equal, .* lower config.data.num_validation$"):
+      load.load(dataclasses.replace(SMALL, source=str(folder), num_train=num_train))
+
+
+@pytest.mark.parametrize("field, row, cell, token, message", [
+    ("labels", 7, 0, "other", "row 7: the answer contradicts the puzzle in row "),
+    ("labels", 7, slice(None), 0, "row 7: the answer has no digit in row 1, column 1; must have one of 1-4 in every"),
+    ("labels", 7, 5, 1, "row 7: the answer has no digit in row 2, column 2; must have one of 1-4 in every cell"),
+    ("labels", 7, slice(None), 2, "row 7: the answer "),
+    ("inputs", 79, 3, 0, "row 79: the puzzle has the token 0 in row 1, column 4; must be 1 (a blank) or one of 2-5"),
+])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_rules_of_sudoku_hold_in_a_reference_folder(tmp_path, split, field, row, cell, token, message):
+  made = _made(2, 8)
+  folder = write_reference(tmp_path / "reference", {"train": made["train"], "test": made["train"]})
+  path = folder / split / f"all__{field}.npy"
+  array = np.load(path)
+  if token == "other":
+    array[row] = 7 - array[row]  # another grid, of which all clues are wrong
+  else:
+    array[row, cell] = token
+  np.save(path, array)
+  with pytest.raises(UserError) as e:
+    load.load(dataclasses.replace(SMALL, source=str(folder)))
+  assert str(e.value).startswith(f"{path}, {message}") and str(e.value).endswith(
+      "; write the folder anew with the reference's builder")
+
+
+def test_an_answer_that_is_no_grid_is_found_among_stored_augmentations(tmp_path):
+  folder = write_reference(tmp_path / "reference", _made(2, 8), num_aug=2)
+  path = folder / "train" / "all__labels.npy"
+  labels, inputs = np.load(path), np.load(folder / "train" / "all__inputs.npy")
+  blank = int(np.flatnonzero(inputs[100] == 1)[0])
+  labels[100, blank] = 2 + (labels[100, blank] - 1) % 4
+  np.save(path, labels)
+  with pytest.raises(UserError, match=rf"^{path}, row 100: the answer is not a Sudoku grid; each row, column and box"):
+    load.load(dataclasses.replace(SMALL, source=str(folder), num_aug=2))
+
+
+def test_test_identifiers_must_be_known_from_training(tmp_path):
+  folder = write_reference(tmp_path / "reference", _made(2, 8))
+  meta = json.loads((folder / "test" / "dataset.json").read_text())
+  (folder / "test" / "dataset.json").write_text(json.dumps(meta | {"num_puzzle_identifiers": 3}))
+  with pytest.raises(UserError, match=r"reference: the test puzzles have 3 puzzle identifiers, the training puzz"):
+    load.load(dataclasses.replace(SMALL, source=str(folder)))
+
+
+@pytest.mark.parametrize("made", [_write_csv, lambda folder: write_reference(folder, _made(2, 8))])
+def test_what_must_not_be_read_is_said_to_be_so(tmp_path, unprivileged, made):
+  folder = made(tmp_path / "folder")
+  data = dataclasses.replace(SMALL, source=str(folder))
+  for path in (folder, folder / "test", folder / "test.csv", folder / "test" / "dataset.json",
+               folder / "test" / "all__labels.npy"):
+    if path.exists():
+      mode = path.stat().st_mode
+      path.chmod(0)
+      with unprivileged(), pytest.raises(UserError, match=r"cannot be read \(Permission denied.*check who may read"):
+        load.load(data)
+      path.chmod(mode)
 
 
 def test_sudoku_extreme_gives_the_same_puzzles(tmp_path, monkeypatch):
@@ -186,6 +364,17 @@ def test_the_size_of_one_split_does_not_change_the_others(tmp_path):
   _assert_same(load.load_test(data)[1], splits.test)
 
 
+@pytest.mark.parametrize("change, digests", [
+    ({}, ["381565c108523f08", "afed40be84cf8f88", "deaac51447c2decd"]),
+    (dict(num_train=0), ["fffced93e90bdac4", "e1b872ed4e967474", "deaac51447c2decd"]),
+    (dict(num_train=0, num_validation=0), ["18913cc5704f1783", None, "deaac51447c2decd"]),
+])
+def test_the_puzzles_that_a_seed_draws_stay_the_same_ones(tmp_path, change, digests):
+  data = dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=0, **change)
+  splits = load.load(data)
+  assert [puzzles and puzzles.digest()[:16] for puzzles in (splits.train, splits.validation, splits.test)] == digests
+
+
 def test_zero_means_all(tmp_path):
   data = dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_train=0, num_test=0)
   splits = load.load(data)
@@ -198,9 +387,15 @@ def test_zero_means_all(tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(num_train=71), "config.data.num_train = 71 and num_validation = 10: {} has 80 training puzzles for both"),
-    (dict(num_train=0, num_validation=80), "config.data.num_train = 0 and num_validation = 80: {} has 80 training"),
-    (dict(num_test=41), "config.data.num_test = 41: {} has 40 test puzzles"),
+    (dict(num_train=71), "config.data.num_train = 71 and num_validation = 10: {} has 80 training puzzles for both; "
+                         "set config.data.num_train = 70 or config.data.num_validation = 9"),
+    (dict(num_train=81), "config.data.num_train = 81 and num_validation = 10: {} has 80 training puzzles for both; set "
+                         "config.data.num_train = 70"),
+    (dict(num_train=80, num_validation=80), "config.data.num_train = 80 and num_validation = 80: {} has 80 training "
+                                            "puzzles for both; set config.data.num_validation = 0"),
+    (dict(num_train=0, num_validation=80), "config.data.num_train = 0 and num_validation = 80: {} has 80 training "
+                                           "puzzles for both; set both to 0, to train on all of them"),
+    (dict(num_test=41), "config.data.num_test = 41: {} has 40 test puzzles; set config.data.num_test = 0 for all of"),
     (dict(box=3), "{}/test.csv, line 2: the question has 16 characters, must have 81"),
 ])
 def test_sizes_that_do_not_fit(tmp_path, change, message):

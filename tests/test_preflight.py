@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec as P
 import numpy as np
 import pytest
+import test_load
 
 from trm_jax import chips
 from trm_jax import config as config_lib
@@ -24,6 +25,8 @@ from trm_jax import cost
 from trm_jax import flops
 from trm_jax import hlo
 from trm_jax import preflight
+from trm_jax import program
+from trm_jax.data import load
 from trm_jax.errors import UserError
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -233,6 +236,16 @@ def test_data_that_is_assumed():
       "config.data.source = '/puzzles' is not read: taken to store no augmented versions"]
   assumption, = _data(source="gs://b/puzzles", num_train=0, num_test=7).assumptions
   assert assumption.endswith("and for config.data.num_train = 0 to have as many puzzles as Sudoku-Extreme")
+
+
+@pytest.mark.parametrize("num_aug, num_train, num_validation", [(2, 80, 10), (1, 80, 0), (0, 0, 10), (2, 30, 10)])
+def test_data_of_a_reference_folder_is_what_a_run_loads(tmp_path, num_aug, num_train, num_validation):
+  folder = test_load.write_reference(tmp_path / "reference", test_load._made(2, 8), num_aug=2)
+  fields = dict(source=str(folder), box=2, num_aug=num_aug, num_train=num_train, num_validation=num_validation)
+  data, splits = _data(**fields), load.load(config_lib.DataConfig(**fields))
+  assert data == cost.Data(
+      program.Sizes.of(splits.train), num_watched=len(splits.watched[1]), num_test=len(splits.test),
+      test_passes=1 if splits.validation is None else 2, assumptions=[])
 
 
 @pytest.mark.parametrize("fields, message", [

@@ -2,13 +2,14 @@
 """Folders in the reference's dataset format."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import reference_format
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 
 # Five examples of four cells: puzzle 0 has two, puzzles 1 and 2 one each, puzzle 3 one; groups {0, 1} and {2, 3}.
 ARRAYS = {
@@ -50,7 +51,6 @@ def _message(folder):
 
 
 def test_arrays(tmp_path):
-  assert not reference_format.is_reference_folder(tmp_path / "none")
   assert not reference_format.is_reference_folder(tmp_path)
   _write(tmp_path)
   assert reference_format.is_reference_folder(tmp_path)
@@ -117,7 +117,7 @@ def _with(key, row, value):
         (dict(inputs=ARRAYS["inputs"][:, :3]), "all__inputs.npy: has rows of 3 cells, but seq_len"),
         (dict(inputs=ARRAYS["inputs"][0]), "all__inputs.npy: is int64 of shape (4,), must be an integer array with 2"),
         (dict(inputs=ARRAYS["inputs"] + 0.5), "all__inputs.npy: is float64 of shape (5, 4), must be an integer"),
-        (dict(labels=ARRAYS["labels"].astype(object)), "all__labels.npy: is truncated or not a plain .npy array"),
+        (dict(labels=ARRAYS["labels"].astype(object)), "all__labels.npy: is object of shape (5, 4), must be an integer"),
         (dict(inputs=np.zeros((0, 4), int), labels=np.zeros((0, 4), int)), "must rise from 0 to the 0 examples"),
     ],
 )
@@ -141,6 +141,9 @@ def test_bad_arrays(tmp_path, arrays, message):
         (dict(sets=[]), "sets is []"),
         (dict(sets=["../all"]), "sets is ['../all']"),
         (dict(sets=["none"]), "none__inputs.npy: no such file"),
+        (dict(sets=["all", "all"], total_groups=4), "sets is ['all', 'all'], must name each set once"),
+        (dict(num_puzzle_identifiers=2**31), "num_puzzle_identifiers is 2147483648, must be from 1 to 2147483647"),
+        (dict(total_groups=0), "total_groups is 0, must be from 1 to"),
     ],
 )
 def test_bad_metadata(tmp_path, change, message):
@@ -164,11 +167,68 @@ def test_missing_split(tmp_path):
   assert "dataset.json: no such file" in _message(tmp_path)
 
 
-@pytest.mark.parametrize("keep", [0, 5, 100, -1])
-def test_truncated_array(tmp_path, keep):
+@pytest.mark.parametrize("keep, message", [
+    *((n, "is truncated or not a plain .npy array (") for n in (0, 5, 100)),
+    (-1, "is truncated (159 bytes for 160, of int64 of shape (5, 4))"),
+])
+def test_truncated_array(tmp_path, keep, message):
   path = _write(tmp_path) / "all__inputs.npy"
   path.write_bytes(path.read_bytes()[:keep])
-  assert "all__inputs.npy: is truncated or not a plain .npy array" in _message(tmp_path)
+  assert f"all__inputs.npy: {message}" in _message(tmp_path)
+
+
+def test_more_than_an_array(tmp_path):
+  with open(_write(tmp_path) / "all__labels.npy", "ab") as f:
+    f.write(b"\0")
+  assert "all__labels.npy: has more than its array (21 bytes for 20, of uint8 of shape (5, 4))" in _message(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [None, 100, 150])
+def test_a_file_that_is_cut_short_while_it_is_read_is_refused(tmp_path, monkeypatch, keep):
+  monkeypatch.setattr(reference_format, "_ROWS", 2)
+  path = _write(tmp_path) / "all__inputs.npy"
+  os.utime(path, (0, 0))
+  check = reference_format._check_range
+
+  def check_and_cut(array, checked, *args, **kwargs):
+    if checked == path:
+      os.truncate(path, keep) if keep else os.utime(path)
+    check(array, checked, *args, **kwargs)
+
+  monkeypatch.setattr(reference_format, "_check_range", check_and_cut)
+  with pytest.raises(TryAgain, match=r"all__inputs.npy: was written while it was read; start the same command again"):
+    reference_format.read_split(tmp_path, "train")
+
+
+def test_columns_that_are_stored_first(tmp_path):
+  _write(tmp_path, inputs=np.asfortranarray(ARRAYS["inputs"]), labels=np.asfortranarray(ARRAYS["labels"]))
+  np.testing.assert_array_equal(reference_format.read_split(tmp_path, "train").inputs, ARRAYS["inputs"])
+
+
+def test_headers_of_which_a_byte_has_changed_are_one_line_or_right(tmp_path):
+  path = _write(tmp_path) / "all__inputs.npy"
+  good = path.read_bytes()
+  rng = np.random.default_rng(0)
+  for at in range(128):
+    damaged = bytearray(good)
+    damaged[at] ^= 1 << rng.integers(8)
+    path.write_bytes(damaged)
+    try:
+      reference_format.read_split(tmp_path, "train")
+    except UserError as e:
+      assert "\n" not in str(e)
+
+
+def test_sizes_are_told_without_reading_the_arrays(tmp_path):
+  place = _write(tmp_path, META | {"sets": ["a", "b"], "total_groups": 4}, names=("a", "b"))
+  (place / "a__labels.npy").unlink()
+  assert reference_format.stored_sizes(tmp_path, "train") == (4, 10)
+
+
+def test_rows_are_found_in_their_files(tmp_path):
+  place = _write(tmp_path, META | {"sets": ["a", "b"], "total_groups": 4}, names=("a", "b"))
+  found = [reference_format.file_of(tmp_path, "train", "labels", row) for row in (4, 5)]
+  assert found == [f"{place}/a__labels.npy, row 4", f"{place}/b__labels.npy, row 0"]
 
 
 def test_archive_instead_of_an_array(tmp_path):

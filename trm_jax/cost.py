@@ -1,5 +1,6 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What a run will compute, from its config alone: nothing is read, compiled or measured."""
+"""What a run will compute, from its config and the sizes that its source states: no puzzle is read, nothing is
+compiled or measured."""
 
 import dataclasses
 import math
@@ -9,6 +10,7 @@ from trm_jax import program
 from trm_jax.config import Config, DataConfig
 from trm_jax.data import batches
 from trm_jax.data import load
+from trm_jax.data import reference_format
 from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.model import TRMConfig
 
@@ -17,7 +19,7 @@ _EXTREME_TRAIN, _EXTREME_TEST = 3_831_994, 422_786  # puzzles of Sudoku-Extreme
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-  """What is assumed of a run's puzzles; they are not read.
+  """What is known or assumed of a run's puzzles; they are not read.
 
   Attributes:
     sizes: of the training puzzles.
@@ -35,28 +37,34 @@ class Data:
 
 
 def assumed_data(data: DataConfig) -> Data:
-  """Sizes of a run's puzzles from its config alone.
+  """Sizes of a run's puzzles from its config, and from what a folder of the reference's builder says of itself.
 
   Raises:
     UserError: there are no such puzzles.
   """
-  task, assumptions = SudokuTask(data.box), []
+  task, assumptions, stored = SudokuTask(data.box), [], 0
+  num_test, num_train, num_validation = data.num_test or _EXTREME_TEST, data.num_train, data.num_validation
   if data.source == "generated":
     load.check_generated(data)
-  elif data.source != "sudoku-extreme":
+  elif data.source == "sudoku-extreme":
+    num_train, num_validation = load.numbers(data, _EXTREME_TRAIN)
+  elif folder := load.local_reference_folder(data.source):
+    groups, examples = reference_format.stored_sizes(folder, "train")
+    # Its builder stores as many versions of each puzzle.
+    num_train, num_validation = load.numbers(data, groups, num_stored=examples // groups - 1)
+    stored = min(data.num_aug, examples // groups - 1)
+    num_test = data.num_test or reference_format.stored_sizes(folder, "test")[0]
+  else:
     unsaid = [name for name in ("num_train", "num_test") if not getattr(data, name)]
+    num_train = num_train or _EXTREME_TRAIN - num_validation
     assumptions.append(
         f"config.data.source = {data.source!r} is not read: taken to store no augmented versions"
         + (f", and for {' and '.join(f'config.data.{name} = 0' for name in unsaid)} to have as many puzzles as "
            "Sudoku-Extreme" if unsaid else ""))
-  if data.source == "sudoku-extreme":
-    num_train = load.num_train(data, _EXTREME_TRAIN)
-  else:
-    num_train = data.num_train or _EXTREME_TRAIN - data.num_validation
-  num_test = data.num_test or _EXTREME_TEST
-  return Data(program.Sizes(num_train, num_train, task.seq_len, task.vocab_size, num_puzzle_identifiers=1),
-              num_watched=data.num_validation or min(load.WATCHED_TEST_PUZZLES, num_test), num_test=num_test,
-              test_passes=2 if data.num_validation else 1, assumptions=assumptions)
+  sizes = program.Sizes(num_train * (1 + max(0, stored)), num_train, task.seq_len, task.vocab_size,
+                        num_puzzle_identifiers=1)
+  return Data(sizes, num_watched=num_validation or min(load.WATCHED_TEST_PUZZLES, num_test), num_test=num_test,
+              test_passes=2 if num_validation else 1, assumptions=assumptions)
 
 
 def model_config(config: Config) -> TRMConfig:

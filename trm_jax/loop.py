@@ -227,8 +227,8 @@ class _Run:
     distributed.say(
         f"{_describe(self.program.model_config)} {self.program.num_params:,} parameters | {self.mesh.size} x "
         f"{self.mesh.devices.flat[0].device_kind}{processes}, mesh {dict(self.mesh.shape)} | {self.splits.task.name}, "
-        f"{len(self.splits.train):,} puzzles | {self.total_steps:,} steps of {self.config.batch_size} | compiled in "
-        f"{seconds:.1f} s")
+        f"{self.splits.train.num_groups:,} puzzles | {self.total_steps:,} steps of {self.config.batch_size} | compiled "
+        f"in {seconds:.1f} s")
 
   def save_and_stop(self) -> NoReturn:
     """What all processes do where they have agreed to."""
@@ -399,7 +399,7 @@ next:
       self.safe_point("testing")
 
     metrics = self.evaluator.evaluate(state, self.splits.test, each_batch).metrics()
-    progress.done(f"{metrics['exact_accuracy']:.2%} of {metrics['num_puzzles']:,} unseen puzzles solved, "
+    progress.done(f"{metrics['exact_accuracy']:.2%} of {metrics['num_puzzles']:,} {self.splits.test_puzzle}s solved, "
                   f"{metrics['accuracy']:.2%} of cells right{self._steps_a_puzzle(metrics)}")
     return metrics
 
@@ -410,8 +410,9 @@ next:
 def _load(config: Config) -> load.Splits:
   progress = logs.Progress(f"{config.data.source} puzzles")
   splits = load.load(config.data, progress)
-  progress.done(f"{len(splits.train):,} to train on, {len(splits.validation or ()):,} for validation, "
-                f"{len(splits.test):,} for the test")
+  progress.done(splits.summary)
+  for note in splits.notes:
+    distributed.say(note)
   return splits
 
 
@@ -490,12 +491,12 @@ def _describe(model: train.TRMConfig) -> str:
 
 
 def _pictures(model: train.TRM, splits: load.Splits, folder: os.PathLike, name: str) -> None:
-  """The learning curve, and the unseen puzzle of a few that took the model longest to solve."""
+  """The learning curve, and the test puzzle of a few that took the model longest to solve."""
   draw.learning_curve(folder / "learning_curve.png", logs.read_metrics(folder / "metrics.jsonl"), title=name)
   few: Puzzles = splits.test.take_groups(np.arange(min(splits.test.num_groups, 64)))
   attempt = evaluate.attempt(model, few.inputs, few.puzzle_identifiers)
   i = attempt.hardest_solved(few.labels)
-  print("\nan unseen puzzle, supervision step by supervision step:\n")
+  print(f"\none {splits.test_puzzle}, supervision step by supervision step:\n")
   print(draw.solving_text(splits.task, few.inputs[i], attempt.answers[:, i], few.labels[i], attempt.q_halt[:, i]))
   draw.solving_picture(folder / "solved.png", splits.task, few.inputs[i], attempt.answers[:, i], few.labels[i],
                        attempt.q_halt[:, i])

@@ -109,13 +109,16 @@ def sample_batch(
     step: () int32, steps made before this one.
     batch_size: B, of all devices together.
     num_aug: 0: examples as stored. N > 0: the original or one of the N augmentations that the key fixes for this
-      example, all N + 1 equally likely. FRESH: a new symmetry at every position.
+      example, all N + 1 equally likely. FRESH: a new symmetry at every position. Where groups have stored
+      augmentations, these are the augmentations: examples are as stored then, too.
 
   Returns:
     inputs (B, S) int32, labels (B, S) int32 (IGNORE_LABEL kept), puzzle_identifiers (B,) int32.
   """
   assert num_aug >= FRESH, num_aug
   num_groups = arrays.group_starts.shape[0] - 1
+  if arrays.inputs.shape[0] > num_groups:
+    num_aug = 0
   key_epoch, key_row, key_fixed = jax.random.split(key, 3)
 
   start = jnp.asarray(step, jnp.int32) * batch_size

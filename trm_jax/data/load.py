@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import os
 import pathlib
 
 from etils import epath
@@ -10,16 +11,20 @@ import numpy as np
 
 from trm_jax import storage
 from trm_jax.config import DataConfig
+from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import reference_format
-from trm_jax.data.puzzles import Puzzles, originals
+from trm_jax.data.puzzles import Puzzles
 from trm_jax.data.sudoku import csv_files
 from trm_jax.data.sudoku import extreme
 from trm_jax.data.sudoku import generate
 from trm_jax.data.sudoku.task import SudokuTask
-from trm_jax.errors import UserError
+from trm_jax.errors import UserError, explained
 
 # How many test puzzles to watch where nothing is held out for validation.
 WATCHED_TEST_PUZZLES = 1024
+
+_USABLE = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
+           "'sudoku-extreme' or 'generated'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +36,16 @@ class Splits:
     train: to train on.
     validation: held out of the training source, to watch and to choose checkpoints by; None where there is none.
     test: to report.
+    all_unseen: whether the test puzzles are all different, and none of them is trained on.
+    notes: lines for the user: what the source decides against the config, warnings.
   """
 
   task: SudokuTask
   train: Puzzles
   validation: Puzzles | None
   test: Puzzles
+  all_unseen: bool
+  notes: tuple[str, ...] = ()
 
   @property
   def watched(self) -> tuple[str, Puzzles]:
@@ -46,27 +55,62 @@ class Splits:
     order = np.random.default_rng(0).permutation(self.test.num_groups)
     return "test", self.test.take_groups(order[:WATCHED_TEST_PUZZLES])
 
+  @property
+  def test_puzzle(self) -> str:
+    """What a test puzzle may be called."""
+    return "unseen puzzle" if self.all_unseen else "test puzzle"
 
-def _read(source: str, split: str, data: DataConfig) -> Puzzles:
-  """All puzzles of one split of a source that is not generated."""
-  if source == "sudoku-extreme":
+  @property
+  def summary(self) -> str:
+    """How many there are."""
+    stored = len(self.train) - self.train.num_groups
+    return (f"{self.train.num_groups:,} to train on{f' with {stored:,} stored augmentations' * (stored > 0)}, "
+            f"{len(self.validation or ()):,} for validation, {len(self.test):,} for the test")
+
+
+def local_reference_folder(source: str) -> pathlib.Path | None:
+  """The folder of the reference's format that a source is, if it is one on this machine."""
+  if source in ("generated", "sudoku-extreme") or storage.is_remote(source):
+    return None
+  folder = pathlib.Path(storage.user_path(source, "config.data.source"))
+  return folder if folder.is_dir() and reference_format.is_reference_folder(folder) else None
+
+
+def _read(task: SudokuTask, split: str, data: DataConfig) -> Puzzles:
+  """All puzzles of one split of a source that is not generated; checked."""
+  if data.source == "sudoku-extreme":
     folder = storage.user_path(data.tfds_dir, "config.data.tfds_dir")
-    return extreme.read_extreme(_copy_prepared(folder, split) if storage.is_remote(folder) else folder, split)
-  folder, csv = storage.user_path(source, "config.data.source"), f"{split}.csv"
-  usable = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
-            "'sudoku-extreme' or 'generated'")
+    puzzles = extreme.read_extreme(_copy_prepared(folder, split) if storage.is_remote(folder) else folder, split)
+    _check_task(task, puzzles, data.source)
+    return puzzles
+  folder, csv = storage.user_path(data.source, "config.data.source"), f"{split}.csv"
   if storage.is_remote(folder):
     in_split = storage.names(folder / split)
     if "dataset.json" in in_split:
-      return reference_format.read_split(storage.local_copy(folder / split, in_split).parent, split)
+      return _read_reference(task, storage.local_copy(folder / split, in_split).parent, split, data.source)
     if csv not in storage.names(folder):
-      raise UserError(f"config.data.source = {source!r}: neither {csv} nor {split}/dataset.json is there; {usable}")
+      raise UserError(
+          f"config.data.source = {data.source!r}: neither {csv} nor {split}/dataset.json is there; {_USABLE}")
     return csv_files.read_csv(storage.local_copy(folder, [csv]) / csv, box=data.box)
-  if not folder.is_dir():
-    raise UserError(f"config.data.source = {source!r}: no such folder; {usable}")
+  try:
+    os.listdir(folder)
+  except FileNotFoundError as e:
+    raise UserError(f"config.data.source = {data.source!r}: no such folder; {_USABLE}") from e
+  except OSError as e:
+    raise explained(f"config.data.source = {data.source!r}: cannot be read", e, _USABLE) from e
   if reference_format.is_reference_folder(folder):
-    return reference_format.read_split(folder, split)
+    return _read_reference(task, pathlib.Path(folder), split, data.source)
   return csv_files.read_csv(folder / csv, box=data.box)
+
+
+def _read_reference(task: SudokuTask, folder: pathlib.Path, split: str, source: str) -> Puzzles:
+  """One split of a folder of the reference's format, with the rules of Sudoku checked, as they are in a CSV file."""
+  puzzles = reference_format.read_split(folder, split)
+  _check_task(task, puzzles, source)
+  if fault := csv_files.first_fault(puzzles.inputs, puzzles.labels, box=task.box):
+    row, field, rule = fault
+    raise UserError(f"{reference_format.file_of(folder, split, field, row)}: {rule}; {reference_format.REBUILD}")
+  return puzzles
 
 
 def _copy_prepared(folder: epath.Path, split: str) -> pathlib.Path:
@@ -91,13 +135,14 @@ def load_test(data: DataConfig) -> tuple[SudokuTask, Puzzles]:
     splits = load(data)
     return splits.task, splits.test
   task = SudokuTask(data.box)
-  test = _read(data.source, "test", data)
-  _check_task(task, test, data.source)
+  test = _read(task, "test", data)
   if data.num_test > test.num_groups:
-    raise UserError(f"config.data.num_test = {data.num_test}: {data.source} has {test.num_groups} test puzzles")
+    raise UserError(f"config.data.num_test = {data.num_test}: {data.source} has {test.num_groups} test puzzles; set "
+                    "config.data.num_test = 0 for all of them")
   if data.num_test:
     test = test.take_groups(_shuffled(test.num_groups, data, 1)[: data.num_test])
-  return task, test
+  # Augmented versions that the source stores are for training: each original is evaluated once.
+  return task, test.first_versions(1)
 
 
 def check_generated(data: DataConfig) -> None:
@@ -107,13 +152,34 @@ def check_generated(data: DataConfig) -> None:
       raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
 
 
-def num_train(data: DataConfig, available: int) -> int:
-  """Training puzzles of a run, of those that a source has. Raises UserError if these are too few."""
+def numbers(data: DataConfig, available: int, num_stored: int = 0) -> tuple[int, int]:
+  """Training and validation puzzles of a run.
+
+  Args:
+    data: config.data.
+    available: training puzzles that the source has.
+    num_stored: augmented versions that it stores of a puzzle.
+
+  Raises:
+    UserError: these are too few, or the augmentations are other ones than config.data asks for.
+  """
+  if num_stored and not 0 <= data.num_aug <= num_stored:
+    raise UserError(f"config.data.num_aug = {data.num_aug}: {data.source} stores {num_stored} augmented versions of a "
+                    f"puzzle, to which none are added; set config.data.num_aug = {num_stored}, or less for the first "
+                    "of them, or 0 for none")
+  if num_stored and data.num_train == available:
+    # A training set that was built beforehand, as the reference's is: it has no puzzles to hold out.
+    return available, 0
   number = data.num_train or available - data.num_validation
   if number < 1 or number + data.num_validation > available:
-    raise UserError(f"config.data.num_train = {data.num_train} and num_validation = {data.num_validation}: "
-                    f"{data.source} has {available} training puzzles for both; lower one of them")
-  return number
+    changes = [f"config.data.{name} = {value}" for name, value, possible in (
+        ("num_train", available - data.num_validation, available > data.num_validation),
+        ("num_validation", available - data.num_train, 0 < data.num_train <= available)) if possible]
+    raise UserError(
+        f"config.data.num_train = {data.num_train} and num_validation = {data.num_validation}: {data.source} has "
+        f"{available} training puzzles for both; set "
+        f"{' or '.join(changes) or 'both to 0, to train on all of them'}")
+  return number, data.num_validation
 
 
 def load(data: DataConfig, progress: Callable[[int, int], None] | None = None) -> Splits:
@@ -124,7 +190,7 @@ def load(data: DataConfig, progress: Callable[[int, int], None] | None = None) -
     progress: called with puzzles made and puzzles wanted while they are generated.
 
   Raises:
-    UserError: the source is missing, malformed or too small.
+    UserError: the source is missing, malformed or too small, or does not fit the config.
   """
   if data.source == "generated":
     check_generated(data)
@@ -132,16 +198,74 @@ def load(data: DataConfig, progress: Callable[[int, int], None] | None = None) -
         box=data.box, num_train=data.num_train, num_validation=data.num_validation, num_test=data.num_test,
         num_clues=data.num_clues, seed=data.seed, progress=progress)
     validation = made["validation"] if data.num_validation else None
-    return Splits(SudokuTask(data.box), made["train"], validation, made["test"])
+    return _splits(data, SudokuTask(data.box), made["train"], validation, made["test"], [])
   task, test = load_test(data)
-  source = _read(data.source, "train", data)
-  _check_task(task, source, data.source)
-  n = num_train(data, source.num_groups)
-  order = _shuffled(source.num_groups, data, 0)
-  train = source.take_groups(order[:n])
-  # Augmented versions that the source stores are for training: each original is evaluated once.
-  validation = originals(source.take_groups(order[n : n + data.num_validation]))
-  return Splits(task, train, validation if data.num_validation else None, test)
+  source = _read(task, "train", data)
+  if test.num_puzzle_identifiers > source.num_puzzle_identifiers:
+    raise UserError(f"{data.source}: the test puzzles have {test.num_puzzle_identifiers} puzzle identifiers, the "
+                    f"training puzzles {source.num_puzzle_identifiers}; a model knows those that it was trained on")
+  num_stored = int(np.diff(source.group_starts).max()) - 1
+  num_train, num_validation = numbers(data, source.num_groups, num_stored)
+  order, notes = _shuffled(source.num_groups, data, 0), []
+  if num_validation < data.num_validation:
+    notes.append(f"config.data.num_train = {num_train} takes all puzzles of {data.source}: none are held out "
+                 f"for validation (config.data.num_validation = {data.num_validation}), test puzzles are watched, and "
+                 "no checkpoint is chosen by them")
+  train, validation = _apart(data, source, order, num_train, num_validation)
+  if len(train) < num_train:
+    notes.append(f"warning: {num_train - len(train):,} puzzles of {data.source} are not trained on, because validation "
+                 "has equal ones")
+  train = source.take_groups(train)
+  if num_stored:
+    train = train.first_versions(data.num_aug + 1)
+  validation = source.take_groups(validation).first_versions(1) if num_validation else None
+  return _splits(data, task, train, validation, test, notes)
+
+
+def _apart(data: DataConfig, source: Puzzles, order: np.ndarray, num_train: int,
+           num_validation: int) -> tuple[np.ndarray, np.ndarray]:
+  """The groups to train on and those to hold out, in a given order; equal puzzles are never in both.
+
+  Where config.data says how many puzzles to train on, these come first, and validation has none of them; otherwise
+  validation comes first.
+  """
+  train, rest = order[:num_train], order[num_train:]
+  if num_validation:
+    kin = source.kin()
+    if data.num_train:
+      rest = rest[~np.isin(kin[rest], kin[train])]
+    else:
+      train = train[~np.isin(kin[train], kin[rest])]
+    if len(rest) < num_validation or not len(train):
+      raise UserError(f"config.data.num_train = {data.num_train} and num_validation = {num_validation}: "
+                      f"{data.source} repeats puzzles; without those that are equal, {len(train)} are left to train "
+                      f"on and {len(rest)} for validation; lower config.data.num_validation")
+  return train, rest[:num_validation]
+
+
+def _splits(data: DataConfig, task: SudokuTask, train: Puzzles, validation: Puzzles | None, test: Puzzles,
+            notes: list[str]) -> Splits:
+  """Looks for puzzles that are equal, and adds what a user should know of them to the notes."""
+  held_out = test.inputs[:0] if validation is None else validation.inputs
+  in_train, _, in_test = puzzles_lib.first_alike([train.inputs, held_out, test.inputs])
+  trained = int((in_test < len(train)).sum())
+  watched = int((in_test < len(train) + len(held_out)).sum()) - trained
+  repeated = len(test) - len(np.unique(in_test))
+  repeated_train = train.num_groups - len(np.unique(in_train[train.group_starts[:-1]]))
+  counts = [f"{number:,} of {total:,} {what}" for number, total, what in (
+      (trained, len(test), "test puzzles are trained on"),
+      (watched, len(test), "test puzzles are used for validation"),
+      (repeated, len(test), "test puzzles repeat others of the test"),
+      (repeated_train, train.num_groups, "training puzzles repeat others of them")) if number]
+  if counts:
+    notes.append(f"warning: {', '.join(counts)} (compared is every cell of the puzzles as they are stored, not of what "
+                 "config.data.num_aug makes of them)")
+  # The 288 grids are 2 up to symmetry.
+  everything = data.box == 2 and data.num_aug != 0 and len(train) == train.num_groups
+  if everything:
+    notes.append(f"warning: config.data.num_aug = {data.num_aug} makes the 4x4 grids of the test out of those to train "
+                 "on; set config.data.num_aug = 0 to test on grids that are new to the model")
+  return Splits(task, train, validation, test, all_unseen=not (trained or repeated or everything), notes=tuple(notes))
 
 
 def _check_task(task: SudokuTask, puzzles: Puzzles, source: str) -> None:

@@ -5,15 +5,20 @@ For each set: inputs and labels (N, S) of any integer type; puzzle_indices (puzz
 starts; group_indices (groups + 1,), at which puzzle each group starts; puzzle_identifiers (puzzles,).
 """
 
+from collections.abc import Iterator
+import contextlib
+import dataclasses
 import json
 import math
 import os
 import pathlib
+from typing import BinaryIO
 
 import numpy as np
 
+from trm_jax import files
 from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.errors import UserError
+from trm_jax.errors import UserError, explained, in_one_line
 
 _FIELDS = ("inputs", "labels", "puzzle_indices", "group_indices", "puzzle_identifiers")
 _COUNTS = (
@@ -25,19 +30,59 @@ _COUNTS = (
     "total_groups",
     "total_puzzles",
 )
-_REBUILD = "write the folder anew with the reference's builder"
-# Labels are int8.
+REBUILD = "write the folder anew with the reference's builder"
+# Labels are int8, identifiers and numbers of examples int32.
 _MAX_VOCAB = 128
+_MAX_COUNT = 2**31 - 1
 # Rows converted at once: bounds scratch memory.
 _ROWS = 1 << 16
 
 
-def is_reference_folder(path: str | os.PathLike) -> bool:
-  """Whether some split of the reference's format lies in the folder."""
-  return any(pathlib.Path(path).glob("*/dataset.json"))
+def is_reference_folder(folder: pathlib.Path) -> bool:
+  """Whether a split of the reference's format lies in a folder.
+
+  Raises:
+    UserError: the folder cannot be read.
+  """
+  try:
+    # Not by `glob` or `exists`, which take what cannot be read for what is not there.
+    with os.scandir(folder) as entries:
+      return any("dataset.json" in os.listdir(entry) for entry in entries if entry.is_dir())
+  except OSError as e:
+    raise explained(f"{folder}: cannot be read", e) from e
 
 
-def read_split(folder: str | os.PathLike, split: str) -> puzzles_lib.Puzzles:
+def stored_sizes(folder: pathlib.Path, split: str) -> tuple[int, int]:
+  """Groups and examples of a split, from its dataset.json and the headers of its arrays alone.
+
+  Raises:
+    UserError: as `read_split`, as far as these tell.
+  """
+  place = folder / split
+  meta = _read_metadata(place / "dataset.json")
+  return meta["total_groups"], sum(_set_sizes(place, meta).values())
+
+
+def _set_sizes(place: pathlib.Path, meta: dict) -> dict[str, int]:
+  """Examples of each set."""
+  sizes = {}
+  for name in meta["sets"]:
+    with _open(place / f"{name}__inputs.npy", 2) as array:
+      sizes[name] = array.shape[0]
+  return sizes
+
+
+def file_of(folder: pathlib.Path, split: str, field: str, row: int) -> str:
+  """The file, and the row in it, that the "inputs" or "labels" of an example were read from."""
+  place = folder / split
+  for name, size in _set_sizes(place, _read_metadata(place / "dataset.json")).items():
+    if row < size:
+      return f"{place / name}__{field}.npy, row {row}"
+    row -= size
+  raise AssertionError(row)
+
+
+def read_split(folder: pathlib.Path, split: str) -> puzzles_lib.Puzzles:
   """Reads one split, its sets one after another.
 
   A stored group becomes one group here; the identifier of a puzzle becomes that of each of its examples; labels equal
@@ -53,15 +98,18 @@ def read_split(folder: str | os.PathLike, split: str) -> puzzles_lib.Puzzles:
   Raises:
     UserError: naming file and rule, if dataset.json or an array is missing, malformed, or does not fit the others.
   """
-  place = pathlib.Path(folder) / split
+  place = folder / split
   meta = _read_metadata(place / "dataset.json")
+  num_examples = sum(_set_sizes(place, meta).values())
+  if num_examples > _MAX_COUNT:
+    raise UserError(f"{place}: has {num_examples} examples, must have {_MAX_COUNT} at the most; build fewer")
   sets = [_read_set(place, name, meta) for name in meta["sets"]]
   inputs, labels, identifiers, starts = (list(x) for x in zip(*sets))
   offsets = np.cumsum([0] + [len(x) for x in inputs])
   num_groups = sum(len(s) - 1 for s in starts)
   if meta["total_groups"] != num_groups:
     raise UserError(
-        f"{place / 'dataset.json'}: total_groups is {meta['total_groups']}, but the sets have {num_groups}; {_REBUILD}"
+        f"{place / 'dataset.json'}: total_groups is {meta['total_groups']}, but the sets have {num_groups}; {REBUILD}"
     )
   group_starts = [s[:-1] + offset for s, offset in zip(starts, offsets)] + [offsets[-1:]]
   return puzzles_lib.Puzzles(
@@ -85,120 +133,178 @@ def _is_int(value) -> bool:
 
 def _read_metadata(path: pathlib.Path) -> dict:
   """dataset.json, every key of it checked by itself."""
+  with files.reading(path, "a dataset folder of the reference has one in each split's folder") as file:
+    text = file.read()
   try:
-    meta = json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError as e:
-    raise UserError(f"{path}: no such file; a dataset folder of the reference has one in each split's folder") from e
-  except OSError as e:
-    raise UserError(f"{path}: cannot be read: {e.strerror}") from e
+    meta = json.loads(text)
   except ValueError as e:  # bad JSON or bad UTF-8
-    raise UserError(f"{path}: is not JSON: {e}; {_REBUILD}") from e
+    raise UserError(f"{path}: is not JSON: {e}; {REBUILD}") from e
   if not isinstance(meta, dict):
-    raise UserError(f"{path}: must be a JSON object; {_REBUILD}")
+    raise UserError(f"{path}: must be a JSON object; {REBUILD}")
   for key in (*_COUNTS, "ignore_label_id", "mean_puzzle_examples", "sets"):
     if key not in meta:
-      raise UserError(f"{path}: the key '{key}' is missing; {_REBUILD}")
+      raise UserError(f"{path}: the key '{key}' is missing; {REBUILD}")
   for key in _COUNTS:
     if not _is_int(meta[key]) or meta[key] < 0:
-      raise UserError(f"{path}: {key} is {meta[key]!r}, must be an integer of 0 or more; {_REBUILD}")
+      raise UserError(f"{path}: {key} is {meta[key]!r}, must be an integer of 0 or more; {REBUILD}")
   ignored, sets, mean = meta["ignore_label_id"], meta["sets"], meta["mean_puzzle_examples"]
   if ignored is not None and not _is_int(ignored):
-    raise UserError(f"{path}: ignore_label_id is {ignored!r}, must be an integer or null; {_REBUILD}")
+    raise UserError(f"{path}: ignore_label_id is {ignored!r}, must be an integer or null; {REBUILD}")
   if not _is_int(mean) and not isinstance(mean, float):
-    raise UserError(f"{path}: mean_puzzle_examples is {mean!r}, must be a number; {_REBUILD}")
+    raise UserError(f"{path}: mean_puzzle_examples is {mean!r}, must be a number; {REBUILD}")
   if (
       not isinstance(sets, list)
       or not sets
       or not all(isinstance(s, str) and s and pathlib.PurePath(s).name == s for s in sets)
   ):
-    raise UserError(f"{path}: sets is {sets!r}, must be a list of the names before '__inputs.npy'; {_REBUILD}")
+    raise UserError(f"{path}: sets is {sets!r}, must be a list of the names before '__inputs.npy'; {REBUILD}")
+  if len(set(sets)) < len(sets):
+    raise UserError(f"{path}: sets is {sets!r}, must name each set once; {REBUILD}")
   if meta["pad_id"] != 0:
     raise UserError(f"{path}: pad_id is {meta['pad_id']}, must be 0, the token that this library takes for padding")
   if not 1 <= meta["vocab_size"] <= _MAX_VOCAB:
     raise UserError(f"{path}: vocab_size is {meta['vocab_size']}, must be from 1 to {_MAX_VOCAB}")
+  for key in ("num_puzzle_identifiers", "total_groups"):
+    if not 1 <= meta[key] <= _MAX_COUNT:
+      raise UserError(f"{path}: {key} is {meta[key]}, must be from 1 to {_MAX_COUNT}; {REBUILD}")
   return meta
 
 
-def _load(path: pathlib.Path, ndim: int) -> np.ndarray:
-  """The array of a file, mapped, not read."""
-  try:
-    array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
-  except FileNotFoundError as e:
-    raise UserError(f"{path}: no such file, but the 'sets' of dataset.json ask for it; {_REBUILD}") from e
-  except (OSError, ValueError, EOFError) as e:
-    reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-    raise UserError(f"{path}: is truncated or not a plain .npy array ({reason}); {_REBUILD}") from e
-  if array.dtype.kind not in "iu" or array.ndim != ndim:
-    raise UserError(
-        f"{path}: is {array.dtype} of shape {array.shape}, must be an integer array with {ndim} axes; {_REBUILD}"
-    )
-  return array
+@dataclasses.dataclass(frozen=True)
+class _Array:
+  """An array in an open file, read piece by piece.
+
+  Attributes:
+    path: of the file.
+    file: open, at the first number.
+    dtype: integer.
+    shape: one or two axes.
+    columns_first: the order in which two axes are stored.
+  """
+
+  path: pathlib.Path
+  file: BinaryIO
+  dtype: np.dtype
+  shape: tuple[int, ...]
+  columns_first: bool
+
+  def pieces(self, rows: int) -> Iterator[np.ndarray]:
+    """Up to so many rows at a time, to the last; to be called once."""
+    if self.columns_first:
+      whole = self._numbers(math.prod(self.shape)).reshape(self.shape[::-1]).T
+    for i in range(0, self.shape[0], rows):
+      number = min(rows, self.shape[0] - i)
+      if self.columns_first:
+        yield whole[i : i + number]
+      else:
+        yield self._numbers(number * math.prod(self.shape[1:])).reshape(number, *self.shape[1:])
+
+  def whole(self) -> np.ndarray:
+    """All of it; to be called once."""
+    return next(self.pieces(max(1, self.shape[0])), np.empty(self.shape, self.dtype))
+
+  def _numbers(self, count: int) -> np.ndarray:
+    numbers = np.fromfile(self.file, self.dtype, count)
+    if len(numbers) < count:
+      raise UserError(f"{self.path}: is truncated; {REBUILD}")
+    return numbers
+
+
+@contextlib.contextmanager
+def _open(path: pathlib.Path, ndim: int) -> Iterator[_Array]:
+  """Reads and checks what an .npy file says of itself; its array can be read before the context ends."""
+  with files.reading(path, f"but the 'sets' of dataset.json ask for it; {REBUILD}") as file:
+    try:
+      version = np.lib.format.read_magic(file)
+      read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+      shape, columns_first, dtype = read_header[version](file)
+    except OSError:
+      raise
+    except Exception as e:  # what the header's parsers trip over first: it is Python's syntax
+      raise UserError(f"{path}: is truncated or not a plain .npy array ({in_one_line(e)}); {REBUILD}") from e
+    if dtype.kind not in "iu" or len(shape) != ndim:
+      raise UserError(
+          f"{path}: is {dtype} of shape {shape}, must be an integer array with {ndim} axes; {REBUILD}"
+      )
+    size, stored = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
+    if stored != size:
+      what = "is truncated" if stored < size else "has more than its array"
+      raise UserError(f"{path}: {what} ({stored} bytes for {size}, of {dtype} of shape {shape}); {REBUILD}")
+    yield _Array(path, file, dtype, shape, columns_first and ndim > 1)
 
 
 def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
   """One set: (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 identifiers, (groups + 1,) int64 group starts."""
   paths = {field: place / f"{name}__{field}.npy" for field in _FIELDS}
-  arrays = {field: _load(path, 2 if field in ("inputs", "labels") else 1) for field, path in paths.items()}
+  with contextlib.ExitStack() as exits:
+    arrays = {field: exits.enter_context(_open(path, 2 if field in ("inputs", "labels") else 1))
+              for field, path in paths.items()}
+    return _read_arrays(arrays, place / "dataset.json", meta)
+
+
+def _read_arrays(
+    arrays: dict[str, _Array], dataset: pathlib.Path, meta: dict
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+  """As `_read_set`."""
+  paths = {field: array.path for field, array in arrays.items()}
   for field in ("inputs", "labels"):
     if arrays[field].shape[1] != meta["seq_len"]:
       raise UserError(
           f"{paths[field]}: has rows of {arrays[field].shape[1]} cells, but seq_len in dataset.json is"
-          f" {meta['seq_len']}; {_REBUILD}"
+          f" {meta['seq_len']}; {REBUILD}"
       )
   n = arrays["inputs"].shape[0]
   if arrays["labels"].shape[0] != n:
-    raise UserError(f"{paths['labels']}: has {arrays['labels'].shape[0]} rows, the inputs {n}; {_REBUILD}")
+    raise UserError(f"{paths['labels']}: has {arrays['labels'].shape[0]} rows, the inputs {n}; {REBUILD}")
   num_puzzles = arrays["puzzle_identifiers"].shape[0]
-  puzzle_starts = _offsets(arrays["puzzle_indices"], paths["puzzle_indices"], n, "examples")
-  group_puzzles = _offsets(arrays["group_indices"], paths["group_indices"], num_puzzles, "puzzles")
+  puzzle_starts = _offsets(arrays["puzzle_indices"], n, "examples")
+  group_puzzles = _offsets(arrays["group_indices"], num_puzzles, "puzzles")
   if len(puzzle_starts) != num_puzzles + 1:
     raise UserError(
         f"{paths['puzzle_indices']}: has {len(puzzle_starts)} entries, must have one more than the {num_puzzles}"
-        f" puzzles of {paths['puzzle_identifiers'].name}; {_REBUILD}"
+        f" puzzles of {paths['puzzle_identifiers'].name}; {REBUILD}"
     )
   group_starts = puzzle_starts[group_puzzles]
   if (np.diff(group_starts) == 0).any():
     g = int(np.argmin(np.diff(group_starts)))
-    raise UserError(f"{paths['group_indices']}: group {g} has no examples, every group must have one; {_REBUILD}")
+    raise UserError(f"{paths['group_indices']}: group {g} has no examples, every group must have one; {REBUILD}")
   # The reference's Sudoku and maze builders write the number of groups for total_puzzles, its ARC builder of puzzles.
   # Across several sets neither can be checked here.
   if len(meta["sets"]) == 1:
-    dataset = place / "dataset.json"
     if meta["total_puzzles"] not in (num_puzzles, len(group_starts) - 1):
       raise UserError(
           f"{dataset}: total_puzzles is {meta['total_puzzles']}, but there are {num_puzzles} puzzles in"
-          f" {len(group_starts) - 1} groups; {_REBUILD}"
+          f" {len(group_starts) - 1} groups; {REBUILD}"
       )
     if not math.isclose(meta["mean_puzzle_examples"], n / num_puzzles, rel_tol=1e-6):
       raise UserError(
           f"{dataset}: mean_puzzle_examples is {meta['mean_puzzle_examples']}, but there are {n} examples of"
-          f" {num_puzzles} puzzles; {_REBUILD}"
+          f" {num_puzzles} puzzles; {REBUILD}"
       )
 
-  identifiers = np.asarray(arrays["puzzle_identifiers"])
+  identifiers = arrays["puzzle_identifiers"].whole()
   _check_range(identifiers, paths["puzzle_identifiers"], meta["num_puzzle_identifiers"], "num_puzzle_identifiers")
   inputs, labels = np.empty((n, meta["seq_len"]), np.uint8), np.empty((n, meta["seq_len"]), np.int8)
-  for i in range(0, n, _ROWS):
+  for i, stored_inputs, stored_labels in zip(
+      range(0, n, _ROWS), arrays["inputs"].pieces(_ROWS), arrays["labels"].pieces(_ROWS)):
     rows = slice(i, i + _ROWS)
-    stored = np.asarray(arrays["inputs"][rows])
-    _check_range(stored, paths["inputs"], meta["vocab_size"], "vocab_size", first=i)
-    inputs[rows] = stored
-    stored = np.asarray(arrays["labels"][rows])
-    ignored = stored == meta["ignore_label_id"]  # all False for None
-    stored = np.where(ignored, stored.dtype.type(0), stored)
-    _check_range(stored, paths["labels"], meta["vocab_size"], "vocab_size", first=i)
-    labels[rows] = stored
+    _check_range(stored_inputs, paths["inputs"], meta["vocab_size"], "vocab_size", first=i)
+    inputs[rows] = stored_inputs
+    ignored = stored_labels == meta["ignore_label_id"]  # all False for None
+    stored_labels = np.where(ignored, stored_labels.dtype.type(0), stored_labels)
+    _check_range(stored_labels, paths["labels"], meta["vocab_size"], "vocab_size", first=i)
+    labels[rows] = stored_labels
     labels[rows][ignored] = puzzles_lib.IGNORE_LABEL
   return inputs, labels, np.repeat(identifiers, np.diff(puzzle_starts)).astype(np.int32), group_starts
 
 
-def _offsets(array: np.ndarray, path: pathlib.Path, length: int, of: str) -> np.ndarray:
+def _offsets(stored: _Array, length: int, of: str) -> np.ndarray:
   """Checked (K + 1,) int64 offsets into something of that length."""
-  array = np.asarray(array, np.int64)
+  array = stored.whole().astype(np.int64)
   if len(array) < 2 or array[0] != 0 or array[-1] != length or (np.diff(array) < 0).any():
     raise UserError(
-        f"{path}: must rise from 0 to the {length} {of} without falling, has {len(array)} entries from"
-        f" {array[:1].tolist()} to {array[-1:].tolist()}; {_REBUILD}"
+        f"{stored.path}: must rise from 0 to the {length} {of} without falling, has {len(array)} entries from"
+        f" {array[:1].tolist()} to {array[-1:].tolist()}; {REBUILD}"
     )
   return array
 
@@ -211,5 +317,5 @@ def _check_range(array: np.ndarray, path: pathlib.Path, size: int, key: str, fir
   value = array[tuple(at)]
   raise UserError(
       f"{path}, row {first + at[0]}: the value {value} is out of range, must be from 0 to {size - 1} ({key} in"
-      f" dataset.json); {_REBUILD}"
+      f" dataset.json); {REBUILD}"
   )
