@@ -45,10 +45,14 @@ class DataConfig:
   source: str = "sudoku-extreme"
   box: int = 3  # side of a box: 3 for 9x9 boards, 2 for 4x4
   num_train: int = 1000  # training puzzles, drawn from the source by the seed; 0: all that validation leaves
-  num_validation: int = 1024  # held out of the training source, to watch and choose by; 0: none
+  # Held out of the training source, to watch and choose by; 0: none. Nor are any held out of a folder that stores
+  # augmented versions of just num_train puzzles: a training set as the reference builds it.
+  num_validation: int = 1024
   num_test: int = 0  # of the test set, drawn by the seed; 0: all
   num_clues: int = 30  # of a generated puzzle
-  num_aug: int = 1000  # fixed augmented versions a puzzle, besides itself; 0: none; -1: a fresh one every time
+  # Fixed augmented versions a puzzle, besides itself; 0: none; -1: a fresh one every time. Of a source that stores
+  # augmented versions, the first ones of these.
+  num_aug: int = 1000
   seed: int = 0  # of subsampling and generation
   tfds_dir: str = "~/tensorflow_datasets"  # where "sudoku-extreme" is kept; in gs:// it must be prepared already
 
