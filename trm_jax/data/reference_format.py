@@ -8,7 +8,6 @@ starts; group_indices (groups + 1,), at which puzzle each group starts; puzzle_i
 from collections.abc import Iterator
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -18,7 +17,7 @@ import numpy as np
 
 from trm_jax import files
 from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.errors import UserError, explained, in_one_line
+from trm_jax.errors import Damaged, UserError, explained, in_one_line
 
 _FIELDS = ("inputs", "labels", "puzzle_indices", "group_indices", "puzzle_identifiers")
 _COUNTS = (
@@ -133,14 +132,10 @@ def _is_int(value) -> bool:
 
 def _read_metadata(path: pathlib.Path) -> dict:
   """dataset.json, every key of it checked by itself."""
-  with files.reading(path, "a dataset folder of the reference has one in each split's folder") as file:
-    text = file.read()
   try:
-    meta = json.loads(text)
-  except ValueError as e:  # bad JSON or bad UTF-8
-    raise UserError(f"{path}: is not JSON: {e}; {REBUILD}") from e
-  if not isinstance(meta, dict):
-    raise UserError(f"{path}: must be a JSON object; {REBUILD}")
+    meta = files.read_json(path)
+  except Damaged as e:
+    raise UserError(f"{e}; {REBUILD}") from e
   for key in (*_COUNTS, "ignore_label_id", "mean_puzzle_examples", "sets"):
     if key not in meta:
       raise UserError(f"{path}: the key '{key}' is missing; {REBUILD}")
