@@ -277,7 +277,8 @@ def test_test_identifiers_must_be_known_from_training(tmp_path):
 @pytest.mark.parametrize("made", [_write_csv, lambda folder: write_reference(folder, _made(2, 8))])
 def test_what_must_not_be_read_is_said_to_be_so(tmp_path, as_nobody_special, made):
   folder = made(tmp_path / "folder")
-  data, message = dataclasses.replace(SMALL, source=str(folder)), r"cannot be read \(Permission denied.*check who may read"
+  data = dataclasses.replace(SMALL, source=str(folder))
+  message = r"cannot be read \(Permission denied.*check who may read"
   for path in (folder, folder / "test", folder / "test.csv", folder / "test" / "dataset.json",
                folder / "test" / "all__labels.npy"):
     if path.exists():

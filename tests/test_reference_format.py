@@ -117,7 +117,7 @@ def _with(key, row, value):
         (dict(inputs=ARRAYS["inputs"][:, :3]), "all__inputs.npy: has rows of 3 cells, but seq_len"),
         (dict(inputs=ARRAYS["inputs"][0]), "all__inputs.npy: is int64 of shape (4,), must be an integer array with 2"),
         (dict(inputs=ARRAYS["inputs"] + 0.5), "all__inputs.npy: is float64 of shape (5, 4), must be an integer"),
-        (dict(labels=ARRAYS["labels"].astype(object)), "all__labels.npy: is object of shape (5, 4), must be an integer"),
+        (dict(labels=ARRAYS["labels"].astype(object)), "all__labels.npy: is object of shape (5, 4), must be an"),
         (dict(inputs=np.zeros((0, 4), int), labels=np.zeros((0, 4), int)), "must rise from 0 to the 0 examples"),
     ],
 )
