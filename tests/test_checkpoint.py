@@ -223,7 +223,7 @@ def test_a_flipped_bit_names_the_array(saved):
   content = bytearray(file.read_bytes())
   content[content.index(noise) + 1000] ^= 4
   file.write_bytes(content)
-  with pytest.raises(checkpoint.Damaged, match="1 of 3 arrays are not what was saved, the first of them layers/1"):
+  with pytest.raises(checkpoint.Damaged, match="layers/1 is not what was saved; 1 of 3 arrays in all"):
     checkpoint.Checkpoints(saved).restore(3, abstract())
   part = checkpoint.only(abstract(), abstract()["step"])
   assert checkpoint.Checkpoints(saved).restore(3, part)["layers"] == {0: ..., 1: ...}
@@ -302,6 +302,27 @@ def test_find_takes_a_run_its_checkpoints_or_one_of_them(saved):
   for missing in (saved / "7", saved.parent / "nothing"):
     with pytest.raises(UserError, match="no checkpoint here"):
       checkpoint.find(str(missing))
+
+
+def test_find_says_why_there_is_no_checkpoint(saved):
+  (saved / "3").rename(saved / "3.orbax-checkpoint-tmp")
+  (saved / "file").write_text("x")
+  for path, reason in ((saved / "3.orbax-checkpoint-tmp", "only half written"),
+                       (saved / "file", r"cannot be read \(Not a directory\); a file stands where a folder is needed")):
+    with pytest.raises(UserError, match=f"--checkpoint={path}: {reason}"):
+      checkpoint.find(str(path))
+  with pytest.raises(UserError, match=r"cannot be read \(Permission denied\); check who may read"), as_somebody_else():
+    checkpoint.find(str(saved))
+
+
+def test_reading_changes_nothing(saved):
+  debris = saved / "4.orbax-checkpoint-tmp"  # which another run may be writing
+  debris.mkdir()
+  before = {path: path.stat() for path in saved.rglob("*")}
+  with contextlib.closing(checkpoint.Checkpoints(saved, read_only=True)) as checkpoints:
+    checkpoints.restore(checkpoints.latest_step(), abstract())
+  after = {path: path.stat() for path in saved.rglob("*")}
+  assert {path: stat.st_mtime_ns for path, stat in after.items()} == {p: s.st_mtime_ns for p, s in before.items()}
 
 
 def test_an_unwritable_folder_is_one_clear_error(tmp_path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 from etils import epath
 import jax
@@ -319,6 +320,41 @@ def test_checkpoints_are_saved_listed_pruned_and_restored(bucket, gcs_server):
   checkpoints.close()
   assert checkpoint.find(f"gs://{bucket}/runs/a") == (workdir.checkpoints, None)
   assert checkpoint.find(f"gs://{bucket}/runs/a/checkpoints/8") == (workdir.checkpoints, 8)
+
+
+def test_a_checkpoint_in_a_bucket_is_called_damaged_only_if_it_is(bucket, gcs_server, impatient):
+  checkpoints = checkpoint.Checkpoints(f"gs://{bucket}/run/checkpoints")
+  for step in (1, 2):
+    checkpoints.save(step, _state(step), {})
+  checkpoints.wait()
+  folder = f"gs://{bucket}/run/checkpoints"
+  denied, busy = ((403, _DENIED), 2, _DENIED[-40:]), ((503, "Try later."), 76, "network")
+  for file, (refusal, status, words) in (
+      ("run/metadata", denied), ("run/metadata", busy), ("state/_METADATA", denied), ("state/_METADATA", busy),
+      ("state/manifest.ocdbt", denied)):  # TensorStore tries for minutes before it gives up on a busy server
+    gcs_server.refuse = lambda method, path, file=file, refusal=refusal: (
+        refusal if file in urllib.parse.unquote(path) and "alt=media" in path else None)
+    with pytest.raises(UserError) as e:
+      checkpoints.restore(2, _abstract())
+    assert str(e.value).startswith(f"{folder}/2") and e.value.status == status and words in str(e.value), str(e.value)
+    assert "damaged" not in str(e.value)
+  gcs_server.refuse = lambda method, path: None
+  epath.Path(f"{folder}/2/state/_METADATA").write_text("{}")
+  assert _error(checkpoints.restore, 2, _abstract()).endswith(
+      f": gcloud storage mv {folder}/2 gs://{bucket}/run/damaged-2")
+
+
+def test_a_save_that_a_bucket_refuses_says_so(bucket, gcs_server, impatient):
+  checkpoints = checkpoint.Checkpoints(f"gs://{bucket}/checkpoints")
+  gcs_server.refuse = _refuse_writes
+  for call in (functools.partial(checkpoints.add_evaluation, 1, 0.5), functools.partial(_save, checkpoints)):
+    line = _error(call)
+    assert "could not be written; there is no complete checkpoint" in line and _DENIED[:60] in line, line
+
+
+def _save(checkpoints):
+  checkpoints.save(1, _state(1), {})
+  checkpoints.wait()
 
 
 def test_saving_goes_on_while_training_does(bucket, gcs_server):

@@ -267,8 +267,8 @@ class Checkpoints:
       raise self._explained(f"{path}: cannot be read", e) from e
     wrong = [name for name, digest in digests.digests(state).items() if digest != saved[name]]
     if wrong:
-      raise Damaged(f"{self.directory / str(step)}: damaged checkpoint ({len(wrong)} of {len(saved)} arrays are not "
-                    f"what was saved, the first of them {wrong[0]})")
+      raise Damaged(f"{self.directory / str(step)}: damaged checkpoint ({wrong[0]} is not what was saved; "
+                    f"{len(wrong)} of {len(saved)} arrays in all)")
     return state
 
   def _advice(self, step: int, restore: Callable[[int], Any]) -> str:

@@ -138,7 +138,7 @@ def _client():
   import gcsfs  # noqa: F401  # pylint: disable=g-import-not-at-top,unused-import
 
   # They write tracebacks and warnings of what reaches us as exceptions besides.
-  for name in ("gcsfs", "google.auth"):
+  for name in ("fsspec.prefetcher", "gcsfs", "google.auth"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
   # A listing that is kept would not show what other processes have written since.
   fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
