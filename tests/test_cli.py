@@ -6,6 +6,7 @@ few are started for real.
 """
 
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
@@ -58,6 +59,26 @@ for arguments in cases:
     results.append([status, out.read(), err.read()])
 json.dump(results, sys.stdout)
 """
+
+
+# Config files that come to nothing.
+_BROKEN_FILES = {
+    "zero": b"HEADER  return 1 / 0\n",
+    "name": b"HEADER  return undefined\n",
+    "module": b"import no_such_module\nHEADER  return config_lib.default_config()\n",
+    "value": b"HEADER  c = config_lib.default_config()\n  c.batch_size = 'x'\n  return c\n",
+    "os": b"HEADER  open('/no/such/file')\n",
+    "nothing": b"HEADER  config_lib.default_config()\n",
+    "number": b"HEADER  return 3\n",
+    "no_function": b"get_config = 3\n",
+    "latin": b"x = '\xff'\nHEADER  return config_lib.default_config()\n",
+    "nul": b"x = 1\0\n",
+    "no_dictionary": b"CONFIGS = SWEEPS = 3\ndef get_config(argument): pass\n",
+    "unknown_name": (b"from trm_jax import study\nCONFIGS = {}\nSWEEPS = {'x': study.Sweep('', ('y',))}\n"
+                     b"def get_config(argument): pass\n"),
+    "late": (b"from trm_jax import study\nCONFIGS = {'y': None}\nSWEEPS = {'x': study.Sweep('', ('y',))}\n"
+             b"def get_config(argument): return 1 / 0\n"),
+}
 
 
 def _forks(program, modules, cases):
@@ -124,6 +145,8 @@ def _place(tmp_path_factory):
   header = "from trm_jax import config as config_lib\ndef get_config(argument=None):\n"
   (place / "own.py").write_text(header + "  c = config_lib.default_config()\n  c.model.hiden_size = 3\n  return c\n")
   (place / "syntax.py").write_text(header + "  c = = 3\n")
+  for name, text in _BROKEN_FILES.items():
+    (place / f"{name}.py").write_bytes(text.replace(b"HEADER", header.encode()))
   return place
 
 
@@ -144,6 +167,26 @@ MAIN = {
     "a folder": (["--config=configs:baseline"], "--config=configs: no such file"),
     "own config": (["--config={}/own.py"], "config.model.hiden_size: no such field; did you mean model.hidden_size?"),
     "syntax": (["--config={}/syntax.py"], "{}/syntax.py, line 3: invalid syntax"),
+    "division": (["--config={}/zero.py"], "{}/zero.py, line 3: ZeroDivisionError: division by zero"),
+    "undefined": (["--config={}/name.py"], "{}/name.py, line 3: NameError: name 'undefined' is not defined"),
+    "import": (["--config={}/module.py"], "{}/module.py, line 1: ModuleNotFoundError: No module named 'no_such_mo"),
+    "type": (["--config={}/value.py"], "{}/value.py, line 4: TypeError: Could not override field 'batch_size'"),
+    "own file missing": (["--config={}/os.py"], "{}/os.py, line 3: FileNotFoundError: [Errno 2] No such file"),
+    "no return": (["--config={}/nothing.py"], "{}/nothing.py: get_config() returns None, must return a ConfigDict"),
+    "other return": (["--config={}/number.py"], "{}/number.py: get_config() returns 3, must return a ConfigDict"),
+    "no function": (["--config={}/no_function.py"],
+                    "{}/no_function.py: get_config cannot be called (TypeError: 'int' object is not callable)"),
+    "no get_config": (["--config={}/file"], "{}/file: has no get_config(); see configs/sudoku.py for how it looks"),
+    "not UTF-8": (["--config={}/latin.py"], "{}/latin.py, line 1: (unicode error) 'utf-8' codec can't decode byte"),
+    "zero bytes": (["--config={}/nul.py"], "{}/nul.py: source code string cannot contain null bytes"),
+    "seed of 33 bits": ([_BASELINE, "--config.seed=4294967296"],
+                        "config.seed = 4294967296: must lie within 32 bits, from -2147483648 to 2147483647"),
+    "flag of 33 bits": (["--mode=eval", "--checkpoint={}/7", "--eval_batch_size=8589934592"],
+                        "--eval_batch_size = 8589934592: must lie within 32 bits"),
+    "nan": ([_BASELINE, "--config.optimizer.learning_rate=nan"],
+            "config.optimizer.learning_rate = nan: must be a finite number that 32 bits can hold"),
+    "nan as a flag": ([_BASELINE, "--peer_timeout_s=nan"], "--peer_timeout_s = nan: must be a finite number"),
+    "inf as a flag": ([_BASELINE, "--peer_timeout_s=inf"], "flag --peer_timeout_s=inf: inf is not a number in"),
     "unknown field": ([_BASELINE, "--config.batchsize=3"], "config.batchsize: no such field; did you mean batch_size?"),
     "unknown group": ([_BASELINE, "--config.modle.dtype=x"], "config.modle: no such field; did you mean model?"),
     "unknown switch": ([_BASELINE, "--noconfig.model.mlpt"],
@@ -157,7 +200,7 @@ MAIN = {
     "field before config": (["--config.batch_size=8", _BASELINE], "--config.batch_size=8"),
     "field without config": (["--config.batch_size=8"], "config.batch_size"),
     "out of range": ([_BASELINE, "--config.optimizer.ema_rate=1"],
-                     "config.optimizer.ema_rate = 1.0: must lie in [0, 1)"),
+                     "config.optimizer.ema_rate = 1.0: must lie in [0, 1), as a number of 32 bits, too"),
     "heads": ([_BASELINE, "--config.model.mlp_t=False", "--config.model.num_heads=3"],
               "model.num_heads = 3: must divide model.hidden_size = 512"),
     "rope": ([_BASELINE, "--config.model.pos_encodings=rope"], "model.pos_encodings = 'rope': rope turns queries"),
@@ -228,7 +271,18 @@ _SWEEP = "--sweep=configs/sudoku.py:miniature"
 SWEEP = {
     "no sweep": ([], "--sweep is missing; try --sweep=configs/sudoku.py:help"),
     "no file": (["--sweep={}/none.py:x"], "{}/none.py: cannot be read (No such file or directory)"),
+    "a folder": (["--sweep=configs:x"], "configs: cannot be read (Is a directory); try configs/sudoku.py"),
     "no sweeps": (["--sweep={}/own.py:x"], "{}/own.py: has no CONFIGS; see configs/sudoku.py"),
+    "no dictionary": (["--sweep={}/no_dictionary.py:x"], "{}/no_dictionary.py: CONFIGS is 3; see configs/sudoku.py"),
+    "division": (["--sweep={}/late.py:x"], "y: {}/late.py, line 4: ZeroDivisionError: division by zero"),
+    "import": (["--sweep={}/module.py:x"], "{}/module.py, line 1: ModuleNotFoundError: No module named 'no_such_mo"),
+    "not UTF-8": (["--sweep={}/latin.py:x"], "{}/latin.py, line 1: (unicode error) 'utf-8' codec can't decode byte"),
+    "zero bytes": (["--sweep={}/nul.py:x"], "{}/nul.py: source code string cannot contain null bytes"),
+    "unknown name": (["--sweep={}/unknown_name.py:x"],
+                     "{}/unknown_name.py: the sweep x names 'y', which is not in CONFIGS"),
+    "seed of 33 bits": ([_SWEEP, "--seeds=0,4294967296"], "--seeds: config.seed = 4294967296: must lie within 32 bits"),
+    "field of 33 bits": ([_SWEEP, "--set=log_every=1099511627776"],
+                         "mini_t1_n1: config.log_every = 1099511627776: must lie within 32 bits"),
     "syntax": (["--sweep={}/syntax.py:x"], "{}/syntax.py, line 3: invalid syntax"),
     "unknown sweep": (["--sweep=configs/sudoku.py:mini"],
                       "configs/sudoku.py:mini: no such sweep; known are replication"),
@@ -281,6 +335,20 @@ def test_solve(solve_results, place, name):
 @pytest.mark.parametrize("name", SWEEP)
 def test_sweep(sweep_results, place, name):
   _assert_one_line(sweep_results[name], SWEEP[name][1].format(place))
+
+
+@pytest.mark.parametrize("variable, message", [
+    ("JAX_ENABLE_X64=1", "JAX_ENABLE_X64=1: this library computes in 32 bits; unset it"),
+    ("JAX_PLATFORMS=nonsense", "JAX_PLATFORMS=nonsense: JAX cannot use this here (Unable to initialize backend "),
+    ("JAX_PLATFORMS=cuda", "JAX_PLATFORMS=cuda: JAX cannot use this here ("),
+])
+def test_an_environment_in_which_it_cannot_run(monkeypatch, variable, message):
+  name, value = variable.split("=")
+  if value == "cuda" and importlib.util.find_spec("jax_plugins"):
+    pytest.skip("a plugin for GPUs is installed")
+  monkeypatch.setitem(_ENV, name, value)
+  done = _start("trm_jax.main", _QUICK)
+  _assert_one_line((done.returncode, done.stdout, done.stderr), message)
 
 
 def test_started_for_real(place):

@@ -167,7 +167,6 @@ def test_check_field():
     assert message in str(e.value)
 
 
-_NAN, _INF = float("nan"), float("inf")
 
 # Field, values that must be refused, values at the edge that must not, what the message says.
 RULES = [
@@ -178,13 +177,13 @@ RULES = [
                    "seed", "data.seed", "profile_steps", "average_checkpoints")),
     ("epochs", [-1], [1], "must not be negative"),
     ("steps", [-1], [0], "must not be negative"),
-    *((name, [-0.1, _INF, _NAN], [0.0, 2.0], "must be finite and not negative")
+    *((name, [-0.1], [0.0, 2.0], "must not be negative")
       for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
                    "optimizer.prefix_weight_decay", "optimizer.clip_norm", "loss.halt_cost")),
-    *((name, [-0.1, 1.0, _NAN], [0.0, 0.999], "must lie in [0, 1)")
+    *((name, [-0.1, 1.0], [0.0, 0.999], "must lie in [0, 1), as a number of 32 bits, too")
       for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate")),
-    ("optimizer.lr_min_ratio", [-0.1, 1.1, _NAN], [0.0, 1.0], "must lie in [0, 1]"),
-    ("loss.step_decay", [0.0, 1.1, _NAN], [0.7, 1.0], "must lie in (0, 1]"),
+    ("optimizer.lr_min_ratio", [-0.1, 1.1], [0.0, 1.0], "must lie in [0, 1]"),
+    ("loss.step_decay", [0.0, 1.1], [0.7, 1.0], "must lie in (0, 1]"),
     ("optimizer.name", ["adam", ""], ["adamw", "adam_atan2", "muon"], "must be adam_atan2, adamw or muon"),
     ("depth_schedule", ["0:1x2", "0.1:3x6", "0:1x2,0.5:2x4,0.5:3x6", "0:1x2,1:3x6", "0:1x2,0.3:3x", "0:0x2,.5:3x6",
                         "3x6"],
@@ -198,8 +197,8 @@ RULES = [
     ("model.H_layers", [-1], [2], "must not be negative"),
     ("model.hidden_size", [0, -1], [32], "must be at least 1"),
     *((f"model.{name}", [-1], [1], "must not be negative") for name in ("puzzle_emb_ndim", "puzzle_emb_len")),
-    ("model.expansion", [0.0, -1.0, _NAN, _INF], [0.5], "must be positive and finite"),
-    ("model.halt_exploration_prob", [-0.1, 1.1, _NAN], [0.0, 1.0], "must lie in [0, 1]"),
+    ("model.expansion", [0.0, -1.0], [0.5], "must be positive and finite"),
+    ("model.halt_exploration_prob", [-0.1, 1.1], [0.0, 1.0], "must lie in [0, 1]"),
     ("model.dtype", ["float64", "bf16"], ["float32", "float16"], "must be one of bfloat16, float32, float16"),
     ("model.pos_encodings", ["rotary"], ["none", "learned"], "must be one of none, rope, learned"),
 ]
@@ -394,3 +393,34 @@ def test_a_saved_config_that_cannot_be_used_is_named(saved, message):
   with pytest.raises(UserError) as e:
     config_lib.parse_saved(saved, "x")
   assert str(e.value).startswith(message)
+
+
+_KNOBS = config_lib.flatten(config_lib.to_dict(Config()))
+
+
+@pytest.mark.parametrize("name", [name for name, value in _KNOBS.items() if type(value) in (int, float)])
+def test_every_number_must_fit_32_bits(name):
+  kind = type(_KNOBS[name])
+  rule = "must lie within 32 bits, " if kind is int else "must be a finite number that 32 bits can hold, "
+  values = (2**31, -(2**31) - 1, 10**30) if kind is int else (float("nan"), float("inf"), -float("inf"), 1e39)
+  for value in values:
+    assert _message(_with(**{name.replace(".", "__"): value})).startswith(f"config.{name} = {value}: {rule}")
+  # What Python itself refuses to write out, or to turn into a floating-point number.
+  assert _message(_with(**{name.replace(".", "__"): 10**5000})).startswith(
+      f"config.{name} = 2^16609 and more: must lie within 32 bits")
+
+
+def test_a_rate_that_is_1_in_32_bits_is_refused():
+  assert _message(_with(optimizer__ema_rate=1 - 1e-9)).startswith(
+      "config.optimizer.ema_rate = 0.999999999: must lie in [0, 1), as a number of 32 bits, too")
+
+
+def test_what_is_no_config():
+  for value in (None, 3, "x"):
+    assert _message(value) == (f"the config is {value!r}, must be a ConfigDict, such as config.default_config() makes")
+
+
+def test_a_run_is_refused_where_jax_computes_in_64_bits(tmp_path):
+  with jax.enable_x64(True), pytest.raises(UserError, match="^jax_enable_x64 is on: this library computes in 32 bits"):
+    loop.run(Config(), tmp_path / "run")
+  assert not (tmp_path / "run").exists()

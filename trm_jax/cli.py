@@ -35,6 +35,8 @@ def run(main: Callable[[list[str]], None]) -> None:
       distributed.leave(130)  # as the shell says of a program that ended by Ctrl-C
     except Exception as e:
       cause = errors.cause_of(e)
+      if line := _no_backend(e):
+        fail(line)
       if cause.outside:
         line = errors.explained(f"{cause.path and f'{cause.path}: '}the program cannot go on", e)
         fail(str(line), status=line.status)
@@ -42,6 +44,23 @@ def run(main: Callable[[list[str]], None]) -> None:
       distributed.leave(1, e)
 
   app.run(guarded, flags_parser=_parse)
+
+
+def _no_backend(error: Exception) -> str | None:
+  """What is wrong where JAX found no device of the kind that JAX_PLATFORMS asks for; None if that is not the error."""
+  platforms = os.environ.get("JAX_PLATFORMS")
+  begin = "Unable to initialize backend"
+  if isinstance(error, RuntimeError) and str(error).startswith(begin):
+    reason = errors.in_one_line(error).partition(" (set JAX_PLATFORMS=")[0]
+  elif isinstance(error, AssertionError) and platforms and (
+      traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py")):
+    reason = "no plugin for it is installed"  # JAX knows the name, and says nothing
+  else:
+    return None
+  if not platforms:
+    return f"JAX cannot start ({reason})"
+  return (f"JAX_PLATFORMS={platforms}: JAX cannot use this here ({reason}); unset it for what this machine has, or "
+          "install what it needs")
 
 
 def _unraisable(unraisable) -> None:
@@ -52,24 +71,58 @@ def _unraisable(unraisable) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags; a config file runs here, so its mistakes end here."""
+  path = None
+  logging.set_verbosity(logging.ERROR)  # ml_collections warns of what the lines below say
   try:
+    _check_precision()
     if "config" in flags.FLAGS:
-      _check_config_flags(argv[1:])
-    return flags.FLAGS(argv)
-  except flags.Error as e:
-    fail(_from_config_file(e) or f"{e}; --help lists the flags")
+      path = _check_config_flags(argv[1:])
+    rest = flags.FLAGS(argv)
+    for name in flags.FLAGS:
+      if flags.FLAGS[name].flag_type() in ("int", "float") and flags.FLAGS[name].value is not None:
+        errors.check_number(f"{'--' * ('.' not in name)}{name}", flags.FLAGS[name].value)
+    # Where the file met an OSError, ml_collections raises it only now.
+    if path and not hasattr(flags.FLAGS["config"].value, "to_dict"):
+      raise UserError(f"{path}: get_config() returns {flags.FLAGS['config'].value!r}, must return a ConfigDict; see "
+                      "configs/sudoku.py for how it looks")
+    return rest
   except UserError as e:
     fail(str(e))
-  except AttributeError as e:
-    if e.name != "get_config":
+  except Exception as e:  # whatever a person's file comes up with
+    line = _mistake_in_config(path, e) if path else None
+    if not line and not isinstance(e, flags.Error):
       raise
-    fail(f"--config: the file has no get_config(); see configs/sudoku.py for how it looks ({e})")
-  except SyntaxError as e:  # of the config file: everything else has been imported
-    fail(f"{e.filename}, line {e.lineno}: {e.msg}")
+    fail(line or f"{e}; --help lists the flags")
 
 
-def _check_config_flags(arguments: list[str]) -> None:
-  """Refuses what ml_collections would meet with a traceback: a config file or a field that does not exist."""
+def _mistake_in_config(path: str, error: Exception) -> str | None:
+  """What a config file objected to, before ml_collections and absl wrapped it up together with its traceback."""
+  if mistake := errors.mistake_in(path, error):
+    return str(mistake)
+  if isinstance(error, OSError):
+    return str(errors.explained(f"--config={path}: cannot be read", error))
+  if isinstance(error, AttributeError) and error.name == "get_config":
+    return f"{path}: has no get_config(); see configs/sudoku.py for how it looks"
+  if "Error whilst parsing config file" in str(error):  # not from a line of it
+    return (f"{path}: get_config cannot be called ({str(error).strip().splitlines()[-1]}); see configs/sudoku.py for "
+            "how it looks")
+  return None
+
+
+def _check_precision() -> None:
+  """Raises UserError where the environment asks JAX for 64 bits."""
+  text = os.environ.get("JAX_ENABLE_X64", "")
+  if text.lower() not in ("", "n", "no", "f", "false", "off", "0"):  # what JAX takes for no
+    raise UserError(f"JAX_ENABLE_X64={text}: this library computes in 32 bits; unset it")
+
+
+def _check_config_flags(arguments: list[str]) -> str | None:
+  """Refuses what ml_collections would meet with a traceback: a config file or a field that does not exist.
+
+  Returns:
+    The config file.
+  """
+  path = None
   for i, argument in enumerate(arguments):
     flag, equals, value = argument.partition("=")
     name = flag.lstrip("-").removeprefix("no") if flag.startswith("-") else ""
@@ -80,16 +133,7 @@ def _check_config_flags(arguments: list[str]) -> None:
     elif name.startswith("config."):
       from trm_jax import config  # pylint: disable=g-import-not-at-top
       config.check_field(name.removeprefix("config."))
-
-
-def _from_config_file(error: BaseException | None) -> str | None:
-  """What a config file objected to, before ml_collections and absl wrapped it up together with its traceback."""
-  message = None
-  while error:
-    if isinstance(error, UserError):
-      message = str(error)
-    error = error.__context__
-  return message
+  return path
 
 
 def fail(message: str, error: BaseException | None = None, *, status: int = 2) -> NoReturn:

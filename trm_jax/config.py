@@ -15,7 +15,9 @@ import typing
 from typing import Any
 
 import ml_collections
+import numpy as np
 
+from trm_jax import errors
 from trm_jax.errors import UserError
 from trm_jax.model import TRMConfig
 
@@ -233,6 +235,8 @@ def _build(cls, values: Any, where: str):
     if dataclasses.is_dataclass(kind):
       typed[name] = _build(kind, value, f"{where}{name}.")
       continue
+    if type(value) in (int, float):
+      errors.check_number(f"config.{where}{name}", value)
     if kind is float and type(value) is int:
       value = float(value)
     if type(value) is not kind:
@@ -252,6 +256,8 @@ def parse(config: ml_collections.ConfigDict | dict[str, Any]) -> Config:
   """
   if isinstance(config, ml_collections.ConfigDict):
     config = config.to_dict()
+  if not isinstance(config, dict):
+    raise UserError(f"the config is {config!r}, must be a ConfigDict, such as config.default_config() makes")
   parsed = _build(Config, config, "")
   _check(parsed)
   return parsed
@@ -269,7 +275,9 @@ def parse_saved(config: Any, place: str) -> Config:
   """
   if not isinstance(config, dict):
     raise UserError(f"{place}: holds no config")
-  unknown = sorted(flatten(config).keys() - flatten(to_dict(Config())).keys())
+  known = flatten(to_dict(Config()))
+  unknown = [name for name in flatten(config)
+             if name not in known and not any(other.startswith(f"{name}.") for other in known)]
   if unknown:
     raise UserError(f"{place}: config.{unknown[0]} is not known to this version of trm_jax; use the version that wrote "
                     "it")
@@ -295,9 +303,9 @@ def _check(config: Config) -> None:
     require(name, lambda v: v >= 0, "must not be negative")
   for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
                "optimizer.prefix_weight_decay", "optimizer.clip_norm", "loss.halt_cost", "checkpoint_minutes"):
-    require(name, lambda v: 0 <= v < float("inf"), "must be finite and not negative")
+    require(name, lambda v: v >= 0, "must not be negative")
   for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate"):
-    require(name, lambda v: 0 <= v < 1, "must lie in [0, 1)")
+    require(name, lambda v: 0 <= v < 1 and np.float32(v) < 1, "must lie in [0, 1), as a number of 32 bits, too")
   require("optimizer.lr_min_ratio", lambda v: 0 <= v <= 1, "must lie in [0, 1]")
   require("optimizer.name", lambda v: v in ("adam_atan2", "adamw", "muon"), "must be adam_atan2, adamw or muon")
   require("loss.step_decay", lambda v: 0 < v <= 1, "must lie in (0, 1]")

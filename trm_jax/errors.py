@@ -9,6 +9,11 @@ import os
 import re
 import socket
 import ssl
+import traceback
+
+
+# The largest floating-point number of 32 bits.
+_MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 class UserError(ValueError):
@@ -39,6 +44,47 @@ class Damaged(UserError):
 def in_one_line(error: BaseException) -> str:
   """What an error of a library says, on one line; its name where it says nothing."""
   return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_number(name: str, value: int | float) -> None:
+  """Makes sure that a number is one that the devices can compute with: they have 32 bits for it.
+
+  Args:
+    name: of the flag or knob, for the message.
+    value: of it.
+
+  Raises:
+    UserError: an integer beyond 32 bits; or a floating-point number beyond them, which includes infinity, or not a
+      number.
+  """
+  if isinstance(value, int) and not -(2**31) <= value < 2**31:
+    # Python refuses to write out numbers of thousands of digits.
+    text = str(value) if value.bit_length() < 200 else f"{'-' * (value < 0)}2^{value.bit_length() - 1} and more"
+    raise UserError(f"{name} = {text}: must lie within 32 bits, from -2147483648 to 2147483647")
+  if isinstance(value, float) and not abs(value) <= _MAX_FLOAT32:  # nor is NaN
+    raise UserError(f"{name} = {value}: must be a finite number that 32 bits can hold, at most {_MAX_FLOAT32:.2g}")
+
+
+def mistake_in(path: str, error: BaseException) -> UserError | None:
+  """What is wrong in a Python file that a person wrote, with its line.
+
+  Args:
+    path: of the file.
+    error: met while it was read or run, or one that wraps it.
+
+  Returns:
+    To be raised, `from error`; None if the error does not come from the file.
+  """
+  for one in _chain(error):
+    if isinstance(one, SyntaxError):
+      where = f"{one.filename or path}, line {one.lineno}" if one.lineno else one.filename or path
+      return UserError(f"{where}: {one.msg}")
+    lines = [frame.lineno for frame in traceback.extract_tb(one.__traceback__)
+             if os.path.abspath(frame.filename) == os.path.abspath(path)]
+    if lines:  # also what one of our functions, called there, has to say
+      return one if isinstance(one, UserError) else UserError(
+          f"{path}, line {lines[-1]}: {type(one).__name__}: {_shortened(in_one_line(one))}")
+  return None
 
 
 class Kind(enum.Enum):
@@ -85,7 +131,7 @@ _ADVICE = {
     Kind.NETWORK: "check the network and start the same command again",
     Kind.MEMORY: "end other programs or use a machine with more memory",
     Kind.DEVICE_MEMORY: ("lower config.batch_size or raise config.micro_batches where it trains, lower eval_batch_size "
-                         "where it evaluates"),
+                         "where it evaluates, or use more or larger devices"),
     Kind.DISK: "the disk or its server fails: look at the machine's log",
 }
 _PATH_ADVICE = {

@@ -74,6 +74,9 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     distributed.Interrupted: SIGTERM or Ctrl-C, in any process; all have saved the same step.
   """
   storage.check_checkpoints_can_be_kept(path, "--workdir")
+  if jax.config.jax_enable_x64:
+    raise UserError("jax_enable_x64 is on: this library computes in 32 bits; turn it off by "
+                    "jax.config.update('jax_enable_x64', False)")
   mesh = sharding.make_mesh(model=config.model_devices)
   with contextlib.ExitStack() as exits:  # closes what is open, however the run ends
     # Another process may own the folder.

@@ -101,15 +101,19 @@ class File:
       UserError: it cannot be read, or it lacks one of the three.
     """
     try:
+      with open(path, "rb"):  # runpy takes a folder for a package
+        pass
       defined = runpy.run_path(path)
-    except OSError as e:
-      raise errors.explained(f"{path}: cannot be read", e, "try configs/sudoku.py") from e
-    except SyntaxError as e:
-      raise UserError(f"{e.filename}, line {e.lineno}: {e.msg}") from e
-    try:
-      return cls(path, *(defined[name] for name in ("CONFIGS", "SWEEPS", "get_config")))
-    except KeyError as e:
-      raise UserError(f"{path}: has no {e.args[0]}; see configs/sudoku.py for how it looks") from e
+    except Exception as e:  # whatever a person's file comes up with
+      mistake = errors.mistake_in(path, e)
+      if not mistake and not isinstance(e, OSError):
+        raise
+      raise mistake or errors.explained(f"{path}: cannot be read", e, "try configs/sudoku.py") from e
+    for name, kind in (("CONFIGS", Mapping), ("SWEEPS", Mapping), ("get_config", Callable)):
+      if not isinstance(defined.get(name), kind):
+        what = f"{name} is {defined[name]!r:.60}" if name in defined else f"has no {name}"
+        raise UserError(f"{path}: {what}; see configs/sudoku.py for how it looks")
+    return cls(path, defined["CONFIGS"], defined["SWEEPS"], defined["get_config"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,16 +160,23 @@ def plan(file: File, sweep: str, seeds: Sequence[int], options: Sequence[str] = 
   changes = dict(map(config_lib.parse_change, sets))
   if "seed" in changes:
     raise UserError(f"--set=seed={changes['seed']}: runs would share a folder; give --seeds={changes['seed']}")
+  for seed in seeds:
+    errors.check_number("--seeds: config.seed", seed)
   wanted, first, made = file.sweeps[sweep].names, {}, {}
+  if unknown := [name for name in wanted if name not in file.configs]:
+    raise UserError(f"{file.path}: the sweep {sweep} names {unknown[0]!r}, which is not in CONFIGS")
   for name in file.configs:
     name = ",".join([name, *options])
     try:
       values = file.get_config(name)
       config_lib.change(values, changes)
       config = config_lib.parse(values)
-    except UserError as e:
+    except Exception as e:  # whatever a person's file comes up with
+      mistake = errors.mistake_in(file.path, e) or e
+      if not isinstance(mistake, UserError):
+        raise
       if name.partition(",")[0] in wanted:
-        raise UserError(f"{name}: {e}") from e
+        raise UserError(f"{name}: {mistake}") from e
       continue
     same = dataclasses.replace(config, name="")
     first.setdefault(same, name)
