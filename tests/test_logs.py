@@ -247,3 +247,15 @@ def test_progress_rewrites_one_line_on_a_terminal(capsys, monkeypatch):
   progress.done("all right")
   assert capsys.readouterr().out == (
       "\r\x1b[Ktest: 1,000/4,000, 30 s left\r\x1b[Ktest: 2,000/4,000, 20 s left\r\x1b[Ktest: all right (20 s)\n")
+
+
+def test_a_damaged_wandb_id_is_named_and_not_used(tmp_path, capsys):
+  file = tmp_path / "wandb_id"
+  assert logs._wandb_id(file) is None
+  file.write_text("a1b2-c3\n")
+  assert logs._wandb_id(file) == "a1b2-c3" and capsys.readouterr().err == ""
+  for content in (b"", b"\0\0\0", b"\xff\xfe", b"two words", b"x" * 129):
+    file.write_bytes(content)
+    logs.warn.cache_clear()
+    assert logs._wandb_id(file) is None
+    assert capsys.readouterr().err == f"warning: {file}: is not the id of a W&B run; the run gets a new one\n"
