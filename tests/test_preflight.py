@@ -466,7 +466,8 @@ def test_too_much_for_v4(monkeypatch):
   answer = preflight.check(config_lib.parse(values), _SLICE, _SLICE.devices(), utilization=0.4)
   assert not answer.fits
   assert answer.verdict.startswith("does NOT fit: training needs ") and "v4 has 30.8 GiB" in answer.verdict
-  assert answer.advice[0] == "to blame: what 4,096 examples at once on each chip keep for the backward pass"
+  assert answer.advice[0].startswith(
+      "to blame: what 4,096 examples at once on each chip keep for the backward pass, ")
   assert answer.advice[1].startswith("estimated: --config.batch_size=")
 
 

@@ -16,6 +16,7 @@ from trm_jax.errors import UserError
 libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu (extra [tpu])")
 SUDOKU = program.Sizes(num_examples=1000, num_groups=1000, seq_len=81, vocab_size=11, num_puzzle_identifiers=1)
 BATCH = 1024
+SMALL = {"model.hidden_size": 128, "model.puzzle_emb_ndim": 128}  # compiles sooner; what travels are the same things
 
 
 def make_program(mesh, **changes):
@@ -54,10 +55,10 @@ def test_a_batch_that_cannot_be_split_over_less_than_all_devices():
 
 
 @libtpu
-@pytest.mark.parametrize("changes", [{}, {"batch_size": 8192, "micro_batches": 8}], ids=["1024", "8 x 1024"])
+@pytest.mark.parametrize("changes", [{}, SMALL | {"batch_size": 8192, "micro_batches": 8}], ids=["1024", "8 x 1024"])
 def test_a_step_on_v4(changes):
   """What travels: one all-reduce of all gradients, in float32, with the metrics; the rows of the prefix table; nothing
-  else. And what the compiler has to do besides computing."""
+  else. And, for the baseline, what the compiler has to do besides computing."""
   made = make_program(sharding.make_mesh(list(chips.Slice.parse("v4:2x4x4").devices())), **changes)
   batch = changes.get("batch_size", BATCH)
   compiled = made.compile_steps()
@@ -72,7 +73,7 @@ def test_a_step_on_v4(changes):
   # The rows' gradients to where they are added up, their new values to where the table is, and whose they are.
   rows = 4 * batch * made.model_config.puzzle_emb_ndim
   assert [c.bytes for c in found if c.kind == "all-gather" and c.bytes >= rows] == [rows, rows]
-  assert sum(c.bytes for c in found if c.bytes < rows) <= 2 * 4 * batch
+  assert sum(c.bytes for c in found if c.bytes < rows and c is not gradients) <= 2 * 4 * batch
   assert {c.kind for c in found} == {"all-reduce", "all-gather"}
   if not changes:
     # Golden numbers: of states and activations none is laid out anew between products; memory; the time it estimates.
@@ -86,11 +87,11 @@ def test_a_big_prefix_table_does_not_travel_on_v4():
   """Only the rows that a batch uses do, however many there are."""
   mesh = sharding.make_mesh(list(chips.Slice.parse("v4:2x4x4").devices()))
   values = config_lib.default_config()
-  values.batch_size = BATCH
+  values.update_from_flattened_dict(SMALL | {"batch_size": BATCH})
   sizes = program.Sizes(num_examples=1000, num_groups=1000, seq_len=81, vocab_size=11, num_puzzle_identifiers=876_406)
   made = program.Program(config_lib.parse(values), SudokuTask(3), sizes, mesh)
   table = made.state.prefix_table["puzzle_emb"]
   assert table.sharding.shard_shape(table.shape)[0] * 32 == table.shape[0] == 876_544
   found = hlo.collectives(made.compile_steps().as_text())
   assert max(c.bytes for c in found) < 4 * made.num_params + 4096
-  assert sum(c.bytes for c in found) < 4 * made.num_params + 4 * 4 * BATCH * 512
+  assert sum(c.bytes for c in found) < 4 * made.num_params + 4 * 4 * BATCH * 128
