@@ -157,6 +157,7 @@ def reference_module(state):
 
 
 @needs_torch
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # PyTorch, of itself
 @pytest.mark.parametrize("compiled", [True, False])
 def test_the_reference_loads_what_is_written(state, tmp_path, compiled):
   """As its load_checkpoint does, by default into what torch.compile returns; no dtype changes."""

@@ -508,8 +508,9 @@ def test_bfloat16(mlp_t):
 
 @pytest.mark.parametrize("pos_encodings", ["none", "learned"])
 def test_bfloat16_input_is_rounded_once_by_each_factor(pos_encodings):
-  """As PyTorch does it. JAX would round sqrt(8) and sqrt(1/2) to bfloat16 before it multiplies."""
-  model, batch = make_model(replace(dtype="bfloat16", pos_encodings=pos_encodings)), make_batch()
+  """As PyTorch does it. JAX would round sqrt(128) and sqrt(1/2) to bfloat16 before it multiplies."""
+  config = replace(dtype="bfloat16", pos_encodings=pos_encodings, hidden_size=128, seq_len=50)
+  model, batch = make_model(config), make_batch(config)
 
   def rounded(x):
     return np.asarray(jnp.asarray(x, jnp.bfloat16), np.float32)
@@ -519,7 +520,7 @@ def test_bfloat16_input_is_rounded_once_by_each_factor(pos_encodings):
     x = rounded(x + rounded(model.embed_pos[...])[TINY.prefix_len:])
     x = rounded(np.float32(math.sqrt(0.5)) * x)
   ours = model._embed(batch["inputs"], model.prefix_rows(batch))[:, TINY.prefix_len:]
-  np.testing.assert_array_equal(ours, rounded(np.float32(math.sqrt(8)) * x))
+  np.testing.assert_array_equal(ours, rounded(np.float32(math.sqrt(128)) * x))
 
 
 def test_batch_errors():
