@@ -369,6 +369,17 @@ def test_help_names_the_flags(program, flags):
   assert f"python -m {program} --" in done.stdout  # the examples
 
 
+@pytest.mark.parametrize("shell, status, said", [
+    (" | true; exit ${PIPESTATUS[0]}", 141, ""),
+    (" >/dev/full", 2, "error: standard output cannot be written (No space left on device)\n"),
+    (" >&-", 1, ""),  # absl's status of --help
+])
+def test_a_program_that_answers_ends_when_nobody_hears_it(shell, status, said):
+  done = subprocess.run(["bash", "-c", f"{sys.executable} -m trm_jax.main --help{shell}"], env=_ENV, cwd=_ROOT,
+                        stderr=subprocess.PIPE, text=True)
+  assert (done.returncode, done.stderr) == (status, said)
+
+
 def test_help_of_a_config():
   done = _start("trm_jax.main", "--config=configs/sudoku.py:help")
   assert (done.returncode, done.stderr) == (0, "")

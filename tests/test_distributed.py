@@ -96,22 +96,53 @@ def test_what_is_agreed_on_is_the_maximum_and_comes_one_exchange_later():
   assert agreement.exchange([0, 0]) == [0, 7]
 
 
-def test_signals_are_noted_and_a_second_ctrl_c_is_not(capfd):
-  signals = distributed.Signals()
-  try:
-    assert signals.received is None
-    os.kill(os.getpid(), signal.SIGTERM)
+def send(number):
+  """A signal to this process, and a moment for the thread that hears of it."""
+  os.kill(os.getpid(), number)
+  time.sleep(0.2)
+
+
+def test_signals_are_noted_and_a_second_ctrl_c_is_not(monkeypatch, capfd):
+  monkeypatch.setattr(distributed, "_ONE_PRESS_SECONDS", 0.5)
+  with pytest.raises(KeyboardInterrupt), distributed.Signals() as signals:
+    signals.hold()
+    assert signals.received is None and signals.status is None
+    send(signal.SIGTERM)
+    send(signal.SIGHUP)
     assert signals.received == signal.SIGTERM and signals.status == 75
     signals.received = None
-    os.kill(os.getpid(), signal.SIGINT)
+    send(signal.SIGINT)
+    send(signal.SIGINT)  # the same press of the keys
     assert signals.status == 130
-    with pytest.raises(KeyboardInterrupt):
-      os.kill(os.getpid(), signal.SIGINT)
-      time.sleep(1)
-  finally:
-    signals.close()
+    time.sleep(0.5)
+    send(signal.SIGINT)
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-  assert "Ctrl-C again stops at once" in capfd.readouterr().out
+  assert signal.set_wakeup_fd(-1) == -1
+  assert capfd.readouterr().out == ("\nSIGTERM: saving and stopping\n"
+                                    "\nSIGINT: saving and stopping; Ctrl-C again stops at once\n")
+
+
+def test_a_signal_that_nobody_has_heeded_counts_in_the_end():
+  for end in (lambda signals: signals.__exit__(None, None, None), lambda signals: signals.released().__enter__()):
+    with pytest.raises(KeyboardInterrupt):
+      signals = distributed.Signals()
+      signals.hold()
+      send(signal.SIGINT)
+      end(signals)
+      time.sleep(1)
+
+
+def test_an_ignored_signal_stays_ignored():
+  """As nohup wants it."""
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with distributed.Signals() as signals:
+      signals.hold()
+      send(signal.SIGHUP)
+      assert signals.received is None
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+  finally:
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("ending, status, said", [
@@ -119,13 +150,21 @@ def test_signals_are_noted_and_a_second_ctrl_c_is_not(capfd):
     ("sys.exit(2)", 2, ""),
     ("os.abort()", 76, "another process of this job is gone"),
     ("os.kill(os.getpid(), 9)", 137, "ended by SIGKILL (out of memory?)"),
-    ("os.kill(os.getppid(), 15); time.sleep(9)", 143, "ended by SIGTERM"),  # the guard hands it on
+    # The guard hands signals on.
+    ("os.kill(os.getppid(), 15); time.sleep(9)", 75, "SIGTERM: stopping at once"),
+    ("os.kill(os.getppid(), 2); time.sleep(9)", 130, "SIGINT: stopping at once"),
+    ("os.kill(os.getppid(), 1); time.sleep(9)", 75, "SIGHUP: stopping at once"),
+    ("nohup", 0, ""),
 ])
 def test_the_guard_says_how_it_ended(ending, status, said):
-  program = f"import os, sys, time; from trm_jax import distributed; distributed.guard(); {ending}"
+  ignore = ""
+  if ending == "nohup":
+    ignore, ending = "signal.signal(1, signal.SIG_IGN);", "os.kill(os.getppid(), 1); time.sleep(0.5)"
+  program = ("import os, signal, sys, time; from trm_jax import distributed; "
+             f"{ignore} distributed.end_when_told(); distributed.guard(); {ending}")
   ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=jobs.ROOT, check=False)
   assert ran.returncode == status, ran
-  assert said in ran.stderr and (said or not ran.stderr)
+  assert said in ran.stdout + ran.stderr and (said or not ran.stderr)
 
 
 def test_who_is_guarded_dies_with_the_guard(tmp_path):

@@ -558,12 +558,12 @@ def test_sweep_by_name(whole):
 # --- processes on this machine
 
 
-def _local(place, *arguments, grace=90):
+def _local(place, *arguments, grace=90, prefix=()):
   """launch/local in the background. Its folder is one of a run in the bucket: so `tell` and `await_step` work."""
   script = place.repo / "launch" / "local"
   program = f"import runpy, sys; m = runpy.run_path({str(script)!r}); m['main'].__globals__['_GRACE'] = {grace}; " \
             "sys.exit(m['main'](sys.argv[1:]))"
-  return place.popen([sys.executable, "-c", program, _CONFIG, f"--workdir={place.run_folder()}", *arguments],
+  return place.popen([*prefix, sys.executable, "-c", program, _CONFIG, f"--workdir={place.run_folder()}", *arguments],
                      cwd=place.repo, start_new_session=True)
 
 
@@ -613,6 +613,14 @@ def test_local_passes_signals_on(place, number):
   _, err = process.communicate(timeout=30)
   assert process.returncode == 75, err
   assert not place.left()
+
+
+def test_local_goes_on_without_its_terminal_under_nohup(place):
+  process = _local(place, "--config.steps=20", prefix=["nohup"])
+  place.await_step(3)
+  process.send_signal(signal.SIGHUP)
+  out, err = process.communicate(timeout=30)
+  assert process.returncode == 0 and out.endswith("step 20\n"), err
 
 
 def test_local_leaves_no_orphans(place):

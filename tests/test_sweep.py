@@ -74,9 +74,11 @@ def _stopped(tmp_path_factory):
   try:
     log, deadline = workdir / "long" / "seed_0.log", time.monotonic() + 240
     while not log.exists() or "  loss " not in log.read_text():
-      assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+      assert process.poll() is None, process.communicate()
+      assert time.monotonic() < deadline
       time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):  # as when a machine shuts down
+      process.send_signal(number)
     out, err = process.communicate(timeout=120)
   finally:
     process.kill()
@@ -96,7 +98,8 @@ def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
   assert lines[3] == (f"[3/4] occupied, seed 0 FAILED: {workdir}/occupied/seed_0 holds another run; it differs in "
                       "batch_size: 24 -> 16: name another --workdir")
   assert lines[4:] == ["[4/4] long, seed 0 … stopped; the same command goes on"]
-  assert "stopped at step" in (workdir / "long" / "seed_0.log").read_text()  # it has been waited for
+  said = (workdir / "long" / "seed_0.log").read_text()
+  assert said.count("saving and stopping") == said.count("stopped at step") == 1  # it has been waited for
   assert any((workdir / "long" / "seed_0" / "checkpoints").iterdir())
   assert not (workdir / "twin").exists()
   assert json.loads((workdir / "tiny" / "seed_0" / "config.json").read_text())["config"]["name"] == "tiny"
@@ -114,6 +117,18 @@ def test_skips_what_is_finished_and_tells_of_failures(stopped):
   assert lines[2].startswith("[2/2] occupied, seed 0 FAILED: ")
   assert lines[3:] == ["1 of 2 runs failed:", "  occupied, seed 0"]
   assert results.stat().st_mtime_ns == before
+
+
+def test_a_sweep_outlives_its_reader(stopped):
+  path, workdir, *_ = stopped
+  reader, out = os.pipe()
+  os.close(reader)
+  done = subprocess.run([sys.executable, "-m", "trm_jax.sweep", f"--sweep={path}:again", f"--workdir={workdir}"],
+                        cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True)
+  os.close(out)
+  assert done.returncode == 1  # it came to its end, where it says which runs have failed
+  assert done.stderr == (
+      "warning: standard output cannot be written (Broken pipe); the program goes on without it\n")
 
 
 def test_dry_run_says_what_there_is_to_do(stopped):

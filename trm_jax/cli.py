@@ -13,11 +13,18 @@ from absl import logging
 
 from trm_jax import distributed
 from trm_jax import errors
+from trm_jax import output
 from trm_jax.errors import UserError
 
 
 def run(main: Callable[[list[str]], None]) -> None:
-  """absl's app.run, with one line instead of a traceback for what the user can mend."""
+  """absl's app.run, with one line instead of a traceback for what the user can mend.
+
+  SIGTERM, SIGHUP and Ctrl-C end the program at once, unless it says otherwise (see distributed.end_when_told); a lost
+  standard output or standard error does as output.protect says.
+  """
+  output.protect()
+  distributed.end_when_told()
 
   def guarded(argv):
     # Orbax and TFDS say at length, and warn of, what our own lines say shortly. Other libraries' warnings stay.
@@ -30,9 +37,7 @@ def run(main: Callable[[list[str]], None]) -> None:
     except UserError as e:
       fail(str(e), e, status=e.status)
     except distributed.Interrupted as e:
-      sys.exit(e.status)
-    except KeyboardInterrupt:
-      distributed.leave(130)  # as the shell says of a program that ended by Ctrl-C
+      distributed.leave_together(e.status)
     except Exception as e:
       cause = errors.cause_of(e)
       if line := _no_backend(e):
@@ -43,7 +48,13 @@ def run(main: Callable[[list[str]], None]) -> None:
       traceback.print_exc()
       distributed.leave(1, e)
 
-  app.run(guarded, flags_parser=_parse)
+  try:
+    app.run(guarded, flags_parser=_parse)
+  finally:
+    try:
+      sys.stdout.flush()  # Python's own flush, at its end, would complain of an output that is lost
+    except UserError as e:
+      fail(str(e))
 
 
 def _no_backend(error: Exception) -> str | None:

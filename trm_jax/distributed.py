@@ -4,8 +4,10 @@
 JAX is imported in functions only: `guard` has to run before it.
 """
 
-from collections.abc import Callable
+import _thread
+from collections.abc import Callable, Iterator
 from concurrent import futures
+import contextlib
 import ctypes
 import dataclasses
 import faulthandler
@@ -19,10 +21,12 @@ import threading
 import time
 from typing import Any, NoReturn, TypeVar
 
+from trm_jax import output
 from trm_jax.errors import TryAgain, UserError
 
 # Exit statuses besides 0, and 2 for a person's mistake.
-PREEMPTED = 75  # told to stop; every process saved the same step. EX_TEMPFAIL: start the same command again
+PREEMPTED = 75  # told to stop; what there was to save is saved. EX_TEMPFAIL: start the same command again
+INTERRUPTED = 130  # the same by Ctrl-C, as shells say it
 PEER_LOST = TryAgain.status  # another process died or hung; start the same command again
 
 # A process that has not sent a sign of life for so long counts as dead, whatever it is doing.
@@ -112,25 +116,29 @@ def guard() -> None:
   """
   sys.stdout.flush()
   sys.stderr.flush()
-  waited_for = {signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+  # Those that are ignored (see Listener) would be waited for all the same, and handed on.
+  waited_for = {signal.SIGCHLD, *(number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN)}
   before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)  # so that none is lost until it is waited for
+  if _program:
+    _program.close()  # a fork has no threads
   parent = os.getpid()
   child = os.fork()
   if not child:
+    if _program:
+      _program.open()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
       os._exit(128 + signal.SIGKILL)  # the parent had died already
     return
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
   ended = (0, 0)
   while not ended[0]:
     number = signal.sigwait(waited_for)
     if number == signal.SIGCHLD:
       ended = os.waitpid(child, os.WNOHANG)
     else:
-      os.kill(child, number)
+      os.kill(child, number)  # a second time where a terminal has sent it to both
   status = os.waitstatus_to_exitcode(ended[1])
   if status == -signal.SIGABRT:
     _last_words("another process of this job is gone, never came, or was not heard of for "
@@ -199,6 +207,16 @@ def leave(status: int, error: BaseException | None = None) -> NoReturn:
     seconds = HEARTBEAT_SECONDS + 20
     print(f"waiting {seconds} s: perhaps another process of this job is gone", file=sys.stderr, flush=True)
     time.sleep(seconds)
+  os._exit(status)
+
+
+def leave_together(status: int) -> NoReturn:
+  """Exits where all processes of the job do. Not by way of Python's end, at which C++ is taken apart under threads that
+  still use it, and signals have their old effect again."""
+  if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+    sys.modules["jax"].distributed.shutdown()
+  sys.stdout.flush()
+  sys.stderr.flush()
   os._exit(status)
 
 
@@ -275,34 +293,181 @@ def check_same(what: str, fingerprint: Callable[[], int]) -> None:
                     "the same")
 
 
-class Signals:
-  """Notes SIGTERM and Ctrl-C instead of dying of them. A second Ctrl-C ends the program at once.
+# What asks a program to stop. SIGHUP: its terminal was closed, or its connection broke.
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# One press of Ctrl-C may arrive several times: from the terminal, from the guard, from `timeout`.
+_ONE_PRESS_SECONDS = 1.0
+# The time that a program which ends at once has to put things away.
+_TIDYING_SECONDS = 5.0
+
+
+class Listener:
+  """Hears SIGTERM, SIGHUP and Ctrl-C at once, in a thread of its own.
+
+  Python runs handlers of signals in the main thread, and only when that comes back from C++: XLA may compile for
+  minutes. Listeners nest: the one that was opened last hears, and gives way to the one before it when it is closed. A
+  signal that was ignored when the program started stays ignored, as `nohup` wants it.
+
+  Args:
+    react: called in that thread with the number of a signal, and whether it is a second Ctrl-C (what comes within a
+      second of the first is taken for the same press).
 
   Attributes:
-    received: the signal, or None.
+    received: the first signal, or None; set when it has been reacted to.
+  """
+
+  def __init__(self, react: Callable[[int, bool], None]):
+    self.received = None
+    self._react = react
+    self._pressed_at = None  # time of the first Ctrl-C
+    self._raises = False
+
+  @property
+  def status(self) -> int | None:
+    """The exit status that tells of the signal; None if there was none."""
+    return _status(self.received) if self.received else None
+
+  def open(self) -> None:
+    """Begins to listen. To be called in the main thread, and so is `close`."""
+    heard, self._told = os.pipe()
+    os.set_blocking(self._told, False)
+    self._thread = threading.Thread(target=self._listen, args=(heard,), name="signals", daemon=True)
+    self._thread.start()
+    self._told_before = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
+    self._handlers_before = {number: signal.signal(number, self._in_main_thread) for number in _STOPPING
+                             if signal.getsignal(number) != signal.SIG_IGN}
+
+  def close(self) -> None:
+    """Returns when all signals so far have been reacted to; later ones are the business of the listener before."""
+    for number, handler in self._handlers_before.items():
+      signal.signal(number, handler)
+    signal.set_wakeup_fd(self._told_before)
+    os.close(self._told)
+    self._thread.join()
+
+  def interrupt(self) -> None:
+    """Raises KeyboardInterrupt in the main thread."""
+    self._raises = True
+    _thread.interrupt_main()
+
+  def _in_main_thread(self, number, frame):
+    # Python has written the number to the pipe already, which is all that this handler is installed for.
+    if self._raises:
+      raise KeyboardInterrupt
+
+  def _listen(self, heard):
+    while number := os.read(heard, 1):
+      if number[0] in _STOPPING:
+        self._hear(number[0])
+    os.close(heard)
+
+  def _hear(self, number):
+    again = False
+    if number == signal.SIGINT:
+      now = time.monotonic()
+      again = self._pressed_at is not None
+      if again and now - self._pressed_at < _ONE_PRESS_SECONDS:
+        return
+      self._pressed_at = now
+    output.hurry()
+    self._react(number, again)
+    self.received = self.received or number
+
+
+def _status(number: int) -> int:
+  return INTERRUPTED if number == signal.SIGINT else PREEMPTED
+
+
+# The listener of the program, where it is one of ours.
+_program: Listener | None = None
+# Called when a program ends at once (see `end_when_told`), the last one first.
+tidy_up: list[Callable[[], None]] = []
+
+
+def end_when_told() -> None:
+  """Has SIGTERM, SIGHUP and Ctrl-C end this program at once, wherever it is, except while `Signals` holds.
+
+  Nothing is unwound, because other threads are in the middle of C++. What has to be put away nevertheless, such as a
+  temporary folder, is the business of the functions in `tidy_up`.
+  """
+  global _program
+
+  def react(number, again):
+    if again or _program.received is None:
+      _end(number, "stopping at once, since nothing is left to save")
+
+  _program = Listener(react)
+  _program.open()
+
+
+def _end(number: int, why: str) -> NoReturn:
+  output.interject(f"\n{signal.Signals(number).name}: {why}\n")
+
+  def tidy():
+    for function in reversed(tidy_up):
+      function()
+    sys.stdout.flush()
+
+  # In a thread, because the main thread may hold the lock of a stream, or of anything else, for ever.
+  thread = threading.Thread(target=tidy, daemon=True)
+  thread.start()
+  thread.join(_TIDYING_SECONDS)
+  os._exit(_status(number))
+
+
+class Signals(Listener):
+  """Notes SIGTERM, SIGHUP and Ctrl-C from `hold` on, for a run to stop where that is safe.
+
+  A second Ctrl-C ends the program at once, or raises KeyboardInterrupt where the program is not one of ours. A second
+  SIGTERM or SIGHUP does nothing. A context manager: a signal that the run has not stopped for by its end counts then.
   """
 
   def __init__(self):
-    self.received = None
-    self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+    super().__init__(self._note)
+    self._holds = False
 
-  def _note(self, number, _):
-    if number == signal.SIGINT and self.received:
-      raise KeyboardInterrupt
-    self.received = number
-    if is_main():
-      again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
-      os.write(1, f"\n{signal.Signals(number).name}: saving and stopping{again}\n".encode())  # print may be under way
+  def hold(self) -> None:
+    """Notes signals from now on. Before, they have the effect that they had."""
+    self.open()
+    self._holds = True
 
-  @property
-  def status(self) -> int:
-    """To exit with."""
-    return 130 if self.received == signal.SIGINT else PREEMPTED
+  @contextlib.contextmanager
+  def released(self) -> Iterator[None]:
+    """Inside, signals have the effect that they had before `hold`; one that was noted has it at the beginning."""
+    self._release()
+    yield
+    self.hold()
 
-  def close(self) -> None:
-    """Restores the handlers that were there before."""
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
+  def _release(self):
+    self.close()
+    self._holds = False
+    if self.received:
+      if _program:
+        _program._hear(self.received)
+      else:
+        os.kill(os.getpid(), self.received)
+
+  def _note(self, number, again):
+    if again and _program:
+      _end(number, "stopping at once")
+    elif again:
+      self.interrupt()
+    elif self.received is None and is_main():
+      hint = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
+      output.interject(f"\n{signal.Signals(number).name}: saving and stopping{hint}\n")
+
+  def __enter__(self) -> "Signals":
+    return self
+
+  def __exit__(self, exc_type, exc, traceback) -> None:
+    if not self._holds:
+      return
+    if exc is None:
+      self._release()
+      return
+    if _program:  # so that it ignores a second signal as well, and knows a second Ctrl-C
+      _program.received, _program._pressed_at = self.received, self._pressed_at
+    self.close()
 
 
 class Agreement:

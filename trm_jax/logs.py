@@ -17,8 +17,6 @@ from typing import Any
 import uuid
 
 import numpy as np
-import tensorboardX
-from tensorboardX import summary
 
 from trm_jax import errors
 from trm_jax import files
@@ -48,6 +46,11 @@ class MetricsLog:
 
   def __init__(self, workdir: pathlib.Path, *, resume_step: int, remade: tuple[str, ...] = (),
                knobs: dict[str, Any] | None = None, mirrors: Sequence["WandbLog"] = ()):
+    # Imported here because it imports torch where that is installed: seconds, in which no program would listen to
+    # signals yet.
+    import tensorboardX  # pylint: disable=g-import-not-at-top
+    from tensorboardX import summary  # pylint: disable=g-import-not-at-top
+
     self._path = workdir / "metrics.jsonl"
     if self._path.exists():
       found, broken = _parse(files.read_bytes(self._path))

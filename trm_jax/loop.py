@@ -71,21 +71,22 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
 
   Raises:
     UserError: something a person can mend; state that was saved stays.
-    distributed.Interrupted: SIGTERM or Ctrl-C, in any process; all have saved the same step.
+    distributed.Interrupted: SIGTERM, SIGHUP or Ctrl-C in any process; all have saved the same step.
   """
   storage.check_checkpoints_can_be_kept(path, "--workdir")
   if jax.config.jax_enable_x64:
     raise UserError("jax_enable_x64 is on: this library computes in 32 bits; turn it off by "
                     "jax.config.update('jax_enable_x64', False)")
   mesh = sharding.make_mesh(model=config.model_devices)
-  with contextlib.ExitStack() as exits:  # closes what is open, however the run ends
+  # The stack closes what is open, however the run ends, and that is not cut short by a signal.
+  with distributed.Signals() as signals, contextlib.ExitStack() as exits:
     # Another process may own the folder.
     workdir = distributed.together(lambda: exits.enter_context(Workdir(path, main=distributed.is_main())))
     watchdog = exits.enter_context(contextlib.closing(distributed.Watchdog(
         peer_timeout_s if jax.process_count() > 1 else None)))
     distributed.say(f"this run is kept in {workdir.path}")
     _check_shared(workdir)
-    return _Run(config, workdir, mesh, watchdog, exits).run()
+    return _Run(config, workdir, mesh, watchdog, signals, exits).run()
 
 
 class _Run:
@@ -98,8 +99,9 @@ class _Run:
   """
 
   def __init__(self, config: Config, workdir: Workdir, mesh: jax.sharding.Mesh, watchdog: distributed.Watchdog,
-               exits: contextlib.ExitStack):
+               signals: distributed.Signals, exits: contextlib.ExitStack):
     self.config, self.workdir, self.mesh, self.watchdog, self.exits = config, workdir, mesh, watchdog, exits
+    self.signals = signals
     program.check_fits(config, mesh)  # before puzzles are read or made, which may take minutes
     if config.wandb:
       logs.require_wandb(config.wandb)
@@ -138,7 +140,7 @@ class _Run:
         return found
     self.describe()
     self.compile()
-    self.signals = self.exits.enter_context(contextlib.closing(distributed.Signals()))
+    self.signals.hold()  # from here on there is something to save
     self.trace = self.exits.enter_context(contextlib.ExitStack())
     try:
       try:
@@ -235,12 +237,13 @@ class _Run:
 
   def save_and_stop(self) -> NoReturn:
     """What all processes do where they have agreed to."""
+    start = time.perf_counter()
     self.records.flush()
     if self.step != self.saved:
       self.save()
     self.checkpoints.wait()
-    distributed.say(f"stopped at step {self.step:,}, saved; the same command with --workdir={self.workdir.path} "
-                    "goes on from there")
+    distributed.say(f"stopped at step {self.step:,}, saved in {time.perf_counter() - start:.1f} s; the same command "
+                    f"with --workdir={self.workdir.path} goes on from there")
     raise distributed.Interrupted(self.signals.status) from None
 
   def start_trace(self) -> None:
@@ -372,12 +375,15 @@ class _Run:
     for name in ("test", "test_best", "test_average"):
       if name in results:
         self.log.write({"step": self.total_steps} | {f"{name}/{key}": value for key, value in results[name].items()})
+    for _ in range(2):  # whoever was told to stop until now, all hear of it
+      self.safe_point("reporting")
     # Drawing takes one process and one device.
     model = jax.jit(lambda state: self.program.trainer.model(state, averaged=True),
                     out_shardings=sharding.replicated(self.mesh))(self.state)
     self.watchdog.alive("reporting", extra_s=_REPORT_SECONDS)
-    if distributed.is_main():
-      _pictures(jax.device_get(model), self.splits, self.workdir.local, self.config.name)
+    with self.signals.released():  # all is saved: nobody need wait for the pictures
+      if distributed.is_main():
+        _pictures(jax.device_get(model), self.splits, self.workdir.local, self.config.name)
     files.write_json(self.workdir.local / "results.json", results)
     self.workdir.sync()
     # Together: JAX gives processes that have left a minute to be followed by the others, then ends all.

@@ -9,8 +9,8 @@
 The same command goes on where an interrupted run was saved, if --workdir is given. It is also what every process of a
 job on several hosts runs (docs/multi_host.md).
 
-Exit status: 0 done; 2 your mistake, said in one line; 75 stopped by SIGTERM, saved, start it again (130 by Ctrl-C);
-76 another process of the job died or hung, start it again.
+Exit status: 0 done; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, saved, start it again (130 by
+Ctrl-C); 76 another process of the job died or hung, start it again.
 """
 
 import datetime
@@ -20,6 +20,7 @@ from ml_collections import config_flags
 
 from trm_jax import cli
 from trm_jax import distributed
+from trm_jax import output
 from trm_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> None:
   if _MODE.value == "train" and _CONFIG.value is None:
     raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
   job = distributed.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  if job or _MODE.value == "train":
+    output.outlive()
   if job:
     if _MODE.value == "train" and _WORKDIR.value is None:
       raise UserError("--workdir is missing: several processes need a folder that they share, or gs://BUCKET/FOLDER")

@@ -24,6 +24,7 @@ import uuid
 
 from etils import epath
 
+from trm_jax import distributed
 from trm_jax import errors
 from trm_jax import files
 from trm_jax import lock
@@ -237,6 +238,7 @@ class Workdir:
     self._thread = threading.Thread(target=self._sync_often, name="workdir-sync", daemon=True)
     if self._uploads:
       self._thread.start()
+    distributed.tidy_up.append(self._abandon)
 
   def _make_scratch(self, flag: str) -> pathlib.Path:
     """A temporary folder that has what a run goes on from."""
@@ -304,10 +306,17 @@ class Workdir:
     try:
       self.sync()
     finally:
+      distributed.tidy_up.remove(self._abandon)
       self._release()
     if self._scratch:
       with contextlib.suppress(FileNotFoundError):  # cleaners of /tmp get there first sometimes
         shutil.rmtree(self.local)
+
+  def _abandon(self) -> None:
+    """What `close` does, but for what is left to copy: a program that ends at once has saved what it needs."""
+    self._release()
+    if self._scratch:
+      shutil.rmtree(self.local, ignore_errors=True)
 
   def __enter__(self) -> "Workdir":
     return self

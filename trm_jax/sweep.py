@@ -8,10 +8,11 @@
 
 Each run is a `python -m trm_jax.main` of its own, kept in WORKDIR/CONFIG/seed_N; what it prints is in seed_N.log beside
 it. Configs that differ in nothing but their names are one run, under the name that comes first in the file. A run that
-fails is passed over; Ctrl-C and SIGTERM have the run that is going on save and stop; the same command goes on from
-there. On several hosts: launch/sweep.
+fails is passed over; Ctrl-C, SIGTERM and SIGHUP have the run that is going on save and stop; the same command goes on
+from there. On several hosts: launch/sweep.
 
-Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM, 130 by Ctrl-C.
+Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, 130 by
+Ctrl-C.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ from trm_jax import distributed
 from trm_jax import errors
 from trm_jax import files
 from trm_jax import logs
+from trm_jax import output
 from trm_jax import storage
 from trm_jax.errors import Damaged, UserError
 
@@ -123,37 +126,28 @@ def _solved(folder: Any) -> str:
 
 
 class _Child:
-  """The run that is going on; signals of this process are handed on to it, each once.
-
-  Attributes:
-    received: signals so far.
-  """
+  """The run that is going on; signals of this process are handed on to it, each once."""
 
   def __init__(self):
-    self.received: list[int] = []
-    self._handed_on, self._process = 0, None
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-      signal.signal(number, self._note)
+    self._to_hand_on: list[int] = []
+    self._process, self._lock = None, threading.Lock()
+    self._listener = distributed.Listener(self._note)
+    self._listener.open()
 
-  def _note(self, number, _):
-    self.received.append(number)
+  def _note(self, number, again):
+    del again  # the run sees that for itself
+    self._to_hand_on.append(number)
     self._hand_on()
 
   def _hand_on(self):
-    while self._process and self._handed_on < len(self.received):
-      number = self.received[self._handed_on]
-      self._handed_on += 1
-      if self._process.poll() is None:
-        # Ctrl-C as from a terminal, to all that a run consists of; the others as from a supervisor.
-        if number == signal.SIGINT:
-          os.killpg(self._process.pid, number)
-        else:
-          self._process.send_signal(signal.SIGTERM)
+    with self._lock:  # the run is begun in one thread, signals come in another
+      while self._process and self._to_hand_on:
+        self._process.send_signal(self._to_hand_on.pop(0))
 
   def run(self, command: Sequence[str], log: pathlib.Path) -> int:
     """Runs a command to its end, its output added to `log`. Returns its exit status, as a shell says it."""
     with log.open("ab") as out:
-      # In a session of its own, so that Ctrl-C does not reach it twice: the second one stops it without saving.
+      # In a session of its own, so that it hears of a signal from here alone.
       self._process = subprocess.Popen(
           [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), *command], stdin=subprocess.DEVNULL, stdout=out,
           stderr=subprocess.STDOUT, start_new_session=True)
@@ -165,9 +159,7 @@ class _Child:
   @property
   def status(self) -> int | None:
     """To exit with after a signal."""
-    if not self.received:
-      return None
-    return 130 if self.received[0] == signal.SIGINT else distributed.PREEMPTED
+    return self._listener.status
 
 
 def _log(run: "study.Run", workdir: str) -> pathlib.Path:
@@ -242,7 +234,8 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
     status = child.run([sys.executable, "-m", "trm_jax.main", f"--config={config}",
                         f"--workdir={root / run.folder}", *arguments], log)
     took = time.perf_counter() - start
-    stopped = child.status or (status if status in (distributed.PREEMPTED, 130) else None)
+    stopped = child.status or (
+        status if status in (distributed.PREEMPTED, distributed.INTERRUPTED) else None)
     if status == 0:
       try:
         training = logs.read_results(root / run.folder / "results.json")["train_seconds"]
@@ -404,6 +397,7 @@ def main(argv: list[str]) -> None:
     for line in dry_run(runs, _WORKDIR.value):
       print(line)
     return
+  output.outlive()
   same = any(len(run.names) > 1 for run in runs)
   print(f"{name}: {len(runs)} runs, kept in {_WORKDIR.value}{'; names joined by = are one config' * same}", flush=True)
   sys.exit(run_all(runs, _WORKDIR.value))
