@@ -86,11 +86,12 @@ class TrainStep:
     start = time.perf_counter()
     self.compiled = self.program.compile_steps()
     self.compile_s = time.perf_counter() - start
-    self.state = self.program.init(self.arrays)
+    self.state = self.program.init(np.uint32(config.seed), self.arrays)
     self.num_steps = 1
     self.num_steps = num_steps or measure.calls_a_second(self)
 
   def __call__(self) -> None:
     """Makes the steps and waits for them."""
-    self.state, metrics = self.compiled(self.state, np.int32(self.num_steps), self.arrays)
+    self.state, metrics = self.compiled(
+        self.state, np.int32(self.num_steps), np.uint32(self.config.seed), self.arrays)
     jax.block_until_ready(metrics)

@@ -40,7 +40,8 @@ class Case:
     self._puzzles = cases.make_puzzles(config, _BATCHES.value * batch)
     made = program.Program(config, SudokuTask(config.data.box), program.Sizes.of(self._puzzles), mesh)
     self.model_config = made.model_config
-    state = made.init(batches.to_device_arrays(self._puzzles, sharding.replicated(mesh)))
+    state = made.init(
+        np.uint32(config.seed), batches.to_device_arrays(self._puzzles, sharding.replicated(mesh)))
     get_model = functools.partial(made.trainer.model, averaged=False)
     plain, halting = (evaluate.Evaluator(get_model, mesh=mesh, batch_size=batch, max_puzzles=len(self._puzzles),
                                          halting=halting) for halting in (False, True))

@@ -56,6 +56,15 @@ def shared_dir() -> pathlib.Path:
   return path
 
 
+@pytest.fixture(scope="module")
+def shared_programs():
+  """The runs of a test file compile equal programs once."""
+  import programs
+
+  with programs.shared():
+    yield
+
+
 @pytest.fixture(scope="session")
 def gcs_server(tmp_path_factory):
   """Emulated Google Cloud Storage (see gcs.Server), in the environment of this process and of those it starts."""

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Where compiled programs are kept, and that another start finds them there."""
+"""Where compiled programs are kept, and that another start, and another seed, finds them there."""
 
 import json
 import os
@@ -56,17 +56,20 @@ def test_who_chose_a_folder_keeps_it(enable):
   assert enable("tpu", 1, None) == ("chosen", _XLA)
 
 
-# Compiles the steps of a small run on a CPU that is kept like a TPU; prints how many programs were wanted and found.
-_PROGRAM = """
+_COUNT = """
 import json, sys
 import jax
-from trm_jax import compilation_cache, config, program, sharding
-from trm_jax.data.sudoku.task import SudokuTask
 counts = dict.fromkeys(("compile_requests_use_cache", "cache_hits"), 0)
 def count(event, **_):
   name = event.removeprefix("/jax/compilation_cache/")
   if name in counts: counts[name] += 1
 jax.monitoring.register_event_listener(count)
+"""
+
+# Compiles the steps of a small run on a CPU that is kept like a TPU; prints how many programs were wanted and found.
+_PROGRAM = _COUNT + """
+from trm_jax import compilation_cache, config, program, sharding
+from trm_jax.data.sudoku.task import SudokuTask
 backend, jax.default_backend = jax.default_backend(), lambda: "tpu"
 compilation_cache.enable(sys.argv[1])
 values = config.default_config()
@@ -107,3 +110,33 @@ def test_a_second_start_compiles_nothing(tmp_path):
 def test_a_second_start_compiles_nothing_in_a_bucket(bucket):
   workdir = f"gs://{bucket}/mine"
   _twice(workdir, epath.Path(workdir) / "compilation_cache")
+
+
+# Two whole runs of one config that differ in their seeds; prints the counts after each.
+_RUNS = _COUNT + """
+from trm_jax import config, loop
+values = config.default_config()
+values.data.update(source="generated", box=2, num_train=8, num_validation=3, num_test=5, num_clues=9, num_aug=-1)
+values.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
+                    puzzle_emb_len=1, halt_max_steps=2, dtype="float32", random_init=True)
+values.update(batch_size=4, epochs=0, steps=2, eval_batch_size=4)
+for seed in range(2):
+  values.seed = values.data.seed = seed
+  loop.run(config.parse(values), f"{sys.argv[1]}/seed_{seed}")
+  print(json.dumps(counts))
+"""
+
+
+def test_a_second_seed_compiles_nothing(tmp_path):
+  """Everything that a run compiles: its steps, its evaluations and what is around them."""
+  cache, runs = tmp_path / "cache", tmp_path / "runs"
+  done = subprocess.run([sys.executable, "-c", _RUNS, str(runs)], check=True, capture_output=True, text=True,
+                        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache),
+                                          "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"})
+  first, second = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+  assert second["compile_requests_use_cache"] > first["compile_requests_use_cache"] > 0
+  missed = [count["compile_requests_use_cache"] - count["cache_hits"] for count in (first, second)]
+  assert missed[0] == missed[1]
+  weights = [sorted(path.read_bytes() for path in (runs / f"seed_{seed}" / "checkpoints").rglob("*")
+                    if path.is_file() and path.parent.name == "d") for seed in range(2)]
+  assert weights[0] != weights[1]

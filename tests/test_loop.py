@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Whole runs of a tiny model: resuming, refusing, reporting. Eight fake devices, one compiled step a run."""
+"""Whole runs of a tiny model: resuming, refusing, reporting. Eight fake devices; equal programs are compiled once."""
 
 import collections
 import dataclasses
@@ -26,6 +26,8 @@ from trm_jax.errors import UserError
 
 STEPS = 8
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 
 def tiny_config(**changes):
   values = config_lib.default_config()
@@ -42,7 +44,7 @@ def tiny_config(**changes):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, shared_programs):
   """A run of eight steps that nothing disturbed, the fifth of them traced, and its results."""
   folder = tmp_path_factory.mktemp("run")
   with pytest.MonkeyPatch.context() as patch:

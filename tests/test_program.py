@@ -3,6 +3,8 @@
 
 import importlib.util
 
+import jax
+import programs
 import pytest
 
 from trm_jax import chips
@@ -52,6 +54,26 @@ def test_fused_attention_needs_its_devices():
 def test_a_batch_that_cannot_be_split_over_less_than_all_devices():
   with pytest.raises(UserError, match="must be divisible by the 8 devices / config.model_devices = 2; use 4 or 8"):
     make_program(sharding.make_mesh(model=2), batch_size=6, model_devices=2)
+
+
+def test_seeds_and_what_surrounds_the_steps_are_not_compiled_in():
+  """Runs that differ in nothing else find each other's programs in the compilation cache; so do the runs in tests."""
+  changed = dict(name="other", seed=7, eval_every=5, checkpoint_every=3, checkpoint_minutes=1.0, average_checkpoints=2,
+                 profile_steps=1, profile_from=4, wandb="project")
+  assert set(changed) == set(programs.NOT_COMPILED)
+  tiny = {"batch_size": 8, "epochs": 0, "steps": 4, "model.hidden_size": 8, "model.num_heads": 2,
+          "model.puzzle_emb_ndim": 8, "model.H_cycles": 1, "model.L_cycles": 1, "model.random_init": True}
+  mesh = sharding.make_mesh(jax.devices()[:1])
+
+  def texts(**changes):
+    made = make_program(mesh, **tiny | changes)
+    steps, number, seed = made.stages[0].steps, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "uint32"))
+    evaluator = made.evaluator(16)
+    return [lowered.as_text() for lowered in (
+        made.init.lower(seed, made.arrays), steps.lower(made.state, number, seed, made.arrays),
+        evaluator.call.lower(*evaluator.arguments(made.state)))]
+
+  assert texts(**changed, **{"data.seed": 3}) == texts()
 
 
 @libtpu

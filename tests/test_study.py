@@ -77,7 +77,8 @@ def _traced(config: Config) -> int:
   mesh = sharding.make_mesh(jax.devices()[:1])
   made = program.Program(config, task, cost.assumed_data(config.data).sizes, mesh)
   for stage in made.stages:
-    after, metrics = jax.eval_shape(stage.steps, made.state, jax.ShapeDtypeStruct((), "int32"), made.arrays)
+    after, metrics = jax.eval_shape(stage.steps, made.state, jax.ShapeDtypeStruct((), "int32"),
+                                    jax.ShapeDtypeStruct((), "uint32"), made.arrays)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), made.state)
     assert {x.dtype for x in jax.tree.leaves(after.params)} == {jax.numpy.dtype("float32")}
     assert metrics["loss"].shape == ()

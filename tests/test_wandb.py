@@ -20,6 +20,8 @@ from trm_jax.errors import UserError
 
 wandb = pytest.importorskip("wandb", reason='wandb is not installed: pip install -e ".[wandb]"')
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 KEY = "0123456789abcdef" * 3
 PIXELS = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 

@@ -111,13 +111,14 @@ class _Run:
     sizes = program.Sizes.of(self.splits.train)
     self.program = program.Program(config, self.splits.task, sizes, mesh)
     self.total_steps = self.program.total_steps
-    self.eval_every = self.program.eval_every
+    self.eval_every = config.eval_every or max(1, self.total_steps // 10)
     self.saved_run = {
         "config": config_lib.to_dict(config), "data": sizes.of_model(), "total_steps": self.total_steps}
     distributed.check_same("config", lambda: zlib.crc32(json.dumps(self.saved_run).encode()))
     distributed.check_same(
         "version of trm_jax", lambda: files.fingerprint(pathlib.Path(trm_jax.__file__).parent, "*.py"))
     distributed.check_same("set of puzzles", lambda: _fingerprint(self.splits))
+    self.seed = np.uint32(config.seed)
     self.arrays = batches.to_device_arrays(self.splits.train, sharding.replicated(mesh))
     self.checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(
         workdir.checkpoints, keep=checkpoint.keep_last(config))))
@@ -160,7 +161,7 @@ class _Run:
     """The state: from the newest checkpoint, or new. Never built before its layout is known."""
     latest = self.checkpoints.latest_step()
     if latest is None:
-      self.state = self.program.init(self.arrays)
+      self.state = self.program.init(self.seed, self.arrays)
       self.step = self.saved = self.evaluated = 0
       self.seconds = 0.0
     else:
@@ -212,10 +213,7 @@ class _Run:
     """The step, and what is needed around it."""
     seconds = self.compile_stage()
     self.watched_name, self.watched = self.splits.watched
-    self.evaluator = evaluate.Evaluator(
-        lambda state: self.program.trainer.model(state, averaged=True), mesh=self.mesh,
-        batch_size=self.config.eval_batch_size, max_puzzles=max(len(self.watched), len(self.splits.test)),
-        halting=self.config.eval_halting)
+    self.evaluator = self.program.evaluator(max(len(self.watched), len(self.splits.test)))
     knobs = self.saved_run["config"]
     mirrors = []
     if self.config.wandb and distributed.is_main():
@@ -298,7 +296,7 @@ class _Run:
           self.total_steps)
       if self.traced and self.step == self.traced.start:
         self.start_trace()
-      self.state, metrics = self.steps(self.state, np.int32(end - self.step), self.arrays)
+      self.state, metrics = self.steps(self.state, np.int32(end - self.step), self.seed, self.arrays)
       self.records.called(end, end - self.step, metrics)
       self.step = end
       if self.traced and self.step == self.traced.stop:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from trm_jax import checkpoint
 from trm_jax import config as config_lib
+from trm_jax import evaluate
 from trm_jax import flops
 from trm_jax import sharding
 from trm_jax import train
@@ -21,6 +22,8 @@ from trm_jax.data.puzzles import Puzzles
 from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
 from trm_jax.model import TRMConfig
+
+_SEED = jax.ShapeDtypeStruct((), jnp.uint32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Stage:
   Attributes:
     start: the step after which it begins.
     model_config: TRMConfig, with this stage's cycles.
-    steps: (state, number of steps () int32, arrays) -> (state, metrics), jitted; donates the state. See Trainer.steps.
+    steps: (state, number of steps () int32, seed () uint32, arrays) -> (state, metrics), jitted; donates the state. See
+      Trainer.steps.
   """
 
   start: int
@@ -100,6 +104,9 @@ def stage_models(config: Config, model_config: TRMConfig, total_steps: int) -> l
 class Program:
   """What a run computes, on a mesh of real devices or of described ones (see preflight.py).
 
+  The seed and the puzzles are arguments of its functions, so that runs which differ in nothing else compile to the same
+  programs and find each other's in the compilation cache.
+
   Args:
     config: the run.
     task: of its puzzles.
@@ -107,14 +114,14 @@ class Program:
     mesh: from sharding.make_mesh.
 
   Attributes:
+    config, mesh: as given.
     model_config: TRMConfig; of the last stage, and of every evaluation.
     trainer: Trainer, likewise.
     stages: of config.depth_schedule, at least one.
     total_steps: of the whole run.
-    eval_every: steps between evaluations.
     state: abstract TrainState with shardings.
     arrays: abstract batches.DeviceArrays with shardings: what batches are drawn from.
-    init: arrays -> TrainState, jitted.
+    init: (seed () uint32, arrays) -> TrainState, jitted.
 
   Raises:
     UserError: the batch cannot be split over the mesh, or the run is too long or empty.
@@ -122,24 +129,27 @@ class Program:
 
   def __init__(self, config: Config, task: SudokuTask, sizes: Sizes, mesh: Mesh):
     check_fits(config, mesh)
-    self.mesh = mesh
+    self.config, self.mesh = config, mesh
     self.model_config = dataclasses.replace(config.model, **sizes.of_model())
     self.total_steps = config.steps or batches.total_steps(config.epochs, sizes.num_groups, config.batch_size)
     batches.check_positions(self.total_steps, config.batch_size)
-    self.eval_every = config.eval_every or max(1, self.total_steps // 10)
-    self.batch_size = config.batch_size
-    param_key, data_key, explore_key = jax.random.split(jax.random.key(config.seed), 3)
 
-    def make_batch(arrays, step):
+    def keys(seed):
+      """Of the parameters, the batches and exploration."""
+      return jax.random.split(jax.random.key(seed), 3)
+
+    def make_batch(data_key, arrays, step):
       batch = batches.sample_batch(arrays, task.sample_symmetry, data_key, step, batch_size=config.batch_size,
                                    num_aug=config.data.num_aug)
       return jax.lax.with_sharding_constraint(batch, sharding.along_data(mesh))
 
-    def init(arrays):
-      return self.trainer.init(param_key, make_batch(arrays, jnp.int32(0)))
+    def init(seed, arrays):
+      param_key, data_key, _ = keys(seed)
+      return self.trainer.init(param_key, make_batch(data_key, arrays, jnp.int32(0)))
 
-    def steps(trainer, state, num_steps, arrays):
-      return trainer.steps(state, num_steps, functools.partial(make_batch, arrays), explore_key)
+    def steps(trainer, state, num_steps, seed, arrays):
+      _, data_key, explore_key = keys(seed)
+      return trainer.steps(state, num_steps, functools.partial(make_batch, data_key, arrays), explore_key)
 
     stages = stage_models(config, self.model_config, self.total_steps)
     trainers = [
@@ -152,7 +162,7 @@ class Program:
     self.arrays = batches.DeviceArrays(*(
         jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
         for shape, dtype in (((n, s), "uint8"), ((n, s), "int8"), ((n,), "int32"), ((g + 1,), "int32"))))
-    shapes = jax.eval_shape(init, self.arrays)
+    shapes = jax.eval_shape(init, _SEED, self.arrays)
     layout = sharding.state_shardings(mesh, shapes)  # known before anything is allocated
     self.state = checkpoint.abstract(shapes, layout)
     self.init = jax.jit(init, out_shardings=layout)
@@ -172,9 +182,19 @@ class Program:
 
   def train_flops(self, step: int) -> int:
     """FLOPs of the first `step` steps, of all devices together, by flops.py's count."""
-    return flops.training_flops([(s.start, s.model_config) for s in self.stages], self.batch_size, step)
+    return flops.training_flops([(s.start, s.model_config) for s in self.stages], self.config.batch_size, step)
 
   def compile_steps(self, stage: int = -1) -> Any:
-    """`steps` of a stage, compiled. The number of steps in a call is data, so this happens once a stage."""
+    """`steps` of a stage, compiled. The number of steps in a call and the seed are data, so once a stage is enough."""
     return self.stages[stage].steps.lower(
-        self.state, jax.ShapeDtypeStruct((), jnp.int32), self.arrays).compile()
+        self.state, jax.ShapeDtypeStruct((), jnp.int32), _SEED, self.arrays).compile()
+
+  def evaluator(self, max_puzzles: int) -> evaluate.Evaluator:
+    """Of the averaged parameters of a state.
+
+    Args:
+      max_puzzles: in the largest set that is evaluated.
+    """
+    return evaluate.Evaluator(
+        lambda state: self.trainer.model(state, averaged=True), mesh=self.mesh, batch_size=self.config.eval_batch_size,
+        max_puzzles=max_puzzles, halting=self.config.eval_halting)
