@@ -76,8 +76,14 @@ def _model(trainer, state):
   return trainer.model(state, averaged=False)
 
 
+@pytest.fixture(scope="module", name="logits")
+def _logits():
+  """Logits (T, N, S, V) of the answers in `alone`, which fills them in."""
+  return np.zeros((T, N, S, V))
+
+
 @pytest.fixture(scope="module", name="alone")
-def _alone(model):
+def _alone(model, logits):
   """What the model makes of each puzzle on its own: inputs (N, S), answers (T, N, S), q_halt (T, N)."""
   made = generate.generate_splits(box=2, num_train=N, num_validation=0, num_test=0, num_clues=8, seed=0)
   inputs = made["train"].inputs
@@ -88,7 +94,8 @@ def _alone(model):
     carry = model.initial_carry(batch)
     for t in range(T):
       carry, outputs = step(model, carry, batch)
-      answers[t, i] = np.asarray(outputs.logits)[0].argmax(-1)
+      logits[t, i] = outputs.logits[0]
+      answers[t, i] = logits[t, i].argmax(-1)
       q_halt[t, i] = outputs.q_halt[0]
   return inputs, answers, q_halt
 
@@ -134,7 +141,33 @@ def test_whole_set_equals_one_puzzle_at_a_time(evaluated, alone, puzzles, device
 
 
 def test_devices_make_no_difference(evaluated):
-  assert evaluated[1][0].metrics() == evaluated[8][0].metrics()
+  one, eight = (evaluated[devices][0].metrics() for devices in (1, 8))
+  for name in ("lm_loss", "q_halt_loss"):
+    assert one.pop(name) == pytest.approx(eight.pop(name), abs=ROUNDING)
+  assert one == eight
+
+
+def _losses(alone, logits, puzzles, t, i):
+  """lm_loss and q_halt_loss of a puzzle at one step, by the formulas of the paper's code."""
+  cells = np.flatnonzero(puzzles.labels[i] != IGNORE_LABEL)
+  s = np.where(logits[t, i] >= 0, logits[t, i] + 1, 1 / (1 - np.minimum(logits[t, i], 0)))
+  p = s / s.sum(-1, keepdims=True)
+  right = (alone[1][t, i, cells] == puzzles.labels[i, cells]).all()
+  halt = 1 / (1 + np.exp(-np.float64(alone[2][t, i])))
+  return np.mean(-np.log(p[cells, puzzles.labels[i, cells]])), -np.log(halt if right else 1 - halt)
+
+
+@pytest.mark.parametrize("halting", [False, True])
+def test_losses_of_the_last_step(model, alone, logits, puzzles, halts, evaluated, halting):
+  """Means over puzzles; the one without a label counts in neither."""
+  evaluation = evaluated[8][0]
+  if halting:
+    evaluation = _evaluator(halting=True).evaluate(_everywhere(model), puzzles)
+  last = halts if halting else np.full(N, T - 1)
+  expected = np.array([_losses(alone, logits, puzzles, last[i], i) for i in range(N) if i != NOT_COUNTED])
+  assert np.ptp(expected, axis=0).min() > 0.3  # they are not all alike
+  metrics = evaluation.metrics()
+  np.testing.assert_allclose([metrics["lm_loss"], metrics["q_halt_loss"]], expected.mean(0), atol=ROUNDING)
 
 
 @pytest.fixture(scope="module", name="halts")

@@ -39,11 +39,12 @@ import numpy as np
 import optax
 import pytest
 
+from trm_jax import evaluate
 from trm_jax import interop
 from trm_jax import losses
 from trm_jax import sharding
 from trm_jax.config import OptimizerConfig
-from trm_jax.data.puzzles import IGNORE_LABEL
+from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles
 from trm_jax.model import Batch, Carry, TRM, TRMConfig
 from trm_jax.train import Trainer, TrainState
 
@@ -533,6 +534,24 @@ def test_evaluation(golden, evaluation, guided):
     compare_counts(comparison, "eval", s, sure.all() or not halted.any(), count_close_cells(
         logits, golden.values["batch/labels"][0], halted, comparison.tolerance(f"eval/logits/{s}", logits)))
   comparison.done()
+
+
+def test_losses_of_a_whole_evaluation(golden):
+  """As trm_jax.evaluate reports them, after one step, at which rounding has not been amplified."""
+  if "eval/metrics/lm_loss/0" not in golden.values:
+    pytest.skip("the file has no losses")
+  batch = golden.values["batch/labels"][0]
+  puzzles = Puzzles(
+      inputs=golden.values["batch/inputs"][0].astype(np.uint8), labels=batch.astype(np.int8),
+      puzzle_identifiers=golden.values["batch/puzzle_identifiers"][0].astype(np.int32),
+      group_starts=np.arange(len(batch) + 1, dtype=np.int32), vocab_size=golden.config.vocab_size,
+      num_puzzle_identifiers=golden.config.num_puzzle_identifiers)
+  model = interop.from_reference(golden.state, dataclasses.replace(golden.config, halt_max_steps=1))
+  evaluator = evaluate.Evaluator(lambda model: model, mesh=golden.trainer.mesh, batch_size=len(puzzles),
+                                 max_puzzles=len(puzzles))
+  metrics = evaluator.evaluate(model, puzzles).metrics()
+  for name in ("lm_loss", "q_halt_loss"):
+    np.testing.assert_allclose(len(puzzles) * metrics[name], golden.values[f"eval/metrics/{name}/0"], rtol=FLOOR)
 
 
 def test_first_gradients(golden, training):

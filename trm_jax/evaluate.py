@@ -31,6 +31,7 @@ class Evaluation:
     right_cells: (T, N) int32, counted cells that are right. A puzzle that halted keeps what it had.
     counted_cells: (N,) int32, cells with a label.
     q_halt: (T, N) float32, logit of halting; likewise.
+    losses: `lm_loss` and `q_halt_loss`, (N,) float32 each, of the last step (see losses.of_answers).
     ratings: (N,) int32 or None.
     steps: (N,) int32, supervision steps that each puzzle made.
     row_steps: supervision steps that were computed, times rows: those of rows without a puzzle too.
@@ -40,17 +41,19 @@ class Evaluation:
   right_cells: np.ndarray
   counted_cells: np.ndarray
   q_halt: np.ndarray
+  losses: dict[str, np.ndarray]
   ratings: np.ndarray | None
   steps: np.ndarray
   row_steps: int
 
   def metrics(self) -> dict[str, Any]:
-    """Shares in [0, 1], each over the N puzzles that have a counted cell.
+    """Means over the puzzles that have a counted cell; accuracies are shares in [0, 1].
 
     Returns:
-      exact_accuracy, accuracy (mean share of right cells) and q_halt_accuracy after the last step; steps that a puzzle
-      made in the mean; row_steps, of all; `by_step`: the first two after each step; `by_rating` where there are
-      ratings: buckets with their size and exact accuracy.
+      num_puzzles, those with a counted cell; exact_accuracy, accuracy (mean share of right cells), q_halt_accuracy,
+      lm_loss and q_halt_loss after the last step; steps that a puzzle made in the mean; row_steps, of all; `by_step`:
+      exact_accuracy and accuracy after each step; `by_rating` where there are ratings: buckets with their size and
+      exact accuracy.
     """
     counted = self.counted_cells > 0
     exact = (self.right_cells == self.counted_cells)[:, counted]
@@ -60,6 +63,7 @@ class Evaluation:
         "exact_accuracy": float(exact[-1].mean()),
         "accuracy": float(cells[-1].mean()),
         "q_halt_accuracy": float(((self.q_halt[-1, counted] >= 0) == exact[-1]).mean()),
+        **{name: float(values[counted].mean(dtype=np.float64)) for name, values in self.losses.items()},
         "steps": float(self.steps[counted].mean()),
         "row_steps": self.row_steps,
         "by_step": {
@@ -135,8 +139,8 @@ class Queue:
     waiting: (n,) int32, puzzles that no row has begun: 0 … waiting - 1 of each device.
     unfinished: () int32, puzzles that have not halted.
     num_steps: () int32, supervision steps made, each by all rows.
-    results: by puzzle, (n, K, …): `answers` (S,) uint8 and `steps` () int32, of its last step so far; `right_cells`
-      (T,) int32 and `q_halt` (T,) float32, of each step.
+    results: by puzzle, (n, K, …): `answers` (S,) uint8, `steps` () int32, `lm_loss` and `q_halt_loss` () float32, of
+      its last step so far; `right_cells` (T,) int32 and `q_halt` (T,) float32, of each step.
   """
 
   carry: Carry
@@ -189,23 +193,19 @@ class Evaluator:
       return batch, puzzle, jnp.maximum(waiting - halted.sum(), 0)
 
     @on_each_device
-    def note(results, puzzle, steps, answers, right_cells, q_halt):
-      """Results of one step."""
+    def note(results, puzzle, last, each):
+      """Results of one step: what is kept of a puzzle's last step, and what is kept of each."""
       def put(name, values, *index):
         return results[name].at[0, puzzle, *index].set(values, mode="drop")  # those of rows without a puzzle
 
-      return {
-          "answers": put("answers", answers),
-          "steps": put("steps", steps),
-          "right_cells": put("right_cells", right_cells, steps - 1),
-          "q_halt": put("q_halt", q_halt, steps - 1),
-      }
+      return {name: put(name, values) for name, values in last.items()} | {
+          name: put(name, values, last["steps"] - 1) for name, values in each.items()}
 
     def start(source, waiting):
       model = get_model(source)
       S, T = model.config.seq_len, model.config.halt_max_steps
-      kinds = {"answers": ((S,), "uint8"), "steps": ((), "int32"), "right_cells": ((T,), "int32"),
-               "q_halt": ((T,), "float32")}
+      kinds = {"answers": ((S,), "uint8"), "steps": ((), "int32"), "lm_loss": ((), "float32"),
+               "q_halt_loss": ((), "float32"), "right_cells": ((T,), "int32"), "q_halt": ((T,), "float32")}
       return Queue(
           carry=model.initial_carry(batches.abstract_batch(B, S)),
           puzzle=jnp.full(B, K, jnp.int32),
@@ -235,7 +235,9 @@ class Evaluator:
             waiting=waiting,
             unfinished=queue.unfinished - (carry.halted & (puzzle < K)).sum(),
             num_steps=queue.num_steps + 1,
-            results=note(queue.results, puzzle, carry.steps, answers, right_cells, outputs.q_halt))
+            results=note(queue.results, puzzle,
+                         {"answers": answers, "steps": carry.steps} | losses.of_answers(outputs, carry.batch["labels"]),
+                         {"right_cells": right_cells, "q_halt": outputs.q_halt}))
 
       end = queue.num_steps + model.config.halt_max_steps
       queue = jax.lax.while_loop(lambda queue: (queue.unfinished > 0) & (queue.num_steps < end), step, queue)
@@ -300,6 +302,7 @@ class Evaluator:
         right_cells=right_cells,
         counted_cells=(puzzles.labels != IGNORE_LABEL).sum(1),
         q_halt=q_halt,
+        losses={name: results[name] for name in ("lm_loss", "q_halt_loss")},
         ratings=puzzles.ratings,
         steps=results["steps"],
         row_steps=int(num_steps) * self.batch_size,

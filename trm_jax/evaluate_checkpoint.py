@@ -55,7 +55,8 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
 
     metrics = evaluator.evaluate(model, puzzles, each_batch).metrics()
   progress.done(f"{metrics['exact_accuracy']:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
-                f"{metrics['q_halt_accuracy']:.2%}" + f", {metrics['steps']:.2f} steps a puzzle" * halting)
+                f"{metrics['q_halt_accuracy']:.2%}, lm_loss {metrics['lm_loss']:.4g}, q_halt_loss "
+                f"{metrics['q_halt_loss']:.4g}" + f", {metrics['steps']:.2f} steps a puzzle" * halting)
   if not distributed.is_main():
     return metrics
   print("supervision step   solved    cells")

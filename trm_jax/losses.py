@@ -38,6 +38,25 @@ def count_right(logits_BxSxV: jax.Array, labels_BxS: jax.Array) -> tuple[jax.Arr
   return counted.sum(-1), right.sum(-1)
 
 
+def of_answers(outputs: Outputs, labels_BxS: jax.Array) -> dict[str, jax.Array]:
+  """The two losses that training and evaluation report, of each row.
+
+  Args:
+    outputs: of a supervision step.
+    labels_BxS: integers in [0, V) or IGNORE_LABEL.
+
+  Returns:
+    Two (B,) float32: `lm_loss`, the mean over the counted cells of a row (0 where there are none), and `q_halt_loss`,
+    the binary cross-entropy between the halting head and whether every counted cell is right.
+  """
+  num_counted, num_right = count_right(outputs.logits, labels_BxS)
+  return {
+      "lm_loss": stablemax_cross_entropy(outputs.logits, labels_BxS).sum(-1) / jnp.maximum(num_counted, 1),
+      "q_halt_loss": optax.sigmoid_binary_cross_entropy(
+          outputs.q_halt, (num_right == num_counted).astype(jnp.float32)),
+  }
+
+
 def expected_extra_steps(halt_logit_B: jax.Array, steps_left_B: jax.Array, max_steps: int) -> jax.Array:
   """Supervision steps that a row still makes, in the mean, if it halts after each with the probability that it has now.
 
@@ -78,10 +97,7 @@ def act_loss(carry: Carry, outputs: Outputs, *, step_decay: float = 1.0, halt_co
   num_counted, num_right = count_right(outputs.logits, labels)
   exact = num_right == num_counted
 
-  losses = {
-      "lm_loss": stablemax_cross_entropy(outputs.logits, labels).sum(-1) / jnp.maximum(num_counted, 1),
-      "q_halt_loss": optax.sigmoid_binary_cross_entropy(outputs.q_halt, exact.astype(jnp.float32)),
-  }
+  losses = of_answers(outputs, labels)
   factors = {"lm_loss": 1.0, "q_halt_loss": 0.5, "q_continue_loss": 0.5, "extra_steps": halt_cost}
   if outputs.target_q_continue is not None:
     losses["q_continue_loss"] = optax.sigmoid_binary_cross_entropy(outputs.q_continue, outputs.target_q_continue)
