@@ -288,7 +288,7 @@ MUTATIONS = [
     mutation("mean over the row's counted cells", "losses.py", "labels_BxS).sum(-1) / jnp.maximum(num_counted, 1)",
              "labels_BxS).mean(-1)", "test_losses.py::test_act_loss"),
     mutation("halting learns whether every counted cell is right", "losses.py",
-             "(num_right == num_counted).astype(jnp.float32)", "(num_right == labels_BxS.shape[-1]).astype(jnp.float32)",
+             "(num_right == num_counted).astype(", "(num_right == labels_BxS.shape[-1]).astype(",
              "test_losses.py::test_act_loss"),
     mutation("evaluation: losses of the last step", "evaluate.py", "{name: put(name, values) for name, values in last",
              "{name: results[name] + put(name, values) for name, values in last",

@@ -197,8 +197,9 @@ MAIN = {
     "mistyped float": ([_BASELINE, "--config.optimizer.b1=x"], "flag --config.optimizer.b1=x: "),
     "mistyped bool": ([_BASELINE, "--config.model.mlp_t=maybe"], "flag --config.model.mlp_t=maybe: "),
     "value for group": ([_BASELINE, "--config.model=3"], "flag --config.model=3: "),
-    "field before config": (["--config.batch_size=8", _BASELINE], "--config.batch_size=8"),
-    "field without config": (["--config.batch_size=8"], "config.batch_size"),
+    "field before config": (["--config.batch_size=8", _BASELINE],
+                            "--config.batch_size=8: changes a field of --config=FILE.py:NAME, which must come before"),
+    "field without config": (["--config.batch_size=8"], "--config.batch_size=8: changes a field of --config="),
     "out of range": ([_BASELINE, "--config.optimizer.ema_rate=1"],
                      "config.optimizer.ema_rate = 1.0: must lie in [0, 1), as a number of 32 bits, too"),
     "heads": ([_BASELINE, "--config.model.mlp_t=False", "--config.model.num_heads=3"],
@@ -239,6 +240,16 @@ MAIN = {
     "eval of other boards": (["--mode=eval", "--checkpoint={}/7", "--data={}/large"],
                              "{}/large/test.csv, line 2: the question has 81 characters, must have 16"),
     "eval of no data": (["--mode=eval", "--checkpoint={}/7", "--data={}/none"], "'{}/none': no such folder"),
+    "data to train on": ([_QUICK, _WORKDIR, "--data={}/small"],
+                         "--data: only --mode=eval reads it, and this is --mode=train; leave it out"),
+    "checkpoint to train": ([_QUICK, _WORKDIR, "--checkpoint={}/7"], "--checkpoint: only --mode=eval reads it"),
+    "halting in training": ([_QUICK, _WORKDIR, "--nohalting"], "--halting: only --mode=eval reads it"),
+    "the default of another mode": ([_QUICK, _WORKDIR, "--average=0"], "--average: only --mode=eval reads it"),
+    "config of an eval": (["--mode=eval", "--checkpoint={}/7", _QUICK, "--config.model.mlp_t=False"],
+                          "--config: only --mode=train reads it, and this is --mode=eval; leave it out"),
+    "field in an eval": (["--mode=eval", "--checkpoint={}/7", "--config.model.mlp_t=False"],
+                         "--config.model.mlp_t=False: changes a field of --config=FILE.py:NAME, which must come "),
+    "workdir of an eval": (["--mode=eval", "--checkpoint={}/7", _WORKDIR], "--workdir: only --mode=train reads it"),
     "mode": (["--mode=evaluate"], "flag --mode=evaluate: value should be one of <train|eval>"),
     "stray argument": ([_QUICK, "workdir=x"], "unknown argument 'workdir=x': everything is a flag"),
     "unknown flag": ([_QUICK, "--work_dir=x"], "Unknown command line flag 'work_dir'. Did you mean: workdir ?"),
@@ -254,6 +265,14 @@ SOLVE = {
                           "'5x' is neither a digit 1-4 nor '.' or 0 for blank"),
     "second puzzle": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--puzzle=²" + _PUZZLE[1:]],
                       "'²' is neither a digit 1-4 nor '.' or 0 for blank"),
+    "clue twice in a row": (["--checkpoint={}/7", "--puzzle=1..1............"],
+                            "--puzzle=1..1............: has no solution, because it has more than one 1 in row 1"),
+    "clue twice in a column": (["--checkpoint={}/7", "--puzzle=.2...........2.."], "more than one 2 in column 2"),
+    "clue twice in a box": (["--checkpoint={}/7", "--puzzle=..3....3........"], "more than one 3 in box 2"),
+    "number of own puzzles": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--num=1"],
+                              "--num: --puzzle says which puzzles to solve; leave it out"),
+    "own puzzles and a file": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--csv={}/small/test.csv"],
+                               "--csv: --puzzle says which puzzles to solve"),
     "no csv": (["--checkpoint={}/7", "--csv={}/none.csv"], "{}/none.csv: no such file"),
     "empty checkpoint": (["--checkpoint="], "--checkpoint=: names nothing, as a variable does that is not set"),
     "empty csv": (["--checkpoint={}/7", "--csv="], "--csv=: names nothing, as a variable does that is not set"),
@@ -298,6 +317,7 @@ SWEEP = {
     "unknown field": ([_SWEEP, "--set=stepz=3"], "mini_t1_n1: config.stepz: no such field; did you mean steps?"),
     "mistyped": ([_SWEEP, "--set=steps=x"], "mini_t1_n1: config.steps = 'x': must be of type int, not str"),
     "unknown option": ([_SWEEP, "--options=tiny"], "mini_t1_n1,tiny: config option 'tiny' is not known"),
+    "list and dry run": ([_SWEEP, "--list", "--dry-run"], "--dry-run: --list only prints the runs; leave it out"),
     "stray argument": ([_SWEEP, "runs/x"], "unknown argument 'runs/x'"),
 }
 
@@ -359,7 +379,7 @@ def test_started_for_real(place):
 
 @pytest.mark.parametrize("program, flags", [
     ("trm_jax.main", ["config", "workdir", "mode", "checkpoint", "data"]),
-    ("trm_jax.solve", ["checkpoint", "puzzle", "csv", "num", "out"]),
+    ("trm_jax.solve", ["checkpoint", "puzzle", "csv", "num", "show", "out"]),
     ("trm_jax.sweep", ["sweep", "workdir", "seeds", "options", "set", "dry-run", "list"]),
 ])
 def test_help_names_the_flags(program, flags):
@@ -389,5 +409,5 @@ def test_help_of_a_config():
 def test_solve_solves(place):
   done = _start("trm_jax.solve", f"--checkpoint={place}/7", f"--puzzle={_PUZZLE}")
   assert (done.returncode, done.stderr) == (0, "")
-  assert done.stdout.splitlines()[-1] == "0 of 1 solved, every row, column and box checked"
+  assert "solving: 0 of 1 solved, every row, column and box checked" in done.stdout
   assert (place / "7" / "solved" / "1.png").stat().st_size > 1000

@@ -421,6 +421,8 @@ def test_program_without_compiling():
   cases = {
       "--topology is missing; try --topology=v4:2x4x4": [config],
       "either --config or --sweep is needed; try --config=configs/sudoku.py:baseline": ["--topology=v4:2x4x4"],
+      "--set: only --sweep reads it; change a field of --config by --config.FIELD=VALUE": [
+          config, "--topology=v4:2x4x4", "--set=seed=1"],
       "v5e has no such shape": [config, "--topology=v5e:4x5"],
       "flag --utilization=3": [config, "--topology=v4:2x4x4", "--utilization=3"],
   }

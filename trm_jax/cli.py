@@ -128,7 +128,8 @@ def _check_precision() -> None:
 
 
 def _check_config_flags(arguments: list[str]) -> str | None:
-  """Refuses what ml_collections would meet with a traceback: a config file or a field that does not exist.
+  """Refuses a config file or a field that does not exist, at which ml_collections would end with a traceback, and a
+  change of a field without a config, which it would call an unknown flag.
 
   Returns:
     The config file.
@@ -144,7 +145,24 @@ def _check_config_flags(arguments: list[str]) -> str | None:
     elif name.startswith("config."):
       from trm_jax import config  # pylint: disable=g-import-not-at-top
       config.check_field(name.removeprefix("config."))
+      if path is None:
+        raise UserError(f"{argument}: changes a field of --config=FILE.py:NAME, which must come before it")
   return path
+
+
+def refuse(why: str, *holders: flags.FlagHolder) -> None:
+  """Refuses flags that nothing would read: whoever gives one believes that it does something.
+
+  Args:
+    why: they are of no use beside the other flags, as the end of "--flag: …".
+    *holders: the flags.
+
+  Raises:
+    UserError: one of them was given.
+  """
+  for holder in holders:
+    if holder.present:
+      raise UserError(f"--{holder.name}: {why}; leave it out")
 
 
 def fail(message: str, error: BaseException | None = None, *, status: int = 2) -> NoReturn:

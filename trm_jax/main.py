@@ -54,10 +54,15 @@ _PEER_TIMEOUT = flags.DEFINE_float(
 def main(argv: list[str]) -> None:
   """Dispatches."""
   cli.no_arguments(argv)
-  if _MODE.value == "eval" and _CHECKPOINT.value is None:
-    raise UserError("--checkpoint is missing: --mode=eval needs the folder of a run")
-  if _MODE.value == "train" and _CONFIG.value is None:
-    raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
+  if _MODE.value == "eval":
+    cli.refuse("only --mode=train reads it, and this is --mode=eval", _CONFIG, _WORKDIR)
+    if _CHECKPOINT.value is None:
+      raise UserError("--checkpoint is missing: --mode=eval needs the folder of a run")
+  else:
+    cli.refuse("only --mode=eval reads it, and this is --mode=train", _CHECKPOINT, _DATA, _EVAL_BATCH_SIZE, _HALTING,
+               _AVERAGE)
+    if _CONFIG.value is None:
+      raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
   job = distributed.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   if job or _MODE.value == "train":
     output.outlive()

@@ -30,7 +30,6 @@ from trm_jax import checkpoint
 from trm_jax import cli
 from trm_jax import config as config_lib
 from trm_jax import cost
-from trm_jax import evaluate
 from trm_jax import flops
 from trm_jax import hlo
 from trm_jax import logs
@@ -205,9 +204,7 @@ class _Run:
     self.data = cost.assumed_data(config.data)
     mesh = sharding.make_mesh(list(devices), model=config.model_devices)
     self.program = program.Program(config, SudokuTask(config.data.box), self.data.sizes, mesh)
-    self.evaluator = evaluate.Evaluator(
-        lambda state: self.program.trainer.model(state, averaged=True), mesh=mesh, batch_size=config.eval_batch_size,
-        max_puzzles=max(self.data.num_watched, self.data.num_test), halting=config.eval_halting)
+    self.evaluator = self.program.evaluator(max(self.data.num_watched, self.data.num_test))
 
   def compile_training(self) -> Any:
     return _compiled("training", self.program.compile_steps)
@@ -552,6 +549,8 @@ def main(argv: list[str]) -> None:
   tpu_slice = chips.Slice.parse(_TOPOLOGY.value)
   if (_SWEEP.value is None) == (_CONFIG.value is None):
     raise UserError("either --config or --sweep is needed; try --config=configs/sudoku.py:baseline")
+  if _SWEEP.value is None:
+    cli.refuse("only --sweep reads it; change a field of --config by --config.FIELD=VALUE", _SET)
   jax.config.update("jax_platforms", "cpu")  # described devices are all that is needed
 
   devices = tpu_slice.devices()

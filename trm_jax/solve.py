@@ -3,8 +3,13 @@
 
     python -m trm_jax.solve --checkpoint=runs/…                     # test puzzles of its run
     python -m trm_jax.solve --checkpoint=runs/… --puzzle=1...3..…   # your own: row by row, '.' or 0 for blank
-    python -m trm_jax.solve --checkpoint=runs/… --csv=puzzles.csv   # Sudoku-Extreme's format
+    python -m trm_jax.solve --checkpoint=runs/… --csv=puzzles.csv --num=10000   # Sudoku-Extreme's format
+
+Every answer is written to answers.csv, whose columns are the puzzle, the answer and whether it solves the puzzle. The
+first --show puzzles are printed and drawn as well.
 """
+
+from collections.abc import Iterator
 
 from absl import flags
 import numpy as np
@@ -14,18 +19,28 @@ from trm_jax import cli
 from trm_jax import compilation_cache
 from trm_jax import draw
 from trm_jax import evaluate
+from trm_jax import files
+from trm_jax import logs
 from trm_jax import storage
+from trm_jax.config import DataConfig
 from trm_jax.data import load
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.data.sudoku.task import BLANK, SudokuTask
 from trm_jax.errors import UserError
+from trm_jax.model import TRM
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
+                                  allow_override=True)  # trm_jax.main, which a process may import, has it, too
 _PUZZLE = flags.DEFINE_multi_string("puzzle", [], "A puzzle, row by row; '.' or 0 for blank. May be given repeatedly.")
 _CSV = flags.DEFINE_string("csv", None, "A file of puzzles in Sudoku-Extreme's format.")
 _NUM = flags.DEFINE_integer("num", 1, "How many puzzles of the file or of the test set to solve.", lower_bound=1)
-_OUT = flags.DEFINE_string("out", None, "Folder for the pictures; the default is solved/ in the run's folder.")
+_SHOW = flags.DEFINE_integer("show", 10, "How many of the puzzles to print and to draw: a picture takes half a second.",
+                             lower_bound=0)
+_OUT = flags.DEFINE_string("out", None, "Folder for answers and pictures; the default is solved/ in the run's folder.")
+
+# Puzzles that are solved together, which bounds the memory that is needed.
+_BATCH = 256
 
 
 def _read_puzzle(text: str, task: SudokuTask) -> np.ndarray:
@@ -36,7 +51,10 @@ def _read_puzzle(text: str, task: SudokuTask) -> np.ndarray:
   foreign = sorted(set(text) - set(digits + ".0"))
   if foreign:
     raise UserError(f"--puzzle={text}: {''.join(foreign)!r} is neither a digit 1-{task.side} nor '.' or 0 for blank")
-  return np.array([1 + int(c.replace(".", "0")) for c in text], np.uint8)
+  tokens = np.array([BLANK + int(c.replace(".", "0")) for c in text], np.uint8)
+  if repeated := task.repeated_clue(tokens):
+    raise UserError(f"--puzzle={text}: has no solution, because it has more than one {repeated}")
+  return tokens
 
 
 def _read_csv(path: str, task: SudokuTask) -> Puzzles:
@@ -47,36 +65,107 @@ def _read_csv(path: str, task: SudokuTask) -> Puzzles:
   return csv_files.read_csv(file, box=task.box)
 
 
+def _chosen(task: SudokuTask, data: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+  """What the flags name.
+
+  Args:
+    task: what the puzzles are of.
+    data: of the checkpoint's run.
+
+  Returns:
+    inputs (N, S), puzzle identifiers (N,), and labels (N, S), None where they are not known.
+  """
+  if _PUZZLE.value:
+    inputs = np.stack([_read_puzzle(text, task) for text in _PUZZLE.value])
+    return inputs, np.zeros(len(inputs), np.int32), None  # no identifier of their own
+  puzzles = _read_csv(_CSV.value, task) if _CSV.value is not None else load.load_test(data)[1]
+  first = slice(_NUM.value)
+  return puzzles.inputs[first], puzzles.puzzle_identifiers[first], puzzles.labels[first]
+
+
+def _attempts(model: TRM, inputs: np.ndarray, identifiers: np.ndarray) -> Iterator[tuple[slice, evaluate.Attempt]]:
+  """Solves puzzles batch by batch, with one compiled program.
+
+  Args:
+    model: TRM.
+    inputs: (N, S) tokens.
+    identifiers: (N,) puzzle identifiers.
+
+  Yields:
+    Which puzzles a batch holds, and what the model made of them.
+  """
+  num, size = len(inputs), min(_BATCH, len(inputs))
+  for start in range(0, num, size):
+    # The last batch repeats its last puzzle, so that it has the shape of the others.
+    rows = np.minimum(np.arange(start, start + size), num - 1)
+    made = evaluate.attempt(model, inputs[rows], identifiers[rows])
+    end = min(start + size, num)
+    yield slice(start, end), evaluate.Attempt(made.answers[:, : end - start], made.q_halt[:, : end - start])
+
+
+def _show(task: SudokuTask, out: storage.Workdir, number: int, *puzzle: np.ndarray | None) -> None:
+  """Prints and draws a puzzle.
+
+  Args:
+    task: what the puzzle is of.
+    out: folder for the picture.
+    number: of the puzzle, from 1.
+    *puzzle: its inputs, answers_by_step, labels and q_halt, as draw.solving_text takes them.
+  """
+  inputs, answers, *_ = puzzle
+  name = f"{number}.png"
+  print(draw.solving_text(task, *puzzle))
+  draw.solving_picture(out.local / name, task, *puzzle)
+  solved = task.is_solution(inputs, answers[-1])
+  print(f"{'solved' if solved else 'NOT solved'}; picture: {out.path / name}\n", flush=True)
+
+
+def _solve(model: TRM, task: SudokuTask, inputs: np.ndarray, identifiers: np.ndarray, labels: np.ndarray | None,
+           out: storage.Workdir) -> None:
+  """Solves puzzles, shows the first ones, writes answers.csv and says how many are solved.
+
+  Args:
+    model: TRM.
+    task: what the puzzles are of.
+    inputs: (N, S) tokens.
+    identifiers: (N,) puzzle identifiers.
+    labels: (N, S) solutions; None where they are not known.
+    out: folder for answers and pictures.
+  """
+  num, num_shown, num_solved = len(inputs), min(_SHOW.value, len(inputs)), 0
+  file, progress = out.local / "answers.csv", logs.Progress("solving")
+  with files.replacing(file) as f:
+    f.write(b"question,answer,solved\n")
+    for rows, made in _attempts(model, inputs, identifiers):
+      solved = task.is_solution(inputs[rows], made.answers[-1])
+      for i, (question, answer, good) in enumerate(zip(inputs[rows], made.answers[-1], solved)):
+        texts = ("".join(map(task.cell_text, tokens)) for tokens in (question, answer))
+        f.write(f"{','.join(texts)},{int(good)}\n".encode())
+        if rows.start + i < num_shown:
+          _show(task, out, rows.start + i + 1, question, made.answers[:, i],
+                None if labels is None else labels[rows.start + i], made.q_halt[:, i])
+      num_solved += int(solved.sum())
+      progress(rows.stop, num)
+  progress.done(f"{num_solved:,} of {num:,} solved, every row, column and box checked")
+  shown = "" if num_shown == num else f"; of them the first {num_shown:,} are shown and drawn (--show={_SHOW.value})"
+  print(f"all answers: {out.path / file.name}{shown}")
+
+
 def main(argv: list[str]) -> None:
-  """Reads the flags, solves, prints and draws."""
+  """Reads the flags and solves."""
   cli.no_arguments(argv)
   if _CHECKPOINT.value is None:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
-  if _PUZZLE.value and _CSV.value is not None:
-    raise UserError("--puzzle and --csv: give one of them")
+  if _PUZZLE.value:
+    cli.refuse("--puzzle says which puzzles to solve", _CSV, _NUM)
   compilation_cache.enable()
   loaded = checkpoint.load_model(_CHECKPOINT.value)
   task = SudokuTask(loaded.config.data.box)
-  labels = None
-  if _PUZZLE.value:
-    inputs = np.stack([_read_puzzle(text, task) for text in _PUZZLE.value])
-  else:
-    puzzles = _read_csv(_CSV.value, task) if _CSV.value is not None else load.load_test(loaded.config.data)[1]
-    inputs, labels = puzzles.inputs[: _NUM.value], puzzles.labels[: _NUM.value]
-  solved = evaluate.attempt(loaded.model, inputs, np.zeros(len(inputs)))
-
+  inputs, identifiers, labels = _chosen(task, loaded.config.data)
   directory, _ = checkpoint.find(_CHECKPOINT.value)
   target = directory.parent / "solved" if _OUT.value is None else _OUT.value
   with storage.Workdir(target, main=True, flag="--out") as out:
-    for i, puzzle in enumerate(inputs):
-      label = None if labels is None else labels[i]
-      print(draw.solving_text(task, puzzle, solved.answers[:, i], label, solved.q_halt[:, i]))
-      right = task.is_solution(puzzle, solved.answers[-1, i])
-      name = f"{i + 1}.png"
-      draw.solving_picture(out.local / name, task, puzzle, solved.answers[:, i], label, solved.q_halt[:, i])
-      print(f"{'solved' if right else 'NOT solved'}; picture: {out.path / name}\n", flush=True)
-  good = int(task.is_solution(inputs, solved.answers[-1]).sum())
-  print(f"{good} of {len(inputs)} solved, every row, column and box checked")
+    _solve(loaded.model, task, inputs, identifiers, labels, out)
 
 
 if __name__ == "__main__":

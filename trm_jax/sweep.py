@@ -388,6 +388,7 @@ def main(argv: list[str]) -> None:
     raise UserError(f"--seeds={','.join(_SEEDS.value)}: must be numbers from 0, e.g. --seeds=0,1,2")
   runs = study.plan(file, name, list(dict.fromkeys(map(int, _SEEDS.value))), _OPTIONS.value, _SET.value)
   if _LIST.value:
+    cli.refuse("--list only prints the runs", _WORKDIR, _DRY_RUN)
     for run in runs:
       print(shlex.join(run.arguments))
     return

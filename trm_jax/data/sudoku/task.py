@@ -88,13 +88,29 @@ class SudokuTask:
       (...) bool.
     """
     inputs, answers = np.asarray(inputs), np.asarray(answers)
-    box, side, batch = self.box, self.side, answers.shape[:-1]
-    rows = answers.reshape(*batch, side, side)
-    columns = rows.swapaxes(-1, -2)
-    boxes = answers.reshape(*batch, box, box, box, box).swapaxes(-2, -3).reshape(*batch, side, side)
-    units = np.sort(np.concatenate([rows, columns, boxes], axis=-2), axis=-1)
-    complete = (units == np.arange(FIRST_DIGIT, FIRST_DIGIT + side)).all((-1, -2))
+    units = np.sort(self._units(answers), axis=-1)
+    complete = (units == np.arange(FIRST_DIGIT, FIRST_DIGIT + self.side)).all((-1, -2))
     return complete & ((inputs == answers) | ~self.is_given(inputs)).all(-1)
+
+  def repeated_clue(self, inputs: np.ndarray) -> str | None:
+    """What contradicts the rules in a puzzle: "5 in row 1" if that clue is there twice, None if nothing does.
+
+    Args:
+      inputs: (S,) integer tokens.
+    """
+    for number, unit in enumerate(self._units(np.asarray(inputs))):
+      clues, times = np.unique(unit[self.is_given(unit)], return_counts=True)
+      if (times > 1).any():
+        where = ("row", "column", "box")[number // self.side]
+        return f"{self.cell_text(clues[times > 1][0])} in {where} {number % self.side + 1}"
+    return None
+
+  def _units(self, tokens: np.ndarray) -> np.ndarray:
+    """(..., 3 side, side): the rows, columns and boxes of boards (..., S), boxes row by row."""
+    box, side, batch = self.box, self.side, tokens.shape[:-1]
+    rows = tokens.reshape(*batch, side, side)
+    boxes = tokens.reshape(*batch, box, box, box, box).swapaxes(-2, -3).reshape(*batch, side, side)
+    return np.concatenate([rows, rows.swapaxes(-1, -2), boxes], axis=-2)
 
   def text(self, tokens: np.ndarray) -> str:
     """A board for the terminal.

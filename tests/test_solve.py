@@ -1,0 +1,112 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Solving many puzzles: in batches, with a file of all answers and a few pictures. test_cli.py has the flags."""
+
+import csv
+import json
+
+from absl import flags
+from absl.testing import flagsaver
+from flax import nnx
+import jax
+import numpy as np
+import pytest
+
+from trm_jax import evaluate
+from trm_jax import solve
+from trm_jax import storage
+from trm_jax.config import DataConfig
+from trm_jax.data.sudoku import csv_files
+from trm_jax.data.sudoku import generate
+from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.model import TRM, TRMConfig
+
+N, TASK = 10, SudokuTask(2)
+
+
+@pytest.fixture(name="parse")
+def _parse():
+  """A function that parses flags; their values are put back after the test."""
+  with flagsaver.as_parsed():
+    yield lambda *arguments: flags.FLAGS(["solve", *arguments])
+
+
+@pytest.fixture(scope="module", name="puzzles")
+def _puzzles():
+  return generate.generate_splits(box=2, num_train=N, num_validation=0, num_test=0, num_clues=9, seed=0)["train"]
+
+
+@pytest.fixture(scope="module", name="model")
+def _model():
+  config = TRMConfig(vocab_size=6, seq_len=16, num_puzzle_identifiers=2, hidden_size=8, num_heads=2, L_layers=1,
+                     H_cycles=1, L_cycles=1, puzzle_emb_ndim=8, puzzle_emb_len=1, halt_max_steps=3, dtype="float32")
+  model = TRM(config, rngs=nnx.Rngs(0))
+  for key, parameter in enumerate((model.puzzle_emb, model.q_head)):  # both begin as zeros
+    parameter[...] = jax.random.normal(jax.random.key(key), parameter.shape)
+  return model
+
+
+def test_batches_solve_what_all_at_once_would(model, puzzles, monkeypatch):
+  monkeypatch.setattr(solve, "_BATCH", 4)
+  identifiers = np.arange(N, dtype=np.int32) % 2
+  compiled = evaluate._attempt._cache_size()
+  made = list(solve._attempts(model, puzzles.inputs, identifiers))
+  assert evaluate._attempt._cache_size() == compiled + 1
+  assert [rows for rows, _ in made] == [slice(0, 4), slice(4, 8), slice(8, N)]
+  answers, q_halt = (np.concatenate([getattr(attempt, name) for _, attempt in made], axis=1)
+                     for name in ("answers", "q_halt"))
+  together = evaluate.attempt(model, puzzles.inputs, identifiers)
+  np.testing.assert_array_equal(answers, together.answers)
+  np.testing.assert_allclose(q_halt, together.q_halt, atol=1e-5)
+  others = evaluate.attempt(model, puzzles.inputs, 1 - identifiers)
+  assert not np.allclose(q_halt, others.q_halt, atol=1e-2)  # the identifiers matter
+
+
+def test_all_answers_are_in_a_file_and_a_few_are_drawn(model, puzzles, parse, monkeypatch, tmp_path, capsys):
+  monkeypatch.setattr(solve, "_BATCH", 4)
+  parse("--show=5")
+  identifiers = np.zeros(N, np.int32)
+  with storage.Workdir(tmp_path, main=True, flag="--out") as out:
+    solve._solve(model, TASK, puzzles.inputs, identifiers, puzzles.labels, out)
+  assert {path.name for path in tmp_path.iterdir()} == {"answers.csv", *(f"{i}.png" for i in range(1, 6))}
+  answers = evaluate.attempt(model, puzzles.inputs, identifiers).answers[-1]
+  with (tmp_path / "answers.csv").open() as f:
+    rows = list(csv.DictReader(f))
+  assert [list(row) for row in rows] == [["question", "answer", "solved"]] * N
+  for row, question, answer in zip(rows, puzzles.inputs, answers):
+    assert row["question"] == "".join(" .1234"[token] for token in question)
+    assert row["answer"] == "".join(" .1234"[token] for token in answer)
+    assert row["solved"] == str(int(TASK.is_solution(question, answer)))
+  printed = capsys.readouterr().out
+  assert printed.count("picture: ") == 5
+  num_solved = sum(row["solved"] == "1" for row in rows)
+  assert f"solving: {num_solved} of {N} solved, every row, column and box checked" in printed
+  assert printed.endswith(f"all answers: {tmp_path}/answers.csv; of them the first 5 are shown and drawn (--show=5)\n")
+
+
+def test_puzzles_of_a_data_set_keep_their_identifiers(puzzles, parse, tmp_path):
+  folder = tmp_path / "test"
+  folder.mkdir()
+  (folder / "dataset.json").write_text(json.dumps({
+      "pad_id": 0, "ignore_label_id": 0, "blank_identifier_id": 0, "vocab_size": 6, "seq_len": 16,
+      "num_puzzle_identifiers": 4, "total_groups": 3, "mean_puzzle_examples": 1, "total_puzzles": 3, "sets": ["all"]}))
+  for field, array in {"inputs": puzzles.inputs[:3], "labels": puzzles.labels[:3], "puzzle_identifiers": [3, 1, 2],
+                       "puzzle_indices": [0, 1, 2, 3], "group_indices": [0, 1, 2, 3]}.items():
+    np.save(folder / f"all__{field}.npy", np.asarray(array))
+  parse("--num=2")
+  inputs, identifiers, labels = solve._chosen(TASK, DataConfig(source=str(tmp_path), box=2))
+  assert identifiers.tolist() == [3, 1]
+  np.testing.assert_array_equal(inputs, puzzles.inputs[:2])
+  np.testing.assert_array_equal(labels, puzzles.labels[:2])
+
+
+def test_puzzles_of_a_file_and_of_the_command_line(puzzles, parse, tmp_path):
+  csv_files.write_csv(tmp_path / "some.csv", puzzles, source="made")
+  parse(f"--csv={tmp_path}/some.csv", "--num=100")
+  inputs, identifiers, labels = solve._chosen(TASK, DataConfig())
+  np.testing.assert_array_equal(inputs, puzzles.inputs)
+  np.testing.assert_array_equal(labels, puzzles.labels)
+  assert not identifiers.any()
+  parse("--puzzle=1...3..4.3..4..2", "--puzzle=0000000000000001")
+  inputs, identifiers, labels = solve._chosen(TASK, DataConfig())
+  assert inputs.tolist() == [[2, 1, 1, 1, 4, 1, 1, 5, 1, 4, 1, 1, 5, 1, 1, 3], [1] * 15 + [2]]
+  assert labels is None and identifiers.tolist() == [0, 0]
