@@ -4,6 +4,7 @@
 import collections
 import dataclasses
 import json
+import pathlib
 import shutil
 import signal
 
@@ -205,7 +206,7 @@ def test_damaged_results_are_made_again_from_the_checkpoint(finished, tmp_path, 
   path = tmp_path / "run" / "results.json"
   path.write_bytes(path.read_bytes()[:-9])
   assert loop.run(tiny_config(), tmp_path / "run")["test"] == results["test"]
-  assert f"warning: {path}: is cut off in line " in capsys.readouterr().out
+  assert f"warning: {path}: is cut off in line " in capsys.readouterr().err
   assert json.loads(path.read_text())["test"] == results["test"]
 
 
@@ -226,10 +227,61 @@ def test_a_finished_run_is_not_trained_again(finished, capsys):
 def test_another_run_in_the_same_folder_is_refused_by_name(finished, change, named):
   workdir, _ = finished
   saved_config = (workdir / "config.json").read_bytes()
-  with pytest.raises(UserError, match="belong to another run") as e:
+  with pytest.raises(UserError) as e:
     loop.run(tiny_config(**change), workdir)
-  assert named in str(e.value)
+  assert str(e.value) == (f"{workdir}: holds another run; it differs in {named}. Name another folder, or give the "
+                          "values it was started with")
   assert (workdir / "config.json").read_bytes() == saved_config
+
+
+def _contents(folder):
+  return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_was_fetched_is_written_over_by_nobody(finished, tmp_path, capsys):
+  """launch/fetch leaves the checkpoints where they are."""
+  fetched = tmp_path / "fetched"
+  shutil.copytree(finished[0], fetched, ignore=shutil.ignore_patterns("checkpoints"))
+  before = _contents(fetched)
+  with pytest.raises(UserError, match="holds another run; it differs in seed: 0 -> 5"):
+    loop.run(tiny_config(seed=5), fetched)
+  assert loop.run(tiny_config(), fetched) == finished[1]
+  assert "this run is finished" in capsys.readouterr().out
+  assert _contents(fetched) == before
+  (fetched / "results.json").unlink()
+  del before[pathlib.Path("results.json")]
+  with pytest.raises(UserError, match=f"^{fetched}: this run has begun, but its checkpoints are not here: it can"):
+    loop.run(tiny_config(), fetched)
+  assert _contents(fetched) == before
+
+
+def test_checkpoints_alone_say_whose_they_are(finished, tmp_path):
+  shutil.copytree(finished[0] / "checkpoints", tmp_path / "checkpoints")
+  with pytest.raises(UserError, match=f"^{tmp_path}/checkpoints: holds another run; it differs in batch_size: 16 -> 8"):
+    loop.run(tiny_config(batch_size=8), tmp_path)
+  assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
+def test_a_run_does_not_go_on_with_other_puzzles(finished, tmp_path):
+  """Its source gives others than it gave when the run began."""
+  run = tmp_path / "run"
+  shutil.copytree(finished[0], run)
+  saved = json.loads((run / "config.json").read_text())
+  assert set(saved["puzzles"]) == {"train", "validation", "test"}
+  for name in ("train", "test"):
+    (run / "config.json").write_text(json.dumps(saved | {"puzzles": saved["puzzles"] | {name: "other"}}))
+    word = {"train": "training"}.get(name, name)
+    with pytest.raises(UserError, match=f"^{run}: holds this run with other puzzles: config.data.source = 'generated' "
+                       f"does not give the same {word} puzzles any more; "):
+      loop.run(tiny_config(), run)
+
+
+def test_files_of_a_strangers_are_not_written_over(tmp_path):
+  """As with --workdir=. in a project of another kind."""
+  (tmp_path / "config.json").write_text('{"lr": 1}')
+  with pytest.raises(UserError, match=f"^{tmp_path}/config.json: has no config or no total_steps: it is no run's, or "):
+    loop.run(tiny_config(), tmp_path)
+  assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"config.json": '{"lr": 1}'}
 
 
 # aiohttp says so of gcsfs's way to send more than 1 MiB (a trace here); it is no leak.

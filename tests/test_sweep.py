@@ -14,9 +14,10 @@ import pytest
 
 from trm_jax import config as config_lib
 from trm_jax import cost
+from trm_jax import storage
 from trm_jax import study
 from trm_jax import sweep
-from trm_jax.errors import Damaged, UserError
+from trm_jax.errors import UserError
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _STUDY = study.File.load(str(_ROOT / "configs" / "sudoku.py"))
@@ -45,7 +46,9 @@ def GROUP():
 
 CONFIGS = {"tiny": tiny} | GROUP.configs
 SWEEPS = {"first": study.Sweep("all of them", ("tiny", "broken", "twin", "occupied", "long")),
-          "again": study.Sweep("those that end at once", ("twin", "occupied"))}
+          "again": study.Sweep("those that end at once", ("twin", "occupied")),
+          "both": study.Sweep("one that is done and one that is not", ("twin", "long")),
+          "one": study.Sweep("one", ("twin",))}
 
 def get_config(argument=None):
   return config_lib.from_argument(argument, CONFIGS, {})
@@ -61,7 +64,8 @@ def _start(*arguments):
 
 @pytest.fixture(scope="module", name="stopped")
 def _stopped(tmp_path_factory):
-  """A sweep that was told to stop in its last run: its file, its folder, its status and what it printed."""
+  """A sweep that was told to stop in its last run: its file, its folder, its status and what it printed; and the status
+  and words of another one, which was started in between."""
   folder = tmp_path_factory.mktemp("sweep")
   path, workdir = folder / "own.py", folder / "runs"
   path.write_text(_CONFIGS)
@@ -77,17 +81,21 @@ def _stopped(tmp_path_factory):
       assert process.poll() is None, process.communicate()
       assert time.monotonic() < deadline
       time.sleep(0.05)
+    size = log.stat().st_size
+    with _start(f"--sweep={path}:both", f"--workdir={workdir}") as other:
+      beside = (*other.communicate(timeout=240), other.returncode)
+    assert "error" not in log.read_text()[size:]
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):  # as when a machine shuts down
       process.send_signal(number)
     out, err = process.communicate(timeout=120)
   finally:
     process.kill()
     process.wait()
-  return path, workdir, process.returncode, out, err
+  return path, workdir, process.returncode, out, err, beside
 
 
 def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
-  path, workdir, status, out, err = stopped
+  path, workdir, status, out, err, _ = stopped
   assert (status, err) == (75, "")
   lines = out.splitlines()
   assert lines[0] == f"first: 4 runs, kept in {workdir}; names joined by = are one config"
@@ -96,13 +104,34 @@ def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
   assert ("error: config.data.source = '/no/such/folder': no such folder" in lines[2]
           and lines[2].endswith(f"(more in {workdir}/broken/seed_0.log)"))
   assert lines[3] == (f"[3/4] occupied, seed 0 FAILED: {workdir}/occupied/seed_0 holds another run; it differs in "
-                      "batch_size: 24 -> 16: name another --workdir")
+                      "batch_size: 24 -> 16. Name another folder, or give the values it was started with")
   assert lines[4:] == ["[4/4] long, seed 0 … stopped; the same command goes on"]
   said = (workdir / "long" / "seed_0.log").read_text()
   assert said.count("saving and stopping") == said.count("stopped at step") == 1  # it has been waited for
   assert any((workdir / "long" / "seed_0" / "checkpoints").iterdir())
   assert not (workdir / "twin").exists()
   assert json.loads((workdir / "tiny" / "seed_0" / "config.json").read_text())["config"]["name"] == "tiny"
+
+
+def test_two_sweeps_share_a_folder(stopped):
+  """The second passes over the run that the first is at."""
+  _, workdir, *_, (out, err, status) = stopped
+  assert (status, err) == (76, "")
+  assert out.splitlines()[2:] == [
+      f"[2/2] long, seed 0 is left to another sweep, which is at it ({workdir}/long/seed_0.log)",
+      "1 of 2 runs are left to others; the same command, later, tells how they ended:", "  long, seed 0"]
+  assert " was finished before: " in out.splitlines()[1]
+
+
+def test_leaves_a_run_to_whoever_is_at_it(stopped, tmp_path):
+  with storage.Workdir(tmp_path / "tiny" / "seed_0", main=True):  # as by trm_jax.main
+    with _start(f"--sweep={stopped[0]}:one", f"--workdir={tmp_path}") as process:
+      out, err = process.communicate(timeout=240)
+    assert [path.name for path in (tmp_path / "tiny" / "seed_0").iterdir()] == [".lock"]
+  assert (process.returncode, err) == (76, "")
+  assert out.splitlines()[1].startswith(f"[1/1] tiny = twin, seed 0 … is left to process {os.getpid()} on ")
+  assert out.splitlines()[2:] == ["1 of 1 runs are left to others; the same command, later, tells how they ended:",
+                                  "  tiny = twin, seed 0"]
 
 
 def test_skips_what_is_finished_and_tells_of_failures(stopped):
@@ -206,7 +235,7 @@ def test_finished_is_what_has_results_of_the_same_config(tmp_path):
   assert sweep.state(run, folder) == "finished"
   saved["config"] |= {"seed": 3}
   (folder / "config.json").write_text(json.dumps(saved))
-  with pytest.raises(UserError, match="holds another run; it differs in seed: 3 -> 0: name another --workdir"):
+  with pytest.raises(UserError, match="holds another run; it differs in seed: 3 -> 0. Name another folder"):
     sweep.state(run, folder)
 
 
@@ -215,6 +244,7 @@ def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
   config = json.dumps({"config": config_lib.to_dict(run.config), "total_steps": 65_104})
   results = '{"step": 65104, "train_seconds": 9.0, "test": {"exact_accuracy": 0.5}}'
   (folder / "config.json").write_text(config)
+  (folder / "checkpoints" / "5").mkdir(parents=True)
   for content, reason in (("", ": is empty"), (results[:20], ": is cut off in line 1"),
                           ('{"step": 65104}', ": train_seconds is None, must be a number")):
     (folder / "results.json").write_text(content)
@@ -222,11 +252,13 @@ def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
     assert capsys.readouterr().err == f"warning: {folder}/results.json{reason}; its run makes the test again\n"
   (folder / "results.json").write_text(results)
   assert sweep.state(run, folder) == "finished"
+  (folder / "checkpoints" / "5").rmdir()
   for content, reason in ((config[:99], ": is cut off in line 1"), ("{}", ": has no config or no total_steps")):
     (folder / "config.json").write_text(content)
-    with pytest.raises(Damaged, match=f"^{folder}/config.json{reason}$"):  # whose results are they?
+    with pytest.raises(UserError) as e:  # whose results are they?
       sweep.state(run, folder)
-    (folder / "checkpoints" / "5").mkdir(parents=True)
+    assert str(e.value) == f"{folder}/config.json{reason}: it is no run's, or damaged; name another folder"
+    (folder / "checkpoints" / "5").mkdir()
     assert sweep.state(run, folder) == "begun"
     assert capsys.readouterr().err == (
         f"warning: {folder}/config.json{reason}; the run that goes on there writes it again\n")

@@ -28,6 +28,7 @@ from trm_jax import distributed
 from trm_jax import draw
 from trm_jax import evaluate
 from trm_jax import files
+from trm_jax import identity
 from trm_jax import logs
 from trm_jax import program
 from trm_jax import records
@@ -38,7 +39,7 @@ from trm_jax.config import Config
 from trm_jax.data import batches
 from trm_jax.data import load
 from trm_jax.data.puzzles import Puzzles
-from trm_jax.errors import Damaged, UserError
+from trm_jax.errors import UserError
 from trm_jax.storage import Workdir
 
 # A call of that many seconds keeps the host out of the devices' way, and yet the run stops soon when it is told to.
@@ -114,10 +115,13 @@ class _Run:
     self.eval_every = config.eval_every or max(1, self.total_steps // 10)
     self.saved_run = {
         "config": config_lib.to_dict(config), "data": sizes.of_model(), "total_steps": self.total_steps}
-    distributed.check_same("config", lambda: zlib.crc32(json.dumps(self.saved_run).encode()))
+    distributed.check_same("config", lambda: _fingerprint(self.saved_run))
     distributed.check_same(
         "version of trm_jax", lambda: files.fingerprint(pathlib.Path(trm_jax.__file__).parent, "*.py"))
-    distributed.check_same("set of puzzles", lambda: _fingerprint(self.splits))
+    self.saved_run["puzzles"] = identity.digests(self.splits)
+    distributed.check_same("set of puzzles", lambda: _fingerprint(self.saved_run["puzzles"]))
+    # Together: nothing is written there before all have looked.
+    self.found = distributed.together(lambda: identity.state(self.saved_run, workdir.path))
     self.seed = np.uint32(config.seed)
     self.arrays = batches.to_device_arrays(self.splits.train, sharding.replicated(mesh))
     self.checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(
@@ -128,17 +132,12 @@ class _Run:
 
   def run(self) -> dict[str, Any]:
     """All of it."""
+    if self.found == "finished":
+      results = "results.json"
+      distributed.say(f"this run is finished: its {self.total_steps:,} steps are made; results are in "
+                      f"{self.workdir.path / results}")
+      return logs.read_results(self.workdir.local / results)
     self.restore_or_init()
-    results = self.workdir.local / "results.json"
-    if self.step == self.total_steps and results.exists():
-      try:
-        found = logs.read_results(results)
-      except Damaged as e:
-        distributed.say(f"warning: {e}; the test is made again")
-      else:
-        distributed.say(f"this run is finished: its {self.total_steps:,} steps are made; results are in "
-                        f"{self.workdir.path / results.name}")
-        return found
     self.describe()
     self.compile()
     self.signals.hold()  # from here on there is something to save
@@ -166,7 +165,7 @@ class _Run:
       self.seconds = 0.0
     else:
       saved_run = self.checkpoints.read_run(latest)
-      _check_same_run(self.saved_run, saved_run, self.workdir)
+      identity.check_same(self.saved_run, saved_run, str(self.checkpoints.directory))
       self.state = self.checkpoints.restore(latest, self.program.state)
       self.step = self.saved = latest
       self.evaluated = latest if self.checkpoints.evaluated(latest) else 0
@@ -185,6 +184,7 @@ class _Run:
             "processes": jax.process_count(),
         },
     })
+    self.workdir.sync()  # before anything else: it says whose the other files are
     files.replace_text(
         self.workdir.local / "parameters.txt",
         parameter_overview.get_parameter_overview(self.program.state.params, include_stats=False) + "\n")
@@ -447,14 +447,9 @@ def _steps_to_trace(config: Config, eval_every: int, total_steps: int, stage_sta
   return range(first, stop)
 
 
-def _fingerprint(splits: load.Splits) -> int:
-  """Of all puzzles, 32 bits."""
-  crc = 0
-  for puzzles in (splits.train, splits.validation, splits.test):
-    if puzzles is not None:
-      for array in (puzzles.inputs, puzzles.labels, puzzles.puzzle_identifiers, puzzles.group_starts):
-        crc = zlib.crc32(np.ascontiguousarray(array), crc)
-  return crc
+def _fingerprint(value: Any) -> int:
+  """Of what JSON can hold, 32 bits."""
+  return zlib.crc32(json.dumps(value).encode())
 
 
 def _check_shared(workdir: Workdir) -> None:
@@ -473,17 +468,6 @@ def _check_shared(workdir: Workdir) -> None:
   if blind:
     raise UserError(f"--workdir={workdir.path}: process {blind} does not see there what process 0 writes; name a "
                     "folder that all hosts share, or gs://BUCKET/FOLDER")
-
-
-def _check_same_run(run: dict[str, Any], saved: dict[str, Any], workdir: Workdir) -> None:
-  different = config_lib.differences(run["config"], saved["config"])
-  different += [f"{name} of the data: {saved['data'].get(name)!r} -> {value!r}"
-                for name, value in run["data"].items() if saved["data"].get(name) != value]
-  if not different and run["total_steps"] != saved["total_steps"]:
-    different = [f"total steps: {saved['total_steps']} -> {run['total_steps']}"]
-  if different:
-    raise UserError(f"--workdir={workdir.path}: its checkpoints belong to another run; they differ in "
-                    f"{'; '.join(different)}. Name another folder, or give the values it was started with")
 
 
 def _describe(model: train.TRMConfig) -> str:

@@ -9,10 +9,12 @@
 Each run is a `python -m trm_jax.main` of its own, kept in WORKDIR/CONFIG/seed_N; what it prints is in seed_N.log beside
 it. Configs that differ in nothing but their names are one run, under the name that comes first in the file. A run that
 fails is passed over; Ctrl-C, SIGTERM and SIGHUP have the run that is going on save and stop; the same command goes on
-from there. On several hosts: launch/sweep.
+from there. The same command may be started several times, on several machines, too: each passes over what others are
+at. On several hosts that are one job: launch/sweep.
 
 Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, 130 by
-Ctrl-C.
+Ctrl-C; 76 none failed, but others are at some: the same command, later, tells how they ended, or goes on where they
+did.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +29,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from absl import flags
 
@@ -35,10 +37,11 @@ from trm_jax import cli
 from trm_jax import distributed
 from trm_jax import errors
 from trm_jax import files
+from trm_jax import lock
 from trm_jax import logs
 from trm_jax import output
 from trm_jax import storage
-from trm_jax.errors import Damaged, UserError
+from trm_jax.errors import TryAgain, UserError
 
 if TYPE_CHECKING:
   from trm_jax import study
@@ -72,41 +75,12 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def state(run: "study.Run", folder: Any) -> str:
-  """"finished", "begun" or "new".
-
-  Args:
-    run: that may be there.
-    folder: epath.Path of it.
-
-  Raises:
-    UserError: another run is.
-  """
+  """What a folder, an epath.Path, has of a run: "finished", "begun" or "new". Raises UserError if another run is there,
+  or what a run would write over (see identity.state)."""
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
+  from trm_jax import identity  # pylint: disable=g-import-not-at-top
 
-  with storage.reaching(str(folder)):
-    results, checkpoints = folder / "results.json", folder / "checkpoints"
-    has_results, has_config = results.exists(), (folder / "config.json").exists()
-    has_checkpoints = checkpoints.exists() and any(checkpoints.iterdir())
-    if not (has_results or has_checkpoints) or not has_config:
-      return "new"
-    try:
-      saved = files.read_json(folder / "config.json")
-      if not isinstance(saved.get("config"), dict) or not isinstance(saved.get("total_steps"), int):
-        raise Damaged(f"{folder / 'config.json'}: has no config or no total_steps")
-    except Damaged as e:
-      if not has_checkpoints:
-        raise
-      logs.warn(f"{e}; the run that goes on there writes it again")
-      return "begun"
-  if different := config_lib.differences(config_lib.to_dict(run.config), saved["config"]):
-    raise UserError(f"{folder} holds another run; it differs in {'; '.join(different)}: name another --workdir")
-  if not has_results:
-    return "begun"
-  try:
-    return "finished" if logs.read_results(results)["step"] == saved["total_steps"] else "begun"
-  except Damaged as e:
-    logs.warn(f"{e}; its run makes the test again")
-    return "begun"
+  return identity.state({"config": config_lib.to_dict(run.config)}, folder)
 
 
 def _root(runs: Sequence["study.Run"], workdir: str) -> Any:
@@ -144,13 +118,12 @@ class _Child:
       while self._process and self._to_hand_on:
         self._process.send_signal(self._to_hand_on.pop(0))
 
-  def run(self, command: Sequence[str], log: pathlib.Path) -> int:
-    """Runs a command to its end, its output added to `log`. Returns its exit status, as a shell says it."""
-    with log.open("ab") as out:
-      # In a session of its own, so that it hears of a signal from here alone.
-      self._process = subprocess.Popen(
-          [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), *command], stdin=subprocess.DEVNULL, stdout=out,
-          stderr=subprocess.STDOUT, start_new_session=True)
+  def run(self, command: Sequence[str], out: BinaryIO) -> int:
+    """Runs a command to its end, its output added to a file. Returns its exit status, as a shell says it."""
+    # In a session of its own, so that it hears of a signal from here alone.
+    self._process = subprocess.Popen(
+        [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), *command], stdin=subprocess.DEVNULL, stdout=out,
+        stderr=subprocess.STDOUT, start_new_session=True)
     self._hand_on()
     status = self._process.wait()
     self._process = None
@@ -191,6 +164,14 @@ def _can_be_made(run: "study.Run", root: Any) -> bool:
     return False
 
 
+def _owner(folder: Any) -> lock.Owner | None:
+  """Who writes in a run's folder, which has no process of this sweep any more."""
+  try:
+    return storage.holder(folder)
+  except UserError:  # the run has said so, too
+    return None
+
+
 def _left(unmade: Sequence["study.Run"], timed: Sequence[tuple[float, float, int]]) -> str:
   """How long the rest will take, if training takes its FLOPs and everything else is the same for every run."""
   from trm_jax import cost  # pylint: disable=g-import-not-at-top
@@ -207,7 +188,7 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
   from trm_jax import cost  # pylint: disable=g-import-not-at-top
 
   root = _root(runs, workdir)
-  child, failed, width = _Child(), [], len(str(len(runs)))
+  child, failed, left, width = _Child(), [], [], len(str(len(runs)))
   unmade = [run for run in runs if _can_be_made(run, root)]
   timed = []  # of runs that this start has made whole: seconds, those of training, its FLOPs
   for i, run in enumerate(runs, 1):
@@ -221,18 +202,23 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
         continue
       try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch()
-        before = log.stat().st_size  # an earlier start of this run may have left words of its own
+        out = log.open("ab")
       except OSError as e:
         raise errors.explained(f"--workdir={workdir}: cannot write {log}", e, "name another folder") from e
     except UserError as e:
       failed.append(run)
       print(f"FAILED: {e}", flush=True)
       continue
-    print("goes on …" if found == "begun" else "…", end=" ", flush=True)
-    config, *arguments = run.arguments
-    status = child.run([sys.executable, "-m", "trm_jax.main", f"--config={config}",
-                        f"--workdir={root / run.folder}", *arguments], log)
+    with out:
+      if lock.try_lock(out) is False:  # Its run holds the lock, too, and so for as long as it writes there.
+        left.append(run)
+        print(f"is left to another sweep, which is at it ({log})", flush=True)
+        continue
+      before = out.tell()  # an earlier start of this run may have left words of its own
+      print("goes on …" if found == "begun" else "…", end=" ", flush=True)
+      config, *arguments = run.arguments
+      status = child.run([sys.executable, "-m", "trm_jax.main", f"--config={config}",
+                          f"--workdir={root / run.folder}", *arguments], out)
     took = time.perf_counter() - start
     stopped = child.status or (
         status if status in (distributed.PREEMPTED, distributed.INTERRUPTED) else None)
@@ -247,6 +233,9 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
         if found == "new":
           timed.append((took, training, cost.training_flops(run.config)))
         print(f"{solved} in {logs.duration(took)}{_left(unmade, timed)}", flush=True)
+    elif not stopped and (owner := _owner(root / run.folder)):
+      left.append(run)
+      print(f"is left to {owner}, which is at it", flush=True)
     elif not stopped:
       failed.append(run)
       print(f"FAILED {_how_it_ended(status)} after {logs.duration(took)}: {_last_words(log, before)} (more in {log})",
@@ -254,9 +243,14 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
     if stopped:
       print(f"{'' if status == 0 else 'stopped; '}the same command goes on", flush=True)
       return stopped
+  if left:
+    print(f"{len(left)} of {len(runs)} runs are left to others; the same command, later, tells how they ended:",
+          *(run.label for run in left), sep="\n  ", flush=True)
   if failed:
     print(f"{len(failed)} of {len(runs)} runs failed:", *(run.label for run in failed), sep="\n  ", flush=True)
     return 1
+  if left:
+    return TryAgain.status
   print(f"all {len(runs)} runs are done", flush=True)
   return 0
 
