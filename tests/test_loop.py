@@ -318,6 +318,7 @@ def test_a_run_in_a_bucket_is_stopped_resumed_evaluated_and_equal_to_one_on_disk
 def test_a_damaged_checkpoint_stops_the_run_and_is_named(finished, tmp_path):
   cut = tmp_path / "cut"
   shutil.copytree(finished[0], cut)
+  (cut / "results.json").unlink()  # or it would be finished
   for file in (cut / "checkpoints" / "8" / "state").rglob("*"):
     if file.is_file():
       file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])

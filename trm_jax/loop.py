@@ -124,8 +124,6 @@ class _Run:
     self.found = distributed.together(lambda: identity.state(self.saved_run, workdir.path))
     self.seed = np.uint32(config.seed)
     self.arrays = batches.to_device_arrays(self.splits.train, sharding.replicated(mesh))
-    self.checkpoints = exits.enter_context(contextlib.closing(checkpoint.Checkpoints(
-        workdir.checkpoints, keep=checkpoint.keep_last(config))))
     self.agreement = distributed.Agreement(mesh, 3)
     self.traced = _steps_to_trace(
         config, self.eval_every, self.total_steps, [stage.start for stage in self.program.stages])
@@ -158,6 +156,8 @@ class _Run:
 
   def restore_or_init(self) -> None:
     """The state: from the newest checkpoint, or new. Never built before its layout is known."""
+    self.checkpoints = self.exits.enter_context(contextlib.closing(checkpoint.Checkpoints(
+        self.workdir.checkpoints, keep=checkpoint.keep_last(self.config))))
     latest = self.checkpoints.latest_step()
     if latest is None:
       self.state = self.program.init(self.seed, self.arrays)
