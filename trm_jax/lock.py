@@ -154,8 +154,9 @@ def _held(what: str, owner: Owner) -> Held:
 
 def _lost(what: str, now: str) -> NoReturn:
   """Ends this process at once: nothing of what it was about to write may reach a folder that is somebody else's."""
-  print(f"error: {what}: another process has taken this folder over ({now}); this one ends and writes no more",
-        file=sys.stderr, flush=True)
+  with contextlib.suppress(OSError):  # nobody may be reading any more
+    print(f"error: {what}: another process has taken this folder over ({now}); this one ends and writes no more",
+          file=sys.stderr, flush=True)
   os._exit(TryAgain.status)
 
 
