@@ -102,7 +102,8 @@ def test_knobs_are_hyper_parameters_of_the_run_itself_and_written_where_it_begin
   assert set(found) == {"session_end_info"} and found["session_end_info"].status == api_pb2.STATUS_SUCCESS
   [(_, text)] = tfevents.values(folder)["config/text_summary"]
   assert text.metadata.plugin_data.plugin_name == "text"
-  assert text.tensor.string_val[0].decode().splitlines()[:2] == ["    model.dtype = 'float32'", "    optimizer.b1 = 0.5"]
+  lines = text.tensor.string_val[0].decode().splitlines()
+  assert lines[:2] == ["    model.dtype = 'float32'", "    optimizer.b1 = 0.5"]
   assert [path for path in folder.iterdir() if path.is_dir()] == []  # where TensorBoard would see another run
 
 

@@ -397,7 +397,8 @@ def test_a_workdir_below_a_file_is_one_clear_error(tmp_path):
 
 @pytest.mark.parametrize("changes, line", [
     ({}, "TRM mlp T=2 n=1 1x16 float32"),
-    ({"H_layers": 3, "mlp_t": False, "gradient": "one_step"}, "TRM attention T=2 n=1 one-step gradient (1+3)x16 float32"),
+    ({"H_layers": 3, "mlp_t": False, "gradient": "one_step"},
+     "TRM attention T=2 n=1 one-step gradient (1+3)x16 float32"),
     ({"recursion": "multi_scale_z"}, "TRM mlp multi_scale_z T=2 n=1 1x16 float32"),
     ({"recursion": "none"}, "TRM mlp no recursion 1x16 float32"),
 ])

@@ -115,8 +115,8 @@ def test_work_besides_computing():
   %inside = f32[2,4]{1,0} transpose(%p), dimensions={1,0}
 }
 %body (p: f32[4,2]) -> f32[4,2] {
-  %copied = f32[4,2]{0,1} copy(%p), backend_config={"window_config":{"estimated_cycles":"10","is_mask":false}}
-  %f = f32[2,4]{1,0} fusion(%copied), kind=kLoop, calls=%fused, backend_config={"window_config":{"estimated_cycles":"7"}}
+  %moved = f32[4,2]{0,1} copy(%p), backend_config={"window_config":{"estimated_cycles":"10","is_mask":false}}
+  %f = f32[2,4]{1,0} fusion(%moved), kind=kLoop, calls=%fused, backend_config={"window_config":{"estimated_cycles":"7"}}
 }
 %condition (p: f32[4,2]) -> pred[] {
   %bound = s32[]{:T(128)} constant(3)

@@ -42,7 +42,8 @@ def offline(tmp_path, monkeypatch):
 
 
 def _records(path: pathlib.Path):
-  """Of a .wandb file: after 7 bytes, blocks of 32 KiB with pieces: checksum (4 bytes), length (2), kind (1), payload."""
+  """The records of a .wandb file: 7 bytes, then blocks of 32 KiB of pieces, each of a checksum (4 bytes), a length (2),
+  a kind (1) and the payload."""
   from wandb.proto import wandb_internal_pb2
 
   data, at, payload = path.read_bytes(), 7, b""
