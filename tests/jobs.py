@@ -92,6 +92,11 @@ def _children(pid: int) -> list[int]:
     return []
 
 
+def newest(workdir: pathlib.Path) -> int:
+  """Step of the newest complete checkpoint, 0 if there is none."""
+  return max((int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()), default=0)
+
+
 def state(workdir: pathlib.Path, step: int) -> dict:
   """Every array of a checkpoint, whatever devices wrote it."""
   import jax  # pylint: disable=g-import-not-at-top

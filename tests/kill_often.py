@@ -25,11 +25,6 @@ CONFIG = {"steps": STEPS, "batch_size": 16, "log_every": 7, "eval_every": 200, "
 _WAITED_FOR = 3  # kills after which the rest of the job has to end by itself
 
 
-def newest(checkpoints: pathlib.Path) -> int | None:
-  """Step of the newest complete checkpoint."""
-  return max((int(p.name) for p in checkpoints.glob("*") if p.name.isdigit()), default=None)
-
-
 def main(number: int, seed: int) -> int:
   folder = pathlib.Path(tempfile.mkdtemp(prefix="kill_often-"))
   chance = random.Random(seed)
@@ -50,8 +45,8 @@ def main(number: int, seed: int) -> int:
     starting = chance.random() < 0.25
     if not starting:
       victim.wait_for("to go")
-      enough = (newest(checkpoints) or 0) + CONFIG["checkpoint_every"] * chance.randrange(6)
-      while (newest(checkpoints) or 0) < enough and victim.process.poll() is None:
+      enough = jobs.newest(folder / "killed") + CONFIG["checkpoint_every"] * chance.randrange(6)
+      while jobs.newest(folder / "killed") < enough and victim.process.poll() is None:
         time.sleep(0.02)
     time.sleep(chance.uniform(0, 15 if starting else 1))
     pids = victim.pids()
@@ -64,7 +59,7 @@ def main(number: int, seed: int) -> int:
     debris = sorted(p.name for p in checkpoints.glob("*tmp*")) if checkpoints.exists() else []
     half_written += bool(debris)
     print(f"{i + 1}: killed process {place + 1} of {len(pids)}{' while it started' if starting else ''}; newest "
-          f"checkpoint {newest(checkpoints)}{f', half written {debris}' if debris else ''}"
+          f"checkpoint {jobs.newest(folder / 'killed')}{f', half written {debris}' if debris else ''}"
           f"{'' if status is None else f'; the job ended by itself with {status}'}", flush=True)
     if status not in (None, 76, 137):
       print(victim.output())

@@ -46,11 +46,6 @@ PLACES = ("start", "puzzles", "compiling", "in C++", "first step", "restoring", 
           "saving", "testing", "reporting", "drawing", "ending", "closing")
 
 
-def newest(workdir: pathlib.Path) -> int:
-  """Step of the newest complete checkpoint, 0 if there is none."""
-  return max((int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()), default=0)
-
-
 def expected(place: str, way: tuple[str, ...]) -> set[int]:
   """Exit statuses."""
   first = "TERM" if place == "stopping" else next(event for event in way if hasattr(signal, f"SIG{event}"))
@@ -67,9 +62,9 @@ def walk(server: stops.Server, workdir: pathlib.Path, way: tuple[str, ...]) -> l
   for place in PLACES:
     # The places behind this one need a checkpoint.
     events = ("TERM",) if place == "first step" and "KILL" in way else way
-    before, start = newest(workdir), time.monotonic()
+    before, start = jobs.newest(workdir), time.monotonic()
     ran = server.run(workdir, place, events)
-    after = newest(workdir)
+    after = jobs.newest(workdir)
     complaints = []
     status = ran["status"]
     if status not in expected(place, events):
@@ -115,7 +110,7 @@ def two_processes(folder: pathlib.Path) -> list[str]:
   environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
                               "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
   for numbers, status in (((signal.SIGINT,), 130), ((signal.SIGHUP, signal.SIGTERM), 75)):
-    before = newest(folder / "job")
+    before = jobs.newest(folder / "job")
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=jobs.ROOT,
                            env=environment, start_new_session=True)
     for line in job.stdout:
@@ -125,7 +120,7 @@ def two_processes(folder: pathlib.Path) -> list[str]:
     for number in numbers:
       os.killpg(job.pid, number)
       time.sleep(0.1)
-    ended, saved = job.wait(300), newest(folder / "job")
+    ended, saved = job.wait(300), jobs.newest(folder / "job")
     print(f"two processes, no reader, {', '.join(number.name for number in numbers)}: status {ended}, saved {saved}")
     if ended != status or saved <= before:
       wrong.append(f"two processes, {numbers}: status {ended}, step {before} before and {saved} after")

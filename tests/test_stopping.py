@@ -63,7 +63,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_one_that_was_not(server, 
     ran = server.run(tmp_path / "run", place, events)
     assert ran["status"] == status and ran["step"] is not None, (place, ran)
     assert "Traceback" not in ran["output"], ran
-    saved, before = max(int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir()), saved
+    saved, before = jobs.newest(tmp_path / "run"), saved
     assert saved >= max(ran["step"], before), ran
     assert "; Ctrl-C again stops at once\n" in ran["output"] or place != "first step"
   assert saved == STEPS
@@ -77,4 +77,4 @@ def test_a_second_ctrl_c_stops_at_once(server, tmp_path):
   ran = server.run(tmp_path / "run", "training", ("INT", "1.2", "INT"))
   assert ran["status"] == 130, ran
   assert ran["output"].endswith("\nSIGINT: stopping at once\n") and "Traceback" not in ran["output"], ran
-  assert not list((tmp_path / "run" / "checkpoints").iterdir())
+  assert not jobs.newest(tmp_path / "run")
