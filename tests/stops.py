@@ -58,7 +58,9 @@ class Server:
                       *(f"--config.{name}={value}" for name, value in fields.items())],
         "place": place, "events": events, "lost": lost, "ignored": ignored}) + "\n")
     self._process.stdin.flush()
-    return json.loads(self._process.stdout.readline())
+    answer = self._process.stdout.readline()
+    assert answer, f"the server ended with {self._process.wait()}"
+    return json.loads(answer)
 
   def __enter__(self) -> "Server":
     return self
