@@ -9,13 +9,16 @@ import functools
 from typing import Any
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec as P
+from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
 
 def digests(tree: Any) -> dict[str, str]:
-  """The digest of every array in a pytree. All processes of a job call it together.
+  """The digest of every array in a pytree. All processes of a job that hold a part of it call this together.
+
+  Each device reads what it holds, and the sums of all processes meet in one exchange: a collective for each array, many
+  of them under way at once, was seen to hang jobs on CPUs.
 
   Args:
     tree: pytree of jax.Array of any dtype of 1, 2, 4 or 8 bytes; a leaf `...` is passed over.
@@ -24,9 +27,17 @@ def digests(tree: Any) -> dict[str, str]:
     By the leaf's path: dtype, shape and 64 bits, e.g. {"params/q_head": "float32[512,2] 0f1e2d3c4b5a6978"}. A change
     of a single element changes the bits for certain; any other change goes unnoticed once in 2^64.
   """
-  sums = {name: _compiled(_whole(x))(x) for name, x in _leaves(tree).items() if x is not ...}
+  arrays = {name: x for name, x in _leaves(tree).items() if x is not ...}
+  parts = jax.device_get([
+      [_sums(shard.data, _start(shard.index), shape=x.shape) for shard in x.addressable_shards if not shard.replica_id]
+      for x in arrays.values()])
+  sums = np.array([np.sum([np.zeros(2, np.uint32), *part], 0, np.uint32) for part in parts], np.uint32).reshape(-1, 2)
+  elsewhere = np.array([not x.is_fully_addressable for x in arrays.values()], bool)
+  if elsewhere.any():
+    everyones = np.asarray(multihost_utils.process_allgather(sums)).astype(np.uint32)
+    sums[elsewhere] = everyones.sum(0, dtype=np.uint32)[elsewhere]
   names = kinds(tree)
-  return {name: f"{names[name]} {first:08x}{second:08x}" for name, (first, second) in jax.device_get(sums).items()}
+  return {name: f"{names[name]} {first:08x}{second:08x}" for name, (first, second) in zip(arrays, sums.tolist())}
 
 
 def kinds(tree: Any) -> dict[str, str]:
@@ -38,28 +49,31 @@ def _leaves(tree: Any) -> dict[str, Any]:
   return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in jax.tree.leaves_with_path(tree)}
 
 
-def _whole(x: jax.Array) -> NamedSharding | None:
-  """The layout in which every process can read the sums of an array; None for an array on one device."""
-  return NamedSharding(x.sharding.mesh, P()) if isinstance(x.sharding, NamedSharding) else None
+def _start(index: tuple[slice, ...]) -> np.ndarray:
+  """Where a part of an array begins, (ndim,) uint32."""
+  return np.array([axis.start or 0 for axis in index], np.uint32)
 
 
-@functools.cache
-def _compiled(whole: NamedSharding | None):
-  # Leaf by leaf, because most leaves of a state have the shape of another one, and compiling takes the time here.
-  return jax.jit(_sums, out_shardings=whole)
-
-
-def _sums(x: jax.Array) -> jax.Array:
+# Leaf by leaf, because most leaves of a state have the shape of another one, and compiling takes the time here.
+@functools.partial(jax.jit, static_argnames="shape")
+def _sums(x: jax.Array, start: jax.Array, *, shape: tuple[int, ...]) -> jax.Array:
   """(2,) uint32: sums over the elements of two hashes of an element's bits and its place in the array.
 
   Sums modulo 2^32 come out the same in any order. For a given place both hashes are bijections of the element's bits.
+
+  Args:
+    x: a part of the array.
+    start: (ndim,) uint32, where the part begins.
+    shape: of the whole array.
   """
   if x.dtype == jnp.bool_:
     x = x.astype(jnp.uint8)
   bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * min(x.dtype.itemsize, 4)}")).astype(jnp.uint32)
   place = jnp.zeros(bits.shape, jnp.uint32)
   for axis, length in enumerate(bits.shape):
-    place = place * np.uint32(length % 2**32) + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+    # The last axis of `bits` may be one that the cast has made, of the halves of 8 bytes.
+    whole, first = (shape[axis], start[axis]) if axis < len(shape) else (length, np.uint32(0))
+    place = place * np.uint32(whole % 2**32) + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis) + first
   first = _mix(bits ^ _mix(place + np.uint32(1)))
   second = _mix(first + np.uint32(0x9E3779B9))
   zero = np.uint32(0)
