@@ -242,7 +242,8 @@ class _Run:
     self.checkpoints.wait()
     distributed.say(f"stopped at step {self.step:,}, saved in {time.perf_counter() - start:.1f} s; the same command "
                     f"with --workdir={self.workdir.path} goes on from there")
-    raise distributed.Interrupted(self.signals.status) from None
+    # Another process may be the one that was told.
+    raise distributed.Interrupted(self.signals.status or distributed.PREEMPTED) from None
 
   def start_trace(self) -> None:
     """Has JAX's profiler record what the devices and this process do from now on."""
