@@ -7,7 +7,7 @@ import math
 
 from trm_jax import flops
 from trm_jax import program
-from trm_jax.config import Config, DataConfig
+from trm_jax.config import Config, DataConfig, steps_between_evaluations
 from trm_jax.data import batches
 from trm_jax.data import load
 from trm_jax.data import reference_format
@@ -92,7 +92,7 @@ def evaluation_flops(config: Config, batch_size: int | None = None) -> int:
     batch_size: puzzles at once; None for the config's.
   """
   batch, data, steps = batch_size or config.eval_batch_size, assumed_data(config.data), total_steps(config)
-  num_batches = (math.ceil(steps / (config.eval_every or max(1, steps // 10))) * math.ceil(data.num_watched / batch)
+  num_batches = (math.ceil(steps / steps_between_evaluations(config, steps)) * math.ceil(data.num_watched / batch)
                  + (data.test_passes + (config.average_checkpoints > 0)) * math.ceil(data.num_test / batch))
   model = model_config(config)
   return num_batches * batch * model.halt_max_steps * flops.eval_step_flops(model)

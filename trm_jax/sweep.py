@@ -92,8 +92,12 @@ def _root(runs: Sequence["study.Run"], workdir: str) -> Any:
   return root
 
 
-def _solved(folder: Any) -> str:
-  return f"{logs.read_results(folder / 'results.json')['test']['exact_accuracy']:.1%} solved"
+def _results(folder: Any) -> dict[str, Any]:
+  return logs.read_results(folder / "results.json")
+
+
+def _solved(results: dict[str, Any]) -> str:
+  return f"{results['test']['exact_accuracy']:.1%} solved"
 
 
 # Running.
@@ -198,7 +202,7 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
     try:
       found = state(run, root / run.folder)
       if found == "finished":
-        print(f"was finished before: {_solved(root / run.folder)}", flush=True)
+        print(f"was finished before: {_solved(_results(root / run.folder))}", flush=True)
         continue
       try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -224,15 +228,14 @@ def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
         status if status in (distributed.PREEMPTED, distributed.INTERRUPTED) else None)
     if status == 0:
       try:
-        training = logs.read_results(root / run.folder / "results.json")["train_seconds"]
-        solved = _solved(root / run.folder)
+        results = _results(root / run.folder)
       except UserError as e:
         failed.append(run)
         print(f"FAILED: {e} (more in {log})", flush=True)
       else:
         if found == "new":
-          timed.append((took, training, cost.training_flops(run.config)))
-        print(f"{solved} in {logs.duration(took)}{_left(unmade, timed)}", flush=True)
+          timed.append((took, results["train_seconds"], cost.training_flops(run.config)))
+        print(f"{_solved(results)} in {logs.duration(took)}{_left(unmade, timed)}", flush=True)
     elif not stopped and (owner := _owner(root / run.folder)):
       left.append(run)
       print(f"is left to {owner}, which is at it", flush=True)
@@ -339,7 +342,7 @@ def dry_run(runs: Sequence["study.Run"], workdir: str) -> Iterator[str]:
     flops = cost.training_flops(run.config) + cost.evaluation_flops(run.config)
     cells = [run.label, found, f"{cost.total_steps(run.config):,} steps", f"{flops:.1e} FLOP"]
     if found == "finished":
-      rows.append((*cells, _solved(root / run.folder)))
+      rows.append((*cells, _solved(_results(root / run.folder))))
       continue
     size = _step_flops(run.config)
     alike = [m for m in measured if m.kind == _kind(run.config) and 1 / _ALIKE < m.step_flops / size < _ALIKE]
