@@ -152,9 +152,9 @@ def stages(depth_schedule: str, model: TRMConfig) -> tuple[Stage, ...]:
   return tuple(found)
 
 
-def steps_between_evaluations(config: Config, total_steps: int) -> int:
+def steps_between_evaluations(eval_every: int, total_steps: int) -> int:
   """config.eval_every, or a tenth of the run where that is 0."""
-  return config.eval_every or max(1, total_steps // 10)
+  return eval_every or max(1, total_steps // 10)
 
 
 def default_config() -> ml_collections.ConfigDict:

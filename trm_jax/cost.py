@@ -92,7 +92,8 @@ def evaluation_flops(config: Config, batch_size: int | None = None) -> int:
     batch_size: puzzles at once; None for the config's.
   """
   batch, data, steps = batch_size or config.eval_batch_size, assumed_data(config.data), total_steps(config)
-  num_batches = (math.ceil(steps / steps_between_evaluations(config, steps)) * math.ceil(data.num_watched / batch)
+  evaluations = math.ceil(steps / steps_between_evaluations(config.eval_every, steps))
+  num_batches = (evaluations * math.ceil(data.num_watched / batch)
                  + (data.test_passes + (config.average_checkpoints > 0)) * math.ceil(data.num_test / batch))
   model = model_config(config)
   return num_batches * batch * model.halt_max_steps * flops.eval_step_flops(model)

@@ -112,7 +112,7 @@ class _Run:
     sizes = program.Sizes.of(self.splits.train)
     self.program = program.Program(config, self.splits.task, sizes, mesh)
     self.total_steps = self.program.total_steps
-    self.eval_every = config_lib.steps_between_evaluations(config, self.total_steps)
+    self.eval_every = config_lib.steps_between_evaluations(config.eval_every, self.total_steps)
     self.saved_run = {
         "config": config_lib.to_dict(config), "data": sizes.of_model(), "total_steps": self.total_steps}
     distributed.check_same("config", lambda: _fingerprint(self.saved_run))
