@@ -210,7 +210,7 @@ list_runs() {  # prints the names of the runs that are kept
       [[ $names == *"matched no objects"* ]] || { printf '%s\n' "$names" >&2; return 1; }
       return
     fi
-    sed -n 's|/$||; s|.*/||p' <<<"$names"
+    sed -n 's|/$||; s|.*/||; /^\./!p' <<<"$names"
   else
     on_workers 0 "test ! -e $(quote "$BUCKET/runs") || ls $(quote "$BUCKET/runs")"
   fi

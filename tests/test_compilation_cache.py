@@ -36,7 +36,7 @@ def _enable(monkeypatch):
 @pytest.mark.parametrize("backend, processes, workdir, kept", [
     ("gpu", 1, None, "CACHE/trm_jax/compilation_cache"),
     ("tpu", 1, "runs/mine", "CACHE/trm_jax/compilation_cache"),
-    ("gpu", 2, "/shared/mine", "/shared/mine/compilation_cache"),
+    ("gpu", 2, "/shared/mine", "/shared/.compilation_cache"),
     ("tpu", 2, None, None),
     ("cpu", 1, None, None),
     ("cpu", 2, "/shared/mine", None),
@@ -46,9 +46,10 @@ def test_where(enable, monkeypatch, backend, processes, workdir, kept):
   assert enable(backend, processes, workdir) == (kept, _XLA)
 
 
-@pytest.mark.parametrize("processes", [1, 8])
-def test_where_with_a_bucket(enable, bucket, processes):
-  assert enable("tpu", processes, f"gs://{bucket}/mine") == (f"gs://{bucket}/mine/compilation_cache", None)
+@pytest.mark.parametrize("processes, workdir", [(1, "/runs/mine"), (8, "/runs/mine"), (8, "/runs"), (8, ""), (8, "/")])
+def test_where_with_a_bucket(enable, bucket, processes, workdir):
+  beside = "/runs" if workdir == "/runs/mine" else ""
+  assert enable("tpu", processes, f"gs://{bucket}{workdir}") == (f"gs://{bucket}{beside}/.compilation_cache", None)
 
 
 def test_who_chose_a_folder_keeps_it(enable):
@@ -108,8 +109,7 @@ def test_a_second_start_compiles_nothing(tmp_path):
 
 
 def test_a_second_start_compiles_nothing_in_a_bucket(bucket):
-  workdir = f"gs://{bucket}/mine"
-  _twice(workdir, epath.Path(workdir) / "compilation_cache")
+  _twice(f"gs://{bucket}/mine", epath.Path(f"gs://{bucket}/.compilation_cache"))
 
 
 # Two whole runs of one config that differ in their seeds; prints the counts after each.

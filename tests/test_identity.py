@@ -35,7 +35,7 @@ def _make(folder, *names, config=None):
 
 @pytest.mark.parametrize("names, found", [
     ((), "new"),
-    (("notes.txt", "data/", ".lock", "compilation_cache/"), "new"),
+    (("notes.txt", "data/", ".lock"), "new"),
     (("checkpoints/",), "new"),  # of a start that failed
     (("config.json", "parameters.txt", "checkpoints/"), "new"),
     (("config.json", "metrics.jsonl", "checkpoints/"), "new"),  # killed before its first checkpoint

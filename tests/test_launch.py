@@ -326,13 +326,11 @@ def test_create_run_fetch_delete(place):
       "slice trm: ACTIVE", "worker worker-0: mine.TIME ended with status 0",
       "worker worker-1: mine.TIME ended with status 0", "last line of worker 0: step 5",
       f"runs in {place.bucket}/runs:", "mine"]
-  (workdir / "compilation_cache").mkdir()
   place.launch("fetch", "mine")
   assert (place.repo / "runs" / "mine" / "results.json").exists()
   assert not (place.repo / "runs" / "mine" / "checkpoints").exists()
   place.launch("fetch", "mine", str(place.folder / "all of it"), "--checkpoints")
   assert (place.folder / "all of it" / "checkpoints" / "data").exists()
-  assert not (place.folder / "all of it" / "compilation_cache").exists()
   _, err = place.launch("delete", status=2)
   assert "which is ACTIVE" in err and "error: nothing deleted" in err
   out, err = place.launch("delete", "--yes")
@@ -348,15 +346,14 @@ def test_fetch_from_a_bucket(place):
   assert out.splitlines() == ["slice trm: none", "runs in gs://my-bucket/runs:"]
   run = place.cloud / "buckets" / "my-bucket" / "runs" / "mine"
   (run / "checkpoints").mkdir(parents=True)
-  (run / "compilation_cache").mkdir()
-  for name in ("results.json", "checkpoints/data", "compilation_cache/program", ".lock"):
+  (run.parent / ".compilation_cache").mkdir()  # of the runs together
+  for name in ("results.json", "checkpoints/data", ".lock"):
     (run / name).write_text("x")
-  assert place.launch("status")[0].splitlines()[-1] == "mine"
+  assert place.launch("status")[0].splitlines()[1:] == ["runs in gs://my-bucket/runs:", "mine"]
   place.launch("fetch", "mine", "here")
   assert (place.folder / "here" / "results.json").exists() and not (place.folder / "here" / "checkpoints").exists()
   place.launch("fetch", "mine", "here", "--checkpoints")
   assert (place.folder / "here" / "checkpoints" / "data").exists()
-  assert not (place.folder / "here" / "compilation_cache").exists()
   assert not (place.folder / "here" / ".lock").exists()  # says who writes in the bucket
   _, err = place.launch("fetch", "yours", status=2)
   assert "error: gs://my-bucket/runs/yours: no such run; launch/status lists them" in err

@@ -17,9 +17,9 @@ def enable(workdir: os.PathLike | str | None = None) -> None:
   was compiled, and for a CPU that says nothing of the machine, so that one with other instructions might be given it.
 
   Args:
-    workdir: of the run. What several processes compile is kept in it, since only process 0 writes and all have to find
-      the same; likewise where it is in a bucket, which this machine's disk may not outlast. Everything else is kept on
-      this machine.
+    workdir: of the run. What several processes compile is kept beside it, for the runs there share it, only process 0
+      writes, and all processes have to find the same; so it is where the run is in a bucket, which outlasts this
+      machine's disk. Everything else is kept on this machine.
 
   Raises:
     UserError: see storage.user_path.
@@ -30,7 +30,9 @@ def enable(workdir: os.PathLike | str | None = None) -> None:
   if jax.process_count() == 1 and not remote:
     path = storage.cache_folder() / _FOLDER
   elif workdir is not None:
-    path = storage.user_path(workdir, "--workdir") / _FOLDER
+    folder = storage.user_path(workdir, "--workdir")
+    # A bucket has nothing beside it. The name's dot hides the folder from whatever lists the runs.
+    path = (folder if os.fspath(folder.parent) == "gs://" else folder.parent) / f".{_FOLDER}"
   else:
     return
   jax.config.update("jax_compilation_cache_dir", os.fspath(path))

@@ -138,7 +138,7 @@ def read_all(paths: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
 def _folders(path: epath.Path) -> Iterator[epath.Path | Unreadable]:
   """Those of runs, and those that cannot be looked into; what lies in a run is not looked at."""
   try:
-    inside = sorted(path.iterdir())
+    inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     below = [entry for entry in inside if entry.is_dir()]
   except OSError as e:
     if e.errno is None:  # of a bucket
