@@ -175,6 +175,9 @@ def _child(case: dict, out: int, notes: int) -> None:
 if __name__ == "__main__":
   from trm_jax import cli, loop, main, program  # noqa: F401
 
+  # The runs hear all signals also where this was started in the background, or with nohup, and would ignore two of them.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
   for line in sys.stdin:
     case = json.loads(line)
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as notes:
