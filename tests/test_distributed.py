@@ -9,6 +9,8 @@ import sys
 import textwrap
 import time
 
+from jax._src import clusters
+from jax._src import hardware_utils
 import jobs
 import pytest
 
@@ -24,6 +26,39 @@ SHORT = {"steps": STEPS, "batch_size": 16, "log_every": 1, "eval_every": 6, "che
 
 # ------------------------------------------------------------------------------------------ finding each other
 
+# What srun and mpirun of Open MPI 4 set, of four processes for the second one: the first on its host.
+SLURM_STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "node[1-4]", "SLURM_NTASKS": "4",
+              "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "0"}
+OPEN_MPI = {"OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1:34911", "OMPI_COMM_WORLD_SIZE": "4",
+            "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}
+# Vendor and device on the PCI bus.
+TPU_V4 = ("0x1ae0", "0x005e")
+GOOGLES_NETWORK_CARD = ("0x1ae0", "0x0042")
+GOOGLES_DISK = ("0x1ae0", "0x001f")
+H100 = ("0x10de", "0x2330")
+
+
+@pytest.fixture
+def environment_of_no_job(monkeypatch):
+  """Whatever started the tests."""
+  for name in list(os.environ):
+    if name.startswith(("SLURM_", "OMPI_")) or name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES",
+                                                        "JAX_PROCESS_ID"):
+      monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def pci_bus(tmp_path, monkeypatch):
+  """A function that fills this machine's PCI bus with the devices that it gets, as Linux lists them."""
+  def fill(*devices):
+    for i, (vendor, device) in enumerate(devices):
+      folder = tmp_path / "devices" / f"0000:00:{i:02}.0"
+      folder.mkdir(parents=True)
+      (folder / "vendor").write_text(f"{vendor}\n")
+      (folder / "device").write_text(f"{device}\n")
+    monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path / "devices")
+  return fill
+
 
 @pytest.mark.parametrize("arguments, environment, expected", [
     ((None, None, None), {}, None),
@@ -32,17 +67,31 @@ SHORT = {"steps": STEPS, "batch_size": 16, "log_every": 1, "eval_every": 6, "che
      Job("a:1", 2, 1)),
     (("b:2", None, 0), {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"},
      Job("b:2", 2, 0)),
-    ((None, None, None), {"SLURM_NTASKS": "4"}, Job()),
-    ((None, None, None), {"SLURM_NTASKS": "1"}, None),
-    ((None, 1, None), {"SLURM_NTASKS": "4"}, None),
+    ((None, None, None), SLURM_STEP, Job()),
+    ((None, 1, None), SLURM_STEP, None),
+    ((None, None, None), SLURM_STEP | {"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1"}, None),
+    # A shell of salloc on the login node, or an editor's terminal there.
+    ((None, None, None), {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"}, None),
+    # The script of sbatch.
+    ((None, None, None), {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, None),
+    # A shell that salloc starts on the first node: by srun, but alone.
+    ((None, None, None), SLURM_STEP | {"SLURM_STEP_ID": "4294967290", "SLURM_STEP_NUM_TASKS": "1"}, None),
+    ((None, None, None), OPEN_MPI, Job()),
+    ((None, 1, None), OPEN_MPI, None),
+    ((None, None, None), OPEN_MPI | {"OMPI_COMM_WORLD_SIZE": "1"}, None),
 ])
-def test_a_job_is_found_by_flags_or_environment(monkeypatch, arguments, environment, expected):
-  for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "SLURM_NTASKS",
-               "OMPI_COMM_WORLD_SIZE"):
-    monkeypatch.delenv(name, raising=False)
+def test_a_job_is_found_by_flags_or_environment(environment_of_no_job, monkeypatch, arguments, environment, expected):
   for name, value in environment.items():
     monkeypatch.setenv(name, value)
   assert distributed.find_job(*arguments) == expected
+
+
+@pytest.mark.parametrize("environment", [SLURM_STEP, OPEN_MPI])
+def test_jax_finds_what_is_taken_for_a_job(environment_of_no_job, monkeypatch, environment):
+  for name, value in environment.items():
+    monkeypatch.setenv(name, value)
+  job = clusters.ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, 1)
+  assert job[1:] == (4, 1, [0])  # its size, and this process's number and device
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -51,9 +100,20 @@ def test_a_job_is_found_by_flags_or_environment(monkeypatch, arguments, environm
     (("a:1", 2, 2), r"--process_id=2: must lie in \[0, 2\)"),
     (("a", 2, 0), "--coordinator_address=a: must be HOST:PORT"),
 ])
-def test_half_a_job_is_an_error(arguments, message):
+def test_half_a_job_is_an_error(environment_of_no_job, arguments, message):
   with pytest.raises(UserError, match=message):
     distributed.find_job(*arguments)
+
+
+def test_open_mpi_that_jax_does_not_know_is_an_error(environment_of_no_job, monkeypatch):
+  """Not a run of every process, each for itself."""
+  monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+  with pytest.raises(UserError, match="^OMPI_COMM_WORLD_SIZE=4: JAX finds .* up to version 4 .*; give --coord"):
+    distributed.find_job(None, None, None)
+  assert distributed.find_job("a:1", 4, 3) == Job("a:1", 4, 3)
+  monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "four")
+  with pytest.raises(UserError, match="OMPI_COMM_WORLD_SIZE=four: must be a number"):
+    distributed.find_job(None, None, None)
 
 
 def test_peers_that_do_not_come_are_an_error(tmp_path):
@@ -67,16 +127,35 @@ def test_peers_that_do_not_come_are_an_error(tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-def test_a_tpu_that_cannot_be_used_is_an_error(monkeypatch):
+def test_a_tpu_that_cannot_be_used_is_an_error(environment_of_no_job, pci_bus, monkeypatch):
   """Not a run on every host's CPU, each for itself."""
-  monkeypatch.setattr(distributed, "_tpu_chips", lambda: ["/dev/accel0"])
+  pci_bus(TPU_V4, GOOGLES_NETWORK_CARD, TPU_V4)
   monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: None)
   assert distributed.find_job(None, None, None) is None  # JAX_PLATFORMS=cpu, see conftest
   monkeypatch.delenv("JAX_PLATFORMS")
-  with pytest.raises(UserError, match="/dev/accel0.*libtpu is not installed: pip install"):
+  with pytest.raises(UserError, match=r"\(0000:00:00.0, 0000:00:02.0 on its PCI bus\), but libtpu is not inst"):
     distributed.find_job(None, None, None)
   monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: object())
   assert distributed.find_job(None, None, None) == Job()
+
+
+def test_gpus_network_cards_and_disks_are_no_tpus(environment_of_no_job, pci_bus, monkeypatch):
+  """Whatever files their drivers make in /dev: a machine of Google with GPUs is no TPU VM."""
+  monkeypatch.delenv("JAX_PLATFORMS")
+  monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: None)
+  pci_bus(H100, GOOGLES_NETWORK_CARD, GOOGLES_DISK)
+  assert distributed.tpu_chips() == []
+  assert distributed.find_job(None, None, None) is None
+
+
+def test_a_machine_without_a_pci_bus_has_no_tpu(monkeypatch, tmp_path):
+  monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path / "none")
+  assert distributed.tpu_chips() == []
+
+
+def test_the_tpus_are_those_that_jax_knows():
+  assert distributed._TPUS >= set(hardware_utils._TPU_PCI_DEVICE_IDS)  # older versions know fewer
+  assert distributed._GOOGLE == hardware_utils._GOOGLE_PCI_VENDOR_ID
 
 
 def test_a_port_in_use_is_an_error():

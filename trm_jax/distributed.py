@@ -11,9 +11,9 @@ import contextlib
 import ctypes
 import dataclasses
 import faulthandler
-import glob
 import importlib.util
 import os
+import pathlib
 import signal
 import socket
 import sys
@@ -31,6 +31,12 @@ PEER_LOST = TryAgain.status  # another process died or hung; start the same comm
 
 # A process that has not sent a sign of life for so long counts as dead, whatever it is doing.
 HEARTBEAT_SECONDS = 60
+
+# Where Linux lists what is on the PCI bus; and what JAX takes for a TPU chip there, Google's number as a vendor and
+# those of its chips. They stand in jax._src.hardware_utils, too, but that cannot be imported without JAX.
+_PCI_DEVICES = pathlib.Path("/sys/bus/pci/devices")
+_GOOGLE = "0x1ae0"
+_TPUS = frozenset({"0x0027", "0x0056", "0x005e", "0x0062", "0x0063", "0x006f", "0x0076"})
 
 _T = TypeVar("_T")
 # Room for the line that all processes end with.
@@ -67,8 +73,10 @@ def find_job(address: str | None, num_processes: int | None, process_id: int | N
     UserError: some of the three are missing or make no sense; or there is a TPU that JAX cannot use.
   """
   address = address or os.environ.get("JAX_COORDINATOR_ADDRESS")
-  num_processes = _number("num_processes", num_processes)
-  process_id = _number("process_id", process_id)
+  if num_processes is None:
+    num_processes = _from_environment("JAX_NUM_PROCESSES")
+  if process_id is None:
+    process_id = _from_environment("JAX_PROCESS_ID")
   if num_processes == 1:
     return None
   given = {"--coordinator_address (or JAX_COORDINATOR_ADDRESS)": address,
@@ -83,29 +91,61 @@ def find_job(address: str | None, num_processes: int | None, process_id: int | N
     if not address.rpartition(":")[2].isdigit():
       raise UserError(f"--coordinator_address={address}: must be HOST:PORT")
     return Job(address, num_processes, process_id)
-  # The variables and devices by which JAX itself recognises them.
-  several = any(int(os.environ.get(name) or 1) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
   wants_tpu = not os.environ.get("JAX_PLATFORMS") or "tpu" in os.environ["JAX_PLATFORMS"]
-  on_tpu = wants_tpu and _tpu_chips()
-  if on_tpu and not importlib.util.find_spec("libtpu"):
+  chips = tpu_chips() if wants_tpu else []
+  if chips and not importlib.util.find_spec("libtpu"):
     # Each host would train for itself, on its CPU.
-    raise UserError(f"this machine has TPU chips ({on_tpu[0]}), but libtpu is not installed: pip install -e "
-                    '".[tpu]"; to use its CPU alone: JAX_PLATFORMS=cpu')
-  return Job() if several or on_tpu else None
+    raise UserError(f"this machine has TPU chips ({', '.join(chips)} on its PCI bus), but libtpu is not installed: "
+                    'pip install -e ".[tpu]"; to use its CPU alone: JAX_PLATFORMS=cpu')
+  return Job() if chips or _started_by_open_mpi() or _started_by_srun() else None
 
 
-def _tpu_chips() -> list[str]:
-  """Device files by which TPU VMs show their chips."""
-  return glob.glob("/dev/accel[0-9]*") + glob.glob("/dev/vfio/[0-9]*")
+def tpu_chips() -> list[str]:
+  """Addresses on the PCI bus of the TPU chips of this machine, e.g. "0000:00:04.0".
+
+  A file's name alone says nothing: drivers of other accelerators make /dev/accel0 and /dev/vfio/0, too. Nor does the
+  vendor alone: Google also makes the network card and the disk of its virtual machines.
+  """
+  def read(path):
+    try:
+      return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:  # a device that was just taken away
+      return ""
+
+  return [device.name for device in sorted(_PCI_DEVICES.glob("*"))
+          if read(device / "vendor") == _GOOGLE and read(device / "device") in _TPUS]
 
 
-def _number(name: str, value: int | None) -> int | None:
-  text = os.environ.get(f"JAX_{name.upper()}")
-  if value is not None or not text:
-    return value
-  if not text.isdigit():
-    raise UserError(f"JAX_{name.upper()}={text}: must be a number")
-  return int(text)
+def _started_by_open_mpi() -> bool:
+  """Whether mpirun started this process as one of several.
+
+  Raises:
+    UserError: it did, but JAX will not see it.
+  """
+  size = _from_environment("OMPI_COMM_WORLD_SIZE", 1)
+  if size > 1 and "OMPI_MCA_orte_hnp_uri" not in os.environ:
+    raise UserError(f"OMPI_COMM_WORLD_SIZE={size}: JAX finds the processes of Open MPI up to version 4 by itself, and "
+                    "this is a newer one, since OMPI_MCA_orte_hnp_uri is not set; give --coordinator_address, "
+                    "--num_processes and --process_id, or --num_processes=1 for this process alone")
+  return size > 1
+
+
+def _started_by_srun() -> bool:
+  """Whether srun started this process as one of several.
+
+  SLURM_NTASKS is no sign of it: a shell of salloc and the script of sbatch have it, too, for the whole allocation.
+  SLURM_STEP_NUM_TASKS is 1 in the shell that salloc starts by srun on the first node. The others are what JAX needs.
+  """
+  needed = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+  return _from_environment("SLURM_STEP_NUM_TASKS", 1) > 1 and all(name in os.environ for name in needed)
+
+
+def _from_environment(variable: str, default: int | None = None) -> int | None:
+  """The number in an environment variable, `default` where it is not set. Raises UserError if it holds no number."""
+  text = os.environ.get(variable)
+  if text and not text.isdigit():
+    raise UserError(f"{variable}={text}: must be a number")
+  return int(text) if text else default
 
 
 def guard() -> None:
