@@ -175,7 +175,7 @@ def _child(case: dict, out: int, notes: int) -> None:
 if __name__ == "__main__":
   from trm_jax import cli, loop, main, program  # noqa: F401
 
-  # The runs hear all signals also where this was started in the background, or with nohup, and would ignore two of them.
+  # A shell has what it starts in the background, or with nohup, ignore these; the runs are to hear them.
   signal.signal(signal.SIGINT, signal.default_int_handler)
   signal.signal(signal.SIGHUP, signal.SIG_DFL)
   for line in sys.stdin:

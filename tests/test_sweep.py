@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -43,23 +44,26 @@ def GROUP():
   yield "broken", "cannot be run", {"data.source": "/no/such/folder"}
   yield "occupied", "its folder holds another run", {"batch_size": 16}
   yield "long", "has no end", {"steps": 1_000_000}
+  yield "longer", "has no end, either", {"steps": 2_000_000}
 
 CONFIGS = {"tiny": tiny} | GROUP.configs
 SWEEPS = {"first": study.Sweep("all of them", ("tiny", "broken", "twin", "occupied", "long")),
           "again": study.Sweep("those that end at once", ("twin", "occupied")),
           "both": study.Sweep("one that is done and one that is not", ("twin", "long")),
-          "one": study.Sweep("one", ("twin",))}
+          "one": study.Sweep("one", ("twin",)),
+          "endless": study.Sweep("two that have no end", ("long", "longer", "broken", "twin"))}
 
 def get_config(argument=None):
   return config_lib.from_argument(argument, CONFIGS, {})
 '''
 
 
-def _start(*arguments):
+def _start(*arguments, cores=None):
   environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
       "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiles sooner
-  return subprocess.Popen([sys.executable, "-m", "trm_jax.sweep", *arguments], cwd=_ROOT, env=environment, text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  taskset = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
+  return subprocess.Popen([*taskset, sys.executable, "-m", "trm_jax.sweep", *arguments], cwd=_ROOT, env=environment,
+                          text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.fixture(scope="module", name="stopped")
@@ -100,18 +104,49 @@ def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
   assert (status, err) == (75, "")
   lines = out.splitlines()
   assert lines[0] == f"first: 4 runs, kept in {workdir}; names joined by = are one config"
-  assert lines[1].startswith("[1/4] tiny = twin, seed 0 … ") and "% solved in " in lines[1]
-  assert lines[2].startswith("[2/4] broken, seed 0 … FAILED with status 2 after ")
-  assert ("error: config.data.source = '/no/such/folder': no such folder" in lines[2]
-          and lines[2].endswith(f"(more in {workdir}/broken/seed_0.log)"))
-  assert lines[3] == (f"[3/4] occupied, seed 0 FAILED: {workdir}/occupied/seed_0: holds another run; it differs in "
+  assert lines[1] == "[1/4] tiny = twin, seed 0 begins"
+  assert re.fullmatch(r"\[1/4\] tiny = twin, seed 0 is done: \d+\.\d% solved, \d+ s; about .+ left", lines[2])
+  assert lines[3] == "[2/4] broken, seed 0 begins"
+  assert lines[4].startswith("[2/4] broken, seed 0 FAILED with status 2 after ")
+  assert ("error: config.data.source = '/no/such/folder': no such folder" in lines[4]
+          and lines[4].endswith(f"(more in {workdir}/broken/seed_0.log)"))
+  assert lines[5] == (f"[3/4] occupied, seed 0 FAILED: {workdir}/occupied/seed_0: holds another run; it differs in "
                       "batch_size: 24 -> 16. Name another folder, or give the values it was started with")
-  assert lines[4:] == ["[4/4] long, seed 0 … stopped; the same command goes on"]
+  assert lines[6:] == ["[4/4] long, seed 0 begins", "[4/4] long, seed 0 was stopped",
+                       "stopped; the same command goes on"]
   said = (workdir / "long" / "seed_0.log").read_text()
   assert said.count("saving and stopping") == said.count("stopped at step") == 1  # it has been waited for
   assert any((workdir / "long" / "seed_0" / "checkpoints").iterdir())
   assert not (workdir / "twin").exists()
   assert json.loads((workdir / "tiny" / "seed_0" / "config.json").read_text())["config"]["name"] == "tiny"
+
+
+def test_runs_side_by_side_have_cores_of_their_own_and_stop_together(stopped, tmp_path):
+  cores = sorted(os.sched_getaffinity(0))[:2]
+  if len(cores) < 2:
+    pytest.skip("needs two processor cores")
+  process = _start(f"--sweep={stopped[0]}:endless", f"--workdir={tmp_path}", "--side_by_side=2", cores=cores)
+  try:
+    logs, deadline = [tmp_path / name / "seed_0.log" for name in ("long", "longer")], time.monotonic() + 480
+    while not all(log.exists() and "  loss " in log.read_text() for log in logs):
+      if process.poll() is not None or time.monotonic() > deadline:
+        process.kill()
+        pytest.fail(str(process.communicate()))
+      time.sleep(0.05)
+    runs = pathlib.Path(f"/proc/{process.pid}/task").glob("*/children")
+    runs = [int(pid) for children in runs for pid in children.read_text().split()]
+    assert sorted(tuple(os.sched_getaffinity(pid)) for pid in runs) == [(core,) for core in cores]
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+  finally:
+    process.kill()
+    process.wait()
+  assert (process.returncode, err) == (75, "")
+  lines = out.splitlines()[1:]
+  assert sorted(lines[:2]) == ["[1/4] long, seed 0 begins", "[2/4] longer, seed 0 begins"]
+  assert sorted(lines[2:4]) == ["[1/4] long, seed 0 was stopped", "[2/4] longer, seed 0 was stopped"]
+  assert lines[4:] == ["stopped; the same command goes on"]  # and no other was begun
+  assert all(log.read_text().count("stopped at step") == 1 for log in logs)
 
 
 def test_two_sweeps_share_a_folder(stopped):
@@ -130,8 +165,8 @@ def test_leaves_a_run_to_whoever_is_at_it(stopped, tmp_path):
       out, err = process.communicate(timeout=240)
     assert [path.name for path in (tmp_path / "tiny" / "seed_0").iterdir()] == [".lock"]
   assert (process.returncode, err) == (76, "")
-  assert out.splitlines()[1].startswith(f"[1/1] tiny = twin, seed 0 … is left to process {os.getpid()} on ")
-  assert out.splitlines()[2:] == ["1 of 1 runs are left to others; the same command, later, tells how they ended:",
+  assert out.splitlines()[2].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
+  assert out.splitlines()[3:] == ["1 of 1 runs are left to others; the same command, later, tells how they ended:",
                                   "  tiny = twin, seed 0"]
 
 

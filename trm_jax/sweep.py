@@ -1,15 +1,16 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Named configs x seeds, one run after another; what is finished is skipped.
+"""Named configs x seeds, one run after another or several side by side; what is finished is skipped.
 
     python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2
     python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --dry-run    # what it will take
     python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --options=laptop --set=steps=500
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --side_by_side=8    # one a GPU, or a core
     python -m trm_jax.sweep --sweep=configs/sudoku.py:help                                       # lists the sweeps
 
 Each run is a `python -m trm_jax.main` of its own, kept in WORKDIR/CONFIG/seed_N; what it prints is in seed_N.log beside
 it. Configs that differ in nothing but their names are one run, under the name that comes first in the file. A run that
-fails is passed over; Ctrl-C, SIGTERM and SIGHUP have the run that is going on save and stop; the same command goes on
-from there. The same command may be started several times, on several machines, too: each passes over what others are
+fails is passed over; Ctrl-C, SIGTERM and SIGHUP have the runs that are going on save and stop; the same command goes
+on from there. The same command may be started several times, on several machines, too: each passes over what others are
 at. On several hosts that are one job: launch/sweep.
 
 Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, 130 by
@@ -18,6 +19,7 @@ did.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 import dataclasses
 import math
 import os
@@ -40,6 +42,7 @@ from trm_jax import files
 from trm_jax import lock
 from trm_jax import logs
 from trm_jax import output
+from trm_jax import parts
 from trm_jax import storage
 from trm_jax.errors import TryAgain, UserError
 
@@ -54,6 +57,8 @@ _SEEDS = flags.DEFINE_list("seeds", ["0"], "config.seed of the runs of each conf
 _OPTIONS = flags.DEFINE_list("options", [], "Options for every config, as after the comma of --config: laptop.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False; repeat for several.",
                                  allow_override=True)
+_SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Runs at a time, each on its share of this machine's GPUs or, "
+                                     "where there are none, of its processor cores.", lower_bound=1)
 _DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which are done, and about how long the "
                              "others will take.")
 _LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, a line each, for other "
@@ -65,12 +70,14 @@ _UTILIZATION = 0.4
 _ALIKE = 8
 
 # The run ends, and saves, with the sweep that started it, however that ends. Its arguments are: the sweep's process id,
-# then the command. Between fork and exec, where this belongs, it would run in a copy of a process with threads.
+# the cores that the run may use, or nothing for all, then the command. Between fork and exec, where this belongs, it
+# would run in a copy of a process with threads.
 _WITH_PARENT = f"""
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, {int(signal.SIGTERM)})  # PR_SET_PDEATHSIG
 if os.getppid() != int(sys.argv[1]): sys.exit({128 + signal.SIGTERM})
-os.execv(sys.argv[2], sys.argv[2:])
+if sys.argv[2]: os.sched_setaffinity(0, map(int, sys.argv[2].split(",")))
+os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
@@ -103,34 +110,41 @@ def _solved(results: dict[str, Any]) -> str:
 # Running.
 
 
-class _Child:
-  """The run that is going on; signals of this process are handed on to it, each once."""
+class _Children:
+  """The runs that are going on. Signals of this process are handed on to all of them, each once."""
 
   def __init__(self):
-    self._to_hand_on: list[int] = []
-    self._process, self._lock = None, threading.Lock()
+    self._signals: list[int] = []
+    self._processes: dict[subprocess.Popen, int] = {}  # and how many of the signals each was given
+    self._lock = threading.Lock()
     self._listener = distributed.Listener(self._note)
     self._listener.open()
 
   def _note(self, number, again):
-    del again  # the run sees that for itself
-    self._to_hand_on.append(number)
-    self._hand_on()
+    del again  # the runs see that for themselves
+    with self._lock:
+      self._signals.append(number)
+      self._hand_on()
 
   def _hand_on(self):
-    with self._lock:  # the run is begun in one thread, signals come in another
-      while self._process and self._to_hand_on:
-        self._process.send_signal(self._to_hand_on.pop(0))
+    for process, given in self._processes.items():
+      for number in self._signals[given:]:
+        process.send_signal(number)
+      self._processes[process] = len(self._signals)
 
-  def run(self, command: Sequence[str], out: BinaryIO) -> int:
+  def run(self, command: Sequence[str], out: BinaryIO, part: parts.Part) -> int:
     """Runs a command to its end, its output added to a file. Returns its exit status, as a shell says it."""
+    cores = ",".join(map(str, part.cores or ()))
     # In a session of its own, so that it hears of a signal from here alone.
-    self._process = subprocess.Popen(
-        [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), *command], stdin=subprocess.DEVNULL, stdout=out,
-        stderr=subprocess.STDOUT, start_new_session=True)
-    self._hand_on()
-    status = self._process.wait()
-    self._process = None
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), cores, *command], stdin=subprocess.DEVNULL, stdout=out,
+        stderr=subprocess.STDOUT, env=os.environ | part.environment, start_new_session=True)
+    with self._lock:  # runs are begun in threads of their own, signals come in another
+      self._processes[process] = 0
+      self._hand_on()
+    status = process.wait()
+    with self._lock:
+      del self._processes[process]
     return status if status >= 0 else 128 - status
 
   @property
@@ -176,86 +190,131 @@ def _owner(folder: Any) -> lock.Owner | None:
     return None
 
 
-def _left(unmade: Sequence["study.Run"], timed: Sequence[tuple[float, float, int]]) -> str:
-  """How long the rest will take, if training takes its FLOPs and everything else is the same for every run."""
-  from trm_jax import cost  # pylint: disable=g-import-not-at-top
+class _Sweep:
+  """Makes runs, in their order, and says how it goes.
 
-  if not unmade or not timed:
-    return ""
-  whole, training, flops = map(sum, zip(*timed))
-  left = sum(cost.training_flops(run.config) for run in unmade) * training / flops
-  return f", about {logs.duration(left + (whole - training) / len(timed) * len(unmade))} left"
+  Args:
+    runs: all of them.
+    workdir: folder of their folders.
+    shares: of the machine; as many runs are made at a time.
+  """
 
+  def __init__(self, runs: Sequence["study.Run"], workdir: str, shares: Sequence[parts.Part]):
+    self._runs, self._workdir, self._shares = runs, workdir, shares
+    self._root = _root(runs, workdir)
+    self._children = _Children()
+    self._turns, self._lock = iter(enumerate(runs, 1)), threading.Lock()
+    self._ended = False  # no further run is begun
+    self._stopped: int | None = None  # exit status of a run that was told to stop
+    self._unmade = [run for run in runs if _can_be_made(run, self._root)]
+    self._begun: dict[study.Run, float] = {}  # the runs that are going on, and when they were started
+    self._timed = []  # of runs that were made whole: seconds, those of training, its FLOPs
+    self._failed, self._left = [], []
 
-def run_all(runs: Sequence["study.Run"], workdir: str) -> int:
-  """Runs those that are not finished, says how it goes, and returns the exit status."""
-  from trm_jax import cost  # pylint: disable=g-import-not-at-top
+  def make(self) -> int:
+    """Makes those that are not finished. Returns the exit status."""
+    with futures.ThreadPoolExecutor(len(self._shares)) as pool:
+      for lane in futures.as_completed([pool.submit(self._make_some, share) for share in self._shares]):
+        lane.result()
+    if stopped := self._children.status or self._stopped:
+      print("stopped; the same command goes on", flush=True)
+      return stopped
+    in_order = {run: number for number, run in enumerate(self._runs)}.__getitem__
+    if self._left:
+      print(f"{len(self._left)} of {len(self._runs)} runs are left to others; the same command, later, tells how they "
+            "ended:", *(run.label for run in sorted(self._left, key=in_order)), sep="\n  ", flush=True)
+    if self._failed:
+      print(f"{len(self._failed)} of {len(self._runs)} runs failed:",
+            *(run.label for run in sorted(self._failed, key=in_order)), sep="\n  ", flush=True)
+      return 1
+    if self._left:
+      return TryAgain.status
+    print(f"all {len(self._runs)} runs are done", flush=True)
+    return 0
 
-  root = _root(runs, workdir)
-  child, failed, left, width = _Child(), [], [], len(str(len(runs)))
-  unmade = [run for run in runs if _can_be_made(run, root)]
-  timed = []  # of runs that this start has made whole: seconds, those of training, its FLOPs
-  for i, run in enumerate(runs, 1):
-    print(f"[{i:>{width}}/{len(runs)}] {run.label}", end=" ", flush=True)
-    log, start = _log(run, workdir), time.perf_counter()
-    unmade = [other for other in unmade if other is not run]
+  def _make_some(self, share: parts.Part) -> None:
+    """One run after another on a share of the machine, until there is none left to begin."""
     try:
-      found = state(run, root / run.folder)
+      while True:
+        with self._lock:
+          number, run = (None, None) if self._ended or self._children.status else next(self._turns, (None, None))
+          if run in self._unmade:
+            self._unmade.remove(run)
+        if run is None:
+          return
+        self._make(number, run, share)
+    except BaseException:
+      self._ended = True
+      raise
+
+  def _make(self, number: int, run: "study.Run", share: parts.Part) -> None:
+    name = f"[{number:>{len(str(len(self._runs)))}}/{len(self._runs)}] {run.label}"
+    folder, log = self._root / run.folder, _log(run, self._workdir)
+
+    def say(what):
+      with self._lock:
+        print(name, what, flush=True)
+
+    try:
+      found = state(run, folder)
       if found == "finished":
-        print(f"was finished before: {_solved(_results(root / run.folder))}", flush=True)
-        continue
+        say(f"was finished before: {_solved(_results(folder))}")
+        return
       try:
         log.parent.mkdir(parents=True, exist_ok=True)
         out = log.open("ab")
       except OSError as e:
-        raise errors.explained(f"--workdir={workdir}: cannot write {log}", e, "name another folder") from e
+        raise errors.explained(f"--workdir={self._workdir}: cannot write {log}", e, "name another folder") from e
     except UserError as e:
-      failed.append(run)
-      print(f"FAILED: {e}", flush=True)
-      continue
+      self._failed.append(run)
+      say(f"FAILED: {e}")
+      return
     with out:
       if lock.try_lock(out) is False:  # Its run holds the lock, too, and so for as long as it writes there.
-        left.append(run)
-        print(f"is left to another sweep, which is at it ({log})", flush=True)
-        continue
+        self._left.append(run)
+        say(f"is left to another sweep, which is at it ({log})")
+        return
       before = out.tell()  # an earlier start of this run may have left words of its own
-      print("goes on …" if found == "begun" else "…", end=" ", flush=True)
+      say("goes on" if found == "begun" else "begins")
+      self._begun[run] = time.perf_counter()
       config, *arguments = run.arguments
-      status = child.run([sys.executable, "-m", "trm_jax.main", f"--config={config}",
-                          f"--workdir={root / run.folder}", *arguments], out)
-    took = time.perf_counter() - start
-    stopped = child.status or (
-        status if status in (distributed.PREEMPTED, distributed.INTERRUPTED) else None)
+      status = self._children.run([sys.executable, "-m", "trm_jax.main", f"--config={config}", f"--workdir={folder}",
+                                   *arguments], out, share)
+    took = time.perf_counter() - self._begun.pop(run)
     if status == 0:
       try:
-        results = _results(root / run.folder)
+        results = _results(folder)
       except UserError as e:
-        failed.append(run)
-        print(f"FAILED: {e} (more in {log})", flush=True)
-      else:
-        if found == "new":
-          timed.append((took, results["train_seconds"], cost.training_flops(run.config)))
-        print(f"{_solved(results)} in {logs.duration(took)}{_left(unmade, timed)}", flush=True)
-    elif not stopped and (owner := _owner(root / run.folder)):
-      left.append(run)
-      print(f"is left to {owner}, which is at it", flush=True)
-    elif not stopped:
-      failed.append(run)
-      print(f"FAILED {_how_it_ended(status)} after {logs.duration(took)}: {_last_words(log, before)} (more in {log})",
-            flush=True)
-    if stopped:
-      print(f"{'' if status == 0 else 'stopped; '}the same command goes on", flush=True)
-      return stopped
-  if left:
-    print(f"{len(left)} of {len(runs)} runs are left to others; the same command, later, tells how they ended:",
-          *(run.label for run in left), sep="\n  ", flush=True)
-  if failed:
-    print(f"{len(failed)} of {len(runs)} runs failed:", *(run.label for run in failed), sep="\n  ", flush=True)
-    return 1
-  if left:
-    return TryAgain.status
-  print(f"all {len(runs)} runs are done", flush=True)
-  return 0
+        self._failed.append(run)
+        say(f"FAILED: {e} (more in {log})")
+        return
+      if found == "new":
+        self._timed.append((took, results["train_seconds"], _training_flops(run)))
+      say(f"is done: {_solved(results)}, {logs.duration(took)}{self._time_left()}")
+    elif self._children.status or status in (distributed.PREEMPTED, distributed.INTERRUPTED):
+      self._ended, self._stopped = True, status
+      say("was stopped")
+    elif owner := _owner(folder):
+      self._left.append(run)
+      say(f"is left to {owner}, which is at it")
+    else:
+      self._failed.append(run)
+      say(f"FAILED {_how_it_ended(status)} after {logs.duration(took)}: {_last_words(log, before)} (more in {log})")
+
+  def _time_left(self) -> str:
+    """How long the rest will take, if training takes its FLOPs and everything else is the same for every run."""
+    with self._lock:
+      unmade, begun, timed = list(self._unmade), dict(self._begun), list(self._timed)
+    if not timed or not unmade and not begun:
+      return ""
+    whole, training, flops = map(sum, zip(*timed))
+
+    def expected(run):
+      return _training_flops(run) * training / flops + (whole - training) / len(timed)
+
+    now = time.perf_counter()
+    left = sum(map(expected, unmade)) + sum(max(0.0, expected(run) - (now - start)) for run, start in begun.items())
+    return f"; about {logs.duration(left / len(self._shares))} left"
 
 
 # Estimating.
@@ -272,6 +331,13 @@ class _Measured:
 
 def _kind(config: "Config") -> tuple:
   return config.model.dtype, config.model.mlp_t
+
+
+def _training_flops(run: "study.Run") -> int:
+  """FLOPs of its training."""
+  from trm_jax import cost  # pylint: disable=g-import-not-at-top
+
+  return cost.training_flops(run.config)
 
 
 def _step_flops(config: "Config") -> int:
@@ -385,20 +451,22 @@ def main(argv: list[str]) -> None:
     raise UserError(f"--seeds={','.join(_SEEDS.value)}: must be numbers from 0, e.g. --seeds=0,1,2")
   runs = study.plan(file, name, list(dict.fromkeys(map(int, _SEEDS.value))), _OPTIONS.value, _SET.value)
   if _LIST.value:
-    cli.refuse("--list only prints the runs", _WORKDIR, _DRY_RUN)
+    cli.refuse("--list only prints the runs", _WORKDIR, _DRY_RUN, _SIDE_BY_SIDE)
     for run in runs:
       print(shlex.join(run.arguments))
     return
   if _WORKDIR.value is None:
     raise UserError("--workdir is missing: a folder for the runs, in which finished ones are found")
   if _DRY_RUN.value:
+    cli.refuse("--dry-run speaks of runs one after another", _SIDE_BY_SIDE)
     for line in dry_run(runs, _WORKDIR.value):
       print(line)
     return
+  shares = parts.split(_SIDE_BY_SIDE.value, "--side_by_side")
   output.outlive()
   same = any(len(run.names) > 1 for run in runs)
   print(f"{name}: {len(runs)} runs, kept in {_WORKDIR.value}{'; names joined by = are one config' * same}", flush=True)
-  sys.exit(run_all(runs, _WORKDIR.value))
+  sys.exit(_Sweep(runs, _WORKDIR.value, shares).make())
 
 
 if __name__ == "__main__":
