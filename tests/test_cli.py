@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -19,7 +20,9 @@ import numpy as np
 import pytest
 
 from trm_jax import checkpoint
+from trm_jax import cli
 from trm_jax import config as config_lib
+from trm_jax import distributed
 from trm_jax import sharding
 from trm_jax.data.sudoku import csv_files
 from trm_jax.data.sudoku import generate
@@ -81,9 +84,9 @@ _BROKEN_FILES = {
 }
 
 
-def _forks(program, modules, cases):
-  done = subprocess.run([sys.executable, "-c", _FORKS], input=json.dumps([program, modules, cases]), env=_ENV,
-                        cwd=_ROOT, capture_output=True, text=True, check=True)
+def _forks(program, modules, cases, **environment):
+  done = subprocess.run([sys.executable, "-c", _FORKS], input=json.dumps([program, modules, cases]),
+                        env=_ENV | environment, cwd=_ROOT, capture_output=True, text=True, check=True)
   return json.loads(done.stdout)
 
 
@@ -91,9 +94,9 @@ def _start(*arguments):
   return subprocess.run([sys.executable, "-m", *arguments], env=_ENV, cwd=_ROOT, capture_output=True, text=True)
 
 
-def _assert_one_line(result, message):
-  status, _, stderr = result
-  assert status == 2, stderr
+def _assert_one_line(result, message, *, status=2):
+  assert result[0] == status, result
+  stderr = result[2]
   assert stderr.startswith("error: ") and stderr.count("\n") == 1 and stderr.endswith("\n"), stderr
   assert message in stderr
 
@@ -360,7 +363,7 @@ def test_sweep(sweep_results, place, name):
 @pytest.mark.parametrize("variable, message", [
     ("JAX_ENABLE_X64=1", "JAX_ENABLE_X64=1: this library computes in 32 bits; unset it"),
     ("JAX_PLATFORMS=nonsense", "JAX_PLATFORMS=nonsense: JAX cannot use this here (Unable to initialize backend "),
-    ("JAX_PLATFORMS=cuda", "JAX_PLATFORMS=cuda: JAX cannot use this here ("),
+    ("JAX_PLATFORMS=cuda", "JAX_PLATFORMS=cuda: JAX cannot use this here (no plugin for it is installed, or no "),
 ])
 def test_an_environment_in_which_it_cannot_run(monkeypatch, variable, message):
   name, value = variable.split("=")
@@ -369,6 +372,72 @@ def test_an_environment_in_which_it_cannot_run(monkeypatch, variable, message):
   monkeypatch.setitem(_ENV, name, value)
   done = _start("trm_jax.main", _QUICK)
   _assert_one_line((done.returncode, done.stdout, done.stderr), message)
+
+
+_IN_USE = "ABORTED: The TPU is already in use by process with pid {}. Not attempting to load libtpu.so in this process."
+_NO_TPU = "NOT_FOUND: TPU initialization failed: No jellyfish device found."
+
+
+def _tpu_fails(reason):
+  """What JAX raises where it cannot initialise a TPU."""
+  return RuntimeError(f"Unable to initialize backend 'tpu': {reason} (set JAX_PLATFORMS='' to automatically choose an "
+                      "available backend)")
+
+
+@pytest.mark.parametrize("reason, status, said", [
+    (_IN_USE.format(os.getpid()), 76, f"with pid {os.getpid()}. .*pytest.*; end it or wait for its end, and start the s"),
+    (_IN_USE.format(2**22 + 1), 76, r"in this process.\); end it"),  # it has ended meanwhile: no such number
+    ('ABORTED: The TPU is already in use by another process probably owned by another user. Run "$ sudo lsof -w '
+     '/dev/accel0" to figure out which process is using the TPU. If you still get this message, run "$ sudo rm '
+     '/tmp/libtpu_lockfile".', 76, "another process has the devices of this machine, or did not give them back"),
+    ('ABORTED: Internal error when accessing libtpu multi-process lockfile. Run "$ sudo rm /tmp/libtpu_lockfile".', 76,
+     "another process has the devices"),
+    ("FAILED_PRECONDITION: TPU initialization failed: open(/dev/vfio/0): Device or resource busy: Device or resource "
+     "busy; Couldn't open iommu group /dev/vfio/0", 76, "another process has the devices"),
+    ("UNKNOWN: TPU initialization failed: Couldn't open device: /dev/accel0 (Operation not permitted)", 76, "another"),
+    ("UNAVAILABLE: TPU initialization failed: something else", 76, "the TPU of this machine cannot be used now "
+     r"\(Unable to initialize backend 'tpu': UNAVAILABLE: .* something else\); start the same command again"),
+    ("Backend 'tpu' is not in the list of known backends: ['cpu'].", 2, "cannot start .*list of known"),
+])
+def test_a_tpu_that_is_there_and_fails_is_tried_again(monkeypatch, tmp_path, reason, status, said):
+  monkeypatch.delenv("JAX_PLATFORMS")
+  (tmp_path / "0000:00:04.0").mkdir()
+  (tmp_path / "0000:00:04.0" / "vendor").write_text("0x1ae0\n")
+  (tmp_path / "0000:00:04.0" / "device").write_text("0x005e\n")
+  monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path)
+  line = cli._no_backend(_tpu_fails(reason))
+  assert line.status == status
+  assert re.search(said, str(line)), line
+
+
+def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
+  monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path)
+  monkeypatch.setenv("JAX_PLATFORMS", "tpu")
+  line = cli._no_backend(_tpu_fails(_NO_TPU))
+  assert line.status == 2
+  assert str(line) == ("JAX_PLATFORMS=tpu: JAX cannot use this here (Unable to initialize backend 'tpu': NOT_FOUND: TPU "
+                       "initialization failed: No jellyfish device found.); unset it for what this machine has, or "
+                       "install what it needs")
+
+
+@pytest.mark.parametrize("program, modules, cases", [
+    ("trm_jax.main", ["trm_jax.loop", "trm_jax.evaluate_checkpoint"],
+     [[_QUICK, "--workdir={}/new"], ["--mode=eval", "--checkpoint={}/7"]]),
+    ("trm_jax.solve", [], [["--checkpoint={}/7", f"--puzzle={_PUZZLE}"]]),
+    ("trm_jax.sweep", ["trm_jax.study"], [[_SWEEP, "--workdir={}/sweep", "--dry-run"]]),
+])
+def test_devices_that_another_process_has_are_tried_again(place, tmp_path, program, modules, cases):
+  """By every program that touches them, and by the words of the one plugin that this Python has for a TPU."""
+  (tmp_path / "jax_plugins").mkdir()
+  (tmp_path / "jax_plugins" / "in_use.py").write_text(
+      f"def fail(): raise RuntimeError({_IN_USE.format(os.getpid())!r})\n"
+      "def initialize():\n"
+      "  from jax._src import xla_bridge\n"
+      "  xla_bridge.register_backend_factory('tpu', fail, priority=400, fail_quietly=False)\n")
+  cases = [[argument.format(place) for argument in case] for case in cases]
+  for result in _forks(program, modules, cases, JAX_PLATFORMS="tpu", PYTHONPATH=f"{_ROOT}:{tmp_path}"):
+    _assert_one_line(result, f"already in use by process with pid {os.getpid()}", status=76)
+  assert not (place / "new").exists()
 
 
 def test_started_for_real(place):

@@ -158,6 +158,86 @@ def test_the_tpus_are_those_that_jax_knows():
   assert distributed._GOOGLE == hardware_utils._GOOGLE_PCI_VENDOR_ID
 
 
+def test_one_host_of_a_slice_is_told_that_it_is_alone(environment_of_no_job, pci_bus, monkeypatch):
+  """Else libtpu would wait for the others."""
+  pci_bus(TPU_V4, TPU_V4, GOOGLES_NETWORK_CARD, TPU_V4, TPU_V4)
+  monkeypatch.setattr(os, "environ", dict(os.environ))
+  before = dict(os.environ)
+  distributed.stay_alone()
+  assert os.environ == before  # JAX_PLATFORMS=cpu
+  del os.environ["JAX_PLATFORMS"], before["JAX_PLATFORMS"]
+  os.environ["TPU_HOST_BOUNDS"] = "1,1,2"  # whoever sets this knows better
+  distributed.stay_alone()
+  assert os.environ == before | {"TPU_HOST_BOUNDS": "1,1,2"}
+  del os.environ["TPU_HOST_BOUNDS"]
+  distributed.stay_alone()
+  assert os.environ == before | {
+      "JAX_NUM_PROCESSES": "1", "CLOUD_TPU_TASK_ID": "0", "TPU_PROCESS_BOUNDS": "1,1,1",
+      "TPU_CHIPS_PER_PROCESS_BOUNDS": "2,2,1", "TPU_VISIBLE_CHIPS": "0,1,2,3",
+      "TPU_PROCESS_ADDRESSES": "localhost:8476", "TPU_PROCESS_PORT": "8476"}
+
+
+def test_chips_side_by_side_share_neither_chip_nor_port_nor_lock():
+  environments = [distributed.chip_alone(chip) for chip in range(4)]
+  assert [e["TPU_VISIBLE_CHIPS"] for e in environments] == ["0", "1", "2", "3"]
+  assert len({e["TPU_PROCESS_PORT"] for e in environments}) == 4
+  for environment in environments:
+    assert environment["TPU_PROCESS_ADDRESSES"] == f"localhost:{environment['TPU_PROCESS_PORT']}"
+    assert environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == environment["TPU_PROCESS_BOUNDS"] == "1,1,1"
+    assert environment["ALLOW_MULTIPLE_LIBTPU_LOAD"] == "1"
+
+
+def test_whoever_gets_such_an_environment_is_no_job(environment_of_no_job, pci_bus, monkeypatch):
+  """A sweep starts its runs in one, on machines where a run would else look for others."""
+  pci_bus(*[TPU_V4] * 4)
+  monkeypatch.delenv("JAX_PLATFORMS")
+  monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+  monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: object())
+  for alone in (distributed.host_alone(4), distributed.chip_alone(2), distributed.gpu_alone(0)):
+    with monkeypatch.context() as patch:
+      for name, value in (SLURM_STEP | alone).items():
+        patch.setenv(name, value)
+      assert distributed.find_job(None, None, None) is None
+
+
+def test_a_gpu_alone_is_one_of_those_that_may_be_seen(monkeypatch):
+  monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+  assert distributed.gpu_alone(1) == {"CUDA_VISIBLE_DEVICES": "1", "JAX_NUM_PROCESSES": "1"}
+  monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+  assert distributed.gpu_alone(1)["CUDA_VISIBLE_DEVICES"] == "5"
+  with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,5: names 2 GPUs, and number 2 was asked for"):
+    distributed.gpu_alone(2)
+
+
+def test_a_host_of_unknown_shape_is_an_error():
+  with pytest.raises(UserError, match="has 3 TPU chips, .* known for 1, 2, 4 and 8 alone; set TPU_CHIPS_PER_PROCESS"):
+    distributed.host_alone(3)
+
+
+@pytest.mark.parametrize("program, arguments", [
+    ("main", ("--mode=eval", "--num_processes=1", "--checkpoint=none")),
+    ("solve", ("--checkpoint=none",)),
+])
+def test_a_program_on_one_host_of_a_slice_is_alone_there(pci_bus, program, arguments):
+  """Before it touches a device."""
+  pci_bus(*[TPU_V4] * 4)
+  code = f"""
+      import os, pathlib, sys
+      from trm_jax import cli, distributed, {program} as program
+      distributed._PCI_DEVICES = pathlib.Path({str(distributed._PCI_DEVICES)!r})
+      sys.argv = {["x", *arguments]!r}
+      try:
+        cli.run(program.main)
+      finally:
+        print(os.environ.get("TPU_VISIBLE_CHIPS"))
+  """
+  environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+  ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=jobs.ROOT,
+                       env=environment, check=False)
+  assert "none: no checkpoint here" in ran.stderr, ran
+  assert ran.stdout == "0,1,2,3\n"
+
+
 def test_a_port_in_use_is_an_error():
   with distributed.socket.create_server(("", 0)) as server:
     port = server.getsockname()[1]

@@ -3,6 +3,9 @@
 
 from collections.abc import Callable
 import os
+import pathlib
+import re
+import shlex
 import sys
 import traceback
 from typing import NoReturn
@@ -14,7 +17,7 @@ from absl import logging
 from trm_jax import distributed
 from trm_jax import errors
 from trm_jax import output
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 
 
 def run(main: Callable[[list[str]], None]) -> None:
@@ -40,10 +43,10 @@ def run(main: Callable[[list[str]], None]) -> None:
       distributed.leave_together(e.status)
     except Exception as e:
       cause = errors.cause_of(e)
-      if line := _no_backend(e):
-        fail(line)
-      if cause.outside:
+      line = _no_backend(e)
+      if not line and cause.outside:
         line = errors.explained(f"{cause.path and f'{cause.path}: '}the program cannot go on", e)
+      if line:
         fail(str(line), status=line.status)
       traceback.print_exc()
       distributed.leave(1, e)
@@ -57,21 +60,47 @@ def run(main: Callable[[list[str]], None]) -> None:
       fail(str(e))
 
 
-def _no_backend(error: Exception) -> str | None:
-  """What is wrong where JAX found no device of the kind that JAX_PLATFORMS asks for; None if that is not the error."""
+# What a backend says that another process has, or had, the devices. libtpu: "The TPU is already in use by process with
+# pid 7", "Device or resource busy" of /dev/vfio/0, "Operation not permitted" of /dev/accel0, its lock file; CUDA: "all
+# CUDA-capable devices are busy or unavailable".
+_HELD = re.compile(r"already in use|resource busy|lockfile|/dev/accel\d+ \(Operation not permitted|busy or unavailable")
+
+
+def _no_backend(error: Exception) -> UserError | None:
+  """What is wrong where JAX cannot use the devices of this machine; None if that is not the error.
+
+  The first touch of a device is where they are initialised, which is at another place in each program.
+  """
   platforms = os.environ.get("JAX_PLATFORMS")
-  begin = "Unable to initialize backend"
-  if isinstance(error, RuntimeError) and str(error).startswith(begin):
-    reason = errors.in_one_line(error).partition(" (set JAX_PLATFORMS=")[0]
+  named = f"JAX_PLATFORMS={platforms}: " if platforms else ""
+  text = errors.in_one_line(error)
+  if isinstance(error, RuntimeError) and (found := re.match(r"Unable to initialize backend '(\w+)'", text)):
+    reason = re.split(r" \((?:set JAX_PLATFORMS=|you may need to uninstall)", text)[0]
+    if _HELD.search(reason):
+      return TryAgain(f"{named}another process has the devices of this machine, or did not give them back ({reason})"
+                      f"{_holder(reason)}; end it or wait for its end, and start the same command again")
+    if found[1] == "tpu" and distributed.tpu_chips() and "known backends" not in reason:
+      return TryAgain(f"{named}the TPU of this machine cannot be used now ({reason}); start the same command again; if "
+                      "it says the same then, restart the machine or take another one")
   elif isinstance(error, AssertionError) and platforms and (
       traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py")):
-    reason = "no plugin for it is installed"  # JAX knows the name, and says nothing
+    reason = "no plugin for it is installed, or no device of it is there"  # JAX knows the name, and says nothing
   else:
     return None
   if not platforms:
-    return f"JAX cannot start ({reason})"
-  return (f"JAX_PLATFORMS={platforms}: JAX cannot use this here ({reason}); unset it for what this machine has, or "
-          "install what it needs")
+    return UserError(f"JAX cannot start ({reason})")
+  return UserError(f"{named}JAX cannot use this here ({reason}); unset it for what this machine has, or install what "
+                   "it needs")
+
+
+def _holder(reason: str) -> str:
+  """The command of the process that has the devices, where its number is told and it may be seen from here."""
+  pid = re.search(r"process with pid (\d+)", reason)
+  try:
+    command = pathlib.Path(f"/proc/{pid[1]}/cmdline").read_bytes() if pid else b""
+  except OSError:  # it has ended, or belongs to somebody whose processes are hidden
+    return ""
+  return f": {shlex.join(command.decode(errors='replace').split(chr(0))[:-1])}" if command else ""
 
 
 def _unraisable(unraisable) -> None:

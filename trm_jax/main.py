@@ -10,7 +10,7 @@ The same command goes on where an interrupted run was saved, if --workdir is giv
 job on several hosts runs (docs/multi_host.md).
 
 Exit status: 0 done; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, saved, start it again (130 by
-Ctrl-C); 76 another process of the job died or hung, start it again.
+Ctrl-C); 76 another process of the job died or hung, or another program has the devices: start it again.
 """
 
 import datetime
@@ -71,6 +71,8 @@ def main(argv: list[str]) -> None:
       raise UserError("--workdir is missing: several processes need a folder that they share, or gs://BUCKET/FOLDER")
     distributed.guard()
     distributed.join(job, _PEER_TIMEOUT.value)
+  else:
+    distributed.stay_alone()
   # Imported here, so that --help and a misspelt flag answer at once.
   from trm_jax import compilation_cache  # pylint: disable=g-import-not-at-top
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top

@@ -17,6 +17,7 @@ import numpy as np
 from trm_jax import checkpoint
 from trm_jax import cli
 from trm_jax import compilation_cache
+from trm_jax import distributed
 from trm_jax import draw
 from trm_jax import evaluate
 from trm_jax import files
@@ -158,6 +159,7 @@ def main(argv: list[str]) -> None:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
   if _PUZZLE.value:
     cli.refuse("--puzzle says which puzzles to solve", _CSV, _NUM)
+  distributed.stay_alone()
   compilation_cache.enable()
   loaded = checkpoint.load_model(_CHECKPOINT.value)
   task = SudokuTask(loaded.config.data.box)

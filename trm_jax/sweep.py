@@ -372,6 +372,7 @@ def _machine() -> tuple[float, str]:
 
   from trm_jax import flops  # pylint: disable=g-import-not-at-top
 
+  distributed.stay_alone()
   devices = jax.devices()
   what = f"{len(devices)} x {devices[0].device_kind}"
   if peak := flops.peak_flops(devices[0]):
