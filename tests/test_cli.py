@@ -385,7 +385,7 @@ def _tpu_fails(reason):
 
 
 @pytest.mark.parametrize("reason, status, said", [
-    (_IN_USE.format(os.getpid()), 76, f"with pid {os.getpid()}. .*pytest.*; end it or wait for its end, and start the s"),
+    (_IN_USE.format(os.getpid()), 76, f"with pid {os.getpid()}. .*pytest.*; end it or wait for its end, and sta"),
     (_IN_USE.format(2**22 + 1), 76, r"in this process.\); end it"),  # it has ended meanwhile: no such number
     ('ABORTED: The TPU is already in use by another process probably owned by another user. Run "$ sudo lsof -w '
      '/dev/accel0" to figure out which process is using the TPU. If you still get this message, run "$ sudo rm '
@@ -415,9 +415,8 @@ def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
   monkeypatch.setenv("JAX_PLATFORMS", "tpu")
   line = cli._no_backend(_tpu_fails(_NO_TPU))
   assert line.status == 2
-  assert str(line) == ("JAX_PLATFORMS=tpu: JAX cannot use this here (Unable to initialize backend 'tpu': NOT_FOUND: TPU "
-                       "initialization failed: No jellyfish device found.); unset it for what this machine has, or "
-                       "install what it needs")
+  assert str(line) == (f"JAX_PLATFORMS=tpu: JAX cannot use this here (Unable to initialize backend 'tpu': {_NO_TPU}); "
+                       "unset it for what this machine has, or install what it needs")
 
 
 @pytest.mark.parametrize("program, modules, cases", [

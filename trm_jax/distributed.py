@@ -118,8 +118,8 @@ def tpu_chips() -> list[str]:
 def host_alone(num_chips: int) -> dict[str, str]:
   """The environment in which a process has all chips of this host, and does not wait for the other hosts of the slice.
 
-  Without it libtpu asks Google's metadata server which slice the host belongs to, and waits for all of it. Variables and
-  shapes are those of JAX's own tests of several processes on a TPU VM (jax._src.test_multiprocess).
+  Without it libtpu asks Google's metadata server which slice the host belongs to, and waits for all of it. Variables
+  and shapes are those of JAX's own tests of several processes on a TPU VM (jax._src.test_multiprocess).
 
   Args:
     num_chips: that the host has; see `tpu_chips`.
