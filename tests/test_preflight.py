@@ -301,6 +301,7 @@ def test_speed(answer):
   assert speed.hbm == pytest.approx(moved / 1200e9)
   gradient = 4 * answer.num_params
   assert 2 * 3 / 4 * gradient / 300e9 < speed.interconnect < 2 * gradient / 300e9
+  assert speed.compiler == 0  # a CPU's compiler expects nothing
   assert speed.expected == max(speed.matrix / 0.5, speed.hbm, speed.interconnect) >= speed.floor
   assert {"matrix units": speed.matrix, "memory": speed.hbm, "interconnect": speed.interconnect}[speed.binding] == (
       speed.floor)
@@ -314,6 +315,7 @@ def test_run(answer):
   examples = (4 * 2 + 2 * 4) * 16
   seconds = examples * 4 * flops.eval_step_flops(model) / (4 * 275e12 * 0.5)
   assert answer.evaluation_hours == pytest.approx(seconds / 3600)
+  assert answer.test_hours == pytest.approx(seconds / 2 / 3600)  # 8 of the 16 batches
   assert answer.price == pytest.approx((answer.training_hours + answer.evaluation_hours) * 4 * 2.0)
 
 
@@ -328,7 +330,8 @@ def test_report(answer):
   assert page[0] == answer.verdict
   words = [line.split() for line in page]
   for start in (["parameters"], ["carry"], ["temporary,", "training"], ["all-reduce"], ["at", "least,", "memory"],
-                ["expected"], ["price"], ["bucket"]):
+                ["expected"], ["the", "compiler's", "sum"], ["price"], ["compiling"], ["test", "at", "the", "end"],
+                ["bucket"]):
     assert any(line[: len(start)] == start for line in words), start
   assert sum("<- binds" in line for line in page) == 1
   json.dumps(answer.to_json())

@@ -30,6 +30,7 @@ class Chip:
     accelerator: what an accelerator type starts with.
     slices: published shapes.
     options: of jax.experimental.topologies.get_topology_desc.
+    clock: cycles/s; None where it is not published.
   """
 
   peak_flops: float
@@ -41,6 +42,7 @@ class Chip:
   accelerator: str
   slices: tuple[str, ...]
   options: dict[str, Any] = dataclasses.field(default_factory=dict)
+  clock: float | None = None
 
 
 _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
@@ -50,7 +52,8 @@ _SQUARES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 # the published "bidirectional" bandwidth each way; for v4 that page has 1.1 PB/s of all-reduce for 4,096 chips, which
 # is six links of 50 GB/s. What a program can use is from libtpu 0.0.42's out-of-memory message for each chip.
 TPUS = {
-    "v4": Chip(275e12, 32 * _GIB, int(30.75 * _GIB), 1200e9, 300e9, 2, "v4", _CUBES, {"chip_config_name": "megacore"}),
+    "v4": Chip(275e12, 32 * _GIB, int(30.75 * _GIB), 1200e9, 300e9, 2, "v4", _CUBES, {"chip_config_name": "megacore"},
+               clock=1.05e9),  # arXiv:2304.01433, table 4
     "v5e": Chip(197e12, 16 * _GIB, int(15.75 * _GIB), 819e9, 200e9, 1, "v5litepod", _SQUARES),
     "v5p": Chip(459e12, 95 * _GIB, 95 * _GIB, 2765e9, 600e9, 2, "v5p", _CUBES),
     "v6e": Chip(918e12, 32 * _GIB, int(31.25 * _GIB), 1638e9, 400e9, 1, "v6e", _SQUARES),

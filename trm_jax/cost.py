@@ -91,9 +91,19 @@ def evaluation_flops(config: Config, batch_size: int | None = None) -> int:
     config: the run.
     batch_size: puzzles at once; None for the config's.
   """
-  batch, data, steps = batch_size or config.eval_batch_size, assumed_data(config.data), total_steps(config)
+  steps = total_steps(config)
   evaluations = math.ceil(steps / steps_between_evaluations(config.eval_every, steps))
-  num_batches = (evaluations * math.ceil(data.num_watched / batch)
-                 + (data.test_passes + (config.average_checkpoints > 0)) * math.ceil(data.num_test / batch))
-  model = model_config(config)
-  return num_batches * batch * model.halt_max_steps * flops.eval_step_flops(model)
+  watched = _passes_flops(config, batch_size, evaluations, assumed_data(config.data).num_watched)
+  return watched + test_flops(config, batch_size)
+
+
+def test_flops(config: Config, batch_size: int | None = None) -> int:
+  """Of the evaluation on the test puzzles, at the end of a run. Arguments as of `evaluation_flops`."""
+  data = assumed_data(config.data)
+  return _passes_flops(config, batch_size, data.test_passes + (config.average_checkpoints > 0), data.num_test)
+
+
+def _passes_flops(config: Config, batch_size: int | None, passes: int, num_puzzles: int) -> int:
+  batch, model = batch_size or config.eval_batch_size, model_config(config)
+  num_rows = passes * math.ceil(num_puzzles / batch) * batch
+  return num_rows * model.halt_max_steps * flops.eval_step_flops(model)

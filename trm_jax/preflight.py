@@ -54,6 +54,9 @@ _PRICE = flags.DEFINE_float("price_per_chip_hour", None, "What a chip costs an h
                             "run costs.", 0.0)
 _JSON = flags.DEFINE_bool("json", False, "Write the answer as JSON.")
 
+# How the puzzles of a source come to the hosts.
+_PUZZLES = {"sudoku-extreme": "800 MB from the hub, prepared once; minutes on a new slice",
+            "generated": "made by every host at the start"}
 _TRIES = 3  # programs that are compiled to find one that fits
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -121,12 +124,14 @@ class Speed:
     hbm: state and what is kept for the backward pass, written and read once, at the peak rate of its memory.
     interconnect: what each chip must send, at the peak rate of all its links.
     expected: at the assumed utilization of the matrix units, if neither of the others takes longer.
+    compiler: the sum of what the TPU's compiler expects of the operations; None where the chip's clock is unknown.
   """
 
   matrix: float
   hbm: float
   interconnect: float
   expected: float
+  compiler: float | None
 
   @property
   def binding(self) -> str:
@@ -155,10 +160,12 @@ class Answer:
     checkpoint_bytes: one, uncompressed; bucket_bytes: the last five and the best.
     advice: what to change if it does not fit.
     assumptions: that were made.
-    compile_seconds: of the training step.
+    puzzles: how they come to the hosts.
+    compile_seconds: of the training step and an evaluation, on this machine.
     memory, speed: see there.
     collectives: of one optimizer step: kind, devices, times, bytes (of one chip, all together).
     training_hours, evaluation_hours, price: of the whole run, at the assumed utilization.
+    test_hours: of evaluation_hours those after the last step.
   """
 
   config: str
@@ -176,6 +183,7 @@ class Answer:
   checkpoint_bytes: int
   bucket_bytes: int
   assumptions: list[str]
+  puzzles: str
   fits: bool = False
   verdict: str = ""
   advice: list[str] = dataclasses.field(default_factory=list)
@@ -185,6 +193,7 @@ class Answer:
   collectives: list[dict[str, Any]] | None = None
   training_hours: float | None = None
   evaluation_hours: float | None = None
+  test_hours: float | None = None
   price: float | None = None
 
   def to_json(self) -> dict[str, Any]:
@@ -274,13 +283,13 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
       flops_per_example=flops.train_step_flops(model),
       flops_per_step=flops.train_step_flops(model) * config.batch_size,
       state_bytes=run.state_bytes(), checkpoint_bytes=checkpoint_bytes,
-      bucket_bytes=(checkpoint.keep_last(config) + 1) * checkpoint_bytes, assumptions=run.data.assumptions)
+      bucket_bytes=(checkpoint.keep_last(config) + 1) * checkpoint_bytes, assumptions=run.data.assumptions,
+      puzzles=_PUZZLES.get(config.data.source, f"read from {config.data.source} at the start"))
   training = None
   try:
     start = time.perf_counter()
-    training = run.compile_training()
+    training, evaluation = run.compile_training(), run.compile_evaluation()
     answer.compile_seconds = round(time.perf_counter() - start, 1)
-    evaluation = run.compile_evaluation()
   except DoesNotFit as e:
     answer.verdict = f"does NOT fit: {_shortage(e, tpu_slice)}"
     answer.advice = _advice(run, e, training)
@@ -293,12 +302,13 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
   answer.memory = memory = _memory(run, training, evaluation)
   collectives = hlo.collectives(text)
   answer.collectives = summary(collectives)
-  answer.speed = speed = _speed(run, memory, collectives, answer.flops_per_step, utilization)
+  answer.speed = speed = _speed(run, memory, collectives, text, answer.flops_per_step, utilization)
   # Stages of a depth schedule are less deep than the last, which is the one that was compiled.
   full_steps = run.program.train_flops(run.program.total_steps) / answer.flops_per_step
   answer.training_hours = full_steps * speed.expected / 3600
   flops_per_hour = 3600 * tpu_slice.num_chips * tpu_slice.chip.peak_flops * utilization
   answer.evaluation_hours = cost.evaluation_flops(config, run.evaluator.batch_size) / flops_per_hour
+  answer.test_hours = cost.test_flops(config, run.evaluator.batch_size) / flops_per_hour
   if price_per_chip_hour is not None:
     answer.price = (answer.training_hours + answer.evaluation_hours) * tpu_slice.num_chips * price_per_chip_hour
   answer.fits = memory.total <= memory.usable
@@ -323,13 +333,15 @@ def _memory(run: _Run, training: Any, evaluation: Any) -> Memory:
       usable=chip.usable_bytes, published=chip.hbm_bytes)
 
 
-def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], step_flops: int, utilization: float) -> Speed:
+def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], text: str, step_flops: int,
+           utilization: float) -> Speed:
   chip = run.slice.chip
   matrix = step_flops / run.slice.num_chips / chip.peak_flops
   moved = sum(memory.state.values()) + memory.padding + run.config.micro_batches * memory.kept
   hbm = 2 * moved / chip.hbm_bandwidth
   interconnect = sum(c.sent_bytes for c in collectives) / chip.ici_bandwidth
-  return Speed(matrix, hbm, interconnect, max(matrix / utilization, hbm, interconnect))
+  compiler = chip.clock and hlo.estimated_cycles(text) / chip.clock
+  return Speed(matrix, hbm, interconnect, max(matrix / utilization, hbm, interconnect), compiler)
 
 
 def summary(collectives: list[hlo.Collective]) -> list[dict[str, Any]]:
@@ -493,15 +505,26 @@ def report(answer: Answer, utilization: float, price: float | None) -> Iterator[
     if speed.expected == speed.floor:
       how = f"bound by {speed.binding}, at its peak rate"
     yield row("expected", _time(speed.expected), f"{how}: {answer.batch_size / speed.expected:,.0f} examples/s")
+    if speed.compiler is not None:
+      yield row("the compiler's sum", _time(speed.compiler), "one operation after another, writes at about 310 GB/s: "
+                "good to compare two programs, too long for one")
     yield from (f"  {line}" for line in _short([answer]))
     yield ""
-    yield f"the whole run, at {utilization:.0%} utilization; without starting, compiling and saving"
+    yield f"the whole run, at {utilization:.0%} utilization"
     yield row("training", logs.duration(answer.training_hours * 3600))
     yield row("evaluations", logs.duration(answer.evaluation_hours * 3600))
     hours = answer.training_hours + answer.evaluation_hours
     yield row("all", f"{hours:,.2f} h", f"{hours * answer.num_chips:,.1f} chip hours")
     if answer.price is not None:
       yield row("price", f"{answer.price:,.2f}", f"at {price:g} a chip hour")
+    yield ""
+    yield "what the clock of a new slice shows besides"
+    yield row("asking for the slice", "unmeasured", "minutes to days for a spot slice, and free")
+    yield row("installing", "unmeasured", "launch/setup on all hosts at once: minutes, paid for")
+    yield row("puzzles", "unmeasured", answer.puzzles)
+    yield row("compiling", logs.duration(answer.compile_seconds), "both programs, on this machine's CPU; kept for "
+              "the next start")
+    yield row("test at the end", logs.duration(answer.test_hours * 3600), "of the evaluations above")
   yield ""
   yield "storage, uncompressed"
   yield row("a checkpoint", _bytes(answer.checkpoint_bytes))
