@@ -4,6 +4,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -479,11 +480,12 @@ def test_processes_that_do_not_share_the_workdir_are_told(tmp_path, cache):
     home.mkdir()
     environment = os.environ | {
         "JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(i),
-        "JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": str(jobs.ROOT)}
+        "JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": str(jobs.ROOT), "TRM_JAX_PROCESS_FILE": str(home / "number")}
     processes.append(subprocess.Popen(
         [sys.executable, "-m", "trm_jax.main", f"--config={jobs.ROOT / jobs.CONFIG}", "--workdir=run"],
         cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
   for process in processes:
     _, stderr = process.communicate(timeout=240)
     assert process.returncode == 2, stderr
-    assert "--workdir=run: process 1 does not see there what process 0 writes" in stderr
+    assert f"--workdir=run: process 1 on {socket.gethostname()} does not see there what process 0 writes" in stderr
+  assert [(tmp_path / f"home{i}" / "number").read_text() for i in range(2)] == ["0", "1"]

@@ -35,7 +35,12 @@ flags = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 folder, me = pathlib.Path(flags["workdir"]), int(os.environ.get("JAX_PROCESS_ID", 0))
 others = [i for i in range(int(os.environ.get("JAX_NUM_PROCESSES", 1))) if i != me]
 folder.mkdir(parents=True, exist_ok=True)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+def stop(number, _):  # as the real one: what follows a first signal changes nothing
+  for other in (signal.SIGTERM, signal.SIGHUP): signal.signal(other, signal.SIG_IGN)
+  print("stopped by", signal.Signals(number).name, flush=True)
+  sys.exit(75)
+for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, stop)
+if file := os.environ.get("TRM_JAX_PROCESS_FILE"): pathlib.Path(file).write_text(str(me))
 (folder / f"pid-{me}").write_text(f"{os.getpid()} {os.environ.get('JAX_COORDINATOR_ADDRESS')}")
 step = int((folder / "step").read_text()) if (folder / "step").exists() else 0
 print("process", me, "from step", step, *sys.argv[1:], flush=True)
@@ -308,6 +313,7 @@ def test_the_documented_commands(whole):
 
 
 def test_create_run_fetch_delete(place):
+  place.config(order=[1, 0])
   _, err = place.launch("create")
   assert [line.split("(")[0] for line in err.splitlines() if line.startswith("launch: trm: ")] == [
       "launch: trm: no such slice yet ", "launch: trm: WAITING_FOR_RESOURCES ", "launch: trm: PROVISIONING ",
@@ -323,8 +329,8 @@ def test_create_run_fetch_delete(place):
   assert "launch: mine is done" in err
   out, _ = place.launch("status")
   assert re.sub(r"mine\.\S+", "mine.TIME", out).splitlines() == [
-      "slice trm: ACTIVE", "worker worker-0: mine.TIME ended with status 0",
-      "worker worker-1: mine.TIME ended with status 0", "last line of worker 0: step 5",
+      "slice trm: ACTIVE", "worker worker-0: mine.TIME ended with status 0, process 1",
+      "worker worker-1: mine.TIME ended with status 0, main process", "last line of worker-1: step 5",
       f"runs in {place.bucket}/runs:", "mine"]
   place.launch("fetch", "mine")
   assert (place.repo / "runs" / "mine" / "results.json").exists()
@@ -416,14 +422,23 @@ def test_the_workers_get_the_commit(small):
 # --- what may happen to a run
 
 
+def _numbers(place):
+  """Of the workers' processes, in the order of the workers."""
+  return [path.read_text() for path in sorted(place.cloud.glob("homes/trm/*/trm_jax/attempts/*/process"))]
+
+
 def test_preempted_slice_is_replaced(made):
+  made.config(seed=1)
   process = made.start("run", _CONFIG, _RUN, "--config.steps=40")
   made.await_step(10)
+  assert _numbers(made) == ["0", "1"]
+  made.config(seed=0)
   made.cloud_do("preempt", "trm")
   out, err = process.communicate(timeout=60)
   assert process.returncode == 0, err
-  first, second = re.findall(r"from step (\d+)", out)
-  assert first == "0" and int(second) >= 10  # nothing lost
+  assert _numbers(made) == ["1", "0"]
+  first, second = re.findall(r"process 0 from step (\d+)", out)  # whichever worker that was
+  assert "process 1" not in out and first == "0" and int(second) >= 10  # nothing lost
   assert out.endswith("step 40\n")
   assert "launch: trm is SUSPENDING: taken away; asking for another" in err or "trm is SUSPENDED: taken" in err
   assert (made.cloud / "log").read_text().count("queued-resources create") == 2
@@ -444,13 +459,25 @@ def test_program_is_restarted(made, signal_name, status):
     assert process.returncode == 137 and f"launch: {_RUN} failed with status 137; not restarted" in err
 
 
+def test_machine_that_shuts_down_saves(made):
+  """SIGTERM and right after it SIGHUP reach every process there, those of launch/worker too."""
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=40")
+  made.await_step(5)
+  made.cloud_do("reboot", "trm", "1")
+  out, err = process.communicate(timeout=60)
+  assert process.returncode == 0 and "restarting it" in err, err
+  assert len(re.findall("from step", out)) == 2 and out.endswith("step 40\n")
+  first, _ = sorted((made.cloud / "homes" / "trm" / "1" / "trm_jax" / "attempts").iterdir())
+  assert (first / "exit").read_text() == "75\n" and "stopped by SIG" in (first / "log").read_text()
+
+
 def test_mistake_and_bug_end_the_run(made):
   made.tell(1, "2 print('error: the field is wrong', flush=True); sys.exit(2)")
   _, err = made.launch("run", _CONFIG, _RUN, "--config.steps=20", status=2)
-  assert "worker-1: error: the field is wrong\n" in err
+  assert re.search("worker-[01]: error: the field is wrong\n", err)
   made.tell(0, "2 raise ZeroDivisionError('oh')")
   _, err = made.launch("run", _CONFIG, _RUN, "--config.steps=20", status=1)
-  assert "worker-0: ZeroDivisionError: oh\n" in err and "not restarted" in err
+  assert re.search("worker-[01]: ZeroDivisionError: oh\n", err) and "not restarted" in err
 
 
 def test_gives_up_after_failed_starts(small):
@@ -496,6 +523,7 @@ def test_interrupted_launcher_says_how_to_go_on(made):
 
 
 def test_worker_ends_a_program_that_hangs(made):
+  made.config(order=[0, 1])
   made.tell(0, "3 signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(1000)")
   process = made.start("run", _CONFIG, _RUN, "--config.steps=1000")
   made.await_step(2)

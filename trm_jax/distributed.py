@@ -5,7 +5,7 @@ JAX is imported in functions only: `guard` has to run before it.
 """
 
 import _thread
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 import contextlib
 import ctypes
@@ -41,6 +41,8 @@ _TPUS = frozenset({"0x0027", "0x0056", "0x005e", "0x0062", "0x0063", "0x006f", "
 _T = TypeVar("_T")
 # Room for the line that all processes end with.
 _LINE_BYTES = 2000
+# Room for the name of a host, whose limit is 64 on Linux.
+_HOST_BYTES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -346,6 +348,19 @@ def is_main() -> bool:
   return jax.process_index() == 0
 
 
+def announce() -> None:
+  """Writes this process's number to the file that TRM_JAX_PROCESS_FILE names, if it is set.
+
+  On a TPU slice the numbers follow from the topology, and may be others at the next start: whoever started the
+  processes cannot know which of them is the main one.
+  """
+  if path := os.environ.get("TRM_JAX_PROCESS_FILE"):
+    import jax  # pylint: disable=g-import-not-at-top
+
+    with open(path, "w") as file:
+      file.write(str(jax.process_index()))
+
+
 def say(text: str) -> None:
   """Prints, in the main process."""
   if is_main():
@@ -408,8 +423,19 @@ def check_same(what: str, fingerprint: Callable[[], int]) -> None:
   everyones = multihost_utils.process_allgather(np.uint32(fingerprint()))
   others = np.flatnonzero(everyones != everyones[0])
   if others.size:
-    raise UserError(f"process {', '.join(map(str, others))}: another {what} than process 0's; all processes must have "
-                    "the same")
+    raise UserError(f"{names(others)}: another {what} than process 0's; all processes must have the same")
+
+
+def names(processes: Iterable[int]) -> str:
+  """What a person calls some processes: number and host of each. Every process must ask for them at the same place."""
+  from jax.experimental import multihost_utils  # pylint: disable=g-import-not-at-top
+  import numpy as np  # pylint: disable=g-import-not-at-top
+
+  mine = np.zeros(_HOST_BYTES, np.uint8)
+  name = socket.gethostname().encode()[:_HOST_BYTES]
+  mine[: len(name)] = list(name)
+  hosts = multihost_utils.process_allgather(mine)
+  return ", ".join(f"process {i} on {bytes(hosts[i]).rstrip(bytes(1)).decode(errors='replace')}" for i in processes)
 
 
 # What asks a program to stop. SIGHUP: its terminal was closed, or its connection broke.

@@ -465,10 +465,10 @@ def _check_shared(workdir: Workdir) -> None:
   seen = multihost_utils.process_allgather(np.int32(note.exists()))
   if distributed.is_main():
     note.unlink()
-  blind = ", ".join(map(str, np.flatnonzero(seen == 0)))
-  if blind:
-    raise UserError(f"--workdir={workdir.path}: process {blind} does not see there what process 0 writes; name a "
-                    "folder that all hosts share, or gs://BUCKET/FOLDER")
+  blind = np.flatnonzero(seen == 0)
+  if blind.size:
+    raise UserError(f"--workdir={workdir.path}: {distributed.names(blind)} does not see there what process 0 writes; "
+                    "name a folder that all hosts share, or gs://BUCKET/FOLDER")
 
 
 def _describe(model: train.TRMConfig) -> str:

@@ -73,6 +73,7 @@ def main(argv: list[str]) -> None:
     distributed.join(job, _PEER_TIMEOUT.value)
   else:
     distributed.stay_alone()
+  distributed.announce()
   # Imported here, so that --help and a misspelt flag answer at once.
   from trm_jax import compilation_cache  # pylint: disable=g-import-not-at-top
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
