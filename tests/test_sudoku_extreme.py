@@ -6,6 +6,8 @@ import functools
 import hashlib
 import http.server
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ import pytest
 from trm_jax.data.sudoku import csv_files
 from trm_jax.data.sudoku import extreme
 from trm_jax.data.sudoku import generate
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 
 pytest.importorskip("tensorflow_datasets", reason="tensorflow_datasets is not installed")
 
@@ -31,8 +33,16 @@ def _gate():
   gate.set()
 
 
+@pytest.fixture(name="failures")
+def _failures(monkeypatch):
+  """What the mirror answers to its next GET requests instead of the file: a status and headers, "reset" for half of the
+  file and a broken connection, "cut" for half of it. The pauses between tries are short."""
+  monkeypatch.setattr(extreme, "_PAUSES", (0.01, 0.02, 0.04))
+  return []
+
+
 @pytest.fixture(name="mirror")
-def _mirror(tmp_path, gate):
+def _mirror(tmp_path, gate, failures):
   """Serves two small CSV files. Yields (their folder, url, checksums, paths of the GET requests so far)."""
   folder = tmp_path / "mirror"
   folder.mkdir()
@@ -49,7 +59,23 @@ def _mirror(tmp_path, gate):
     def do_GET(self):
       requests.append(self.path)
       gate.wait()
-      super().do_GET()
+      if not failures:
+        super().do_GET()
+      elif (failure := failures.pop(0)) in ("reset", "cut"):
+        content = (folder / self.path[1:]).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        if failure == "reset":  # closing with nothing left to wait for
+          self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+      else:
+        status, headers = failure
+        self.send_response(status)
+        for name, value in headers.items():
+          self.send_header(name, value)
+        self.end_headers()
 
     def log_message(self, *args):
       pass
@@ -81,6 +107,54 @@ def test_same_arrays_as_the_csv_files_and_one_download(mirror, tmp_path, monkeyp
   assert "tensorflow" not in sys.modules
 
 
+@pytest.mark.parametrize("failed", [
+    [(503, {}), (503, {})],
+    [(429, {"Retry-After": "0"}), (500, {}), (504, {})],
+    ["reset"],
+    ["cut"],
+])
+def test_failures_of_the_network_pass(mirror, failures, tmp_path, capsys, failed):
+  folder, url, sha256, requests = mirror
+  failures.extend(failed)
+  puzzles = extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+  _assert_same(puzzles, csv_files.read_csv(folder / "train.csv"))
+  assert len(requests) == 2 + len(failed)
+  said = [line for line in capsys.readouterr().out.splitlines() if "trying again" in line]
+  assert len(said) == len(failed)
+  assert all(line.startswith(f"{url}/train.csv: cannot be downloaded now (") for line in said)
+
+
+def test_a_server_says_how_long_to_wait(mirror, failures, tmp_path, monkeypatch):
+  _, url, sha256, _ = mirror
+  pauses = []
+  monkeypatch.setattr(extreme.time, "sleep", pauses.append)
+  failures.append((429, {"Retry-After": "7"}))
+  extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+  assert pauses == [7]
+
+
+@pytest.mark.parametrize("failed, reason", [
+    ([(503, {})] * 4, "503 Service Unavailable"),
+    ([(429, {"Retry-After": "86400"})], "429 Too Many Requests"),  # nobody waits for a day
+    (["reset"] * 4, "Connection (broken|reset)"),
+])
+def test_a_network_that_goes_on_failing_is_tried_again_by_another_start(mirror, failures, tmp_path, failed, reason):
+  _, url, sha256, requests = mirror
+  failures.extend(failed)
+  with pytest.raises(TryAgain, match=rf"^{url}/train.csv: cannot be downloaded \(.*{reason}.*\); check the network"):
+    extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+  assert len(requests) == len(failed)
+  assert not list((tmp_path / "data").rglob("*.tmp"))
+
+
+def test_a_server_that_stops_sending_has_failed(mirror, gate, tmp_path, monkeypatch):
+  _, url, sha256, _ = mirror
+  monkeypatch.setattr(extreme, "_SILENT_SECONDS", 0.1)
+  gate.clear()
+  with pytest.raises(TryAgain, match="cannot be downloaded .*Read timed out"):
+    extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+
+
 def test_one_of_several_processes_prepares_and_the_others_wait(mirror, gate, tmp_path):
   folder, url, sha256, requests = mirror
   code = f"""
@@ -88,20 +162,20 @@ from trm_jax.data.sudoku import extreme
 print(extreme.read_extreme({os.fspath(tmp_path / "data")!r}, "train", base_url={url!r}, sha256={sha256!r}).digest())
 """
   gate.clear()
-  outputs = [tmp_path / f"{i}.out" for i in range(2)]
+  outputs = [tmp_path / f"{i}.out" for i in range(4)]
   with contextlib.ExitStack() as exits:
     processes = [exits.enter_context(subprocess.Popen(
         [sys.executable, "-c", code], stdout=exits.enter_context(output.open("w")))) for output in outputs]
     exits.callback(gate.set)
     line = f"waiting for another process, which is preparing Sudoku-Extreme in {tmp_path / 'data'}\n"
-    while not any(output.read_text() == line for output in outputs) or not requests:
-      assert [process.poll() for process in processes] == [None, None] and len(requests) <= 1
+    while sum(output.read_text() == line for output in outputs) < 3 or not requests:
+      assert [process.poll() for process in processes] == [None] * 4 and len(requests) <= 1
       time.sleep(0.05)
     gate.set()
-    assert [process.wait() for process in processes] == [0, 0]
+    assert [process.wait() for process in processes] == [0] * 4
   digest = csv_files.read_csv(folder / "train.csv").digest()
-  assert sorted(output.read_text().splitlines()[-1] for output in outputs) == [digest, digest]
-  assert sum(line in output.read_text() for output in outputs) == 1
+  assert sorted(output.read_text().splitlines()[-1] for output in outputs) == [digest] * 4
+  assert sum(line in output.read_text() for output in outputs) == 3
   assert sorted(requests) == ["/test.csv", "/train.csv"]
 
 
@@ -143,16 +217,17 @@ def test_data_prepared_from_other_files_is_refused(mirror, tmp_path):
 
 
 def test_missing_file_names_the_url(mirror, tmp_path):
-  folder, url, sha256, _ = mirror
+  folder, url, sha256, requests = mirror
   (folder / "test.csv").unlink()
-  with pytest.raises(UserError, match=rf"^{url}/test.csv: cannot be downloaded .*404.*$"):
+  with pytest.raises(UserError, match=rf"^{url}/test.csv: cannot be downloaded .*404.*$") as e:
     extreme.read_extreme(tmp_path / "data", "test", base_url=url, sha256=sha256)
+  assert e.value.status == 2 and requests.count("/test.csv") == 1
 
 
-def test_server_down_names_the_url(tmp_path):
+def test_server_down_names_the_url(tmp_path, failures):
   with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
     url = f"http://127.0.0.1:{server.server_port}"
-  with pytest.raises(UserError, match=rf"^{url}/train.csv: cannot be downloaded .*$") as e:
+  with pytest.raises(TryAgain, match=rf"^{url}/train.csv: cannot be downloaded .*Connection refused.*$") as e:
     extreme.read_extreme(tmp_path / "data", "train", base_url=url)
   assert "\n" not in str(e.value)
 

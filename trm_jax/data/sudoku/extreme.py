@@ -15,14 +15,18 @@ import functools
 import hashlib
 import os
 import pathlib
+import random
+import time
+from typing import BinaryIO
 
 import numpy as np
 
 from trm_jax import files
 from trm_jax import lock
+from trm_jax import logs
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.sudoku import csv_files
-from trm_jax.errors import UserError, explained
+from trm_jax.errors import TryAgain, UserError, cause_of, explained, in_one_line
 
 BASE_URL = (
     "https://huggingface.co/datasets/sapientinc/sudoku-extreme/resolve/58942f96baeb572ca3127e2a9e9c70f330783d6b"
@@ -37,6 +41,13 @@ _CELLS = _BOX**4
 # One record holds many puzzles: millions of tiny records would take minutes to read back.
 _PUZZLES_PER_RECORD = 4096
 _CONNECT_SECONDS = 20
+# A server that sends nothing for so long has failed.
+_SILENT_SECONDS = 60
+# Between tries of a download whose network or server fails: three minutes in all. A job is then started again.
+_PAUSES = (1, 2, 4, 8, 16, 32, 60, 60)
+# Nobody is kept waiting for longer, whatever the server asks for.
+_MAX_WAIT_SECONDS = 300
+_BY_HAND = "download train.csv and test.csv by hand and point config.data.source at their folder"
 
 
 def read_extreme(
@@ -55,8 +66,9 @@ def read_extreme(
     Puzzles with ratings, the same arrays that csv_files.read_csv gives for the split's file.
 
   Raises:
-    UserError: for another split, a server that cannot be reached, a file that is not the expected one, a data_dir
-      that cannot be written, or one that holds data prepared from other files.
+    UserError: for another split, a file that is missing on the server or is not the expected one, a data_dir that
+      cannot be written, or one that holds data prepared from other files.
+    TryAgain: the server cannot be reached or fails, for minutes.
   """
   sha256 = SHA256 if sha256 is None else sha256
   if split not in sha256:
@@ -142,7 +154,8 @@ def builder_class() -> type:
 
     def _split_generators(self, dl_manager):
       return {
-          split: self._generate_examples(_download(dl_manager, f"{self._base_url}/{split}.csv", checksum))
+          split: self._generate_examples(
+              _download(pathlib.Path(dl_manager.download_dir), f"{self._base_url}/{split}.csv", checksum))
           for split, checksum in self._sha256.items()
       }
 
@@ -159,24 +172,81 @@ def builder_class() -> type:
   return SudokuExtreme
 
 
-def _download(dl_manager, url: str, checksum: str) -> pathlib.Path:
-  """Fetches a file, or finds it among the downloads, and checks it."""
-  import requests  # pylint: disable=g-import-not-at-top
-  import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+class _Passing(Exception):
+  """A download failed for a reason that may pass. Attributes: wait_s, how long the server asks to wait."""
 
-  advice = "check the network, or download the file by hand and point the config at its folder"
+  def __init__(self, reason: str, wait_s: float = 0.0):
+    super().__init__(reason)
+    self.wait_s = wait_s
+
+
+def _download(folder: pathlib.Path, url: str, checksum: str) -> pathlib.Path:
+  """Fetches a file, or finds it among the downloads, and checks it.
+
+  TFDS's own downloader waits for ever for a server that does not go on sending, and gives up at the first 429 or broken
+  connection.
+
+  Raises:
+    UserError: there is no such file, or another one.
+    TryAgain: the network or the server failed, and went on failing.
+  """
+  path = folder / f"sudoku_extreme-{checksum}.csv"
+  if path.exists():
+    with path.open("rb") as file:
+      if hashlib.file_digest(file, "sha256").hexdigest() == checksum:
+        return path
+  # Not all hosts of a job at the same moment.
+  pauses = [pause * random.uniform(0.5, 1.5) for pause in _PAUSES]
+  while True:
+    try:
+      with files.replacing(path) as file:
+        actual = _fetch(url, file)
+        if actual != checksum:
+          raise UserError(f"{url}: the downloaded file has the SHA-256 {actual}, must have {checksum}; {_BY_HAND}")
+      return path
+    except _Passing as e:
+      if not pauses or e.wait_s > _MAX_WAIT_SECONDS:
+        raise TryAgain(f"{url}: cannot be downloaded ({e}); check the network and start the same command again, or "
+                       f"{_BY_HAND}") from e
+      pause = max(pauses.pop(0), e.wait_s)
+      print(f"{url}: cannot be downloaded now ({e}); trying again in {pause:.0f} s", flush=True)
+      time.sleep(pause)
+
+
+def _fetch(url: str, file: BinaryIO) -> str:
+  """Downloads a file, showing progress.
+
+  Returns:
+    Its SHA-256.
+
+  Raises:
+    _Passing: the network failed, or the server says that it did.
+    UserError: the server refuses.
+  """
+  import requests  # pylint: disable=g-import-not-at-top
+  import urllib3  # pylint: disable=g-import-not-at-top
+
   try:
-    # TFDS goes on trying for minutes before it says that a server is down.
-    requests.head(url, allow_redirects=True, timeout=_CONNECT_SECONDS).raise_for_status()
-    path = dl_manager.download(url)
-  except (requests.RequestException, tfds.download.DownloadError) as e:
-    reason = str(e).splitlines()[0]
-    raise UserError(f"{url}: cannot be downloaded ({reason}); {advice}") from e
-  with path.open("rb") as f:
-    actual = hashlib.file_digest(f, "sha256").hexdigest()
-  if actual != checksum:
-    # So that the next try downloads it again. TFDS refuses a download that differs from its note about an earlier one.
-    path.unlink()
-    path.with_name(path.name + ".INFO").unlink()
-    raise UserError(f"{url}: the downloaded file has the SHA-256 {actual}, must have {checksum}; {advice}")
-  return pathlib.Path(path)
+    with requests.get(url, stream=True, timeout=(_CONNECT_SECONDS, _SILENT_SECONDS),
+                      headers={"Accept-Encoding": "identity"}) as response:
+      reason = f"the server says {response.status_code} {response.reason}"
+      if response.status_code in (408, 429) or response.status_code >= 500:
+        wait = response.headers.get("Retry-After")
+        raise _Passing(reason, urllib3.Retry().parse_retry_after(wait) if wait else 0.0)
+      if response.status_code != 200:
+        raise UserError(f"{url}: cannot be downloaded ({reason}); {_BY_HAND}")
+      progress, size, digest = logs.Progress(f"downloading {url}"), 0, hashlib.sha256()
+      total = int(response.headers.get("Content-Length", 0))
+      for block in response.iter_content(1 << 20):
+        file.write(block)
+        digest.update(block)
+        size += len(block)
+        progress(size, max(total, size))
+  except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as e:
+    raise _Passing(cause_of(e).words) from e
+  except (requests.RequestException, urllib3.exceptions.InvalidHeader) as e:
+    raise UserError(f"{url}: cannot be downloaded ({in_one_line(e)}); {_BY_HAND}") from e
+  if size < total:
+    raise _Passing(f"the connection ended after {size:,} of {total:,} bytes")
+  progress.done(f"{size / 2**20:,.1f} MiB")
+  return digest.hexdigest()
