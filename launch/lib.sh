@@ -19,6 +19,14 @@ say() {  # MESSAGE: progress, apart from the program's output
   "$dry_run" || printf 'launch: %s\n' "$*" >&2
 }
 
+declare -A said=() said_at=()
+say_again() {  # SUBJECT MESSAGE: what may stay the same for long; said when it changes, and every five minutes
+  if [[ $2 != "${said[$1]-}" ]] || ((SECONDS >= ${said_at[$1]-0} + 300)); then
+    say "$2"
+    said[$1]=$2 said_at[$1]=$SECONDS
+  fi
+}
+
 common_option() {  # ARGUMENT: takes the options that all scripts have; false if it is none of them
   case $1 in
     --help)  # the comment on top of the script
@@ -63,7 +71,8 @@ read_settings() {
   local complaint
   complaint=$(bash -n "$settings" 2>&1) || fail "${complaint%%$'\n'*}"
   PROJECT='' ZONE='' NAME='' ACCELERATOR_TYPE='' RUNTIME_VERSION='' SPOT='' BUCKET='' PYTHON_VERSION='' PYTHON=''
-  CREATE_FLAGS=() SSH_FLAGS=() POLL_SECONDS=20
+  CREATE_FLAGS=() SSH_FLAGS=() AUTOCHECKPOINT='' ON_DEMAND_AFTER_MINUTES='' PRICE_PER_HOUR=''
+  POLL_SECONDS=20 GIVE_UP_MINUTES=30 UNREACHABLE_MINUTES=10
   # shellcheck source=launch/settings.example
   source "$settings"
   check_setting PROJECT '^[a-z0-9][a-z0-9.:-]*$' 'the ID of a Google Cloud project, e.g. my-project'
@@ -75,6 +84,12 @@ read_settings() {
   check_setting BUCKET '^(gs://[a-z0-9]|/.)' 'gs://BUCKET or the absolute path of a folder that all workers share'
   BUCKET=${BUCKET%/}
   check_setting POLL_SECONDS '^[0-9]+(\.[0-9]+)?$' 'a number of seconds'
+  check_setting GIVE_UP_MINUTES '^[0-9]+$' 'a whole number of minutes'
+  check_setting UNREACHABLE_MINUTES '^[0-9]+$' 'a whole number of minutes'
+  check_setting ON_DEMAND_AFTER_MINUTES '^[0-9]*$' 'a whole number of minutes, or empty for never'
+  check_setting PRICE_PER_HOUR '^([0-9]+(\.[0-9]+)?)?$' 'what the whole slice costs an hour, or empty'
+  check_setting AUTOCHECKPOINT '^(true|false|)$' 'true, false, or empty for what the accelerator can do'
+  if [[ -z $AUTOCHECKPOINT && $ACCELERATOR_TYPE =~ ^(v[234]|v5litepod)- ]]; then AUTOCHECKPOINT=true; fi
   if [[ -z $PYTHON ]]; then
     check_setting PYTHON_VERSION '^3\.[0-9]+$' 'e.g. 3.12'
     [[ -f $root/constraints/py${PYTHON_VERSION/./}.txt ]] ||
@@ -89,76 +104,169 @@ check_setting() {  # NAME PATTERN RULE
 # --- the slice
 
 gcloud_tpus() {  # WORD...: gcloud compute tpus in this project and zone
-  try gcloud compute tpus "$@" --project="$PROJECT" --zone="$ZONE" --quiet
+  try gcloud ${track:+"$track"} compute tpus "$@" --project="$PROJECT" --zone="$ZONE" --quiet
 }
 
-slice_state() {  # prints what the slice can be used for; nothing if there is none
-  local all state node
-  all=$(gcloud_tpus queued-resources list '--format=value(name.basename(),state.state)') || return
+# In gcloud's words, what a person has to mend before a command can succeed. All else passes, or may.
+mistakes='PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|NOT_FOUND|active account|invalid_grant|Reauthentication'
+mistakes+='|Quota limit|request an increase|requires billing'
+
+ask_api() {  # WORD...: gcloud_tpus, what it prints in `answer`
+  # Returns 1 if it failed and may do better the next time; 2 if a person has to mend something, which it has said; 3 if
+  # there is no such thing.
+  local errors error status=0
+  answer=
   if "$dry_run"; then
-    printf '%s\n' "$all"
-    gcloud_tpus tpu-vm describe "$NAME" '--format=value(state)'
+    gcloud_tpus "$@"
     return
   fi
-  state=$(awk -F '\t' -v name="$NAME" '$1 == name { print $2 }' <<<"$all")
-  # The request stays ACTIVE for a while after its machines were taken away.
-  if [[ $state == ACTIVE ]]; then
-    node=$(gcloud_tpus tpu-vm describe "$NAME" '--format=value(state)') || return
-    case $node in
-      READY) ;;
-      PREEMPTED | TERMINATED) state=SUSPENDED ;;
-      *) state="ACTIVE, its machines $node" ;;
-    esac
+  errors=$(mktemp)
+  answer=$(gcloud_tpus "$@" 2>"$errors") || status=$?
+  error=$(<"$errors")
+  rm "$errors"
+  if ((status == 0)); then return; fi
+  if [[ $2 =~ ^(describe|delete|reset)$ && $error == *NOT_FOUND* ]]; then return 3; fi
+  if ((status == 2 || status == 126 || status == 127)) || [[ $error =~ $mistakes ]]; then  # usage, no gcloud
+    printf '%s\n' "$error" >&2
+    return 2
   fi
-  printf '%s\n' "$state"
+  error=${error#*ERROR: }
+  say_again "$1 $2" "gcloud failed, and is tried again: ${error%%$'\n'*}"
+  return 1
+}
+
+insist() {  # COMMAND...: repeats what fails but may do better, until nothing else has happened for GIVE_UP_MINUTES
+  local began=$SECONDS status
+  while :; do
+    status=0
+    "$@" || status=$?
+    if ((status != 1)); then return "$status"; fi
+    if ((SECONDS - began >= GIVE_UP_MINUTES * 60)); then
+      say "nothing but failures for $GIVE_UP_MINUTES min; giving up"
+      return 1
+    fi
+    sleep "$POLL_SECONDS"
+  done
+}
+
+look() {  # leaves in `state` what the slice can be used for, empty if there is none; in `health` and `created` its node's
+  local node status=0
+  state=unknown health='' created=''
+  ask_api queued-resources list '--format=value(name.basename(),state.state)' || return
+  state=$(awk -F '\t' -v name="$NAME" '$1 == name { print $2 }' <<<"$answer")
+  if [[ $state != ACTIVE ]] && ! "$dry_run"; then return; fi
+  ask_api tpu-vm describe "$NAME" '--format=value[separator="|"](state,health,createTime)' || status=$?
+  case $status in
+    0) IFS='|' read -r node health created <<<"$answer" ;;
+    3) node=NOT_FOUND ;;
+    *)
+      state=unknown
+      return "$status" ;;
+  esac
+  case $node in
+    READY) ;;
+    PREEMPTED | TERMINATED | NOT_FOUND) state=SUSPENDED ;;  # its request stays ACTIVE for a while
+    *) state="ACTIVE, its machines $node" ;;
+  esac
+}
+
+costs() {  # prints what the slice has cost since its node was created, where `created` and the settings tell
+  local since seconds
+  if [[ -z $PRICE_PER_HOUR || -z $created ]]; then return; fi
+  since=$(date -u -d "$created" +%s 2>/dev/null || date -j -u -f %Y-%m-%dT%H:%M:%S "${created:0:19}" +%s)  # GNU, BSD
+  seconds=$(($(date +%s) - since))
+  awk -v seconds="$seconds" -v price="$PRICE_PER_HOUR" 'BEGIN {
+    printf "costs so far: %.2f (%d h %d min at %s an hour)\n", seconds / 3600 * price, seconds / 3600,
+      seconds % 3600 / 60, price }'
+}
+
+how_it_is() {  # prints `state` and, where the API knows it, `health`
+  printf '%s%s\n' "${state:-none}" "${health:+, $health}"
 }
 
 request_slice() {
-  local tier=()
-  if [[ $SPOT == true ]]; then tier=(--spot); fi
-  gcloud_tpus queued-resources create "$NAME" --node-id="$NAME" --accelerator-type="$ACCELERATOR_TYPE" \
-    --runtime-version="$RUNTIME_VERSION" "${tier[@]}" "${CREATE_FLAGS[@]}" >&2
+  local track='' flags=("${CREATE_FLAGS[@]}")
+  if [[ $SPOT == true ]] && ! "${on_demand-false}"; then flags=(--spot "${flags[@]}"); fi
+  if [[ $AUTOCHECKPOINT == true ]]; then track=alpha flags+=(--autocheckpoint-enabled); fi  # nowhere else so far
+  ask_api queued-resources create "$NAME" --node-id="$NAME" --accelerator-type="$ACCELERATOR_TYPE" \
+    --runtime-version="$RUNTIME_VERSION" "${flags[@]}"
 }
 
 delete_slice() {
-  gcloud_tpus queued-resources delete "$NAME" --force >&2
+  local status=0
+  ask_api queued-resources delete "$NAME" --force || status=$?
+  return "$((status == 3 ? 0 : status))"
 }
 
-make_slice() {  # requests the slice unless it has been, waits until it can be used; exits with the reason if it fails
-  local state before=none began=$SECONDS told=$SECONDS requested=false
+make_slice() {  # requests the slice unless it has been, waits for ever until it can be used
+  # Returns 1 if the request failed, for the reason that it says; 2 if a person has to mend something.
+  local began=$SECONDS told=$SECONDS before='' requested=false on_demand=false status
   if "$dry_run"; then
-    slice_state
-    request_slice 2>&1
-    gcloud_tpus queued-resources describe "$NAME" '--format=value(state.failedData.error.message)'
+    look
+    request_slice
+    ask_api queued-resources describe "$NAME" '--format=value(state.failedData.error.message)'
     return
   fi
   while :; do
-    state=$(slice_state) || return
-    if [[ $state != "$before" ]] || ((SECONDS >= told + 300)); then
-      say "$NAME: ${state:-no such slice yet} ($(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s)"
-      before=$state told=$SECONDS
-    fi
-    case $state in
-      ACTIVE) return ;;
-      '')
-        request_slice || return
-        requested=true ;;
-      SUSPENDED) delete_slice || return ;;  # what a taken slice leaves behind; it can only be deleted
-      FAILED)
-        if "$requested"; then
-          say "$NAME failed: $(gcloud_tpus queued-resources describe "$NAME" \
-            '--format=value(state.failedData.error.message)')"
-          return 1
-        fi
-        delete_slice || return ;;  # of an earlier attempt
-      *) sleep "$POLL_SECONDS" ;;
+    status=0
+    look && advance || status=$?
+    case $status in
+      0) return ;;
+      1) sleep "$POLL_SECONDS" ;;
+      2) return 2 ;;
+      3) return 1 ;;
     esac
   done
 }
 
+advance() {  # of make_slice: does what brings the slice nearer; 0 if it is there, 1 if not yet, 3 if its request failed
+  say_slice
+  case $state in
+    ACTIVE) return 0 ;;
+    '')
+      # A request that is refused because the old node is still being deleted is not, a moment later.
+      request_slice || return
+      requested=true ;;
+    WAITING_FOR_RESOURCES | ACCEPTED | CREATING)
+      if [[ $SPOT == true && -n $ON_DEMAND_AFTER_MINUTES ]] && ! "$on_demand" &&
+        ((SECONDS - began >= ON_DEMAND_AFTER_MINUTES * 60)); then
+        ask_api queued-resources describe "$NAME" '--format=json(spot)' || return
+        if [[ $answer == *'"spot"'* ]]; then
+          say "$NAME: no spot machines within $ON_DEMAND_AFTER_MINUTES min; asking for it on demand"
+          delete_slice || return
+        fi
+        on_demand=true
+      fi ;;
+    SUSPENDED) delete_slice || return ;;  # what a taken slice leaves behind; it can only be deleted
+    FAILED)
+      if "$requested"; then
+        ask_api queued-resources describe "$NAME" '--format=value(state.failedData.error.message)' || return 1
+        say "$NAME failed: $answer"
+        return 3
+      fi
+      delete_slice || return ;;  # of an earlier attempt
+  esac
+  return 1
+}
+
+say_slice() {  # of make_slice
+  local now
+  now=$(how_it_is)
+  if [[ $now != "$before" ]] || ((SECONDS >= told + 300)); then
+    say "$NAME: ${now/#none/no such slice yet} ($(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s)"
+    before=$now told=$SECONDS
+  fi
+}
+
 # --- the workers
 
+track_to_workers() {  # prints that of gcloud which has the flags: ssh through IAP is in `gcloud alpha` only so far
+  if [[ " ${SSH_FLAGS[*]} " == *" --tunnel-through-iap "* ]]; then printf 'alpha\n'; fi
+}
+
 on_workers() {  # WORKER LINE: a line of shell in the home there; WORKER is all or a number
+  local track
+  track=$(track_to_workers)
   # Without these two, a connection to a machine that is gone hangs for many minutes.
   gcloud_tpus tpu-vm ssh "$NAME" --worker="$1" --ssh-flag=-oServerAliveInterval=15 \
     --ssh-flag=-oConnectTimeout=20 "${SSH_FLAGS[@]}" --no-user-output-enabled --command="$2" </dev/null
@@ -173,7 +281,8 @@ ask_workers_if_set_up() {  # WORKER WORD: the same, nothing where no code has be
 }
 
 ship() {  # COMMIT: exactly that code to all workers
-  local commit=$1 archive
+  local commit=$1 archive track
+  track=$(track_to_workers)
   archive=${XDG_CACHE_HOME:-$HOME/.cache}/trm_jax/$1.tar.gz
   try mkdir -p "${archive%/*}" &&
     try git -C "$root" archive --format=tar.gz --output="$archive" "$commit" &&

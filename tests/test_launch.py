@@ -168,8 +168,9 @@ def _place(tmp_path):
     if process.poll() is None:
       process.kill()
       process.communicate()
-  if (place.cloud / "state.json").exists() and "trm" in json.loads((place.cloud / "state.json").read_text()):
-    place.cloud_do("preempt", "trm")  # ends whatever a failed test left running
+  state = place.cloud / "state.json"
+  if state.exists() and json.loads(state.read_text()).get("trm", {"state": "GONE"})["state"] != "GONE":
+    place.cloud_do("vanish", "trm")  # ends whatever a failed test left running
 
 
 @pytest.fixture(name="whole")
@@ -208,12 +209,14 @@ def _golden_lines(place):
            ("delete",)]
   in_folder = [("run", _CONFIG, "mine", "--config.data.source=/my puzzles"), ("status",), ("fetch", "mine"),
                ("fetch", "mine", "here", "--checkpoints")]
+  without_addresses = [("create",), ("setup",)]
   lines = []
-  for call in (*calls, None, *in_folder):
-    if call is None:
-      place.settings(BUCKET="/mnt/shared folder", PYTHON="/opt/python", SPOT="false")
+  for call in (*calls, None, *in_folder, (), *without_addresses):
+    if not call:
+      place.settings(BUCKET="/mnt/shared folder", PYTHON="/opt/python", SPOT="false", ACCELERATOR_TYPE="v6e-16")
       with open(place.folder / "settings", "a") as file:
-        file.write("CREATE_FLAGS=(--network=mine)\nSSH_FLAGS=(--internal-ip)\n")
+        file.write("CREATE_FLAGS=(--network=mine)\nSSH_FLAGS=(--internal-ip)\n" if call is None else
+                   "CREATE_FLAGS=(--internal-ips)\nSSH_FLAGS=(--tunnel-through-iap)\n")
       continue
     out, err = place.launch(*call, "--dry-run")
     assert err == ""
@@ -317,7 +320,7 @@ def test_create_run_fetch_delete(place):
   _, err = place.launch("create")
   assert [line.split("(")[0] for line in err.splitlines() if line.startswith("launch: trm: ")] == [
       "launch: trm: no such slice yet ", "launch: trm: WAITING_FOR_RESOURCES ", "launch: trm: PROVISIONING ",
-      "launch: trm: ACTIVE "]
+      "launch: trm: ACTIVE, HEALTHY "]
   _, err = place.launch("create")  # is there
   assert "WAITING" not in err
   place.launch("setup")
@@ -329,7 +332,7 @@ def test_create_run_fetch_delete(place):
   assert "launch: mine is done" in err
   out, _ = place.launch("status")
   assert re.sub(r"mine\.\S+", "mine.TIME", out).splitlines() == [
-      "slice trm: ACTIVE", "worker worker-0: mine.TIME ended with status 0, process 1",
+      "slice trm: ACTIVE, HEALTHY", "worker worker-0: mine.TIME ended with status 0, process 1",
       "worker worker-1: mine.TIME ended with status 0, main process", "last line of worker-1: step 5",
       f"runs in {place.bucket}/runs:", "mine"]
   place.launch("fetch", "mine")
@@ -485,7 +488,108 @@ def test_gives_up_after_failed_starts(small):
   script.write_text(script.read_text().replace("max_short_attempts=5", "max_short_attempts=2"))  # they take their time
   small.tell(0, "0 always sys.exit(76)")
   _, err = small.launch("run", _CONFIG, _RUN, "--config.steps=20", "--allow-uncommitted", status=76)
-  assert err.count("restarting it") == 2 and "ended 2 times in a row within 300 s; giving up" in err
+  assert err.count("restarting it") == 2 and "ended 2 times in a row within 300 s or before it began; giving up" in err
+  assert "trm is still there, and is paid for: launch/delete" in err and "fresh slice" not in err
+
+
+def test_fresh_slice_where_the_program_cannot_start(small):
+  """As where the TPU cannot be initialised: it ends before it knows which process it is."""
+  main = small.repo / "trm_jax" / "main.py"
+  broken = small.folder / "broken"
+  broken.touch()
+  main.write_text(f"import os, sys\nif os.path.exists({str(broken)!r}):\n  print('error: the TPU is busy')\n"
+                  f"  if '/attempts/' in os.environ['TRM_JAX_PROCESS_FILE']: sys.exit(76)\n{main.read_text()}")
+  small.git("commit", "--quiet", "--all", "--message=broken")
+  process = small.start("run", _CONFIG, _RUN, "--config.steps=3")
+  said = []
+  for line in process.stderr:
+    said.append(line)
+    if "fresh slice" in line:
+      broken.unlink()
+  process.communicate()
+  assert process.returncode == 0
+  said = "".join(said)
+  assert said.count("worker-0: error: the TPU is busy\n") == 2
+  assert "could not even start 2 times in a row on trm; asking for a fresh slice" in said
+  assert (small.cloud / "log").read_text().count("queued-resources delete") == 1
+
+
+# --- what may happen to the cloud
+
+
+def test_a_failure_in_every_state_passes(place):
+  """One of every command in every state of the slice; of those that change something, only the answer gets lost."""
+  place.config(flaky=True)
+  place.launch("create")
+  process = place.start("run", _CONFIG, _RUN, "--config.steps=30")
+  place.await_step(5)
+  place.cloud_do("preempt", "trm")
+  out, err = process.communicate(timeout=90)
+  assert process.returncode == 0 and out.endswith("step 30\n"), err
+  assert "gcloud failed, and is tried again: (gcloud) UNAVAILABLE: The service is currently unavailable." in err
+  place.launch("delete", "--yes")
+  states = {line.partition(":")[0] for line in (place.cloud / "broken").read_text().splitlines()}
+  assert states == {"NONE", "WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE", "SUSPENDING", "SUSPENDED", "GONE"}
+
+
+def test_waiting_outlasts_an_outage(place):
+  """However long it takes; a command that does not wait gives up after the time that the settings say."""
+  place.settings(GIVE_UP_MINUTES="0")
+  process = place.start("create")
+  while "PROVISIONING" not in process.stderr.readline():
+    pass
+  place.config(refuse="INTERNAL: an internal error has occurred")
+  time.sleep(1)
+  assert process.poll() is None
+  _, err = place.launch("delete", "--yes", status=1)
+  assert "nothing but failures for 0 min; giving up" in err
+  place.config()
+  _, err = process.communicate(timeout=30)
+  assert process.returncode == 0 and err.count("INTERNAL: an internal error") == 1, err
+
+
+@pytest.mark.parametrize("text", [
+    "PERMISSION_DENIED: Permission denied on 'locations/us-central2-z' (or it may not exist).",
+    "You do not currently have an active account selected.",
+    "RESOURCE_EXHAUSTED: Quota limit 'TPUV4sPreemptiblePodPerProjectPerZoneForTPUAPI' has been exceeded."])
+def test_what_a_person_has_to_mend_is_said_at_once(place, text):
+  place.config(refuse=text)
+  for call in (("create",), ("run", _CONFIG), ("status",), ("delete", "--yes")):
+    assert place.launch(*call, status=2)[1] == f"ERROR: (gcloud) {text}\n"
+
+
+def test_machines_that_are_gone_while_their_request_is_active(made):
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=20")
+  made.await_step(5)
+  made.cloud_do("vanish", "trm")
+  out, err = process.communicate(timeout=60)
+  assert process.returncode == 0 and "trm is SUSPENDED: taken away; asking for another" in err, err
+  assert out.endswith("step 20\n")
+
+
+@pytest.mark.parametrize("how", ["until reset", "forever"])
+def test_worker_that_does_not_answer(made, how):
+  """While the API says that the slice can be used: reset, and if that does not help, replaced."""
+  made.settings(UNREACHABLE_MINUTES="0")
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=20")
+  made.await_step(5)
+  made.cloud_do("lose", "trm", "1", how)
+  out, err = process.communicate(timeout=60)
+  assert process.returncode == 0 and out.endswith("step 20\n"), err
+  assert "trm (ACTIVE, HEALTHY) could not be reached" in err and err.count("resetting it") == 1
+  assert err.count("do not answer even after a reset; asking for another slice") == (how == "forever")
+
+
+def test_no_slice_is_reset_for_what_may_be_our_own_fault(made):
+  """No worker can be reached, as without network here, and the API knows of nothing."""
+  made.settings(UNREACHABLE_MINUTES="0", GIVE_UP_MINUTES="0")
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=1000")
+  made.await_step(5)
+  for worker in ("0", "1"):
+    made.cloud_do("lose", "trm", worker)
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 76 and "giving up. trm is still there, and is paid for: launch/delete" in err, err
+  assert "reset" not in err
 
 
 def test_run_outlives_its_launcher_and_is_followed_again(small):
@@ -546,6 +650,17 @@ def test_a_repeated_start_does_nothing(small):
   subprocess.run([home / "trm_jax" / "code" / "launch" / "worker", "start", attempt, sys.executable],
                  env=small.env | {"HOME": str(home)}, check=True)
   assert log.read_text() == before and not small.left()
+
+
+def test_on_demand_where_no_spot_machines_come(place):
+  place.config(no_spot=True)
+  place.settings(ON_DEMAND_AFTER_MINUTES="0", PRICE_PER_HOUR="3600")
+  _, err = place.launch("create")
+  assert "trm: no spot machines within 0 min; asking for it on demand" in err
+  assert [" --spot " in line for line in (place.cloud / "log").read_text().splitlines() if " create " in line] == [
+      True, False, False]  # the second one came while the first was still being deleted
+  assert 0 <= float(re.search(r"^costs so far: ([\d.]+) \(0 h 0 min at 3600 an hour\)$", place.launch("status")[0],
+                              re.MULTILINE)[1]) < 60
 
 
 def test_failed_request_says_why(place):
@@ -716,6 +831,8 @@ def test_refused(place, call, message):
     ("ACCELERATOR_TYPE", "v4", "ACCELERATOR_TYPE=v4: must be e.g. v4-64"),
     ("SPOT", "yes", "SPOT=yes: must be true or false"),
     ("BUCKET", "my-bucket", "BUCKET=my-bucket: must be gs://BUCKET or the absolute path"),
+    ("PRICE_PER_HOUR", "3 dollars", "PRICE_PER_HOUR=3 dollars: must be what the whole slice costs an hour"),
+    ("AUTOCHECKPOINT", "yes", "AUTOCHECKPOINT=yes: must be true, false, or empty"),
     ("POLL_SECONDS", "-1", "POLL_SECONDS=-1: must be a number"),
 ])
 def test_refused_settings(place, name, value, message):
