@@ -130,6 +130,7 @@ def two_processes(folder: pathlib.Path) -> list[str]:
 def main(every: int) -> int:
   folder, start = pathlib.Path(tempfile.mkdtemp(prefix="stop_often-")), time.monotonic()
   wrong, ways = [], WAYS[::every]
+  stops.hear_all_signals()
   with stops.Server(folder / "cache") as server:
     assert server.run(folder / "undisturbed")["status"] == 0
     for way in ways:

@@ -23,6 +23,12 @@ CONFIG = {"steps": 40, "batch_size": 16, "log_every": 1, "eval_every": 20, "chec
 _LIMIT_SECONDS = 240
 
 
+def hear_all_signals() -> None:
+  """Has this process and those it starts ignore no signal, as a shell makes what it starts in the background do."""
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Server:
   """Starts runs. A context manager.
 
@@ -175,9 +181,7 @@ def _child(case: dict, out: int, notes: int) -> None:
 if __name__ == "__main__":
   from trm_jax import cli, loop, main, program  # noqa: F401
 
-  # A shell has what it starts in the background, or with nohup, ignore these; the runs are to hear them.
-  signal.signal(signal.SIGINT, signal.default_int_handler)
-  signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  hear_all_signals()
   for line in sys.stdin:
     case = json.loads(line)
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as notes:
