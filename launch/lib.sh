@@ -264,20 +264,24 @@ track_to_workers() {  # prints that of gcloud which has the flags: ssh through I
   if [[ " ${SSH_FLAGS[*]} " == *" --tunnel-through-iap "* ]]; then printf 'alpha\n'; fi
 }
 
-on_workers() {  # WORKER LINE: a line of shell in the home there; WORKER is all or a number
+ssh_to() {  # WORKER FLAG...: gcloud's ssh to a worker or all of them
   local track
   track=$(track_to_workers)
   # Without these two, a connection to a machine that is gone hangs for many minutes.
   gcloud_tpus tpu-vm ssh "$NAME" --worker="$1" --ssh-flag=-oServerAliveInterval=15 \
-    --ssh-flag=-oConnectTimeout=20 "${SSH_FLAGS[@]}" --no-user-output-enabled --command="$2" </dev/null
+    --ssh-flag=-oConnectTimeout=20 "${SSH_FLAGS[@]}" "${@:2}"
+}
+
+on_workers() {  # WORKER LINE: a line of shell in the home there; WORKER is all or a number
+  ssh_to "$1" --no-user-output-enabled --command="$2" </dev/null
 }
 
 ask_workers() {  # WORKER WORD...: what launch/worker there says
   on_workers "$1" "bash trm_jax/code/launch/worker $(quote "${@:2}")"
 }
 
-ask_workers_if_set_up() {  # WORKER WORD: the same, nothing where no code has been shipped
-  on_workers "$1" "test ! -e trm_jax/code || bash trm_jax/code/launch/worker $2"
+ask_workers_if_set_up() {  # WORKER WORD...: the same, nothing where no code has been shipped
+  on_workers "$1" "test ! -e trm_jax/code || bash trm_jax/code/launch/worker $(quote "${@:2}")"
 }
 
 ship() {  # COMMIT: exactly that code to all workers

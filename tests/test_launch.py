@@ -22,7 +22,7 @@ import time
 import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_SCRIPTS = ("create", "delete", "fetch", "run", "setup", "status", "stop", "sweep")
+_SCRIPTS = ("create", "delete", "fetch", "logs", "run", "setup", "ssh", "status", "stop", "sweep")
 _DOCS = _ROOT / "docs" / "setup_tpu.md"
 _GOLDEN = pathlib.Path(__file__).parent / "golden" / "launch.txt"
 _CONFIG = "configs/sudoku.py:quickstart"
@@ -206,9 +206,10 @@ def _golden_lines(place):
   """The dry runs of all scripts, without what differs from day to day."""
   place.settings(BUCKET="gs://my-bucket", PYTHON="", PYTHON_VERSION="3.12")
   calls = [("create",), ("setup",), ("run", _CONFIG, "--config.seed=1"), ("status",), ("stop",), ("fetch", _RUN),
+           ("logs",), ("logs", "all", "--follow"), ("logs", "3"), ("logs", _RUN), ("ssh",), ("ssh", "all", "df -h ."),
            ("delete",)]
   in_folder = [("run", _CONFIG, "mine", "--config.data.source=/my puzzles"), ("status",), ("fetch", "mine"),
-               ("fetch", "mine", "here", "--checkpoints")]
+               ("fetch", "mine", "here", "--checkpoints"), ("logs", "mine")]
   without_addresses = [("create",), ("setup",)]
   lines = []
   for call in (*calls, None, *in_folder, (), *without_addresses):
@@ -254,7 +255,7 @@ def _gcloud_lines(text):
 
 def test_the_stand_in_takes_what_is_printed(stand_in):
   commands = [stand_in.parse(words)[0] for words in _gcloud_lines(_GOLDEN.read_text())]
-  assert set(commands) == set(stand_in.COMMANDS)
+  assert {*commands, "storage cp"} == set(stand_in.COMMANDS)  # that one is for the workers themselves
 
 
 @pytest.mark.parametrize("words", [
@@ -443,8 +444,12 @@ def test_preempted_slice_is_replaced(made):
   first, second = re.findall(r"process 0 from step (\d+)", out)  # whichever worker that was
   assert "process 1" not in out and first == "0" and int(second) >= 10  # nothing lost
   assert out.endswith("step 40\n")
+  logs = [[path.read_text() for path in sorted(attempt.iterdir())]
+          for attempt in sorted((made.run_folder() / "logs").iterdir())]
+  assert [["stopped by SIG" in log for log in attempt] for attempt in logs] == [[True, True], [False, False]]
   assert "launch: trm is SUSPENDING: taken away; asking for another" in err or "trm is SUSPENDED: taken" in err
-  assert (made.cloud / "log").read_text().count("queued-resources create") == 2
+  # The second one came while the old node was still being deleted.
+  assert (made.cloud / "log").read_text().count("queued-resources create") == 3
 
 
 @pytest.mark.parametrize("signal_name, status", [("TERM", "75"), ("KILL", None)])
@@ -617,6 +622,48 @@ def test_stop_saves_and_is_no_preemption(made):
   made.launch("stop")  # nothing to do
 
 
+@pytest.mark.parametrize("bucket", ["gs://my-bucket", None])
+def test_logs_of_all_hosts(made, bucket):
+  """While the run goes on, and when it has ended, also when the slice is gone."""
+  made.config(order=[1, 0])
+  if bucket:
+    made.settings(BUCKET=bucket)
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=25")
+  while "step 3" not in process.stdout.readline():
+    pass
+  assert made.launch("logs")[0].startswith("process 0 from step 0")
+  assert made.launch("logs", "0")[0].startswith("process 1 from step 0")
+  lines = made.launch("logs", "all", "--follow")[0].splitlines()
+  assert {line.partition(": ")[0] for line in lines if line.endswith(": step 25")} == {"worker-0", "worker-1"}
+  process.communicate(timeout=60)
+  if bucket:
+    made.launch("delete", "--yes")
+  out, _ = made.launch("logs", _RUN)
+  for worker, number in enumerate((1, 0)):
+    assert re.search(rf"==> .*worker-{worker}.log <==\nprocess {number} from step 0", out)
+  if bucket:
+    made.launch("fetch", _RUN, "here")
+    assert len(list((made.folder / "here" / "logs").glob("*/worker-*.log"))) == 2
+    _, err = made.launch("logs", "other", status=2)
+    assert "error: gs://my-bucket/runs/other/logs: there are no logs; launch/status lists the runs" in err
+
+
+def test_a_command_on_workers(made):
+  assert made.launch("ssh", "1", "echo $HOSTNAME 'a  b'")[0] == "worker-1 a  b\n"
+  assert sorted(made.launch("ssh", "all", "echo $HOSTNAME")[0].split()) == ["worker-0", "worker-1"]
+  assert made.launch("ssh", "exit 3", status=3)[0] == ""
+
+
+def test_delete_when_done(small):
+  """And only then: what failed is mended more quickly where the slice still is."""
+  small.tell(0, "1 sys.exit(3)")
+  small.launch("run", _CONFIG, _RUN, "--config.steps=3", "--delete-when-done", status=3)
+  assert small.launch("status")[0].startswith("slice trm: ACTIVE")
+  _, err = small.launch("run", _CONFIG, _RUN, "--config.steps=3", "--delete-when-done")
+  assert err.endswith(f"launch: {_RUN} is done; launch/fetch {_RUN} brings the results\nlaunch: trm is deleted\n")
+  assert small.launch("status")[0].startswith("slice trm: none")
+
+
 def test_interrupted_launcher_says_how_to_go_on(made):
   process = made.start("run", _CONFIG, _RUN, "--config.steps=1000", start_new_session=True)
   made.await_step(5)
@@ -676,8 +723,8 @@ def test_sweep_goes_on_after_a_failure(small):
   _, err = small.launch("sweep", "configs/sudoku.py:baseline", _CONFIG, "--config.steps=2", status=1)
   assert err.endswith("launch: 1 of 2 runs failed: configs/sudoku.py:baseline (status 3)\n")
   assert (small.run_folder("sudoku-quickstart-steps=2") / "results.json").exists()
-  _, err = small.launch("sweep", "configs/sudoku.py:baseline", "--config.steps=2")
-  assert err.endswith("launch: all 1 runs are done\n")
+  _, err = small.launch("sweep", "configs/sudoku.py:baseline", "--config.steps=2", "--delete-when-done")
+  assert "launch: all 1 runs are done\n" in err and "launch: trm is deleted\n" in err
 
 
 def test_sweep_by_name(whole):
@@ -807,6 +854,10 @@ def test_local_dry_run(place):
     (("fetch", "a", "b", "c"), "c: unknown argument"),
     (("fetch", "a", ""), "DIR is empty, as a variable is that is not set"),
     (("fetch", "a", "--checkpoint"), "--checkpoint: unknown argument"),
+    (("logs", "0", "1"), "1: unknown argument; launch/logs --help"),
+    (("logs", "mine", "--follow"), "--follow: mine is a run's name"),
+    (("ssh", "all"), "all: needs a COMMAND"),
+    (("ssh", "0", "df", "-h"), "-h: unknown argument; a COMMAND is one word"),
     (("status", "--verbose"), "--verbose: unknown argument"),
     (("status", "--settings="), "--settings=: names nothing, as a variable does that is not set"),
     (("status", "--settings=/none"), "/none: no such file; copy launch/settings.example to launch/settings"),
