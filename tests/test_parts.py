@@ -19,23 +19,27 @@ def test_every_core_belongs_to_one_part(monkeypatch, number):
   assert not any(part.environment for part in shared)
 
 
-@pytest.mark.parametrize("visible, shown", [(None, ["0,1", "2,3"]), ("7,GPU-5,4,0", ["7,GPU-5", "4,0"])])
-def test_every_gpu_belongs_to_one_part(monkeypatch, visible, shown):
-  monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-  if visible:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-  assert [dict(part.environment) for part in parts.share_out(2, "gpu", 4, "--n")] == [
-      {"CUDA_VISIBLE_DEVICES": names} for names in shown]
-
-
-@pytest.mark.parametrize("number, backend, count, reason", [
-    (10_000, "cpu", 8, "--n=10000: this machine has .* processor cores; ask for no more runs than that"),
-    (3, "gpu", 8, "--n=3: does not divide the 8 GPUs here"),
-    (9, "gpu", 8, "--n=9: does not divide the 8 GPUs here"),
+@pytest.mark.parametrize("backend, variable, visible, shown", [
+    ("gpu", "CUDA_VISIBLE_DEVICES", None, ["0", "1", "2"]),
+    ("gpu", "CUDA_VISIBLE_DEVICES", "7,GPU-5,4,0", ["7", "GPU-5", "4"]),
+    ("tpu", "TPU_VISIBLE_CHIPS", None, ["0", "1", "2"]),
 ])
-def test_what_cannot_be_shared_out(number, backend, count, reason):
+def test_every_program_has_an_accelerator_of_its_own(monkeypatch, backend, variable, visible, shown):
+  monkeypatch.delenv(variable, raising=False)
+  if visible:
+    monkeypatch.setenv(variable, visible)
+  environments = [part.environment for part in parts.share_out(3, backend, 4, "--n")]
+  assert [environment[variable] for environment in environments] == shown
+  assert all(environment["JAX_NUM_PROCESSES"] == "1" for environment in environments)
+
+
+@pytest.mark.parametrize("number, backend, reason", [
+    (10_000, "cpu", "--n=10000: this machine has .* processor cores; ask for no more runs than that"),
+    (9, "gpu", "--n=9: this machine has 8 GPU devices; ask for no more runs than that"),
+])
+def test_no_more_parts_than_devices(number, backend, reason):
   with pytest.raises(UserError, match=f"^{reason}$"):
-    parts.share_out(number, backend, count, "--n")
+    parts.share_out(number, backend, 8, "--n")
 
 
 def test_one_part_is_the_whole_machine():

@@ -8,10 +8,16 @@ import os
 import subprocess
 import sys
 
+from trm_jax import distributed
 from trm_jax.errors import TryAgain, UserError
 
-# Prints what JAX finds here: the kind of the devices and their number.
-_FIND_DEVICES = "import jax, json; print(json.dumps([jax.default_backend(), jax.local_device_count()]))"
+# Prints what JAX finds on this host: the kind of the devices and their number.
+_FIND_DEVICES = """
+from trm_jax import distributed
+distributed.stay_alone()
+import jax, json
+print(json.dumps([jax.default_backend(), jax.local_device_count()]))
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Part:
   """What one of the programs gets.
 
   Attributes:
-    environment: variables that show it its own accelerators alone.
+    environment: variables that show it its own accelerator alone.
     cores: the processor cores it may use; None for all.
   """
 
@@ -28,16 +34,16 @@ class Part:
 
 
 def split(number: int, flag: str) -> list[Part]:
-  """Shares the machine out: its GPUs or, where JAX finds none, its processor cores.
+  """Shares the machine out: a GPU or TPU chip each or, where JAX finds neither, processor cores.
 
   The devices are counted in a process of its own, since a process that has counted them holds them.
 
   Args:
-    number: of parts, of equal size for GPUs and as equal as they can be for cores.
+    number: of parts. Cores are shared out as equally as they can be; accelerators beyond this number stay idle.
     flag: that asked for them, for messages.
 
   Raises:
-    UserError: the devices cannot be shared out like that, or JAX finds none.
+    UserError: there are fewer devices, or JAX finds none of the kind that it was told to use.
     TryAgain: JAX cannot use the devices now.
   """
   if number == 1:
@@ -55,23 +61,18 @@ def share_out(number: int, backend: str, count: int, flag: str) -> list[Part]:
   Args:
     number: of parts.
     backend: JAX's name for the kind of the devices.
-    count: of the devices.
+    count: of the devices, where they are accelerators.
     flag: see `split`.
 
   Raises:
     UserError: see `split`.
   """
-  if backend == "cpu":
-    cores = sorted(os.sched_getaffinity(0))
-    if number > len(cores):
-      raise UserError(f"{flag}={number}: this machine has {len(cores)} processor cores; ask for no more runs than that")
-    bounds = [len(cores) * i // number for i in range(number + 1)]
-    return [Part(cores=tuple(cores[start:end])) for start, end in zip(bounds, bounds[1:])]
-  if backend != "gpu":
-    raise UserError(f"{flag}={number}: cannot share out devices of the kind {backend!r}; start one run after another")
-  if count % number:
-    raise UserError(f"{flag}={number}: does not divide the {count} GPUs here")
-  # The caller may see some of the machine's GPUs only, and these by any names that CUDA has for them.
-  names = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
-  size, gpus = count // number, names.split(",")
-  return [Part({"CUDA_VISIBLE_DEVICES": ",".join(gpus[i * size : (i + 1) * size])}) for i in range(number)]
+  alone = {"gpu": distributed.gpu_alone, "tpu": distributed.chip_alone}.get(backend)
+  cores = sorted(os.sched_getaffinity(0))
+  what, available = (f"{backend.upper()} devices", count) if alone else ("processor cores", len(cores))
+  if number > available:
+    raise UserError(f"{flag}={number}: this machine has {available} {what}; ask for no more runs than that")
+  if alone:
+    return [Part(alone(i)) for i in range(number)]
+  bounds = [len(cores) * i // number for i in range(number + 1)]
+  return [Part(cores=tuple(cores[start:end])) for start, end in zip(bounds, bounds[1:])]

@@ -57,8 +57,8 @@ _SEEDS = flags.DEFINE_list("seeds", ["0"], "config.seed of the runs of each conf
 _OPTIONS = flags.DEFINE_list("options", [], "Options for every config, as after the comma of --config: laptop.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False; repeat for several.",
                                  allow_override=True)
-_SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Runs at a time, each on its share of this machine's GPUs or, "
-                                     "where there are none, of its processor cores.", lower_bound=1)
+_SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Runs at a time, each on a GPU or TPU chip of its own or, "
+                                     "where there are none, on its share of the processor cores.", lower_bound=1)
 _DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which are done, and about how long the "
                              "others will take.")
 _LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, a line each, for other "
