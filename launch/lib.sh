@@ -109,7 +109,10 @@ gcloud_tpus() {  # WORD...: gcloud compute tpus in this project and zone
 
 # In gcloud's words, what a person has to mend before a command can succeed. All else passes, or may.
 mistakes='PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|NOT_FOUND|active account|invalid_grant|Reauthentication'
-mistakes+='|Quota limit|request an increase|requires billing'
+mistakes+='|requires billing'
+# Another slice that is asked for in place of one may find that one still counted.
+no_quota='Quota limit|request an increase'
+replacing=false
 
 ask_api() {  # WORD...: gcloud_tpus, what it prints in `answer`
   # Returns 1 if it failed and may do better the next time; 2 if a person has to mend something, which it has said; 3 if
@@ -126,7 +129,8 @@ ask_api() {  # WORD...: gcloud_tpus, what it prints in `answer`
   rm "$errors"
   if ((status == 0)); then return; fi
   if [[ $2 =~ ^(describe|delete|reset)$ && $error == *NOT_FOUND* ]]; then return 3; fi
-  if ((status == 2 || status == 126 || status == 127)) || [[ $error =~ $mistakes ]]; then  # usage, no gcloud
+  if ((status == 2 || status == 126 || status == 127)) || [[ $error =~ $mistakes ]] ||  # usage, no gcloud
+    { ! "$replacing" && [[ $error =~ $no_quota ]]; }; then
     printf '%s\n' "$error" >&2
     return 2
   fi
@@ -140,7 +144,7 @@ insist() {  # COMMAND...: repeats what fails but may do better, until nothing el
   while :; do
     status=0
     "$@" || status=$?
-    if ((status != 1)); then return "$status"; fi
+    if ((status != 1 && status != 255)); then return "$status"; fi  # 255: ssh's own
     if ((SECONDS - began >= GIVE_UP_MINUTES * 60)); then
       say "nothing but failures for $GIVE_UP_MINUTES min; giving up"
       return 1
@@ -185,11 +189,15 @@ how_it_is() {  # prints `state` and, where the API knows it, `health`
 }
 
 request_slice() {
-  local track='' flags=("${CREATE_FLAGS[@]}")
+  local track='' flags=("${CREATE_FLAGS[@]}") status=0
   if [[ $SPOT == true ]] && ! "${on_demand-false}"; then flags=(--spot "${flags[@]}"); fi
   if [[ $AUTOCHECKPOINT == true ]]; then track=alpha flags+=(--autocheckpoint-enabled); fi  # nowhere else so far
   ask_api queued-resources create "$NAME" --node-id="$NAME" --accelerator-type="$ACCELERATOR_TYPE" \
-    --runtime-version="$RUNTIME_VERSION" "${flags[@]}"
+    --runtime-version="$RUNTIME_VERSION" "${flags[@]}" || status=$?
+  if ((status == 2)) && [[ $AUTOCHECKPOINT == true ]]; then
+    say "if it is \`gcloud alpha\` that is refused: AUTOCHECKPOINT=false in the settings does without"
+  fi
+  return "$status"
 }
 
 delete_slice() {

@@ -3,14 +3,17 @@
 
     python tests/launch_for_real.py [FOLDER]
 
-Two workers install what constraints/ says from PyPI, train the tiny model together, lose their machines in the middle,
-go on on new ones, and end with the same numbers as a run that was not disturbed. Takes some minutes; FOLDER (default: a
-temporary one) keeps everything.
+Two workers install what constraints/ says from PyPI and train the tiny model together, three times: undisturbed;
+losing their machines in the middle (SIGTERM and right after it SIGHUP to everything); and with one host that answers no
+more. All three end with the same numbers. All the time, every command to the cloud fails the first time in every state
+of the slice, and the processes have other numbers than the workers, and others at each start. Takes some minutes;
+FOLDER (default: a temporary one) keeps everything.
 """
 
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import threading
@@ -19,9 +22,10 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import test_launch  # noqa: E402
 
-_FLAGS = ("--config.steps=60", "--config.log_every=10", "--config.batch_size=16", "--config.data.num_train=64",
-          "--config.data.num_validation=16", "--config.data.num_test=32", "--config.model.hidden_size=16",
-          "--config.model.puzzle_emb_ndim=16", "--config.model.halt_max_steps=2", "--config.eval_batch_size=16")
+_FLAGS = ("--config.steps=60", "--config.log_every=10", "--config.checkpoint_every=20", "--config.batch_size=16",
+          "--config.data.num_train=64", "--config.data.num_validation=16", "--config.data.num_test=32",
+          "--config.model.hidden_size=16", "--config.model.puzzle_emb_ndim=16", "--config.model.halt_max_steps=2",
+          "--config.eval_batch_size=16")
 
 
 def _shown(place, *call):
@@ -44,31 +48,40 @@ def _shown(place, *call):
 def main(folder):
   """Goes the way; an assertion fails where it ends early."""
   place = test_launch._Place(folder, program=None)
-  place.settings(PYTHON="", PYTHON_VERSION=".".join(map(str, sys.version_info[:2])), POLL_SECONDS="1")
+  place.settings(PYTHON="", PYTHON_VERSION=".".join(map(str, sys.version_info[:2])), POLL_SECONDS="1",
+                 UNREACHABLE_MINUTES="0")
   network = ("SSL_", "PIP_", "UV_", "HTTP", "http", "no_proxy", "NO_PROXY")  # this machine's way to PyPI
-  place.config(workers=2, devices=2, env={n: v for n, v in os.environ.items() if n.startswith(network)})
+  place.config(workers=2, devices=2, flaky=True, seed=1,
+               env={n: v for n, v in os.environ.items() if n.startswith(network)})
   _shown(place, "create")
   _shown(place, "setup")
   _shown(place, "run", test_launch._CONFIG, "undisturbed", *_FLAGS)
 
-  def preempt():
-    metrics = place.run_folder("preempted") / "metrics.jsonl"
+  def disturb(name, *what):
+    metrics = place.run_folder(name) / "metrics.jsonl"
     while not metrics.exists() or '"step": 30' not in metrics.read_text():
       time.sleep(0.05)
-    place.cloud_do("preempt", "trm")
+    place.cloud_do(*what)
 
-  threading.Thread(target=preempt, daemon=True).start()
-  out = _shown(place, "run", test_launch._CONFIG, "preempted", *_FLAGS)
-  assert "going on from the checkpoint of step" in out
-  for name in ("undisturbed", "preempted"):
+  disturbances = {"preempted": ("preempt", "trm"), "host-lost": ("lose", "trm", "1")}
+  for name, what in disturbances.items():
+    threading.Thread(target=disturb, args=(name, *what), daemon=True).start()
+    out = _shown(place, "run", test_launch._CONFIG, name, *_FLAGS)
+    assert "going on from the checkpoint of step" in out
+  _shown(place, "logs", "preempted")
+  first = min((place.run_folder("preempted") / "logs").iterdir())
+  saved = [re.search(r"stopped at step (\d+), saved in .* s", path.read_text()) for path in first.iterdir()]
+  assert len(saved) == 2 and [int(found[1]) >= 30 for found in saved if found] == [True]  # the main process says it
+  names = ("undisturbed", *disturbances)
+  for name in names:
     _shown(place, "fetch", name)
   results = [json.loads((place.repo / "runs" / name / "results.json").read_text()) | {"train_seconds": None}
-             for name in ("undisturbed", "preempted")]
+             for name in names]
   _shown(place, "status")
   _shown(place, "delete", "--yes")
-  assert results[0] == results[1], results
+  assert results[0] == results[1] == results[2], results
   assert not place.left()
-  print("\nthe preempted run ended with the undisturbed run's results")
+  print("\nthe disturbed runs ended with the undisturbed run's results")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def _make(folder, *names, config=None):
 
 @pytest.mark.parametrize("names, found", [
     ((), "new"),
-    (("notes.txt", "data/", ".lock"), "new"),
+    (("notes.txt", "data/", ".lock", "logs/20260101T000000/host.log"), "new"),
     (("checkpoints/",), "new"),  # of a start that failed
     (("config.json", "parameters.txt", "checkpoints/"), "new"),
     (("config.json", "metrics.jsonl", "checkpoints/"), "new"),  # killed before its first checkpoint

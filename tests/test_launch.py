@@ -292,7 +292,7 @@ def test_the_real_gcloud_has_what_is_used(stand_in):
     for flag in flags:
       assert (real[flag] != "bool") == flags[flag], (command, flag)
   lines = _gcloud_lines(_DOCS.read_text())
-  assert len(lines) == 9
+  assert len(lines) == 17
   for words in lines:
     real = _real_flags(tree, words)
     unknown = [w for w in words if w.startswith("--") and w.partition("=")[0].replace("--no-", "--") not in real]
@@ -304,7 +304,8 @@ def test_the_documented_commands(whole):
   place = whole
   shutil.copy(place.repo / "launch" / "settings.example", place.folder / "settings")
   calls = re.findall(r"^launch/(\w+)(.*)$", _DOCS.read_text(), re.MULTILINE)
-  assert [name for name, _ in calls] == ["create", "setup", "run", "sweep", "status", "fetch", "delete", "local"]
+  assert [name for name, _ in calls] == [
+      "create", "setup", "run", "sweep", "status", "logs", "ssh", "fetch", "delete", "local"]
   for name, arguments in calls:
     if name == "local":
       subprocess.run([place.repo / "launch" / "local", *shlex.split(arguments), "--dry-run"], env=place.env, check=True)
@@ -561,6 +562,19 @@ def test_what_a_person_has_to_mend_is_said_at_once(place, text):
   place.config(refuse=text)
   for call in (("create",), ("run", _CONFIG), ("status",), ("delete", "--yes")):
     assert place.launch(*call, status=2)[1] == f"ERROR: (gcloud) {text}\n"
+
+
+def test_quota_that_the_old_slice_still_takes(made):
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=10")
+  made.await_step(2)
+  made.cloud_do("preempt", "trm")
+  while "taken away" not in process.stderr.readline():
+    pass
+  made.config(refuse="RESOURCE_EXHAUSTED: Quota limit 'TPUV4sPreemptiblePod' has been exceeded.")
+  while "is tried again: (gcloud) RESOURCE_EXHAUSTED" not in process.stderr.readline():
+    pass
+  made.config()
+  assert process.communicate(timeout=60)[0].endswith("step 10\n") and process.returncode == 0
 
 
 def test_machines_that_are_gone_while_their_request_is_active(made):
