@@ -11,6 +11,7 @@ TFDS is imported in functions only: it is slow to import and nothing else needs 
 and reading array_record files works without TensorFlow installed.
 """
 
+import email.utils
 import functools
 import hashlib
 import os
@@ -243,15 +244,13 @@ def _fetch(url: str, file: BinaryIO) -> str:
     UserError: the server refuses.
   """
   import requests  # pylint: disable=g-import-not-at-top
-  import urllib3  # pylint: disable=g-import-not-at-top
 
   try:
     with requests.get(url, stream=True, timeout=(_CONNECT_SECONDS, _SILENT_SECONDS),
                       headers={"Accept-Encoding": "identity"}) as response:
       reason = f"the server says {response.status_code} {response.reason}"
       if response.status_code in (408, 429) or response.status_code >= 500:
-        wait = response.headers.get("Retry-After")
-        raise _Passing(reason, urllib3.Retry().parse_retry_after(wait) if wait else 0.0)
+        raise _Passing(reason, _seconds(response.headers.get("Retry-After", "")))
       if response.status_code != 200:
         raise UserError(f"{url}: cannot be downloaded ({reason}); {_BY_HAND}")
       progress, size, digest = logs.Progress(f"downloading {url}"), 0, hashlib.sha256()
@@ -263,9 +262,19 @@ def _fetch(url: str, file: BinaryIO) -> str:
         progress(size, max(total, size))
   except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as e:
     raise _Passing(cause_of(e).words) from e
-  except (requests.RequestException, urllib3.exceptions.InvalidHeader) as e:
+  except requests.RequestException as e:
     raise UserError(f"{url}: cannot be downloaded ({in_one_line(e)}); {_BY_HAND}") from e
   if size < total:
     raise _Passing(f"the connection ended after {size:,} of {total:,} bytes")
   progress.done(f"{size / 2**20:,.1f} MiB")
   return digest.hexdigest()
+
+
+def _seconds(retry_after: str) -> float:
+  """How long a server asks to wait: a number of seconds or a date; 0 where it is neither."""
+  if retry_after.isdigit():
+    return float(retry_after)
+  try:
+    return email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+  except ValueError:
+    return 0.0
