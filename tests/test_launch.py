@@ -5,6 +5,7 @@ Most tests run a program of a few lines in place of trm_jax.main, which keeps th
 step that it goes on from) and can be told to break; one runs the real one.
 """
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import json
@@ -470,14 +471,37 @@ def test_program_is_restarted(made, signal_name, status):
 
 def test_machine_that_shuts_down_saves(made):
   """SIGTERM and right after it SIGHUP reach every process there, those of launch/worker too."""
-  process = made.start("run", _CONFIG, _RUN, "--config.steps=40")
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=60")
   made.await_step(5)
   made.cloud_do("reboot", "trm", "1")
   out, err = process.communicate(timeout=60)
   assert process.returncode == 0 and "restarting it" in err, err
-  assert len(re.findall("from step", out)) == 2 and out.endswith("step 40\n")
+  assert len(re.findall("from step", out)) == 2 and out.endswith("step 60\n")
   first, _ = sorted((made.cloud / "homes" / "trm" / "1" / "trm_jax" / "attempts").iterdir())
   assert (first / "exit").read_text() == "75\n" and "stopped by SIG" in (first / "log").read_text()
+
+
+def test_the_exit_status_survives_two_signals_at_once(tmp_path):
+  """To the program, which ends at once, and to the shell that waits for it; often, for it is a matter of moments."""
+  (tmp_path / "trm_jax").mkdir()
+  (tmp_path / "trm_jax" / "main.py").write_text(
+      "import os, pathlib, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(75))\n"
+      "signal.signal(signal.SIGHUP, lambda *_: os._exit(75))\npathlib.Path('ready').touch()\ntime.sleep(60)\n")
+  for i in range(20):
+    folder = tmp_path / str(i)
+    folder.mkdir()
+    worker = subprocess.Popen([_ROOT / "launch" / "worker", "supervise", folder, sys.executable], cwd=tmp_path)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "ready").exists():
+      assert time.monotonic() < deadline
+      time.sleep(0.002)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+      for pid in (worker.pid, int((folder / "pid").read_text())):
+        with contextlib.suppress(ProcessLookupError):
+          os.kill(pid, number)
+        time.sleep(i * 0.0005)
+    assert worker.wait(30) == 0 and (folder / "exit").read_text() == "75\n"
+    (tmp_path / "ready").unlink()
 
 
 def test_mistake_and_bug_end_the_run(made):
@@ -527,11 +551,11 @@ def test_a_failure_in_every_state_passes(place):
   """One of every command in every state of the slice; of those that change something, only the answer gets lost."""
   place.config(flaky=True)
   place.launch("create")
-  process = place.start("run", _CONFIG, _RUN, "--config.steps=30")
+  process = place.start("run", _CONFIG, _RUN, "--config.steps=60")
   place.await_step(5)
   place.cloud_do("preempt", "trm")
   out, err = process.communicate(timeout=90)
-  assert process.returncode == 0 and out.endswith("step 30\n"), err
+  assert process.returncode == 0 and out.endswith("step 60\n"), err
   assert "gcloud failed, and is tried again: (gcloud) UNAVAILABLE: The service is currently unavailable." in err
   place.launch("delete", "--yes")
   states = {line.partition(":")[0] for line in (place.cloud / "broken").read_text().splitlines()}
@@ -565,7 +589,7 @@ def test_what_a_person_has_to_mend_is_said_at_once(place, text):
 
 
 def test_quota_that_the_old_slice_still_takes(made):
-  process = made.start("run", _CONFIG, _RUN, "--config.steps=10")
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=100")
   made.await_step(2)
   made.cloud_do("preempt", "trm")
   while "taken away" not in process.stderr.readline():
@@ -574,27 +598,27 @@ def test_quota_that_the_old_slice_still_takes(made):
   while "is tried again: (gcloud) RESOURCE_EXHAUSTED" not in process.stderr.readline():
     pass
   made.config()
-  assert process.communicate(timeout=60)[0].endswith("step 10\n") and process.returncode == 0
+  assert process.communicate(timeout=60)[0].endswith("step 100\n") and process.returncode == 0
 
 
 def test_machines_that_are_gone_while_their_request_is_active(made):
-  process = made.start("run", _CONFIG, _RUN, "--config.steps=20")
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=60")
   made.await_step(5)
   made.cloud_do("vanish", "trm")
   out, err = process.communicate(timeout=60)
   assert process.returncode == 0 and "trm is SUSPENDED: taken away; asking for another" in err, err
-  assert out.endswith("step 20\n")
+  assert out.endswith("step 60\n")
 
 
 @pytest.mark.parametrize("how", ["until reset", "forever"])
 def test_worker_that_does_not_answer(made, how):
   """While the API says that the slice can be used: reset, and if that does not help, replaced."""
   made.settings(UNREACHABLE_MINUTES="0")
-  process = made.start("run", _CONFIG, _RUN, "--config.steps=20")
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=60")
   made.await_step(5)
   made.cloud_do("lose", "trm", "1", how)
   out, err = process.communicate(timeout=60)
-  assert process.returncode == 0 and out.endswith("step 20\n"), err
+  assert process.returncode == 0 and out.endswith("step 60\n"), err
   assert "trm (ACTIVE, HEALTHY) could not be reached" in err and err.count("resetting it") == 1
   assert err.count("do not answer even after a reset; asking for another slice") == (how == "forever")
 
