@@ -5,7 +5,11 @@ import concurrent.futures
 import dataclasses
 import fcntl
 import functools
+import hashlib
 import http.server
+import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -553,21 +557,97 @@ def test_sources_that_are_missing(source):
   assert message.startswith("config.data.source=gs://no-such-bucket/x: not found; if there is no such bucket")
 
 
-def test_sudoku_extreme_prepared_by_tfds(bucket, gcs_server, tmp_path, monkeypatch):
-  prepared = extreme.builder_class()(data_dir=str(tmp_path / "tfds"), file_format="array_record", sha256=extreme.SHA256)
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+  """A server of Sudoku-Extreme in small. Returns (url, checksums, paths that were asked for so far)."""
+  (tmp_path / "hub").mkdir()
+  sha256, requests = {}, []
   for split, puzzles in _splits(box=3).items():
-    csv_files.write_csv(tmp_path / f"{split}.csv", puzzles, source="made")
-  monkeypatch.setattr(extreme, "_download", lambda _, url, checksum: tmp_path / url.rpartition("/")[2])
-  prepared.download_and_prepare()
-  monkeypatch.setattr(extreme, "_download", None)  # nothing is downloaded from the hub any more
+    path = tmp_path / "hub" / f"{split}.csv"
+    csv_files.write_csv(path, puzzles, source="made")
+    sha256[split] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+  class Handler(http.server.SimpleHTTPRequestHandler):
+
+    def log_message(self, *args):
+      requests.append(self.path)
+
+  handler = functools.partial(Handler, directory=tmp_path / "hub")
+  with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(extreme, "BASE_URL", url)
+    monkeypatch.setattr(extreme, "SHA256", sha256)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # where config.data.tfds_dir is
+    yield url, sha256, requests
+    server.shutdown()
+    thread.join()
+
+
+def test_sudoku_extreme_is_prepared_for_a_bucket_once(bucket, gcs_server, hub, tmp_path):
+  _, _, requests = hub
   data = DataConfig(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
   assert _error(load.load_test, data) == (
-      f"config.data.tfds_dir=gs://{bucket}/tfds: has no sudoku_extreme/1.0.0, prepared; load the puzzles once with a "
-      "local folder and copy its sudoku_extreme there")
-  _upload(tmp_path / "tfds", f"gs://{bucket}/tfds")
+      f"config.data.tfds_dir=gs://{bucket}/tfds: has no sudoku_extreme/1.0.0, prepared; a training run with this "
+      "config.data.tfds_dir puts it there")
+  assert load.shared(data, tmp_path / "run") == data
+  assert sorted(requests) == ["/test.csv", "/train.csv"]
+  shutil.rmtree(tmp_path / "home")  # another machine
+  assert load.shared(data, tmp_path / "run") == data
   gcs_server.requests.clear()
   _assert_same(load.load_test(data)[1], _splits(box=3)["test"])
   assert not any("train" in name for name in _copied(gcs_server))
   assert len(load.load(data).train) == 9
   assert len(_copied(gcs_server)) == len(set(_copied(gcs_server)))
+  assert sorted(requests) == ["/test.csv", "/train.csv"]
   assert "tensorflow" not in sys.modules
+
+
+def test_puzzles_that_are_half_in_the_bucket_do_not_count(bucket, gcs_server, hub, tmp_path):
+  """The file by which others know them is the last one."""
+  data = DataConfig(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
+  made = tmp_path / "home" / "tensorflow_datasets" / "sudoku_extreme" / "1.0.0"
+  gcs_server.refuse = lambda method, path: (
+      (403, _DENIED) if method == "POST" and len(gcs_server.objects(bucket)) == len(list(made.iterdir())) - 1 else None)
+  assert "dataset_info.json: refused" in _error(load.shared, data, tmp_path / "run")
+  assert "has no sudoku_extreme/1.0.0, prepared" in _error(load.load_test, data)
+  gcs_server.refuse = lambda method, path: None
+  _assert_same(load.load_test(load.shared(data, tmp_path / "run"))[1], _splits(box=3)["test"])
+
+
+def test_of_several_hosts_one_asks_the_hub(bucket, hub, tmp_path):
+  """Two processes with disks of their own, whose run is kept in a bucket."""
+  url, sha256, requests = hub
+  with socket.create_server(("127.0.0.1", 0)) as server:
+    port = server.getsockname()[1]
+  code = """
+import sys
+from trm_jax import distributed
+from trm_jax.data.sudoku import extreme
+url, sha256, port, process, run = eval(sys.argv[1])
+extreme.BASE_URL, extreme.SHA256 = url, sha256
+distributed.join(distributed.Job(f"127.0.0.1:{port}", 2, process), 60)
+from trm_jax.config import DataConfig
+from trm_jax.data import load
+data = load.shared(DataConfig(num_train=9, num_validation=0), run)
+print(data.tfds_dir, load.load(data).train.digest())
+"""
+  processes = [subprocess.Popen(
+      [sys.executable, "-c", code, repr((url, sha256, port, i, f"gs://{bucket}/runs/a"))], text=True,
+      stdout=subprocess.PIPE, env=os.environ | {"HOME": str(tmp_path / f"home{i}"), "XDG_CACHE_HOME": "",
+                                               "JAX_NUM_CPU_DEVICES": "1"}) for i in range(2)]
+  said = [process.communicate()[0].splitlines()[-1] for process in processes]
+  assert [process.returncode for process in processes] == [0, 0]
+  assert said[0] == said[1] and said[0].startswith(f"gs://{bucket}/runs/.tensorflow_datasets ")
+  assert sorted(requests) == ["/test.csv", "/train.csv"]
+  assert [(tmp_path / f"home{i}" / "tensorflow_datasets").exists() for i in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("data, run", [
+    (DataConfig(), "runs/a"), (DataConfig(), "gs://bucket/runs/a"),  # a process alone reads the hub for itself
+    (DataConfig(source="generated"), "gs://bucket/runs/a"),
+    (DataConfig(source="gs://bucket/data", tfds_dir="gs://bucket/tfds"), "gs://bucket/runs/a"),
+])
+def test_other_puzzles_are_read_where_the_config_says(data, run):
+  assert load.shared(data, run) == data

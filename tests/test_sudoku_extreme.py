@@ -2,6 +2,7 @@
 """Sudoku-Extreme through TFDS, against a server on this machine that serves small files of the same form."""
 
 import contextlib
+import email.utils
 import functools
 import hashlib
 import http.server
@@ -128,9 +129,10 @@ def test_a_server_says_how_long_to_wait(mirror, failures, tmp_path, monkeypatch)
   _, url, sha256, _ = mirror
   pauses = []
   monkeypatch.setattr(extreme.time, "sleep", pauses.append)
-  failures.append((429, {"Retry-After": "7"}))
+  date = email.utils.formatdate(time.time() + 60, usegmt=True)
+  failures.extend((429, {"Retry-After": value}) for value in ("7", date, "soon"))
   extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
-  assert pauses == [7]
+  assert pauses[0] == 7 and 50 < pauses[1] <= 60 and pauses[2] < 1
 
 
 @pytest.mark.parametrize("failed, reason", [

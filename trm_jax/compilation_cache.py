@@ -30,9 +30,7 @@ def enable(workdir: os.PathLike | str | None = None) -> None:
   if jax.process_count() == 1 and not remote:
     path = storage.cache_folder() / _FOLDER
   elif workdir is not None:
-    folder = storage.user_path(workdir, "--workdir")
-    # A bucket has nothing beside it. The name's dot hides the folder from whatever lists the runs.
-    path = (folder if os.fspath(folder.parent) == "gs://" else folder.parent) / f".{_FOLDER}"
+    path = storage.beside(workdir, _FOLDER)
   else:
     return
   jax.config.update("jax_compilation_cache_dir", os.fspath(path))

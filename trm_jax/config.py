@@ -56,7 +56,9 @@ class DataConfig:
   # augmented versions, the first ones of these.
   num_aug: int = 1000
   seed: int = 0  # of subsampling and generation
-  tfds_dir: str = "~/tensorflow_datasets"  # where "sudoku-extreme" is kept; in gs:// it must be prepared already
+  # Where "sudoku-extreme" is kept. In gs:// a run puts it there, and later ones take it from there; so do several
+  # processes whose run is kept in gs://, in a folder beside it.
+  tfds_dir: str = "~/tensorflow_datasets"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   if source is not None:
     # All there are; of generated ones there is no end.
     data = dataclasses.replace(data, source=source, num_test=data.num_test or 1000 if source == "generated" else 0)
-  _, puzzles = load.load_test(data)
+  _, puzzles = load.load_test(load.shared(data, checkpoint.find(path)[0].parent))
   model = loaded.model
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "

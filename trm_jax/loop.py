@@ -35,7 +35,7 @@ from trm_jax import records
 from trm_jax import sharding
 from trm_jax import storage
 from trm_jax import train
-from trm_jax.config import Config
+from trm_jax.config import Config, DataConfig
 from trm_jax.data import batches
 from trm_jax.data import load
 from trm_jax.data.puzzles import Puzzles
@@ -107,7 +107,7 @@ class _Run:
     if config.wandb:
       logs.require_wandb(config.wandb)
     watchdog.alive("reading puzzles", extra_s=_READ_SECONDS)
-    self.splits = _load(config)
+    self.splits = _load(load.shared(config.data, workdir.path))
     watchdog.alive("comparing puzzles")
     sizes = program.Sizes.of(self.splits.train)
     self.program = program.Program(config, self.splits.task, sizes, mesh)
@@ -415,9 +415,9 @@ next:
     return f", {metrics['steps']:.2f} steps a puzzle" if self.config.eval_halting else ""
 
 
-def _load(config: Config) -> load.Splits:
-  progress = logs.Progress(f"{config.data.source} puzzles")
-  splits = load.load(config.data, progress)
+def _load(data: DataConfig) -> load.Splits:
+  progress = logs.Progress(f"{data.source} puzzles")
+  splits = load.load(data, progress)
   progress.done(splits.summary)
   for note in splits.notes:
     distributed.say(note)

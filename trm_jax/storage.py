@@ -426,7 +426,8 @@ def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:
     The local folder that has them, in `cache_folder()`.
 
   Raises:
-    UserError: a file is missing or arrives damaged, the bucket refused or cannot be reached, or the disk is full.
+    UserError: a file is missing, the bucket refused, or the disk is full.
+    TryAgain: a file arrives damaged, or the bucket cannot be reached.
   """
   target = cache_folder() / str(folder).removeprefix("gs://")
   files.make_folder(target, f"the copy of {folder}")
@@ -439,6 +440,44 @@ def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:
     if missing:
       _copy(folder, missing, target)
   return target
+
+
+def publish(local: pathlib.Path, folder: epath.Path, *, last: str) -> None:
+  """Copies the files of a local folder to a bucket's folder.
+
+  Args:
+    local: the folder; what is in folders in it is not copied.
+    folder: in a bucket.
+    last: name of the file that is written when all others are there, by which others know that they are.
+
+  Raises:
+    UserError: the bucket refused.
+    TryAgain: it cannot be reached.
+  """
+  progress = logs.Progress(f"copying {local} to {folder}")
+  sources = sorted(filter(pathlib.Path.is_file, local.iterdir()), key=lambda file: file.name == last)
+  size, total = 0, sum(file.stat().st_size for file in sources)
+  for file in sources:
+    with reaching(str(folder / file.name)):
+      _client().put_file(str(file), f"{folder}/{file.name}")
+    size += file.stat().st_size
+    progress(size, total)
+  progress.done(f"{total / 2**20:,.1f} MiB")
+
+
+def beside(run: os.PathLike | str, name: str) -> epath.Path:
+  """A folder beside a run's, for what the runs there share.
+
+  Args:
+    run: folder of the run; what "--workdir" names.
+    name: of the folder. A dot before it hides it from whatever lists the runs.
+
+  Raises:
+    UserError: see user_path.
+  """
+  folder = user_path(run, "--workdir")
+  # A bucket has nothing beside it.
+  return (folder if os.fspath(folder.parent) == "gs://" else folder.parent) / f".{name}"
 
 
 def _copy(folder: epath.Path, objects: dict[str, dict[str, Any]], target: pathlib.Path) -> None:
@@ -455,8 +494,8 @@ def _copy(folder: epath.Path, objects: dict[str, dict[str, Any]], target: pathli
       _client().get_file(f"{folder}/{name}", str(partial), callback=count)
     if not _is_copy(partial, entry):
       partial.unlink()
-      raise UserError(f"{folder / name}: arrived damaged, or was changed while it was copied; start the same command "
-                      "again")
+      raise TryAgain(f"{folder / name}: arrived damaged, or was changed while it was copied; start the same command "
+                     "again")
     os.replace(partial, target / name)
     size += entry["size"]
   progress.done(f"{total / 2**20:,.1f} MiB, to {target}")

@@ -7,8 +7,10 @@ import os
 import pathlib
 
 from etils import epath
+import jax
 import numpy as np
 
+from trm_jax import distributed
 from trm_jax import storage
 from trm_jax.config import DataConfig
 from trm_jax.data import puzzles as puzzles_lib
@@ -22,6 +24,9 @@ from trm_jax.errors import UserError, explained
 
 # How many test puzzles to watch where nothing is held out for validation.
 WATCHED_TEST_PUZZLES = 1024
+
+# The file that TFDS's folder of a data set has once it is prepared.
+_PREPARED = "dataset_info.json"
 
 _USABLE = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
            "'sudoku-extreme' or 'generated'")
@@ -113,15 +118,57 @@ def _read_reference(task: SudokuTask, folder: pathlib.Path, split: str, source: 
   return puzzles
 
 
+def shared(data: DataConfig, run: os.PathLike | str) -> DataConfig:
+  """Makes sure that one process alone downloads and prepares Sudoku-Extreme; to be called by all of a job together.
+
+  The others take its copy from a bucket: from config.data.tfds_dir, or from a folder beside the run where several
+  processes keep their run in a bucket. A new slice finds it there, too. Without a bucket nothing is to be done:
+  processes that share config.data.tfds_dir wait for each other there, and hosts that do not, prepare for themselves.
+
+  Args:
+    data: config.data.
+    run: folder of the run that the puzzles are for.
+
+  Returns:
+    `data`, with the folder that they are to be read from.
+
+  Raises:
+    UserError: in all processes, where the one cannot prepare or copy them.
+  """
+  if data.source != "sudoku-extreme":
+    return data
+  folder, local = storage.user_path(data.tfds_dir, "config.data.tfds_dir"), data.tfds_dir
+  if storage.is_remote(folder):
+    local = DataConfig.tfds_dir
+  elif jax.process_count() > 1 and storage.is_remote(run):
+    folder = storage.beside(run, "tensorflow_datasets")
+  else:
+    return data
+
+  def provide():
+    where = _prepared_in(folder)
+    if distributed.is_main() and _PREPARED not in storage.names(where):
+      made = extreme.prepared(storage.user_path(local, "config.data.tfds_dir"))
+      storage.publish(pathlib.Path(made.data_path), where, last=_PREPARED)
+
+  distributed.together(provide)
+  return dataclasses.replace(data, tfds_dir=os.fspath(folder))
+
+
+def _prepared_in(folder: epath.Path) -> epath.Path:
+  """Where TFDS has Sudoku-Extreme in one of its folders."""
+  builder = extreme.builder_class()
+  return folder / builder.name / str(builder.VERSION)
+
+
 def _copy_prepared(folder: epath.Path, split: str) -> pathlib.Path:
   """A local folder for TFDS, with what a bucket's has of one split of Sudoku-Extreme."""
-  builder = extreme.builder_class()
-  where = pathlib.PurePath(builder.name, str(builder.VERSION))
-  needed = [name for name in storage.names(folder / where) if name.endswith(".json") or f"-{split}." in name]
-  if "dataset_info.json" not in needed:
-    raise UserError(f"config.data.tfds_dir={folder}: has no {where}, prepared; load the puzzles once with a local "
-                    f"folder and copy its {builder.name} there")
-  return storage.local_copy(folder / where, needed).parents[1]
+  where = _prepared_in(folder)
+  needed = [name for name in storage.names(where) if name.endswith(".json") or f"-{split}." in name]
+  if _PREPARED not in needed:
+    raise UserError(f"config.data.tfds_dir={folder}: has no {where.relative_to(folder)}, prepared; a training run with "
+                    "this config.data.tfds_dir puts it there")
+  return storage.local_copy(where, needed).parents[1]
 
 
 def _shuffled(num_groups: int, data: DataConfig, stream: int) -> np.ndarray:

@@ -11,13 +11,14 @@ TFDS is imported in functions only: it is slow to import and nothing else needs 
 and reading array_record files works without TensorFlow installed.
 """
 
+import email.utils
 import functools
 import hashlib
 import os
 import pathlib
 import random
 import time
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -51,31 +52,59 @@ _BY_HAND = "download train.csv and test.csv by hand and point config.data.source
 
 
 def read_extreme(
-    data_dir: str | os.PathLike, split: str, *, base_url: str = BASE_URL, sha256: dict[str, str] | None = None
+    data_dir: str | os.PathLike, split: str, *, base_url: str | None = None, sha256: dict[str, str] | None = None
 ) -> puzzles_lib.Puzzles:
   """Reads Sudoku-Extreme; the first call downloads both files (800 MB) and prepares them, showing progress.
 
   Args:
-    data_dir: local folder for TFDS's prepared data sets and downloads. Of several processes on this machine one
-      downloads and prepares, and the others wait for it.
+    data_dir: see `prepared`.
     split: 'train' or 'test'.
-    base_url: where train.csv and test.csv lie, for a mirror.
-    sha256: checksums by split of what lies there; None for SHA256, those of the published files.
+    base_url: see `prepared`.
+    sha256: see `prepared`.
 
   Returns:
     Puzzles with ratings, the same arrays that csv_files.read_csv gives for the split's file.
 
   Raises:
-    UserError: for another split, a file that is missing on the server or is not the expected one, a data_dir that
-      cannot be written, or one that holds data prepared from other files.
+    UserError: for another split; and see `prepared`.
+  """
+  known = SHA256 if sha256 is None else sha256
+  if split not in known:
+    raise UserError(f"Sudoku-Extreme has no split '{split}'; choose one of {', '.join(known)}")
+  builder = prepared(data_dir, base_url=base_url, sha256=sha256)
+  records = builder.as_data_source(split=split)
+  inputs = np.empty((len(records) * _PUZZLES_PER_RECORD, _CELLS), np.uint8)
+  labels = np.empty_like(inputs, np.int8)
+  ratings = np.empty(len(inputs), np.int32)
+  n = 0
+  for record in records:
+    rows = slice(n, n + len(record["ratings"]))
+    inputs[rows], labels[rows], ratings[rows] = record["inputs"], record["labels"], record["ratings"]
+    n = rows.stop
+  return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=csv_files.vocab_size(_BOX), ratings=ratings[:n])
+
+
+def prepared(data_dir: str | os.PathLike, *, base_url: str | None = None, sha256: dict[str, str] | None = None) -> Any:
+  """The builder of Sudoku-Extreme, downloaded and prepared where it is not yet.
+
+  Args:
+    data_dir: local folder for TFDS's prepared data sets and downloads. Of several processes that share it one downloads
+      and prepares, and the others wait for it.
+    base_url: where train.csv and test.csv lie, for a mirror; None for BASE_URL.
+    sha256: checksums by split of what lies there; None for SHA256, those of the published files.
+
+  Returns:
+    An instance of `builder_class`; its `data_path` is the folder of the prepared files.
+
+  Raises:
+    UserError: for a file that is missing on the server or is not the expected one, a data_dir that cannot be written,
+      or one that holds data prepared from other files.
     TryAgain: the server cannot be reached or fails, for minutes.
   """
   sha256 = SHA256 if sha256 is None else sha256
-  if split not in sha256:
-    raise UserError(f"Sudoku-Extreme has no split '{split}'; choose one of {', '.join(sha256)}")
   make_builder = functools.partial(
-      builder_class(), data_dir=os.fspath(data_dir), file_format="array_record", base_url=base_url.rstrip("/"),
-      sha256=sha256)
+      builder_class(), data_dir=os.fspath(data_dir), file_format="array_record",
+      base_url=(base_url or BASE_URL).rstrip("/"), sha256=sha256)
   builder = make_builder()
   if not builder.is_prepared():
     files.make_folder(pathlib.Path(data_dir), "config.data.tfds_dir")
@@ -94,16 +123,7 @@ def read_extreme(
         f"{builder.data_path}: was prepared from files with other checksums than those asked for; delete that folder or"
         " choose another data folder"
     )
-  records = builder.as_data_source(split=split)
-  inputs = np.empty((len(records) * _PUZZLES_PER_RECORD, _CELLS), np.uint8)
-  labels = np.empty_like(inputs, np.int8)
-  ratings = np.empty(len(inputs), np.int32)
-  n = 0
-  for record in records:
-    rows = slice(n, n + len(record["ratings"]))
-    inputs[rows], labels[rows], ratings[rows] = record["inputs"], record["labels"], record["ratings"]
-    n = rows.stop
-  return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=csv_files.vocab_size(_BOX), ratings=ratings[:n])
+  return builder
 
 
 @functools.cache
@@ -224,15 +244,13 @@ def _fetch(url: str, file: BinaryIO) -> str:
     UserError: the server refuses.
   """
   import requests  # pylint: disable=g-import-not-at-top
-  import urllib3  # pylint: disable=g-import-not-at-top
 
   try:
     with requests.get(url, stream=True, timeout=(_CONNECT_SECONDS, _SILENT_SECONDS),
                       headers={"Accept-Encoding": "identity"}) as response:
       reason = f"the server says {response.status_code} {response.reason}"
       if response.status_code in (408, 429) or response.status_code >= 500:
-        wait = response.headers.get("Retry-After")
-        raise _Passing(reason, urllib3.Retry().parse_retry_after(wait) if wait else 0.0)
+        raise _Passing(reason, _seconds(response.headers.get("Retry-After", "")))
       if response.status_code != 200:
         raise UserError(f"{url}: cannot be downloaded ({reason}); {_BY_HAND}")
       progress, size, digest = logs.Progress(f"downloading {url}"), 0, hashlib.sha256()
@@ -244,9 +262,19 @@ def _fetch(url: str, file: BinaryIO) -> str:
         progress(size, max(total, size))
   except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as e:
     raise _Passing(cause_of(e).words) from e
-  except (requests.RequestException, urllib3.exceptions.InvalidHeader) as e:
+  except requests.RequestException as e:
     raise UserError(f"{url}: cannot be downloaded ({in_one_line(e)}); {_BY_HAND}") from e
   if size < total:
     raise _Passing(f"the connection ended after {size:,} of {total:,} bytes")
   progress.done(f"{size / 2**20:,.1f} MiB")
   return digest.hexdigest()
+
+
+def _seconds(retry_after: str) -> float:
+  """How long a server asks to wait: a number of seconds or a date; 0 where it is neither."""
+  if retry_after.isdigit():
+    return float(retry_after)
+  try:
+    return email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+  except ValueError:
+    return 0.0
