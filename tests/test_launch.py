@@ -74,6 +74,24 @@ while step < int(flags["config.steps"]):
 (folder / "results.json").write_text("{}")
 '''
 
+# Stands for trm_jax.sweep: four runs, each made by the host that comes first.
+_SWEEP = '''
+import os, pathlib, sys, time
+flags = dict(a[2:].partition("=")[::2] for a in sys.argv[1:])
+assert os.environ["JAX_NUM_PROCESSES"] == "1" and "TRM_JAX_PROCESS_FILE" not in os.environ
+print("sweep", *sys.argv[1:], flush=True)
+runs = [pathlib.Path(flags["workdir"]) / name for name in "abcd"]
+for run in runs:
+  try:
+    run.mkdir(parents=True)
+  except FileExistsError:
+    continue
+  print(run.name, "begins", flush=True)
+  time.sleep(1)
+  print(run.name, "is done", flush=True)
+sys.exit("broken" in flags["sweep"])
+'''
+
 
 class _Place:
   """A repository with its settings, and a stand-in Google Cloud."""
@@ -93,6 +111,7 @@ class _Place:
       shutil.rmtree(self.repo / "trm_jax")
       (self.repo / "trm_jax").mkdir()
       (self.repo / "trm_jax" / "main.py").write_text(program)
+      (self.repo / "trm_jax" / "sweep.py").write_text(_SWEEP)
     self.env = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "GIT_"))} | {
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "GCLOUD_STAND_IN": str(self.cloud), "HOME": str(folder),
         "XDG_CACHE_HOME": str(folder / "cache")}
@@ -944,6 +963,31 @@ def test_help(place, script):
   out = place.launch(script, "--help")[0] if script != "local" else subprocess.run(
       [place.repo / "launch" / script, "--help"], env=place.env, capture_output=True, text=True, check=True).stdout
   assert f"launch/{script}" in out and "Copyright" not in out and "shellcheck" not in out
+
+
+def test_each_host_takes_runs_of_a_sweep_for_itself(made):
+  out, err = made.launch("sweep", "--sweep=configs/sudoku.py:tn_schedule", "--side_by_side=1", "--seeds=0,1",
+                         "--config.steps=5")
+  workdir = made.bucket / "runs" / "sudoku-tn_schedule-steps=5"
+  lines = out.splitlines()
+  told = (f"sweep --sweep=configs/sudoku.py:tn_schedule --workdir={workdir} --side_by_side=1 --wait --seeds=0,1 "
+          "--set=steps=5")
+  assert sorted(line for line in lines if ": sweep " in line) == [f"worker-{i}: {told}" for i in range(2)]
+  made_by = {line.split()[1]: line.split()[0] for line in lines if line.endswith(" is done")}
+  assert sorted(made_by) == list("abcd") and set(made_by.values()) == {"worker-0:", "worker-1:"}
+  assert len(lines) == 2 + 2 * 4  # each line once
+  assert "is done; launch/fetch" in err
+  assert sorted(path.name for path in workdir.glob("logs/*/*")) == ["worker-0.log", "worker-1.log"]
+
+
+def test_a_sweep_in_which_runs_failed_is_not_begun_once_more(made):
+  _, err = made.launch("sweep", "--sweep=configs/sudoku.py:broken", "--side_by_side=4", status=1)
+  assert "sudoku-broken failed with status 1; not restarted" in err
+
+
+def test_runs_side_by_side_are_those_of_a_sweep(place):
+  _, err = place.launch("sweep", _CONFIG, "--side_by_side=4", status=2)
+  assert err == "error: --side_by_side=4: needs --sweep, and no CONFIG\n"
 
 
 def test_shellcheck():

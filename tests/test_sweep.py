@@ -105,7 +105,7 @@ def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
   lines = out.splitlines()
   assert lines[0] == f"first: 4 runs, kept in {workdir}; names joined by = are one config"
   assert lines[1] == "[1/4] tiny = twin, seed 0 begins"
-  assert re.fullmatch(r"\[1/4\] tiny = twin, seed 0 is done: \d+\.\d% solved, \d+ s; about .+ left", lines[2])
+  assert re.fullmatch(r"\[1/4\] tiny = twin, seed 0 is done: \d+\.\d% solved, .+; about .+ left", lines[2])
   assert lines[3] == "[2/4] broken, seed 0 begins"
   assert lines[4].startswith("[2/4] broken, seed 0 FAILED with status 2 after ")
   assert ("error: config.data.source = '/no/such/folder': no such folder" in lines[4]
@@ -149,6 +149,16 @@ def test_runs_side_by_side_have_cores_of_their_own_and_stop_together(stopped, tm
   assert all(log.read_text().count("stopped at step") == 1 for log in logs)
 
 
+def test_the_log_of_a_run_in_a_bucket_outlives_the_machine(bucket, tmp_path):
+  log, folder = tmp_path / "seed_0.log", epath.Path(f"gs://{bucket}/x/seed_0")
+  log.write_text("of an earlier start\nof this one\n")
+  sweep._keep_log(log, len("of an earlier start\n"), folder)
+  (kept,) = folder.glob("logs/*/*.log")
+  assert kept.read_text() == "of this one\n"
+  sweep._keep_log(log, 0, epath.Path(tmp_path / "run"))  # on a disk the log is beside the run already
+  assert not (tmp_path / "run").exists()
+
+
 def test_two_sweeps_share_a_folder(stopped):
   """The second passes over the run that the first is at."""
   _, workdir, *_, (out, err, status) = stopped
@@ -165,9 +175,24 @@ def test_leaves_a_run_to_whoever_is_at_it(stopped, tmp_path):
       out, err = process.communicate(timeout=240)
     assert [path.name for path in (tmp_path / "tiny" / "seed_0").iterdir()] == [".lock"]
   assert (process.returncode, err) == (76, "")
-  assert out.splitlines()[2].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
-  assert out.splitlines()[3:] == ["1 of 1 runs are left to others; the same command, later, tells how they ended:",
+  assert out.splitlines()[1].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
+  assert out.splitlines()[2:] == ["1 of 1 runs are left to others; the same command, later, tells how they ended:",
                                   "  tiny = twin, seed 0"]
+
+
+def test_waits_for_what_others_are_at_and_takes_it_over(stopped, tmp_path):
+  with _start(f"--sweep={stopped[0]}:one", f"--workdir={tmp_path}", "--wait") as process:
+    with storage.Workdir(tmp_path / "tiny" / "seed_0", main=True):  # as by trm_jax.main
+      lines = []
+      while not lines or not lines[-1].startswith("waiting"):
+        lines.append(process.stdout.readline())
+        assert lines[-1], process.communicate()
+    out, err = process.communicate(timeout=240)
+  assert (process.returncode, err) == (0, "")
+  assert lines[1].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
+  assert lines[2:] == ["waiting for what others are at, 1 of 1 runs\n"]
+  lines = out.splitlines()
+  assert lines[0] == "[1/1] tiny = twin, seed 0 begins" and lines[2:] == ["all 1 runs are done"]
 
 
 def test_skips_what_is_finished_and_tells_of_failures(stopped):

@@ -11,7 +11,7 @@ Each run is a `python -m trm_jax.main` of its own, kept in WORKDIR/CONFIG/seed_N
 it. Configs that differ in nothing but their names are one run, under the name that comes first in the file. A run that
 fails is passed over; Ctrl-C, SIGTERM and SIGHUP have the runs that are going on save and stop; the same command goes
 on from there. The same command may be started several times, on several machines, too: each passes over what others are
-at. On several hosts that are one job: launch/sweep.
+at, and with --wait comes back to it. On several hosts that are one job: launch/sweep.
 
 Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, 130 by
 Ctrl-C; 76 none failed, but others are at some: the same command, later, tells how they ended, or goes on where they
@@ -26,6 +26,7 @@ import os
 import pathlib
 import shlex
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -59,11 +60,15 @@ _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. mod
                                  allow_override=True)
 _SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Runs at a time, each on a GPU or TPU chip of its own or, "
                                      "where there are none, on its share of the processor cores.", lower_bound=1)
+_WAIT = flags.DEFINE_bool("wait", False, "At the end wait for the runs that other sweeps are at, and take over those "
+                          "that they give up, instead of ending with 76.")
 _DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which are done, and about how long the "
                              "others will take.")
 _LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, a line each, for other "
                           "launchers.")
 
+# Seconds between two looks at what others are at.
+_LOOK_SECONDS = 3
 # Share of the devices' peak rate, or of a CPU's in matrix products alone, where nothing has been measured.
 _UTILIZATION = 0.4
 # Runs whose training steps are so many times larger or smaller say nothing about a run's speed.
@@ -167,6 +172,19 @@ def _last_words(log: pathlib.Path, start: int) -> str:
   return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "said nothing")
 
 
+def _keep_log(log: pathlib.Path, start: int, folder: Any) -> None:
+  """Copies what a run in a bucket added to its log, from byte `start` on, to FOLDER/logs/TIME/HOST.log, where launch/
+  keeps those of its runs: this machine's disk may go with the machine."""
+  if not storage.is_remote(folder):
+    return
+  kept = folder / "logs" / time.strftime("%Y%m%dT%H%M%S", time.gmtime()) / f"{socket.gethostname()}.log"
+  try:
+    with storage.reaching(str(kept)):
+      kept.write_bytes(log.read_bytes()[start:])
+  except UserError as e:
+    logs.warn(f"{log} was not copied: {e}")
+
+
 def _how_it_ended(status: int) -> str:
   """With which status, in the words of a shell; those of 128 and more are of signals."""
   try:
@@ -182,12 +200,13 @@ def _can_be_made(run: "study.Run", root: Any) -> bool:
     return False
 
 
-def _owner(folder: Any) -> lock.Owner | None:
-  """Who writes in a run's folder, which has no process of this sweep any more."""
+def _owner(folder: Any) -> str | None:
+  """Who writes in a run's folder, in which no process of this sweep does."""
   try:
-    return storage.holder(folder)
-  except UserError:  # the run has said so, too
+    owner = storage.holder(folder)
+  except UserError:  # the run says so, too
     return None
+  return owner and f"{owner}, which is at it"
 
 
 class _Sweep:
@@ -197,10 +216,11 @@ class _Sweep:
     runs: all of them.
     workdir: folder of their folders.
     shares: of the machine; as many runs are made at a time.
+    wait: for the runs that others are at, and take over those that they give up.
   """
 
-  def __init__(self, runs: Sequence["study.Run"], workdir: str, shares: Sequence[parts.Part]):
-    self._runs, self._workdir, self._shares = runs, workdir, shares
+  def __init__(self, runs: Sequence["study.Run"], workdir: str, shares: Sequence[parts.Part], wait: bool):
+    self._runs, self._workdir, self._shares, self._wait = runs, workdir, shares, wait
     self._root = _root(runs, workdir)
     self._children = _Children()
     self._turns, self._lock = iter(enumerate(runs, 1)), threading.Lock()
@@ -209,28 +229,44 @@ class _Sweep:
     self._unmade = [run for run in runs if _can_be_made(run, self._root)]
     self._begun: dict[study.Run, float] = {}  # the runs that are going on, and when they were started
     self._timed = []  # of runs that were made whole: seconds, those of training, its FLOPs
-    self._failed, self._left = [], []
+    # By their numbers, from 1, those that failed and those that others are at.
+    self._failed: dict[int, study.Run] = {}
+    self._left: dict[int, study.Run] = {}
 
   def make(self) -> int:
     """Makes those that are not finished. Returns the exit status."""
-    with futures.ThreadPoolExecutor(len(self._shares)) as pool:
-      for lane in futures.as_completed([pool.submit(self._make_some, share) for share in self._shares]):
-        lane.result()
-    if stopped := self._children.status or self._stopped:
+    self._make_all()
+    if self._wait and self._left and not self._is_stopped():
+      print(f"waiting for what others are at, {len(self._left)} of {len(self._runs)} runs", flush=True)
+    while self._wait and self._left and not self._is_stopped():
+      time.sleep(_LOOK_SECONDS)
+      if any(not _owner(self._root / run.folder) for run in self._left.values()):
+        again, self._left = self._left, {}
+        self._turns = iter(sorted(again.items()))
+        self._make_all()
+    if self._is_stopped():
       print("stopped; the same command goes on", flush=True)
-      return stopped
-    in_order = {run: number for number, run in enumerate(self._runs)}.__getitem__
-    if self._left:
-      print(f"{len(self._left)} of {len(self._runs)} runs are left to others; the same command, later, tells how they "
-            "ended:", *(run.label for run in sorted(self._left, key=in_order)), sep="\n  ", flush=True)
+      return self._children.status or self._stopped
+    for what, runs in (("are left to others; the same command, later, tells how they ended", self._left),
+                       ("failed", self._failed)):
+      if runs:
+        print(f"{len(runs)} of {len(self._runs)} runs {what}:", *(run.label for _, run in sorted(runs.items())),
+              sep="\n  ", flush=True)
     if self._failed:
-      print(f"{len(self._failed)} of {len(self._runs)} runs failed:",
-            *(run.label for run in sorted(self._failed, key=in_order)), sep="\n  ", flush=True)
       return 1
     if self._left:
       return TryAgain.status
     print(f"all {len(self._runs)} runs are done", flush=True)
     return 0
+
+  def _is_stopped(self) -> bool:
+    return bool(self._children.status or self._stopped)
+
+  def _make_all(self) -> None:
+    """All whose turn it still is."""
+    with futures.ThreadPoolExecutor(len(self._shares)) as pool:
+      for lane in futures.as_completed([pool.submit(self._make_some, share) for share in self._shares]):
+        lane.result()
 
   def _make_some(self, share: parts.Part) -> None:
     """One run after another on a share of the machine, until there is none left to begin."""
@@ -266,13 +302,14 @@ class _Sweep:
       except OSError as e:
         raise errors.explained(f"--workdir={self._workdir}: cannot write {log}", e, "name another folder") from e
     except UserError as e:
-      self._failed.append(run)
+      self._failed[number] = run
       say(f"FAILED: {e}")
       return
     with out:
-      if lock.try_lock(out) is False:  # Its run holds the lock, too, and so for as long as it writes there.
-        self._left.append(run)
-        say(f"is left to another sweep, which is at it ({log})")
+      held = lock.try_lock(out) is False  # Its run holds the lock, too, and so for as long as it writes there.
+      if owner := f"another sweep, which is at it ({log})" if held else _owner(folder):
+        self._left[number] = run
+        say(f"is left to {owner}")
         return
       before = out.tell()  # an earlier start of this run may have left words of its own
       say("goes on" if found == "begun" else "begins")
@@ -281,11 +318,12 @@ class _Sweep:
       status = self._children.run([sys.executable, "-m", "trm_jax.main", f"--config={config}", f"--workdir={folder}",
                                    *arguments], out, share)
     took = time.perf_counter() - self._begun.pop(run)
+    _keep_log(log, before, folder)
     if status == 0:
       try:
         results = _results(folder)
       except UserError as e:
-        self._failed.append(run)
+        self._failed[number] = run
         say(f"FAILED: {e} (more in {log})")
         return
       if found == "new":
@@ -294,11 +332,11 @@ class _Sweep:
     elif self._children.status or status in (distributed.PREEMPTED, distributed.INTERRUPTED):
       self._ended, self._stopped = True, status
       say("was stopped")
-    elif owner := _owner(folder):
-      self._left.append(run)
-      say(f"is left to {owner}, which is at it")
+    elif owner := _owner(folder):  # who has come first by a moment
+      self._left[number] = run
+      say(f"is left to {owner}")
     else:
-      self._failed.append(run)
+      self._failed[number] = run
       say(f"FAILED {_how_it_ended(status)} after {logs.duration(took)}: {_last_words(log, before)} (more in {log})")
 
   def _time_left(self) -> str:
@@ -452,14 +490,14 @@ def main(argv: list[str]) -> None:
     raise UserError(f"--seeds={','.join(_SEEDS.value)}: must be numbers from 0, e.g. --seeds=0,1,2")
   runs = study.plan(file, name, list(dict.fromkeys(map(int, _SEEDS.value))), _OPTIONS.value, _SET.value)
   if _LIST.value:
-    cli.refuse("--list only prints the runs", _WORKDIR, _DRY_RUN, _SIDE_BY_SIDE)
+    cli.refuse("--list only prints the runs", _WORKDIR, _DRY_RUN, _SIDE_BY_SIDE, _WAIT)
     for run in runs:
       print(shlex.join(run.arguments))
     return
   if _WORKDIR.value is None:
     raise UserError("--workdir is missing: a folder for the runs, in which finished ones are found")
   if _DRY_RUN.value:
-    cli.refuse("--dry-run speaks of runs one after another", _SIDE_BY_SIDE)
+    cli.refuse("--dry-run speaks of runs one after another", _SIDE_BY_SIDE, _WAIT)
     for line in dry_run(runs, _WORKDIR.value):
       print(line)
     return
@@ -467,7 +505,7 @@ def main(argv: list[str]) -> None:
   output.outlive()
   same = any(len(run.names) > 1 for run in runs)
   print(f"{name}: {len(runs)} runs, kept in {_WORKDIR.value}{'; names joined by = are one config' * same}", flush=True)
-  sys.exit(_Sweep(runs, _WORKDIR.value, shares).make())
+  sys.exit(_Sweep(runs, _WORKDIR.value, shares, _WAIT.value).make())
 
 
 if __name__ == "__main__":
