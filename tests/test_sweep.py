@@ -149,6 +149,22 @@ def test_runs_side_by_side_have_cores_of_their_own_and_stop_together(stopped, tm
   assert all(log.read_text().count("stopped at step") == 1 for log in logs)
 
 
+_PLANS = """
+from etils import epath
+from jax._src import xla_bridge
+from trm_jax import cost, study, sweep
+for run in study.plan(study.File.load("configs/sudoku.py"), "miniature", [0]):
+  assert sweep.state(run, epath.Path("/nowhere")) == "new"
+  assert sweep._training_flops(run) and cost.total_steps(run.config)
+assert not xla_bridge._backends
+"""
+
+
+def test_a_sweep_leaves_the_devices_to_its_runs():
+  """A GPU's memory, or a TPU chip, belongs to the first process that asks JAX for its devices."""
+  subprocess.run([sys.executable, "-c", _PLANS], cwd=_ROOT, check=True, env=os.environ | {"JAX_PLATFORMS": ""})
+
+
 def test_the_log_of_a_run_in_a_bucket_outlives_the_machine(bucket, tmp_path):
   log, folder = tmp_path / "seed_0.log", epath.Path(f"gs://{bucket}/x/seed_0")
   log.write_text("of an earlier start\nof this one\n")
