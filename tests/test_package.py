@@ -121,3 +121,15 @@ def test_constraints_pin_every_dependency(path):
   pinned = {normalized(line) for line in path.read_text().splitlines() if re.fullmatch(r"[\w.-]+==[\w.]+", line)}
   wanted = requirements()
   assert set(wanted[""]) | set(wanted["test"]) <= pinned
+
+
+def test_the_pinned_libtpu_is_that_of_the_pinned_jax():
+  """So that a pod compiles with what the tests have compiled with."""
+  version = f"py{sys.version_info.major}{sys.version_info.minor}"
+  lines = (ROOT / "constraints" / f"{version}.txt").read_text().splitlines()
+  pins = dict(line.split("==") for line in lines if "==" in line)
+  if importlib.metadata.version("jax") != pins["jax"]:
+    pytest.skip("another JAX is installed than the pinned one")
+  asked, = [match[1] for line in importlib.metadata.requires("jax")
+            if (match := re.match(r"libtpu==([\d.]+)\.\*; extra == .tpu", line))]
+  assert pins["libtpu"].startswith(f"{asked}.")
