@@ -325,12 +325,13 @@ def test_the_documented_commands(whole):
   shutil.copy(place.repo / "launch" / "settings.example", place.folder / "settings")
   calls = re.findall(r"^launch/(\w+)(.*)$", _DOCS.read_text(), re.MULTILINE)
   assert [name for name, _ in calls] == [
-      "create", "setup", "run", "sweep", "status", "logs", "ssh", "fetch", "delete", "local"]
+      "create", "setup", "run", "sweep", "sweep", "sweep", "status", "logs", "ssh", "fetch", "delete", "local"]
   for name, arguments in calls:
+    words = shlex.split(arguments, comments=True)
     if name == "local":
-      subprocess.run([place.repo / "launch" / "local", *shlex.split(arguments), "--dry-run"], env=place.env, check=True)
+      subprocess.run([place.repo / "launch" / "local", *words, "--dry-run"], env=place.env, check=True)
     else:
-      out, err = place.launch(name, *shlex.split(arguments), "--dry-run")
+      out, err = place.launch(name, *words, "--dry-run")
       assert err == "" and "gcloud " in out
 
 
@@ -476,14 +477,14 @@ def test_preempted_slice_is_replaced(made):
 @pytest.mark.parametrize("signal_name, status", [("TERM", "75"), ("KILL", None)])
 def test_program_is_restarted(made, signal_name, status):
   """SIGTERM of one worker's program saves and ends it; SIGKILL is somebody's doing and not repeated."""
-  process = made.start("run", _CONFIG, _RUN, "--config.steps=20")
+  process = made.start("run", _CONFIG, _RUN, "--config.steps=60")
   made.await_step(5)
   made.cloud_do("kill", "trm", "1", signal_name)
   out, err = process.communicate(timeout=60)
   if status:
     assert process.returncode == 0, err
     assert f"launch: {_RUN} was interrupted (76); restarting it" in err  # worker 0 lost its peer
-    assert len(re.findall("from step", out)) == 2 and out.endswith("step 20\n")
+    assert len(re.findall("from step", out)) == 2 and out.endswith("step 60\n")
   else:
     assert process.returncode == 137 and f"launch: {_RUN} failed with status 137; not restarted" in err
 
@@ -509,7 +510,8 @@ def test_the_exit_status_survives_two_signals_at_once(tmp_path):
   for i in range(20):
     folder = tmp_path / str(i)
     folder.mkdir()
-    worker = subprocess.Popen([_ROOT / "launch" / "worker", "supervise", folder, sys.executable], cwd=tmp_path)
+    worker = subprocess.Popen([_ROOT / "launch" / "worker", "supervise", folder, sys.executable, "trm_jax.main"],
+                              cwd=tmp_path)
     deadline = time.monotonic() + 30
     while not (tmp_path / "ready").exists():
       assert time.monotonic() < deadline
@@ -740,7 +742,7 @@ def test_worker_ends_a_program_that_hangs(made):
   attempt = (home / "trm_jax" / "attempt").read_text().strip()
   done = subprocess.run([worker, "report", attempt, "1"], env=made.env | {"HOME": str(home), "HOSTNAME": "w"},
                         capture_output=True, text=True, check=True)
-  assert done.stdout == "w: ending the program by SIGTERM\n@@trm_jax w 76\n"
+  assert done.stdout == "w: ending the program by SIGTERM\n@@trm_jax w 76 0\n"
   process.kill()
   process.communicate()
 
