@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,9 +59,9 @@ def get_config(argument=None):
 '''
 
 
-def _start(*arguments, cores=None):
+def _start(*arguments, cores=None, **variables):
   environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
-      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiles sooner
+      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | variables  # compiles sooner
   taskset = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
   return subprocess.Popen([*taskset, sys.executable, "-m", "trm_jax.sweep", *arguments], cwd=_ROOT, env=environment,
                           text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -194,6 +195,21 @@ def test_leaves_a_run_to_whoever_is_at_it(stopped, tmp_path):
   assert out.splitlines()[1].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
   assert out.splitlines()[2:] == ["1 of 1 runs are left to others; the same command, later, tells how they ended:",
                                   "  tiny = twin, seed 0"]
+
+
+def test_a_run_that_cannot_be_made_now_has_not_failed(stopped, tmp_path):
+  with socket.create_server(("", 0)) as taken:  # where the run has to listen as the first process of a job
+    job = {"JAX_COORDINATOR_ADDRESS": f"localhost:{taken.getsockname()[1]}", "JAX_NUM_PROCESSES": "2",
+           "JAX_PROCESS_ID": "0"}
+    with _start(f"--sweep={stopped[0]}:one", f"--workdir={tmp_path}", "--wait", **job) as process:
+      out, err = process.communicate(timeout=240)
+  assert (process.returncode, err) == (76, "")
+  lines = out.splitlines()[1:]
+  assert lines[0] == "[1/1] tiny = twin, seed 0 begins"
+  assert re.fullmatch(r"\[1/1\] tiny = twin, seed 0 cannot be made now: error: --coordinator_address=.*: process 0 "
+                      r"cannot listen there .* \(more in .*/seed_0.log\)", lines[1])
+  assert lines[2:] == ["1 of 1 runs could not be made now; the same command tries them again:",
+                       "  tiny = twin, seed 0"]
 
 
 def test_waits_for_what_others_are_at_and_takes_it_over(stopped, tmp_path):

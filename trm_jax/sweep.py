@@ -14,8 +14,7 @@ on from there. The same command may be started several times, on several machine
 at, and with --wait comes back to it. On several hosts that are one job: launch/sweep.
 
 Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, 130 by
-Ctrl-C; 76 none failed, but others are at some: the same command, later, tells how they ended, or goes on where they
-did.
+Ctrl-C; 76 none failed, but some could not be made now, or others are at them: the same command, later, goes on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -229,8 +228,9 @@ class _Sweep:
     self._unmade = [run for run in runs if _can_be_made(run, self._root)]
     self._begun: dict[study.Run, float] = {}  # the runs that are going on, and when they were started
     self._timed = []  # of runs that were made whole: seconds, those of training, its FLOPs
-    # By their numbers, from 1, those that failed and those that others are at.
+    # By their numbers, from 1: those that failed, those that could not be made now, and those that others are at.
     self._failed: dict[int, study.Run] = {}
+    self._later: dict[int, study.Run] = {}
     self._left: dict[int, study.Run] = {}
 
   def make(self) -> int:
@@ -248,13 +248,14 @@ class _Sweep:
       print("stopped; the same command goes on", flush=True)
       return self._children.status or self._stopped
     for what, runs in (("are left to others; the same command, later, tells how they ended", self._left),
+                       ("could not be made now; the same command tries them again", self._later),
                        ("failed", self._failed)):
       if runs:
         print(f"{len(runs)} of {len(self._runs)} runs {what}:", *(run.label for _, run in sorted(runs.items())),
               sep="\n  ", flush=True)
     if self._failed:
       return 1
-    if self._left:
+    if self._left or self._later:
       return TryAgain.status
     print(f"all {len(self._runs)} runs are done", flush=True)
     return 0
@@ -335,6 +336,9 @@ class _Sweep:
     elif owner := _owner(folder):  # who has come first by a moment
       self._left[number] = run
       say(f"is left to {owner}")
+    elif status == TryAgain.status:
+      self._later[number] = run
+      say(f"cannot be made now: {_last_words(log, before)} (more in {log})")
     else:
       self._failed[number] = run
       say(f"FAILED {_how_it_ended(status)} after {logs.duration(took)}: {_last_words(log, before)} (more in {log})")
