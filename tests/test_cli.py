@@ -385,7 +385,7 @@ def _tpu_fails(reason):
 
 
 @pytest.mark.parametrize("reason, status, said", [
-    (_IN_USE.format(os.getpid()), 76, f"with pid {os.getpid()}. .*pytest.*; end it or wait for its end, and sta"),
+    (_IN_USE.format("SELF"), 76, r"with pid SELF.*\): \S*python.*; end it or wait for its end, and sta"),
     (_IN_USE.format(2**22 + 1), 76, r"in this process.\); end it"),  # it has ended meanwhile: no such number
     ('ABORTED: The TPU is already in use by another process probably owned by another user. Run "$ sudo lsof -w '
      '/dev/accel0" to figure out which process is using the TPU. If you still get this message, run "$ sudo rm '
@@ -405,6 +405,7 @@ def test_a_tpu_that_is_there_and_fails_is_tried_again(monkeypatch, tmp_path, rea
   (tmp_path / "0000:00:04.0" / "vendor").write_text("0x1ae0\n")
   (tmp_path / "0000:00:04.0" / "device").write_text("0x005e\n")
   monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path)
+  reason, said = (text.replace("SELF", str(os.getpid())) for text in (reason, said))
   line = cli._no_backend(_tpu_fails(reason))
   assert line.status == status
   assert re.search(said, str(line)), line
