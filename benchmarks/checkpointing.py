@@ -65,8 +65,8 @@ def main(argv: list[str]) -> None:
   # The untimed round came first.
   cpu = {name: values[-measure.ROUNDS.value:] for name, values in cpu.items()}
   rows = [{"what": name, "seconds": measure.spread(times[name], 2), "CPU seconds": measure.spread(cpu[name], 2),
-           "share of digests in it": "" if name == "digests" else measure.spread(
-               [d / whole for d, whole in zip(cpu["digests"], cpu[name])], 2)} for name in cpu]
+           "share of digests in these": measure.spread([d / whole for d, whole in zip(cpu["digests"], cpu[name])], 2)}
+          for name in cpu]
   measure.report(f"checkpoints of {gigabytes:.1f} GB", rows, {"seconds": times, "cpu_seconds": cpu})
 
 

@@ -24,6 +24,7 @@ _PROGRAMS = {
     "evaluation": (["--batch=4", "--batches=2", *_MODEL], 3),
     "batch_generation": (["--batch=4", "--steps=1", "--set=data.num_aug=-1", *_MODEL], 1),
     "host": (["--steps=20"], 4),
+    "checkpointing": (["--rows=50", "--width=8"], 3),
     "start": (["--batch=2", *_MODEL], 6),
 }
 
