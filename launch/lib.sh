@@ -169,7 +169,8 @@ look() {  # leaves in `state` what the slice can be used for, empty if there is 
   esac
   case $node in
     READY) ;;
-    PREEMPTED | TERMINATED | NOT_FOUND) state=SUSPENDED ;;  # its request stays ACTIVE for a while
+    # Its request stays ACTIVE for a while. UNKNOWN is the API's name for a repair that failed.
+    PREEMPTED | TERMINATED | NOT_FOUND | UNKNOWN) state=SUSPENDED ;;
     *) state="ACTIVE, its machines $node" ;;
   esac
 }
@@ -208,7 +209,7 @@ delete_slice() {
 
 make_slice() {  # requests the slice unless it has been, waits for ever until it can be used
   # Returns 1 if the request failed, for the reason that it says; 2 if a person has to mend something.
-  local began=$SECONDS told=$SECONDS before='' requested=false on_demand=false status
+  local began=$SECONDS told=$SECONDS before='' requested=false on_demand=false unready_since='' status
   if "$dry_run"; then
     look
     request_slice
@@ -229,8 +230,15 @@ make_slice() {  # requests the slice unless it has been, waits for ever until it
 
 advance() {  # of make_slice: does what brings the slice nearer; 0 if it is there, 1 if not yet, 3 if its request failed
   say_slice
+  if [[ $state != "ACTIVE, "* ]]; then unready_since=''; fi
   case $state in
     ACTIVE) return 0 ;;
+    ACTIVE*)  # which is paid for
+      unready_since=${unready_since:-$SECONDS}
+      if ((SECONDS - unready_since >= GIVE_UP_MINUTES * 60)); then
+        say "$NAME has not been ready for $GIVE_UP_MINUTES min; asking for another"
+        delete_slice || return
+      fi ;;
     '')
       # A request that is refused because the old node is still being deleted is not, a moment later.
       request_slice || return

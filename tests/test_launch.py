@@ -89,6 +89,10 @@ for run in runs:
   print(run.name, "begins", flush=True)
   time.sleep(1)
   print(run.name, "is done", flush=True)
+if "later" in flags["sweep"] and os.environ["HOSTNAME"] == "worker-0":
+  starts = pathlib.Path(flags["workdir"]) / "starts"
+  starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
+  sys.exit(76 if len(starts.read_text()) < 4 else 0)
 sys.exit("broken" in flags["sweep"])
 '''
 
@@ -379,11 +383,15 @@ def test_fetch_from_a_bucket(place):
   run = place.cloud / "buckets" / "my-bucket" / "runs" / "mine"
   (run / "checkpoints").mkdir(parents=True)
   (run.parent / ".compilation_cache").mkdir()  # of the runs together
-  for name in ("results.json", "checkpoints/data", ".lock"):
+  for name in ("checkpoints", ".compilation_cache"):  # of a sweep
+    (run / "tiny" / "seed_0" / name).mkdir(parents=True)
+  of_a_sweep = "tiny/seed_0/results.json", "tiny/seed_0/checkpoints/data", "tiny/seed_0/.compilation_cache/program"
+  for name in ("results.json", "checkpoints/data", ".lock", *of_a_sweep):
     (run / name).write_text("x")
   assert place.launch("status")[0].splitlines()[1:] == ["runs in gs://my-bucket/runs:", "mine"]
   place.launch("fetch", "mine", "here")
-  assert (place.folder / "here" / "results.json").exists() and not (place.folder / "here" / "checkpoints").exists()
+  assert sorted(str(path.relative_to(place.folder / "here")) for path in (place.folder / "here").rglob("*")
+                if path.is_file()) == [".fetched_from", "results.json", "tiny/seed_0/results.json"]
   place.launch("fetch", "mine", "here", "--checkpoints")
   assert (place.folder / "here" / "checkpoints" / "data").exists()
   assert not (place.folder / "here" / ".lock").exists()  # says who writes in the bucket
@@ -985,6 +993,38 @@ def test_each_host_takes_runs_of_a_sweep_for_itself(made):
 def test_a_sweep_in_which_runs_failed_is_not_begun_once_more(made):
   _, err = made.launch("sweep", "--sweep=configs/sudoku.py:broken", "--side_by_side=4", status=1)
   assert "sudoku-broken failed with status 1; not restarted" in err
+
+
+def test_a_run_that_cannot_be_made_now_costs_no_slice(made):
+  _, err = made.launch("sweep", "--sweep=configs/sudoku.py:later", "--side_by_side=1")
+  assert err.count("was interrupted (76); restarting it") == 3 and "is done; launch/fetch" in err
+  assert " delete " not in (made.cloud / "log").read_text()
+
+
+def test_a_sweep_that_was_going_on_may_have_been_of_other_seeds(made):
+  arguments = "sweep", "--sweep=configs/sudoku.py:tn_schedule", "--side_by_side=1"
+  first = made.start(*arguments, "--seeds=0")
+  for line in first.stdout:
+    if line.endswith(" begins\n"):
+      break
+  first.send_signal(signal.SIGINT)
+  first.communicate(timeout=60)
+  out, err = made.launch(*arguments, "--seeds=7")
+  assert "--seeds=0" in out and "--seeds=7" in out
+  assert "what was going on is done; now what this command asks for" in err and "is done; launch/fetch" in err
+
+
+@pytest.mark.parametrize("status, how", [
+    ("75", "stopped"), ("143", "stopped"), ("129", "stopped"), ("137", "stopped"), ("76", "stopped"), ("0", "0"),
+    ("1", "1"), ("2", "2")])
+def test_what_launch_stop_ended_is_not_begun_once_more(tmp_path, status, how):
+  attempt = tmp_path / "trm_jax" / "attempts" / "mine"
+  attempt.mkdir(parents=True)
+  (attempt / "exit").write_text(status)
+  (attempt / "stopped").touch()
+  done = subprocess.run(["bash", _ROOT / "launch" / "worker", "state", "mine"], check=True, capture_output=True,
+                        env=os.environ | {"HOME": str(tmp_path)}, text=True)
+  assert done.stdout == f"{how}\n"
 
 
 def test_runs_side_by_side_are_those_of_a_sweep(place):

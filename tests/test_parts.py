@@ -35,7 +35,7 @@ def test_every_program_has_an_accelerator_of_its_own(monkeypatch, backend, varia
 
 @pytest.mark.parametrize("number, backend, reason", [
     (10_000, "cpu", "--n=10000: this machine has .* processor cores; ask for no more runs than that"),
-    (9, "gpu", "--n=9: this machine has 8 GPU devices; ask for no more runs than that"),
+    (9, "gpu", "--n=9: this machine has 8 GPUs; ask for no more runs than that"),
 ])
 def test_no_more_parts_than_devices(number, backend, reason):
   with pytest.raises(UserError, match=f"^{reason}$"):
@@ -44,3 +44,11 @@ def test_no_more_parts_than_devices(number, backend, reason):
 
 def test_one_part_is_the_whole_machine():
   assert parts.split(1, "--n") == [parts.Part({}, None)]
+
+
+def test_devices_that_are_not_there_are_a_mistake(monkeypatch):
+  monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+  counted = "^--n=2: the devices of this machine cannot be counted: JAX_PLATFORMS=cuda: "
+  with pytest.raises(UserError, match=counted) as e:
+    parts.split(2, "--n")
+  assert e.value.status == 2

@@ -13,10 +13,12 @@ from trm_jax.errors import TryAgain, UserError
 
 # Prints what JAX finds on this host: the kind of the devices and their number.
 _FIND_DEVICES = """
-from trm_jax import distributed
-distributed.stay_alone()
-import jax, json
-print(json.dumps([jax.default_backend(), jax.local_device_count()]))
+from trm_jax import cli, distributed
+def main(argv):
+  distributed.stay_alone()
+  import jax, json
+  print(json.dumps([jax.default_backend(), jax.local_device_count()]))
+cli.run(main)
 """
 
 
@@ -50,9 +52,13 @@ def split(number: int, flag: str) -> list[Part]:
     return [Part()]
   found = subprocess.run([sys.executable, "-c", _FIND_DEVICES], capture_output=True, text=True)
   if found.returncode:
-    said = found.stderr.strip().splitlines() or ["nothing was said"]
-    raise TryAgain(f"{flag}={number}: JAX cannot use this machine's devices ({said[-1]})")
-  return share_out(number, *json.loads(found.stdout.splitlines()[-1]), flag)
+    said = (found.stderr.strip().splitlines() or ["nothing was said"])[-1].removeprefix("error: ")
+    kind = TryAgain if found.returncode == TryAgain.status else UserError
+    raise kind(f"{flag}={number}: the devices of this machine cannot be counted: {said}")
+  backend, count = json.loads(found.stdout.splitlines()[-1])
+  if backend == "tpu":
+    count = len(distributed.tpu_chips())  # some generations have two devices a chip
+  return share_out(number, backend, count, flag)
 
 
 def share_out(number: int, backend: str, count: int, flag: str) -> list[Part]:
@@ -61,7 +67,7 @@ def share_out(number: int, backend: str, count: int, flag: str) -> list[Part]:
   Args:
     number: of parts.
     backend: JAX's name for the kind of the devices.
-    count: of the devices, where they are accelerators.
+    count: of the GPUs or TPU chips; of no meaning for other devices.
     flag: see `split`.
 
   Raises:
@@ -69,7 +75,7 @@ def share_out(number: int, backend: str, count: int, flag: str) -> list[Part]:
   """
   alone = {"gpu": distributed.gpu_alone, "tpu": distributed.chip_alone}.get(backend)
   cores = sorted(os.sched_getaffinity(0))
-  what, available = (f"{backend.upper()} devices", count) if alone else ("processor cores", len(cores))
+  what, available = ({"gpu": "GPUs", "tpu": "TPU chips"}[backend], count) if alone else ("processor cores", len(cores))
   if number > available:
     raise UserError(f"{flag}={number}: this machine has {available} {what}; ask for no more runs than that")
   if alone:

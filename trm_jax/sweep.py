@@ -32,6 +32,7 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO
+import zlib
 
 from absl import flags
 
@@ -199,6 +200,13 @@ def _can_be_made(run: "study.Run", root: Any) -> bool:
     return False
 
 
+def _is_finished(run: "study.Run", root: Any) -> bool:
+  try:
+    return state(run, root / run.folder) == "finished"
+  except UserError:  # which has been said
+    return False
+
+
 def _owner(folder: Any) -> str | None:
   """Who writes in a run's folder, in which no process of this sweep does."""
   try:
@@ -222,7 +230,11 @@ class _Sweep:
     self._runs, self._workdir, self._shares, self._wait = runs, workdir, shares, wait
     self._root = _root(runs, workdir)
     self._children = _Children()
-    self._turns, self._lock = iter(enumerate(runs, 1)), threading.Lock()
+    turns = list(enumerate(runs, 1))
+    if wait:  # Others are likely to begin at the same moment, and need not all begin with the same run.
+      first = zlib.crc32(socket.gethostname().encode()) % len(turns)
+      turns = turns[first:] + turns[:first]
+    self._turns, self._lock = iter(turns), threading.Lock()
     self._ended = False  # no further run is begun
     self._stopped: int | None = None  # exit status of a run that was told to stop
     self._unmade = [run for run in runs if _can_be_made(run, self._root)]
@@ -240,10 +252,13 @@ class _Sweep:
       print(f"waiting for what others are at, {len(self._left)} of {len(self._runs)} runs", flush=True)
     while self._wait and self._left and not self._is_stopped():
       time.sleep(_LOOK_SECONDS)
-      if any(not _owner(self._root / run.folder) for run in self._left.values()):
+      if not all(map(self._taken, self._left.values())):
         again, self._left = self._left, {}
         self._turns = iter(sorted(again.items()))
         self._make_all()
+    # Others may have made meanwhile what failed here, on a full disk for instance.
+    self._failed, self._later = ({number: run for number, run in runs.items() if not _is_finished(run, self._root)}
+                                 for runs in (self._failed, self._later))
     if self._is_stopped():
       print("stopped; the same command goes on", flush=True)
       return self._children.status or self._stopped
@@ -259,6 +274,15 @@ class _Sweep:
       return TryAgain.status
     print(f"all {len(self._runs)} runs are done", flush=True)
     return 0
+
+  def _taken(self, run: "study.Run") -> bool:
+    """Whether another process is at a run, or about to be."""
+    log = _log(run, self._workdir)
+    if log.exists():
+      with log.open("ab") as file:
+        if lock.try_lock(file) is False:
+          return True
+    return _owner(self._root / run.folder) is not None
 
   def _is_stopped(self) -> bool:
     return bool(self._children.status or self._stopped)
