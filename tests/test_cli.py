@@ -422,9 +422,9 @@ def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("program, modules, cases", [
     ("trm_jax.main", ["trm_jax.loop", "trm_jax.evaluate_checkpoint"],
-     [[_QUICK, "--workdir={}/new"], ["--mode=eval", "--checkpoint={}/7"]]),
+     [[_QUICK, "--workdir={}/never_made"], ["--mode=eval", "--checkpoint={}/7"]]),
     ("trm_jax.solve", [], [["--checkpoint={}/7", f"--puzzle={_PUZZLE}"]]),
-    ("trm_jax.sweep", ["trm_jax.study"], [[_SWEEP, "--workdir={}/sweep", "--dry-run"]]),
+    ("trm_jax.sweep", ["trm_jax.study"], [[_SWEEP, "--workdir={}/never_made", "--dry-run"]]),
 ])
 def test_devices_that_another_process_has_are_tried_again(place, tmp_path, program, modules, cases):
   """By every program that touches them, and by the words of the one plugin that this Python has for a TPU."""
@@ -437,7 +437,7 @@ def test_devices_that_another_process_has_are_tried_again(place, tmp_path, progr
   cases = [[argument.format(place) for argument in case] for case in cases]
   for result in _forks(program, modules, cases, JAX_PLATFORMS="tpu", PYTHONPATH=f"{_ROOT}:{tmp_path}"):
     _assert_one_line(result, f"already in use by process with pid {os.getpid()}", status=76)
-  assert not (place / "new").exists()
+  assert not (place / "never_made").exists()
 
 
 def test_started_for_real(place):
