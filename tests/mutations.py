@@ -497,7 +497,7 @@ MUTATIONS = [
     mutation("lock: silence ends it", "lock.py", "or found.age_s > _EXPIRE_SECONDS:\n        if",
              "or False:\n        if",
              "test_lock.py::test_an_owner_on_another_machine_that_has_been_silent_has_lost_the_folder"),
-    mutation("sweep: a log has one writer", "sweep.py", "held = lock.try_lock(out) is False", "held = False",
+    mutation("sweep: a log has one writer", "sweep.py", "if lock.try_lock(log) is False:", "if False:",
              "test_sweep.py::test_two_sweeps_share_a_folder"),
     mutation("sweep: skips what is finished", "sweep.py", 'if found == "finished":\n        say(',
              'if found == "never":\n        say(',

@@ -193,18 +193,12 @@ def _how_it_ended(status: int) -> str:
     return f"with status {status}"
 
 
-def _can_be_made(run: "study.Run", root: Any) -> bool:
+def _state_if_ours(run: "study.Run", root: Any) -> str | None:
+  """See `state`; None for its error, which is said when the run's turn comes."""
   try:
-    return state(run, root / run.folder) != "finished"
-  except UserError:  # which is said when its turn comes
-    return False
-
-
-def _is_finished(run: "study.Run", root: Any) -> bool:
-  try:
-    return state(run, root / run.folder) == "finished"
-  except UserError:  # which has been said
-    return False
+    return state(run, root / run.folder)
+  except UserError:
+    return None
 
 
 def _owner(folder: Any) -> str | None:
@@ -237,7 +231,7 @@ class _Sweep:
     self._turns, self._lock = iter(turns), threading.Lock()
     self._ended = False  # no further run is begun
     self._stopped: int | None = None  # exit status of a run that was told to stop
-    self._unmade = [run for run in runs if _can_be_made(run, self._root)]
+    self._unmade = [run for run in runs if _state_if_ours(run, self._root) in ("new", "begun")]
     self._begun: dict[study.Run, float] = {}  # the runs that are going on, and when they were started
     self._timed = []  # of runs that were made whole: seconds, those of training, its FLOPs
     # By their numbers, from 1: those that failed, those that could not be made now, and those that others are at.
@@ -252,13 +246,14 @@ class _Sweep:
       print(f"waiting for what others are at, {len(self._left)} of {len(self._runs)} runs", flush=True)
     while self._wait and self._left and not self._is_stopped():
       time.sleep(_LOOK_SECONDS)
-      if not all(map(self._taken, self._left.values())):
+      if not all(map(self._is_taken, self._left.values())):
         again, self._left = self._left, {}
         self._turns = iter(sorted(again.items()))
         self._make_all()
     # Others may have made meanwhile what failed here, on a full disk for instance.
-    self._failed, self._later = ({number: run for number, run in runs.items() if not _is_finished(run, self._root)}
-                                 for runs in (self._failed, self._later))
+    self._failed, self._later = (
+        {number: run for number, run in runs.items() if _state_if_ours(run, self._root) != "finished"}
+        for runs in (self._failed, self._later))
     if self._is_stopped():
       print("stopped; the same command goes on", flush=True)
       return self._children.status or self._stopped
@@ -275,14 +270,15 @@ class _Sweep:
     print(f"all {len(self._runs)} runs are done", flush=True)
     return 0
 
-  def _taken(self, run: "study.Run") -> bool:
-    """Whether another process is at a run, or about to be."""
-    log = _log(run, self._workdir)
-    if log.exists():
-      with log.open("ab") as file:
-        if lock.try_lock(file) is False:
-          return True
-    return _owner(self._root / run.folder) is not None
+  def _others_at(self, run: "study.Run", log: BinaryIO) -> str | None:
+    """Who is at a run, or about to be. If nobody is, its log is locked from now on, until the file is closed."""
+    if lock.try_lock(log) is False:  # Its run holds the lock, too, and so for as long as it writes there.
+      return f"another sweep, which is at it ({_log(run, self._workdir)})"
+    return _owner(self._root / run.folder)
+
+  def _is_taken(self, run: "study.Run") -> bool:
+    with _log(run, self._workdir).open("ab") as log:
+      return self._others_at(run, log) is not None
 
   def _is_stopped(self) -> bool:
     return bool(self._children.status or self._stopped)
@@ -331,8 +327,7 @@ class _Sweep:
       say(f"FAILED: {e}")
       return
     with out:
-      held = lock.try_lock(out) is False  # Its run holds the lock, too, and so for as long as it writes there.
-      if owner := f"another sweep, which is at it ({log})" if held else _owner(folder):
+      if owner := self._others_at(run, out):
         self._left[number] = run
         say(f"is left to {owner}")
         return
