@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from benchmarks import cases
 from benchmarks import measure
 from trm_jax import cli
-from trm_jax import sharding
-from trm_jax.data import batches
-from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.data import rows as rows_lib
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku.task import SudokuTask
 
 _STEPS = flags.DEFINE_integer("steps", None, "Steps, and batches, that are timed together, in one call; default: what "
                               "takes a second of each.", lower_bound=1)
@@ -36,7 +36,7 @@ class Batches:
     def make(arrays, num):
 
       def add(i, total):
-        batch = jax.lax.with_sharding_constraint(batches.sample_batch(
+        batch = jax.lax.with_sharding_constraint(rows_lib.sample_batch(
             arrays, sample_symmetry, key, i, batch_size=config.batch_size, num_aug=config.data.num_aug),
                                                  sharding.along_data(mesh))
         # Something that every number goes into, lest the compiler leave one out.
@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
     batch_s = [s / generation.num for s in times[i, "batch"]]
     config = step.config
     rows.append(cases.label(config, config.batch_size) | {
-        "augmentations": "fresh" if config.data.num_aug == batches.FRESH else config.data.num_aug,
+        "augmentations": "fresh" if config.data.num_aug == rows_lib.FRESH else config.data.num_aug,
         "ms a batch: median (least .. most)": measure.spread(1000 * s for s in batch_s),
         "examples/s": f"{config.batch_size / statistics.median(batch_s):,.4g}",
         "ms a step": measure.spread(1000 * s for s in step_s),

@@ -12,13 +12,13 @@ import numpy as np
 from benchmarks import measure
 from configs import sudoku
 from trm_jax import config as config_lib
-from trm_jax import program
-from trm_jax import sharding
 from trm_jax.config import Config
-from trm_jax.data import batches
 from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data import rows as rows_lib
 from trm_jax.data.puzzles import Puzzles
-from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import program
 
 _NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py; repeat for several.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE of all of them, e.g. model.mlp_t=False; repeat for several.")
@@ -82,7 +82,7 @@ class TrainStep:
     mesh = sharding.make_mesh(model=config.model_devices)
     puzzles = make_puzzles(config, config.data.num_train or 1000)
     self.program = program.Program(config, SudokuTask(config.data.box), program.Sizes.of(puzzles), mesh)
-    self.arrays = batches.to_device_arrays(puzzles, sharding.replicated(mesh))
+    self.arrays = rows_lib.to_device_arrays(puzzles, sharding.replicated(mesh))
     start = time.perf_counter()
     self.compiled = self.program.compile_steps()
     self.compile_s = time.perf_counter() - start

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import measure
-from trm_jax import checkpoint
 from trm_jax import cli
-from trm_jax import digests
+from trm_jax.runtime import digests
+from trm_jax.training import checkpoint
 
 _ROWS = flags.DEFINE_integer("rows", 876_406, "Of the table.", lower_bound=1)
 _WIDTH = flags.DEFINE_integer("width", 512, "Of the table.", lower_bound=1)

@@ -21,9 +21,10 @@ import numpy as np
 from benchmarks import measure
 from benchmarks import side_by_side
 from trm_jax import cli
-from trm_jax import flops
 from trm_jax.config import OptimizerConfig
+from trm_jax.model import flops
 from trm_jax.model import TRMConfig
+from trm_jax.runtime import chips
 
 _REFERENCE = flags.DEFINE_string("reference", None, "Folder of a checkout of the reference. Required.")
 _MODES = flags.DEFINE_multi_enum("mode", ["eager", "compiled"], ["eager", "compiled"],
@@ -89,7 +90,7 @@ def main(argv: list[str]) -> None:
 
   calls = {name: lambda reference=reference: run(reference) for name, reference in references.items()}
   times = measure.by_turns({"trm_jax": lambda: ours.steps(_STEPS.value), **calls}, measure.ROUNDS.value)
-  peak = flops.peak_flops(jax.devices()[0])
+  peak = chips.peak_flops(jax.devices()[0])
   rows = []
   for name, seconds in times.items():
     per_step = [s / _STEPS.value for s in seconds]

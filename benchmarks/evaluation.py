@@ -19,14 +19,15 @@ import numpy as np
 from benchmarks import cases
 from benchmarks import measure
 from trm_jax import cli
-from trm_jax import evaluate
-from trm_jax import flops
-from trm_jax import program
-from trm_jax import sharding
-from trm_jax import train
 from trm_jax.config import Config
-from trm_jax.data import batches
-from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.data import rows as rows_lib
+from trm_jax.model import flops
+from trm_jax.runtime import chips
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import evaluator as evaluator_lib
+from trm_jax.training import program
+from trm_jax.training import train_step
 
 _BATCHES = flags.DEFINE_integer("batches", 4, "Puzzles of the evaluation, in batches.", lower_bound=1)
 
@@ -41,9 +42,9 @@ class Case:
     made = program.Program(config, SudokuTask(config.data.box), program.Sizes.of(self._puzzles), mesh)
     self.model_config = made.model_config
     state = made.init(
-        np.uint32(config.seed), batches.to_device_arrays(self._puzzles, sharding.replicated(mesh)))
+        np.uint32(config.seed), rows_lib.to_device_arrays(self._puzzles, sharding.replicated(mesh)))
     get_model = functools.partial(made.trainer.model, averaged=False)
-    plain, halting = (evaluate.Evaluator(get_model, mesh=mesh, batch_size=batch, max_puzzles=len(self._puzzles),
+    plain, halting = (evaluator_lib.Evaluator(get_model, mesh=mesh, batch_size=batch, max_puzzles=len(self._puzzles),
                                          halting=halting) for halting in (False, True))
 
     def with_q_head(q_head, bias):
@@ -62,7 +63,7 @@ class Case:
                                sharding.along_data(mesh))
 
     @jax.jit
-    def bare(state: train.TrainState, batch):
+    def bare(state: train_step.TrainState, batch):
       model = get_model(state)
       carry = model.refill(model.initial_carry(batch), batch)
 
@@ -77,7 +78,7 @@ class Case:
   def _bare(self) -> None:
     jax.block_until_ready(self._bare_steps(self._state, self._batch))
 
-  def _evaluate(self, name: str, evaluator: evaluate.Evaluator) -> None:
+  def _evaluate(self, name: str, evaluator: evaluator_lib.Evaluator) -> None:
     self.evaluations[name] = evaluator.evaluate(self._state, self._puzzles)
 
   def row_steps(self, name: str) -> int:
@@ -91,7 +92,7 @@ def main(argv: list[str]) -> None:
   found = [Case(config) for config in cases.configs("eval_batch_size")]
   times = measure.by_turns({(i, name): call for i, case in enumerate(found) for name, call in case.calls.items()},
                            measure.ROUNDS.value)
-  peak = flops.peak_flops(jax.devices()[0])
+  peak = chips.peak_flops(jax.devices()[0])
   rows, details = [], []
   for (i, name), seconds in times.items():
     case = found[i]

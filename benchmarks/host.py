@@ -21,8 +21,8 @@ from benchmarks import cases
 from benchmarks import measure
 from trm_jax import cli
 from trm_jax import config as config_lib
-from trm_jax import logs
-from trm_jax import loop
+from trm_jax.training import loop
+from trm_jax.training import metrics_log
 
 _STEPS = flags.DEFINE_integer("steps", 2000, "Of the run, and of the one call.", lower_bound=2)
 
@@ -43,7 +43,7 @@ def run(config: config_lib.Config) -> float:
   # The lines that the run prints are part of what it does, but not of what this program says.
   with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
     loop.run(config, folder)
-    records = logs.read_metrics(pathlib.Path(folder) / "metrics.jsonl")
+    records = metrics_log.read_metrics(pathlib.Path(folder) / "metrics.jsonl")
   return statistics.median(r["train/step_ms"] for r in records if "train/step_ms" in r)
 
 

@@ -33,13 +33,13 @@ from benchmarks import side_by_side
 from configs import sudoku
 from trm_jax import cli
 from trm_jax import config as config_lib
-from trm_jax import evaluate
-from trm_jax import files
-from trm_jax import sharding
 from trm_jax.config import Config
-from trm_jax.data import batches
-from trm_jax.data import load
+from trm_jax.data import rows as rows_lib
+from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
+from trm_jax.runtime import files
+from trm_jax.runtime import sharding
+from trm_jax.training import evaluator as evaluator_lib
 
 _REFERENCE = flags.DEFINE_string("reference", None, "Folder of a checkout of the reference. Required, but for "
                                  "--plot_only.")
@@ -98,22 +98,22 @@ class Pair:
 
   def __init__(self, folder: str, mixer: str, dtype: str):
     self.config = config = make_config(mixer, dtype)
-    splits = load.load(config.data)
+    splits = splits_lib.load(config.data)
     self._unseen = splits.validation
     train = splits.train
     model = dataclasses.replace(config.model, vocab_size=train.vocab_size, seq_len=train.seq_len,
                                 num_puzzle_identifiers=train.num_puzzle_identifiers)
-    arrays = batches.to_device_arrays(train)
+    arrays = rows_lib.to_device_arrays(train)
 
     def make_batch(key, step):
-      return batches.sample_batch(arrays, splits.task.sample_symmetry, key, step, batch_size=config.batch_size,
+      return rows_lib.sample_batch(arrays, splits.task.sample_symmetry, key, step, batch_size=config.batch_size,
                                   num_aug=config.data.num_aug)
 
     sizes = {"batch_size": config.batch_size, "total_steps": config.steps}
     self._ours = side_by_side.Ours(model, config.optimizer, make_batch=make_batch, **sizes)
     self._reference = functools.partial(side_by_side.Reference, folder, model, config.optimizer, **sizes,
                                         products_in_float32=dtype == "bfloat16" and jax.default_backend() == "cpu")
-    self._evaluator = evaluate.Evaluator(
+    self._evaluator = evaluator_lib.Evaluator(
         lambda state: self._ours.trainer.model(state, averaged=True), mesh=sharding.make_mesh(jax.devices()[:1]),
         batch_size=len(self._unseen), max_puzzles=len(self._unseen))
     self._batch = jax.jit(make_batch)

@@ -17,7 +17,7 @@ from absl import flags
 import jax
 import jax.numpy as jnp
 
-from trm_jax import sharding
+from trm_jax.runtime import sharding
 
 _JSON = flags.DEFINE_string("json", None, "Also write the table, every single time and the machine into this file.")
 ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each thing is timed, by turns.", lower_bound=1)

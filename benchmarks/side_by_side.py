@@ -27,12 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax import interop
-from trm_jax import sharding
-from trm_jax import train
 from trm_jax.config import OptimizerConfig
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.model import TRM, TRMConfig
+from trm_jax.runtime import sharding
+from trm_jax.training import train_step
 
 Batch = dict[str, np.ndarray]
 
@@ -232,7 +232,7 @@ class Ours:
 
   def __init__(self, config: TRMConfig, optimizer: OptimizerConfig, *, batch_size: int, total_steps: int,
                make_batch: Callable[[Any, jax.Array], Batch], micro_batches: int = 1):
-    self.trainer = trainer = train.Trainer(
+    self.trainer = trainer = train_step.Trainer(
         config, optimizer, mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=batch_size, total_steps=total_steps,
         micro_batches=micro_batches)
     self._init = jax.jit(lambda model, data: trainer.init_from(model, make_batch(data, jnp.int32(0))))

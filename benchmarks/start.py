@@ -25,7 +25,7 @@ from trm_jax.errors import UserError
 _COMPILE = flags.DEFINE_integer("compile", None, "Compile the steps of this one of the configs, from 0, print the "
                                 "seconds and end: what the processes are started with.", lower_bound=0)
 
-_IMPORTS = ("jax", "flax.nnx", "trm_jax.model")
+_IMPORTS = ("jax", "flax.nnx", "trm_jax.model.trm")
 _HELP = "trm_jax.main --help"
 
 

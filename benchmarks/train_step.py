@@ -13,7 +13,8 @@ import jax
 from benchmarks import cases
 from benchmarks import measure
 from trm_jax import cli
-from trm_jax import flops
+from trm_jax.model import flops
+from trm_jax.runtime import chips
 
 _STEPS = flags.DEFINE_integer("steps", None, "Steps that are timed together, in one call; default: what takes a "
                               "second.", lower_bound=1)
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> None:
   products = {dtype: measure.MatrixProducts(dtype) for dtype in dict.fromkeys(s.config.model.dtype for s in steps)}
   times = measure.by_turns(dict(enumerate(steps)) | products, measure.ROUNDS.value)
 
-  peak = flops.peak_flops(jax.devices()[0])
+  peak = chips.peak_flops(jax.devices()[0])
   rows, details = [], []
   for i, step in enumerate(steps):
     config, dtype = step.config, step.config.model.dtype

@@ -4,18 +4,18 @@
     python -m trm_jax.main --config=configs/sudoku.py:e2_1_ema_off --workdir=runs/e2_1_ema_off
     python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2
 
-All knobs, their units and rules are in trm_jax/config.py and, for config.model, in TRMConfig of trm_jax/model.py. A
-config of the study is a line: its name, what it is, the fields in which it differs from the group's base, the paper's
-figure. "The paper" is arXiv:2510.04871; its figures are % of Sudoku-Extreme's test puzzles solved, after training on
-1,000 puzzles. docs/study.md is made of these docstrings (tests/test_study.py says how).
+All knobs, their units and rules are in trm_jax/config.py and, for config.model, in trm_jax/model/config.py. A config of
+the study is a line: its name, what it is, the fields in which it differs from the group's base, the paper's figure.
+"The paper" is arXiv:2510.04871; its figures are % of Sudoku-Extreme's test puzzles solved, after training on 1,000
+puzzles. docs/study.md is made of these docstrings (tests/test_study.py says how).
 """
 
 import dataclasses
 
 from trm_jax import config as config_lib
-from trm_jax import flops
 from trm_jax import study
-from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.model import flops
+from trm_jax.tasks.sudoku.task import SudokuTask
 
 
 def baseline():
@@ -100,7 +100,7 @@ def _puzzles(number):
 
 
 def _equal_compute(base, changes):
-  """The changes, and the steps that then cost as many training FLOPs (trm_jax/flops.py) as all of the base's."""
+  """The changes, and the steps that then cost as many training FLOPs (trm_jax/model/flops.py) as all of the base's."""
   before, after = base(), base()
   config_lib.change(after, changes)
   steps = before.steps or before.epochs * before.data.num_train // before.batch_size
@@ -202,7 +202,7 @@ def E2_2():
 def E2_3():
   """E2.3: should tokens be mixed by an MLP or by attention, at equal compute?
 
-  The attention run makes as many steps as cost the training FLOPs of the MLP run, counted by trm_jax/flops.py:
+  The attention run makes as many steps as cost the training FLOPs of the MLP run, counted by trm_jax/model/flops.py:
   attention over 97 positions costs more than the token MLP, so these are fewer, 58,395 and not 65,104.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:ablations

@@ -21,12 +21,12 @@ import jax
 import jobs
 import numpy as np
 
-from trm_jax import checkpoint
 from trm_jax import config as config_lib
-from trm_jax import program
-from trm_jax import sharding
-from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import checkpoint
+from trm_jax.training import program
 
 _STEPS = 4
 

@@ -7,7 +7,7 @@ import functools
 
 import pytest
 
-from trm_jax import program
+from trm_jax.training import program
 
 # What a run's programs do not depend on, as test_program.py shows.
 NOT_COMPILED = dict(name="", seed=0, eval_every=0, checkpoint_every=2500, checkpoint_minutes=15.0,

@@ -103,7 +103,10 @@ def _lose(fate: str) -> None:
 
 def _places() -> dict:
   """Class or module, name of a function in it, and a condition on its arguments."""
-  from trm_jax import checkpoint, loop, main, program
+  from trm_jax import main
+  from trm_jax.training import checkpoint
+  from trm_jax.training import loop
+  from trm_jax.training import program
 
   def safe_point(what, step=0):
     return loop._Run, "safe_point", lambda run, doing: doing == what and run.step >= step
@@ -179,7 +182,10 @@ def _child(case: dict, out: int, notes: int) -> None:
 
 
 if __name__ == "__main__":
-  from trm_jax import cli, loop, main, program  # noqa: F401
+  from trm_jax import cli  # noqa: F401
+  from trm_jax import main  # noqa: F401
+  from trm_jax.training import loop  # noqa: F401
+  from trm_jax.training import program  # noqa: F401
 
   hear_all_signals()
   for line in sys.stdin:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from trm_jax import errors
-from trm_jax.data import batches
 from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.data.sudoku import task as task_lib
+from trm_jax.data import rows as rows_lib
+from trm_jax.tasks.sudoku import task as task_lib
 
 TASK = task_lib.SudokuTask(2)
 KEY = jax.random.key(7)
@@ -35,11 +35,11 @@ def _sudoku(groups: int) -> puzzles_lib.Puzzles:
   )
 
 
-_sample_batch = jax.jit(batches.sample_batch, static_argnums=1, static_argnames=("batch_size", "num_aug"))
+_sample_batch = jax.jit(rows_lib.sample_batch, static_argnums=1, static_argnames=("batch_size", "num_aug"))
 
 
 def _sampler(puzzles, *, batch_size, num_aug):
-  arrays = batches.to_device_arrays(puzzles)
+  arrays = rows_lib.to_device_arrays(puzzles)
   return lambda step, key=KEY: jax.tree.map(
       np.asarray, _sample_batch(arrays, TASK.sample_symmetry, key, step, batch_size=batch_size, num_aug=num_aug)
   )
@@ -89,15 +89,15 @@ def test_rows_depend_on_their_position_alone():
   _assert_equal({name: np.concatenate([h[name] for h in halves]) for name in halves[0]}, large(1))
 
 
-@pytest.mark.parametrize("num_aug", [3, batches.FRESH])
+@pytest.mark.parametrize("num_aug", [3, rows_lib.FRESH])
 def test_any_number_of_devices_gives_the_same_batch(num_aug):
   puzzles = _sudoku(10)
   results = []
   for count in (1, 8):
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), ("data",))
-    arrays = batches.to_device_arrays(puzzles, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+    arrays = rows_lib.to_device_arrays(puzzles, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
     jitted = jax.jit(
-        lambda a, key, step: batches.sample_batch(a, TASK.sample_symmetry, key, step, batch_size=16, num_aug=num_aug),
+        lambda a, key, step: rows_lib.sample_batch(a, TASK.sample_symmetry, key, step, batch_size=16, num_aug=num_aug),
         out_shardings=jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")),
     )
     compiled = jitted.lower(arrays, KEY, jnp.int32(5)).compile()
@@ -109,7 +109,7 @@ def test_any_number_of_devices_gives_the_same_batch(num_aug):
   _assert_equal(jax.tree.map(np.asarray, results[1]), _sampler(puzzles, batch_size=16, num_aug=num_aug)(5))
 
 
-@pytest.mark.parametrize("num_aug", [0, 3, batches.FRESH])
+@pytest.mark.parametrize("num_aug", [0, 3, rows_lib.FRESH])
 def test_every_puzzle_is_valid_and_its_solution_right(num_aug):
   puzzles = _sudoku(5)
   batch = _sampler(puzzles, batch_size=200, num_aug=num_aug)(2)
@@ -145,7 +145,7 @@ def test_no_augmentation_gives_the_examples_as_stored():
 
 
 def test_fresh_augmentation_never_settles():
-  batch = _sampler(_sudoku(1), batch_size=200, num_aug=batches.FRESH)(0)
+  batch = _sampler(_sudoku(1), batch_size=200, num_aug=rows_lib.FRESH)(0)
   rows = np.concatenate([batch["inputs"], batch["labels"]], axis=1)
   assert len(np.unique(rows, axis=0)) > 150
 
@@ -157,7 +157,7 @@ def test_ignored_labels_stay_ignored():
   np.testing.assert_array_equal((batch["labels"] == puzzles_lib.IGNORE_LABEL).sum(1), np.ones(400))
 
 
-@pytest.mark.parametrize("num_aug", [0, 2, batches.FRESH])
+@pytest.mark.parametrize("num_aug", [0, 2, rows_lib.FRESH])
 def test_stored_augmentations_are_the_augmentations(num_aug):
   puzzles = dataclasses.replace(_sudoku(6), group_starts=np.array([0, 1, 6], np.int32))
   batch = _sampler(puzzles, batch_size=400, num_aug=num_aug)(0)
@@ -169,14 +169,14 @@ def test_stored_augmentations_are_the_augmentations(num_aug):
 
 
 def test_total_steps():
-  assert batches.total_steps(50_000, 1000, 768) == 65_104
-  assert batches.total_steps(3, 10, 4) == 7
+  assert rows_lib.total_steps(50_000, 1000, 768) == 65_104
+  assert rows_lib.total_steps(3, 10, 4) == 7
   with pytest.raises(errors.UserError, match="less than one step"):
-    batches.total_steps(1, 10, 11)
+    rows_lib.total_steps(1, 10, 11)
 
 
 def test_positions_must_fit_int32():
-  batches.check_positions(2**31 - 1, 1)
-  batches.check_positions(65_104, 768)
+  rows_lib.check_positions(2**31 - 1, 1)
+  rows_lib.check_positions(65_104, 768)
   with pytest.raises(errors.UserError, match="make at most 2796202 steps$"):
-    batches.check_positions(2_796_203, 768)
+    rows_lib.check_positions(2_796_203, 768)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import checkpoint
 from trm_jax.errors import UserError
+from trm_jax.training import checkpoint
 
 NOISE = jnp.asarray(np.random.default_rng(0).integers(-2**31, 2**31, 1000, np.int32))  # does not compress
 RUN = {"config": {"name": "x"}, "total_steps": 9}
@@ -335,7 +335,7 @@ def test_a_save_that_fails_says_why_and_earlier_checkpoints_survive(saved):
   program = f"""
       import os, resource, signal
       import jax, jax.numpy as jnp, numpy as np
-      from trm_jax import checkpoint
+      from trm_jax.training import checkpoint
       signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
       checkpoints = checkpoint.Checkpoints({str(saved)!r})
       noise = jnp.asarray(np.random.default_rng(0).normal(size=400_000))  # does not compress

@@ -19,14 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import checkpoint
 from trm_jax import cli
 from trm_jax import config as config_lib
-from trm_jax import distributed
-from trm_jax import sharding
-from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku import generate
-from trm_jax.train import Trainer
+from trm_jax.runtime import hosts
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import generate
+from trm_jax.training import checkpoint
+from trm_jax.training.train_step import Trainer
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ENV = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
@@ -36,7 +36,6 @@ _FORKS = """
 import importlib, json, os, sys, tempfile, traceback, warnings
 program, modules, cases = json.load(sys.stdin)
 module, *_ = [importlib.import_module(name) for name in (program, *modules)]
-from trm_jax import cli
 warnings.simplefilter("ignore")  # JAX warns of forks; it has started no thread yet
 results = []
 for arguments in cases:
@@ -331,7 +330,7 @@ def _filled(cases, place):
 
 @pytest.fixture(scope="module", name="main_results")
 def _main_results(place):
-  modules = ["trm_jax.loop", "trm_jax.evaluate_checkpoint"]
+  modules = ["trm_jax.training.loop", "trm_jax.evaluate"]
   return dict(zip(MAIN, _forks("trm_jax.main", modules, _filled(MAIN, place))))
 
 
@@ -404,7 +403,7 @@ def test_a_tpu_that_is_there_and_fails_is_tried_again(monkeypatch, tmp_path, rea
   (tmp_path / "0000:00:04.0").mkdir()
   (tmp_path / "0000:00:04.0" / "vendor").write_text("0x1ae0\n")
   (tmp_path / "0000:00:04.0" / "device").write_text("0x005e\n")
-  monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path)
+  monkeypatch.setattr(hosts, "_PCI_DEVICES", tmp_path)
   reason, said = (text.replace("SELF", str(os.getpid())) for text in (reason, said))
   line = cli._no_backend(_tpu_fails(reason))
   assert line.status == status
@@ -412,7 +411,7 @@ def test_a_tpu_that_is_there_and_fails_is_tried_again(monkeypatch, tmp_path, rea
 
 
 def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
-  monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path)
+  monkeypatch.setattr(hosts, "_PCI_DEVICES", tmp_path)
   monkeypatch.setenv("JAX_PLATFORMS", "tpu")
   line = cli._no_backend(_tpu_fails(_NO_TPU))
   assert line.status == 2
@@ -421,7 +420,7 @@ def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("program, modules, cases", [
-    ("trm_jax.main", ["trm_jax.loop", "trm_jax.evaluate_checkpoint"],
+    ("trm_jax.main", ["trm_jax.training.loop", "trm_jax.evaluate"],
      [[_QUICK, "--workdir={}/never_made"], ["--mode=eval", "--checkpoint={}/7"]]),
     ("trm_jax.solve", [], [["--checkpoint={}/7", f"--puzzle={_PUZZLE}"]]),
     ("trm_jax.sweep", ["trm_jax.study"], [[_SWEEP, "--workdir={}/never_made", "--dry-run"]]),

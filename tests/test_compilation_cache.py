@@ -10,7 +10,7 @@ from etils import epath
 import jax
 import pytest
 
-from trm_jax import compilation_cache
+from trm_jax.runtime import compilation_cache
 
 _NAMES = ("jax_compilation_cache_dir", "jax_persistent_cache_enable_xla_caches")
 _XLA = jax.config.jax_persistent_cache_enable_xla_caches

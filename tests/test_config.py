@@ -11,17 +11,17 @@ import jax
 import pytest
 
 from trm_jax import config as config_lib
-from trm_jax import flops
-from trm_jax import loop
-from trm_jax import sharding
 from trm_jax.config import Config
-from trm_jax.data import batches
-from trm_jax.data import load
-from trm_jax.data.sudoku import extreme
-from trm_jax.data.sudoku import generate
-from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax.data import rows as rows_lib
+from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
-from trm_jax.train import Trainer
+from trm_jax.model import flops
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku import extreme
+from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import loop
+from trm_jax.training.train_step import Trainer
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
@@ -106,7 +106,7 @@ def test_optimizers_trace(name, ema_rate):
 def test_baseline_is_the_references_run():
   config = config_lib.parse(_sudoku().baseline())
   assert config == Config()
-  assert batches.total_steps(config.epochs, config.data.num_train, config.batch_size) == 65_104
+  assert rows_lib.total_steps(config.epochs, config.data.num_train, config.batch_size) == 65_104
 
 
 def test_round_trip_through_json():
@@ -319,7 +319,7 @@ def test_every_knob_is_read(tmp_path, monkeypatch):
   # Where the published puzzles are kept matters to them alone.
   made = generate.generate_splits(box=3, num_train=2, num_validation=0, num_test=1, num_clues=70, seed=0)
   monkeypatch.setattr(extreme, "read_extreme", lambda folder, split: made[split])
-  load.load(reads.watch(dataclasses.replace(Config().data, num_train=1, num_validation=1), "data."))
+  splits_lib.load(reads.watch(dataclasses.replace(Config().data, num_train=1, num_validation=1), "data."))
 
   knobs = set(config_lib.flatten(config_lib.to_dict(Config())))
   assert knobs - reads.paths == set()

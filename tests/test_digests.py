@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import digests
-from trm_jax import sharding
+from trm_jax.runtime import digests
+from trm_jax.runtime import sharding
 
 SHAPE = (8, 6)
 

@@ -15,11 +15,14 @@ from jax._src import hardware_utils
 import jobs
 import pytest
 
-from trm_jax import distributed
-from trm_jax import sharding
-from trm_jax import storage
-from trm_jax.distributed import Job
 from trm_jax.errors import UserError
+from trm_jax.runtime import cluster
+from trm_jax.runtime import distributed
+from trm_jax.runtime import hosts
+from trm_jax.runtime import sharding
+from trm_jax.runtime import signals as signals_lib
+from trm_jax.runtime import workdir as workdir_lib
+from trm_jax.runtime.cluster import Job
 
 STEPS = 12
 SHORT = {"steps": STEPS, "batch_size": 16, "log_every": 1, "eval_every": 6, "checkpoint_every": 6,
@@ -57,7 +60,7 @@ def pci_bus(tmp_path, monkeypatch):
       folder.mkdir(parents=True)
       (folder / "vendor").write_text(f"{vendor}\n")
       (folder / "device").write_text(f"{device}\n")
-    monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path / "devices")
+    monkeypatch.setattr(hosts, "_PCI_DEVICES", tmp_path / "devices")
   return fill
 
 
@@ -84,7 +87,7 @@ def pci_bus(tmp_path, monkeypatch):
 def test_a_job_is_found_by_flags_or_environment(environment_of_no_job, monkeypatch, arguments, environment, expected):
   for name, value in environment.items():
     monkeypatch.setenv(name, value)
-  assert distributed.find_job(*arguments) == expected
+  assert cluster.find_job(*arguments) == expected
 
 
 @pytest.mark.parametrize("environment", [SLURM_STEP, OPEN_MPI])
@@ -103,18 +106,18 @@ def test_jax_finds_what_is_taken_for_a_job(environment_of_no_job, monkeypatch, e
 ])
 def test_half_a_job_is_an_error(environment_of_no_job, arguments, message):
   with pytest.raises(UserError, match=message):
-    distributed.find_job(*arguments)
+    cluster.find_job(*arguments)
 
 
 def test_open_mpi_that_jax_does_not_know_is_an_error(environment_of_no_job, monkeypatch):
   """Not a run of every process, each for itself."""
   monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
   with pytest.raises(UserError, match="^OMPI_COMM_WORLD_SIZE=4: JAX finds .* up to version 4 .*; give --coord"):
-    distributed.find_job(None, None, None)
-  assert distributed.find_job("a:1", 4, 3) == Job("a:1", 4, 3)
+    cluster.find_job(None, None, None)
+  assert cluster.find_job("a:1", 4, 3) == Job("a:1", 4, 3)
   monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "four")
   with pytest.raises(UserError, match="OMPI_COMM_WORLD_SIZE=four: must be a number"):
-    distributed.find_job(None, None, None)
+    cluster.find_job(None, None, None)
 
 
 def test_peers_that_do_not_come_are_an_error(tmp_path):
@@ -131,32 +134,32 @@ def test_peers_that_do_not_come_are_an_error(tmp_path):
 def test_a_tpu_that_cannot_be_used_is_an_error(environment_of_no_job, pci_bus, monkeypatch):
   """Not a run on every host's CPU, each for itself."""
   pci_bus(TPU_V4, GOOGLES_NETWORK_CARD, TPU_V4)
-  monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: None)
-  assert distributed.find_job(None, None, None) is None  # JAX_PLATFORMS=cpu, see conftest
+  monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
+  assert cluster.find_job(None, None, None) is None  # JAX_PLATFORMS=cpu, see conftest
   monkeypatch.delenv("JAX_PLATFORMS")
   with pytest.raises(UserError, match=r"\(0000:00:00.0, 0000:00:02.0 on its PCI bus\), but libtpu is not inst"):
-    distributed.find_job(None, None, None)
-  monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: object())
-  assert distributed.find_job(None, None, None) == Job()
+    cluster.find_job(None, None, None)
+  monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: object())
+  assert cluster.find_job(None, None, None) == Job()
 
 
 def test_gpus_network_cards_and_disks_are_no_tpus(environment_of_no_job, pci_bus, monkeypatch):
   """Whatever files their drivers make in /dev: a machine of Google with GPUs is no TPU VM."""
   monkeypatch.delenv("JAX_PLATFORMS")
-  monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: None)
+  monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
   pci_bus(H100, GOOGLES_NETWORK_CARD, GOOGLES_DISK)
-  assert distributed.tpu_chips() == []
-  assert distributed.find_job(None, None, None) is None
+  assert hosts.tpu_chips() == []
+  assert cluster.find_job(None, None, None) is None
 
 
 def test_a_machine_without_a_pci_bus_has_no_tpu(monkeypatch, tmp_path):
-  monkeypatch.setattr(distributed, "_PCI_DEVICES", tmp_path / "none")
-  assert distributed.tpu_chips() == []
+  monkeypatch.setattr(hosts, "_PCI_DEVICES", tmp_path / "none")
+  assert hosts.tpu_chips() == []
 
 
 def test_the_tpus_are_those_that_jax_knows():
-  assert distributed._TPUS >= set(hardware_utils._TPU_PCI_DEVICE_IDS)  # older versions know fewer
-  assert distributed._GOOGLE == hardware_utils._GOOGLE_PCI_VENDOR_ID
+  assert hosts._TPUS >= set(hardware_utils._TPU_PCI_DEVICE_IDS)  # older versions know fewer
+  assert hosts._GOOGLE == hardware_utils._GOOGLE_PCI_VENDOR_ID
 
 
 def test_one_host_of_a_slice_is_told_that_it_is_alone(environment_of_no_job, pci_bus, monkeypatch):
@@ -164,14 +167,14 @@ def test_one_host_of_a_slice_is_told_that_it_is_alone(environment_of_no_job, pci
   pci_bus(TPU_V4, TPU_V4, GOOGLES_NETWORK_CARD, TPU_V4, TPU_V4)
   monkeypatch.setattr(os, "environ", dict(os.environ))
   before = dict(os.environ)
-  distributed.stay_alone()
+  hosts.stay_alone()
   assert os.environ == before  # JAX_PLATFORMS=cpu
   del os.environ["JAX_PLATFORMS"], before["JAX_PLATFORMS"]
   os.environ["TPU_HOST_BOUNDS"] = "1,1,2"  # whoever sets this knows better
-  distributed.stay_alone()
+  hosts.stay_alone()
   assert os.environ == before | {"TPU_HOST_BOUNDS": "1,1,2"}
   del os.environ["TPU_HOST_BOUNDS"]
-  distributed.stay_alone()
+  hosts.stay_alone()
   assert os.environ == before | {
       "JAX_NUM_PROCESSES": "1", "CLOUD_TPU_TASK_ID": "0", "TPU_PROCESS_BOUNDS": "1,1,1",
       "TPU_CHIPS_PER_PROCESS_BOUNDS": "2,2,1", "TPU_VISIBLE_CHIPS": "0,1,2,3",
@@ -179,7 +182,7 @@ def test_one_host_of_a_slice_is_told_that_it_is_alone(environment_of_no_job, pci
 
 
 def test_chips_side_by_side_share_neither_chip_nor_port_nor_lock():
-  environments = [distributed.chip_alone(chip) for chip in range(4)]
+  environments = [hosts.chip_alone(chip) for chip in range(4)]
   assert [e["TPU_VISIBLE_CHIPS"] for e in environments] == ["0", "1", "2", "3"]
   assert len({e["TPU_PROCESS_PORT"] for e in environments}) == 4
   for environment in environments:
@@ -193,26 +196,26 @@ def test_whoever_gets_such_an_environment_is_no_job(environment_of_no_job, pci_b
   pci_bus(*[TPU_V4] * 4)
   monkeypatch.delenv("JAX_PLATFORMS")
   monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-  monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: object())
-  for alone in (distributed.host_alone(4), distributed.chip_alone(2), distributed.gpu_alone(0)):
+  monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: object())
+  for alone in (hosts.host_alone(4), hosts.chip_alone(2), hosts.gpu_alone(0)):
     with monkeypatch.context() as patch:
       for name, value in (SLURM_STEP | alone).items():
         patch.setenv(name, value)
-      assert distributed.find_job(None, None, None) is None
+      assert cluster.find_job(None, None, None) is None
 
 
 def test_a_gpu_alone_is_one_of_those_that_may_be_seen(monkeypatch):
   monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-  assert distributed.gpu_alone(1) == {"CUDA_VISIBLE_DEVICES": "1", "JAX_NUM_PROCESSES": "1"}
+  assert hosts.gpu_alone(1) == {"CUDA_VISIBLE_DEVICES": "1", "JAX_NUM_PROCESSES": "1"}
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-  assert distributed.gpu_alone(1)["CUDA_VISIBLE_DEVICES"] == "5"
+  assert hosts.gpu_alone(1)["CUDA_VISIBLE_DEVICES"] == "5"
   with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,5: names 2 GPUs, and number 2 was asked for"):
-    distributed.gpu_alone(2)
+    hosts.gpu_alone(2)
 
 
 def test_a_host_of_unknown_shape_is_an_error():
   with pytest.raises(UserError, match="has 3 TPU chips, .* known for 1, 2, 4 and 8 alone; set TPU_CHIPS_PER_PROCESS"):
-    distributed.host_alone(3)
+    hosts.host_alone(3)
 
 
 @pytest.mark.parametrize("program, arguments", [
@@ -224,8 +227,9 @@ def test_a_program_on_one_host_of_a_slice_is_alone_there(pci_bus, program, argum
   pci_bus(*[TPU_V4] * 4)
   code = f"""
       import os, pathlib, sys
-      from trm_jax import cli, distributed, {program} as program
-      distributed._PCI_DEVICES = pathlib.Path({str(distributed._PCI_DEVICES)!r})
+      from trm_jax import cli, {program} as program
+      from trm_jax.runtime import hosts
+      hosts._PCI_DEVICES = pathlib.Path({str(hosts._PCI_DEVICES)!r})
       sys.argv = {["x", *arguments]!r}
       try:
         cli.run(program.main)
@@ -240,10 +244,10 @@ def test_a_program_on_one_host_of_a_slice_is_alone_there(pci_bus, program, argum
 
 
 def test_a_port_in_use_is_an_error():
-  with distributed.socket.create_server(("", 0)) as server:
+  with socket.create_server(("", 0)) as server:
     port = server.getsockname()[1]
     with pytest.raises(UserError, match=f"localhost:{port}: process 0 cannot listen there .* name another port"):
-      distributed.join(Job(f"localhost:{port}", 2, 0), 1)
+      cluster.join(Job(f"localhost:{port}", 2, 0), 1)
 
 
 # ------------------------------------------------------------------------------------------ agreeing and stopping
@@ -263,8 +267,8 @@ def send(number):
 
 
 def test_signals_are_noted_and_a_second_ctrl_c_is_not(monkeypatch, capfd):
-  monkeypatch.setattr(distributed, "_ONE_PRESS_SECONDS", 0.5)
-  with pytest.raises(KeyboardInterrupt), distributed.Signals() as signals:
+  monkeypatch.setattr(signals_lib, "_ONE_PRESS_SECONDS", 0.5)
+  with pytest.raises(KeyboardInterrupt), signals_lib.Signals(announces=True) as signals:
     signals.hold()
     assert signals.received is None and signals.status is None
     send(signal.SIGTERM)
@@ -285,7 +289,7 @@ def test_signals_are_noted_and_a_second_ctrl_c_is_not(monkeypatch, capfd):
 def test_a_signal_that_nobody_has_heeded_counts_in_the_end():
   for end in (lambda signals: signals.__exit__(None, None, None), lambda signals: signals.released().__enter__()):
     with pytest.raises(KeyboardInterrupt):
-      signals = distributed.Signals()
+      signals = signals_lib.Signals(announces=True)
       signals.hold()
       send(signal.SIGINT)
       end(signals)
@@ -296,7 +300,7 @@ def test_an_ignored_signal_stays_ignored():
   """As nohup wants it."""
   before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
   try:
-    with distributed.Signals() as signals:
+    with signals_lib.Signals(announces=True) as signals:
       signals.hold()
       send(signal.SIGHUP)
       assert signals.received is None
@@ -320,8 +324,8 @@ def test_the_guard_says_how_it_ended(ending, status, said):
   ignore = ""
   if ending == "nohup":
     ignore, ending = "signal.signal(1, signal.SIG_IGN);", "os.kill(os.getppid(), 1); time.sleep(0.5)"
-  program = ("import os, signal, sys, time; from trm_jax import distributed; "
-             f"{ignore} distributed.end_when_told(); distributed.guard(); {ending}")
+  program = ("import os, signal, sys, time; from trm_jax.runtime import guard, signals; "
+             f"{ignore} signals.end_when_told(); guard.guard(); {ending}")
   ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=jobs.ROOT, check=False)
   assert ran.returncode == status, ran
   assert said in ran.stdout + ran.stderr and (said or not ran.stderr)
@@ -330,8 +334,8 @@ def test_the_guard_says_how_it_ended(ending, status, said):
 def test_who_is_guarded_dies_with_the_guard(tmp_path):
   program = f"""
       import os, pathlib, time
-      from trm_jax import distributed
-      distributed.guard()
+      from trm_jax.runtime import guard
+      guard.guard()
       pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
       time.sleep(60)
   """
@@ -351,7 +355,7 @@ def test_who_is_guarded_dies_with_the_guard(tmp_path):
 def test_the_watchdog_ends_what_hangs_and_says_where():
   program = """
       import time
-      from trm_jax import distributed
+      from trm_jax.runtime import distributed
       watchdog = distributed.Watchdog(0.5)
       for _ in range(4):
         time.sleep(0.2)
@@ -460,7 +464,7 @@ def test_a_job_notices_a_dead_peer(tmp_path, cache):
 def test_a_job_leaves_a_folder_that_another_process_owns_alone(tmp_path):
   """All of its processes end with the same line; nothing there has changed."""
   workdir = tmp_path / "run"
-  with storage.Workdir(workdir, main=True):
+  with workdir_lib.Workdir(workdir, main=True):
     before = (workdir / ".lock").read_bytes()
     job = jobs.Job(workdir, processes=2, devices=1)
     assert job.wait(120) == 2, job.output()

@@ -6,9 +6,10 @@ from matplotlib import image
 import numpy as np
 import pytest
 
-from trm_jax import draw
+from trm_jax import boards
 from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.data.sudoku import task as task_lib
+from trm_jax.tasks.sudoku import task as task_lib
+from trm_jax.training import curves
 
 TASK = task_lib.SudokuTask(2)
 LABELS = np.array([1, 2, 3, 4, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 1], np.int8) + 1
@@ -29,7 +30,7 @@ Q_HALT = np.array([-4.0, -3.0, -2.0, 0.0, 2.0, 5.0], np.float32)
 
 
 def test_text_shows_the_puzzle_the_steps_that_matter_and_marks():
-  text = draw.solving_text(TASK, INPUTS, ANSWERS, LABELS, Q_HALT)
+  text = boards.solving_text(TASK, INPUTS, ANSWERS, LABELS, Q_HALT)
   lines = text.split("\n")
   assert lines[0].split() == ["puzzle", "step", "1", "step", "3"]
   assert lines[1].split("  ")[-1].strip() == "15/16 right" and "14/16 right" in lines[1]
@@ -45,12 +46,12 @@ def test_text_shows_the_puzzle_the_steps_that_matter_and_marks():
   for tall in (9, 16):  # of boxes 3 and 4
     task = task_lib.SudokuTask(round(tall**0.5))
     board = np.ones(tall**2, np.uint8)
-    assert max(map(len, draw.solving_text(task, board, np.stack([board] * 3), None, np.zeros(3)).split("\n"))) <= 80
+    assert max(map(len, boards.solving_text(task, board, np.stack([board] * 3), None, np.zeros(3)).split("\n"))) <= 80
 
 
 def test_text_without_labels_marks_changed_clues_and_says_whether_it_is_solved():
   answers = np.stack([_with((1, 3), (3, 1)), _with()])
-  text = draw.solving_text(TASK, INPUTS, answers, None, Q_HALT[:2])
+  text = boards.solving_text(TASK, INPUTS, answers, None, Q_HALT[:2])
   assert "not solved" in text and "right" not in text
   assert " 1'3 |'3!1" in text
   assert text.endswith("' predicted, ! clue changed")
@@ -59,7 +60,7 @@ def test_text_without_labels_marks_changed_clues_and_says_whether_it_is_solved()
 def test_ignored_cells_do_not_count():
   labels = LABELS.copy()
   labels[:4] = puzzles_lib.IGNORE_LABEL
-  text = draw.solving_text(TASK, INPUTS, ANSWERS[:1], labels, Q_HALT[:1])
+  text = boards.solving_text(TASK, INPUTS, ANSWERS[:1], labels, Q_HALT[:1])
   assert "12/12 right" in text and "solved" not in text
   assert " 1'3 |'4 4" in text
 
@@ -71,9 +72,9 @@ def _share(picture: np.ndarray, color: str) -> float:
 
 def test_picture_has_a_panel_a_step_and_marks_wrong_cells(tmp_path):
   solved, wrong, six = tmp_path / "solved.png", tmp_path / "wrong.png", tmp_path / "six.png"
-  draw.solving_picture(solved, TASK, INPUTS, ANSWERS[-1:], LABELS, Q_HALT[-1:])
-  draw.solving_picture(wrong, TASK, INPUTS, ANSWERS[:1], LABELS, Q_HALT[:1])
-  draw.solving_picture(six, TASK, INPUTS, ANSWERS, LABELS, Q_HALT)
+  boards.solving_picture(solved, TASK, INPUTS, ANSWERS[-1:], LABELS, Q_HALT[-1:])
+  boards.solving_picture(wrong, TASK, INPUTS, ANSWERS[:1], LABELS, Q_HALT[:1])
+  boards.solving_picture(six, TASK, INPUTS, ANSWERS, LABELS, Q_HALT)
   solved, wrong, six = map(image.imread, (solved, wrong, six))
 
   assert solved.shape == wrong.shape
@@ -81,32 +82,32 @@ def test_picture_has_a_panel_a_step_and_marks_wrong_cells(tmp_path):
   assert six.shape[1] > 1.3 * solved.shape[1] and six.shape[0] > 1.7 * solved.shape[0]
   assert max(six.shape) < 2000
   for picture in (solved, wrong, six):
-    assert _share(picture, draw._CLUE_FILL) > 0.03 and _share(picture, "white") > 0.3
-  assert _share(solved, draw._WRONG) == _share(solved, draw._WRONG_FILL) == 0
-  assert _share(wrong, draw._WRONG) > 0.002 and _share(wrong, draw._WRONG_FILL) > 0.01
-  assert _share(wrong, draw._PREDICTED) < _share(solved, draw._PREDICTED)
+    assert _share(picture, boards._CLUE_FILL) > 0.03 and _share(picture, "white") > 0.3
+  assert _share(solved, boards._WRONG) == _share(solved, boards._WRONG_FILL) == 0
+  assert _share(wrong, boards._WRONG) > 0.002 and _share(wrong, boards._WRONG_FILL) > 0.01
+  assert _share(wrong, boards._PREDICTED) < _share(solved, boards._PREDICTED)
   # Hatched, for those who cannot tell red from green.
-  assert _share(wrong, draw._WRONG_HATCH) > 0.001 and _share(solved, draw._WRONG_HATCH) == 0
+  assert _share(wrong, boards._WRONG_HATCH) > 0.001 and _share(solved, boards._WRONG_HATCH) == 0
 
 
 def test_picture_without_labels(tmp_path):
   path = tmp_path / "p.png"
-  draw.solving_picture(path, TASK, INPUTS, ANSWERS[:1], None, Q_HALT[:1])
+  boards.solving_picture(path, TASK, INPUTS, ANSWERS[:1], None, Q_HALT[:1])
   picture = image.imread(path)
-  assert _share(picture, draw._UNCHECKED) > 0.001
-  assert _share(picture, draw._PREDICTED) == _share(picture, draw._WRONG) == 0
+  assert _share(picture, boards._UNCHECKED) > 0.001
+  assert _share(picture, boards._PREDICTED) == _share(picture, boards._WRONG) == 0
 
 
 def test_answers_have_a_panel_a_puzzle_and_their_own_wrong_cells():
   right, wrong = np.stack([ANSWERS[-1]] * 4), np.stack([*ANSWERS[-1:].repeat(3, 0), ANSWERS[0]])
-  pictures = [draw.answers_picture(TASK, np.stack([INPUTS] * 4), answers, np.stack([LABELS] * 4), Q_HALT[-4:])
+  pictures = [boards.answers_picture(TASK, np.stack([INPUTS] * 4), answers, np.stack([LABELS] * 4), Q_HALT[-4:])
               for answers in (right, wrong)]
   assert pictures[0].shape == pictures[1].shape and pictures[0].dtype == np.uint8
   solved, one_wrong = (picture / np.float32(255) for picture in pictures)
-  assert _share(solved, draw._CLUE_FILL) > 0.03 and _share(solved, draw._WRONG) == 0
+  assert _share(solved, boards._CLUE_FILL) > 0.03 and _share(solved, boards._WRONG) == 0
   width = solved.shape[1]
-  assert _share(one_wrong[:-40], draw._WRONG) > 0  # above the legend
-  assert _share(one_wrong[:-40, : width * 3 // 4], draw._WRONG) == 0  # in the fourth alone
+  assert _share(one_wrong[:-40], boards._WRONG) > 0  # above the legend
+  assert _share(one_wrong[:-40, : width * 3 // 4], boards._WRONG) == 0  # in the fourth alone
 
 
 RECORDS = [
@@ -121,7 +122,7 @@ RECORDS = [
 @pytest.mark.parametrize("records", [RECORDS, []])
 def test_learning_curve(tmp_path, records):
   path = tmp_path / "curve.png"
-  draw.learning_curve(path, records, "a title")
+  curves.learning_curve(path, records, "a title")
   picture = image.imread(path)
   assert picture.shape == (600, 1500, 4)
   assert (_share(picture, "C0") > 0) == (_share(picture, "C1") > 0) == bool(records)  # train and test

@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import checkpoint
 from trm_jax import config as config_lib
 from trm_jax import evaluate
-from trm_jax import evaluate_checkpoint
-from trm_jax import sharding
-from trm_jax.data import load
 from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import IGNORE_LABEL
-from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku import generate
 from trm_jax.errors import UserError
-from trm_jax.train import Trainer
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import generate
+from trm_jax.training import checkpoint
+from trm_jax.training import evaluator as evaluator_lib
+from trm_jax.training.train_step import Trainer
 
 # Batches of another size round otherwise and the recursion amplifies it: of logits up to 7, by 2e-5 after T steps.
 ROUNDING = 1e-4
@@ -54,7 +54,7 @@ def _everywhere(source, devices=8):
 
 
 def _evaluator(devices=8, get_model=lambda model: model, **kwargs):
-  return evaluate.Evaluator(get_model, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH,
+  return evaluator_lib.Evaluator(get_model, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH,
                             **{"max_puzzles": N} | kwargs)
 
 
@@ -209,7 +209,7 @@ def test_halting_with_split_matrices(trainer, state, alone, puzzles, halts):
   mesh = sharding.make_mesh(model=2)
   layout = sharding.state_shardings(mesh, state)
   assert any("model" in s.spec for s in jax.tree.leaves(layout.params))
-  evaluator = evaluate.Evaluator(lambda state: trainer.model(state, averaged=False), mesh=mesh, batch_size=BATCH,
+  evaluator = evaluator_lib.Evaluator(lambda state: trainer.model(state, averaged=False), mesh=mesh, batch_size=BATCH,
                                  max_puzzles=N, halting=True)
   _assert_ends_where_it_halts(evaluator.evaluate(jax.device_put(state, layout), puzzles), alone, puzzles, halts)
 
@@ -274,12 +274,12 @@ def test_buckets_that_are_empty_or_unknown_are_left_out(evaluated):
 def test_batch_size_is_rounded_up_to_the_devices():
   mesh = sharding.make_mesh()
   for size, rounded in ((1, 8), (8, 8), (9, 16)):
-    assert evaluate.Evaluator(lambda m: m, mesh=mesh, batch_size=size, max_puzzles=1).batch_size == rounded
+    assert evaluator_lib.Evaluator(lambda m: m, mesh=mesh, batch_size=size, max_puzzles=1).batch_size == rounded
 
 
 def test_attempt_shows_every_step(model, alone, puzzles):
   inputs, answers, q_halt = alone
-  attempt = evaluate.attempt(model, inputs, puzzles.puzzle_identifiers)
+  attempt = evaluator_lib.attempt(model, inputs, puzzles.puzzle_identifiers)
   np.testing.assert_array_equal(attempt.answers, answers, strict=True)
   np.testing.assert_allclose(attempt.q_halt, q_halt, atol=ROUNDING)
 
@@ -288,7 +288,7 @@ def test_hardest_solved():
   def hardest(*right):
     """Right answers by puzzle and step, as strings of 0 and 1."""
     answers = np.array([[[int(r[t])] * 4 for r in right] for t in range(len(right[0]))], np.uint8)
-    return evaluate.Attempt(answers, np.zeros(answers.shape[:2])).hardest_solved(np.ones((len(right), 4), np.int8))
+    return evaluator_lib.Attempt(answers, np.zeros(answers.shape[:2])).hardest_solved(np.ones((len(right), 4), np.int8))
 
   assert hardest("1111", "0111", "0011", "0000") == 2
   assert hardest("1111", "1101", "0111") == 2  # found late, not lost and found again
@@ -310,12 +310,12 @@ def _saved(tmp_path, trainer, state):
 
 def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer, state, tmp_path, capsys):
   evaluator = _evaluator(get_model=lambda state: trainer.model(state, averaged=True), max_puzzles=30)
-  own = load.load_test(_config().data)[1]
-  metrics = evaluate_checkpoint.run(str(saved), None)
+  own = splits_lib.load_test(_config().data)[1]
+  metrics = evaluate.run(str(saved), None)
   assert metrics["num_puzzles"] == N and metrics == evaluator.evaluate(_everywhere(state), own).metrics()
 
   assert "steps a puzzle" not in capsys.readouterr().out
-  metrics = evaluate_checkpoint.run(str(saved), None, batch_size=2 * BATCH, halting=True)
+  metrics = evaluate.run(str(saved), None, batch_size=2 * BATCH, halting=True)
   assert metrics["row_steps"] == 32 * T and metrics["steps"] == T  # it is as unsure as a new model
   assert f", {T:.2f} steps a puzzle (" in capsys.readouterr().out
 
@@ -324,7 +324,7 @@ def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer
   made = dataclasses.replace(made, ratings=ratings)
   csv_files.write_csv(tmp_path / "test.csv", made, source="made")
   capsys.readouterr()
-  metrics = evaluate_checkpoint.run(str(saved), str(tmp_path))
+  metrics = evaluate.run(str(saved), str(tmp_path))
   assert metrics["num_puzzles"] == 30 and metrics == evaluator.evaluate(_everywhere(state), made).metrics()
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].startswith(f"step 7 on 30 puzzles of {tmp_path}: ")
@@ -340,10 +340,10 @@ def test_other_data_is_evaluated_whole(saved, monkeypatch):
     asked.append((data.source, data.num_test))
     raise UserError("stop")
 
-  monkeypatch.setattr(load, "load_test", stop)
+  monkeypatch.setattr(splits_lib, "load_test", stop)
   for source in (None, "folder", "generated"):
     with pytest.raises(UserError, match="stop"):
-      evaluate_checkpoint.run(str(saved), source)
+      evaluate.run(str(saved), source)
   assert asked == [("generated", N), ("folder", 0), ("generated", N)]
 
 
@@ -351,14 +351,14 @@ def test_a_checkpoint_on_data_it_was_not_made_for(saved, tmp_path):
   made = generate.generate_splits(box=3, num_train=0, num_validation=0, num_test=1, num_clues=70, seed=0)["test"]
   csv_files.write_csv(tmp_path / "test.csv", made, source="made")
   with pytest.raises(UserError, match="test.csv, line 2: the question has 81 characters, must have 16"):
-    evaluate_checkpoint.run(str(saved), str(tmp_path))
+    evaluate.run(str(saved), str(tmp_path))
 
 
 def test_a_checkpoint_that_knows_fewer_identifiers(saved, tmp_path, monkeypatch):
-  more = dataclasses.replace(load.load_test(_config().data)[1], num_puzzle_identifiers=3)
-  monkeypatch.setattr(load, "load_test", lambda data: (None, more))
+  more = dataclasses.replace(splits_lib.load_test(_config().data)[1], num_puzzle_identifiers=3)
+  monkeypatch.setattr(splits_lib, "load_test", lambda data: (None, more))
   with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model knows 2$"):
-    evaluate_checkpoint.run(str(saved), "folder")
+    evaluate.run(str(saved), "folder")
 
 
 def test_a_row_does_not_compare_its_puzzle_with_the_one_before(model, alone, puzzles, halts):

@@ -8,8 +8,8 @@ import resource
 import pytest
 
 from trm_jax import errors
-from trm_jax import files
 from trm_jax.errors import Damaged, UserError
+from trm_jax.runtime import files
 
 
 @pytest.mark.parametrize("content, reason", [

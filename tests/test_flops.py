@@ -10,13 +10,13 @@ import jax
 from jax.extend import core as jex_core
 import pytest
 
-from trm_jax import flops
-from trm_jax import losses
-from trm_jax import sharding
-from trm_jax.config import Config
-from trm_jax.config import OptimizerConfig
+from trm_jax.config import Config, OptimizerConfig
+from trm_jax.model import flops
 from trm_jax.model import TRM
-from trm_jax.train import Trainer
+from trm_jax.runtime import chips
+from trm_jax.runtime import sharding
+from trm_jax.training import losses
+from trm_jax.training.train_step import Trainer
 
 SUDOKU = dataclasses.replace(Config().model, vocab_size=11, seq_len=81)
 MODELS = {
@@ -162,4 +162,4 @@ def test_sudoku_step():
     ("NVIDIA A100-SXM4-40GB", 312e12), ("NVIDIA L40S", 362e12), ("NVIDIA L40", None), ("cpu", None),
 ])
 def test_peak(kind, peak):
-  assert flops.peak_flops(types.SimpleNamespace(device_kind=kind)) == peak
+  assert chips.peak_flops(types.SimpleNamespace(device_kind=kind)) == peak

@@ -23,15 +23,17 @@ import numpy as np
 import pytest
 import test_load
 
-from trm_jax import checkpoint
-from trm_jax import logs
-from trm_jax import storage
 from trm_jax.config import DataConfig
-from trm_jax.data import load
-from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku import extreme
-from trm_jax.data.sudoku import generate
+from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
+from trm_jax.runtime import buckets
+from trm_jax.runtime import paths
+from trm_jax.runtime import workdir as workdir_lib
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import extreme
+from trm_jax.tasks.sudoku import generate
+from trm_jax.training import checkpoint
+from trm_jax.training import metrics_log
 
 pytest.importorskip("gcsfs", reason="gcsfs is not installed")
 pytest.importorskip("gcp_storage_emulator", reason="gcp-storage-emulator is not installed")
@@ -40,7 +42,7 @@ _DENIED = "someone@project.iam.gserviceaccount.com does not have storage.objects
 
 
 def _workdir(bucket, **kwargs):
-  return storage.Workdir(f"gs://{bucket}/runs/a", **{"main": True, **kwargs})
+  return workdir_lib.Workdir(f"gs://{bucket}/runs/a", **{"main": True, **kwargs})
 
 
 def _written(server):
@@ -115,7 +117,7 @@ def test_a_file_that_cannot_be_brought_down_is_one_line(bucket, gcs_server, tmp_
 
 def test_a_run_goes_on_from_the_bucket(bucket, gcs_server):
   with _workdir(bucket) as workdir:
-    log = logs.MetricsLog(workdir.local, resume_step=0)
+    log = metrics_log.MetricsLog(workdir.local, resume_step=0)
     for step in (1, 2, 3):
       log.write({"step": step, "loss": 0.5})
     log.close()
@@ -126,11 +128,11 @@ def test_a_run_goes_on_from_the_bucket(bucket, gcs_server):
     assert sorted(path.name for path in workdir.local.iterdir()) == ["metrics.jsonl", "results.json"]
     workdir.sync()
     assert _written(gcs_server) == 2  # by the check that the folder can be written, and by the lock
-    log = logs.MetricsLog(workdir.local, resume_step=2)
+    log = metrics_log.MetricsLog(workdir.local, resume_step=2)
     log.write({"step": 3, "loss": 0.25})
     log.close()
   for path in (f"gs://{bucket}/runs/a/metrics.jsonl", workdir.path / "metrics.jsonl"):
-    assert [(r["step"], r["loss"]) for r in logs.read_metrics(path)] == [(1, 0.5), (2, 0.5), (3, 0.25)]
+    assert [(r["step"], r["loss"]) for r in metrics_log.read_metrics(path)] == [(1, 0.5), (2, 0.5), (3, 0.25)]
 
 
 def test_a_process_that_is_not_main_writes_nothing(bucket, gcs_server):
@@ -154,7 +156,7 @@ def _wait_for(condition):
 
 
 def test_records_are_copied_in_between(bucket, gcs_server, monkeypatch, capsys):
-  monkeypatch.setattr(storage, "_SYNC_SECONDS", 0.02)
+  monkeypatch.setattr(workdir_lib, "_SYNC_SECONDS", 0.02)
   with _workdir(bucket) as workdir:
     gcs_server.refuse = _refuse_writes
     (workdir.local / "metrics.jsonl").write_text("1\n")
@@ -197,13 +199,13 @@ def test_what_ended_the_run_comes_first(bucket, gcs_server, capsys):
 
 
 def test_a_folder_above_does_not_exist_in_a_bucket(bucket):
-  assert _error(storage.user_path, f"gs://{bucket}/runs/../x", "--workdir") == (
+  assert _error(paths.user_path, f"gs://{bucket}/runs/../x", "--workdir") == (
       f"--workdir=gs://{bucket}/runs/../x: '..' leads nowhere in a bucket; name the folder itself")
 
 
 def test_no_such_bucket(bucket):
-  for call in (functools.partial(storage.Workdir, main=True, flag="--out"),
-               functools.partial(storage.user_path, flag="--out")):
+  for call in (functools.partial(workdir_lib.Workdir, main=True, flag="--out"),
+               functools.partial(paths.user_path, flag="--out")):
     assert _error(call, "gs://no-such-bucket/run") == (
         "--out=gs://no-such-bucket/run: not found; if there is no such bucket, make it: gcloud storage buckets create "
         "gs://BUCKET --location=REGION")
@@ -220,14 +222,14 @@ def test_a_bucket_that_may_not_be_written(bucket, gcs_server, main, method):
 
 def test_a_bucket_that_may_not_be_read(bucket, gcs_server):
   gcs_server.refuse = lambda method, path: (403, "storage.objects.list is denied.")
-  assert _error(storage.user_path, f"gs://{bucket}/run", "--checkpoint") == (
+  assert _error(paths.user_path, f"gs://{bucket}/run", "--checkpoint") == (
       f"--checkpoint=gs://{bucket}/run: refused (storage.objects.list is denied.); give this account the role "
       "roles/storage.objectAdmin on the bucket")
 
 
 def test_no_credentials(bucket, gcs_server, caplog):
   gcs_server.refuse = lambda method, path: (401, "Anonymous caller does not have storage.objects.list access.")
-  assert _error(storage.user_path, f"gs://{bucket}/run", "--workdir") == (
+  assert _error(paths.user_path, f"gs://{bucket}/run", "--workdir") == (
       f"--workdir=gs://{bucket}/run: no valid Google Cloud credentials (Anonymous caller does not have "
       "storage.objects.list access., 401); run `gcloud auth application-default login`, or give this machine a service "
       "account")
@@ -236,7 +238,7 @@ def test_no_credentials(bucket, gcs_server, caplog):
 
 def test_a_service_that_does_not_answer(bucket, gcs_server, impatient):
   gcs_server.refuse = lambda method, path: (503, "Try later.")
-  assert _error(storage.user_path, f"gs://{bucket}/run", "--workdir") == (
+  assert _error(paths.user_path, f"gs://{bucket}/run", "--workdir") == (
       f"--workdir=gs://{bucket}/run: the bucket cannot be reached (Try later., 503); check the network and start the "
       "same command again")
 
@@ -246,14 +248,14 @@ def test_what_may_pass_is_to_be_tried_again(bucket, gcs_server, impatient):
   for refusal, status in (((503, "Try later."), 76), ((401, "Who are you?"), 2)):
     gcs_server.refuse = lambda method, path, refusal=refusal: refusal
     with pytest.raises(UserError) as e:
-      storage.user_path(f"gs://{bucket}/run", "--workdir")
+      paths.user_path(f"gs://{bucket}/run", "--workdir")
     assert e.value.status == status
 
 
 def test_no_network(bucket, impatient, monkeypatch):
   with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
-  message = _error(storage.user_path, f"gs://{bucket}/run", "--workdir")
+  message = _error(paths.user_path, f"gs://{bucket}/run", "--workdir")
   assert message.startswith(f"--workdir=gs://{bucket}/run: the bucket cannot be reached (Cannot connect to host 127.0.")
 
 
@@ -272,13 +274,13 @@ def test_an_object_in_the_way(bucket, gcs_server):
 
 
 def test_a_whole_bucket_may_be_a_run(bucket, gcs_server):
-  with storage.Workdir(f"gs://{bucket}", main=True) as workdir:
+  with workdir_lib.Workdir(f"gs://{bucket}", main=True) as workdir:
     (workdir.local / "x").write_text("1")
   assert gcs_server.objects(bucket) == {"x": b"1"}
 
 
 def test_what_other_processes_write_is_seen_at_once(bucket):
-  folder = storage.user_path(f"gs://{bucket}/run", "--workdir")
+  folder = paths.user_path(f"gs://{bucket}/run", "--workdir")
   (folder / "a").write_text("1")
   assert [path.name for path in folder.iterdir()] == ["a"] and not (folder / "b").exists()
   import gcsfs
@@ -308,7 +310,7 @@ def test_checkpoints_are_saved_listed_pruned_and_restored(bucket, gcs_server):
     checkpoints.close()
   # What a killed run leaves: no mark of completeness.
   (workdir.checkpoints / "8" / "state" / "d" / "x").write_bytes(b"half")
-  checkpoints = checkpoint.Checkpoints(storage.user_path(f"gs://{bucket}/runs/a/checkpoints", "--checkpoint"))
+  checkpoints = checkpoint.Checkpoints(paths.user_path(f"gs://{bucket}/runs/a/checkpoints", "--checkpoint"))
   assert checkpoints.steps() == [1, 3, 4, 5, 6, 7]
   assert (checkpoints.latest_step(), checkpoints.best_step()) == (7, 1)
   kept = {name.split("/")[3] for name in gcs_server.objects(bucket) if name.startswith("runs/a/checkpoints/")}
@@ -380,8 +382,9 @@ from trm_jax import cli
 
 def main(argv):
   import jax.numpy as jnp
-  from trm_jax import checkpoint, storage
-  with storage.Workdir(argv[1], main=True) as workdir:
+  from trm_jax.runtime.workdir import Workdir
+  from trm_jax.training import checkpoint
+  with Workdir(argv[1], main=True) as workdir:
     checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
     (workdir.local / "metrics.jsonl").write_text("1")
     workdir.sync()
@@ -433,7 +436,7 @@ def _source(bucket, tmp_path, gcs_server):
   for split, puzzles in _splits().items():
     csv_files.write_csv(folder / f"{split}.csv", puzzles, source="made")
   (folder / "other.csv").write_text("x" * 1000)
-  storage.user_path(f"gs://{bucket}", "--data")
+  paths.user_path(f"gs://{bucket}", "--data")
   _upload(folder, f"gs://{bucket}/data/csv")
   gcs_server.requests.clear()
   return f"gs://{bucket}/data/csv"
@@ -452,8 +455,8 @@ def _assert_same(a, b):
 
 def test_puzzles_are_copied_once(source, gcs_server, tmp_path, capsys):
   data = dataclasses.replace(DATA, source=source)
-  local = load.load(dataclasses.replace(DATA, source=str(tmp_path / "csv")))
-  splits = load.load(data)
+  local = splits_lib.load(dataclasses.replace(DATA, source=str(tmp_path / "csv")))
+  splits = splits_lib.load(data)
   _assert_same(splits.train, local.train)
   _assert_same(splits.test, local.test)
   assert _copied(gcs_server) == ["test.csv", "train.csv"]
@@ -461,12 +464,12 @@ def test_puzzles_are_copied_once(source, gcs_server, tmp_path, capsys):
   assert sorted(path.name for path in copies.iterdir()) == [".lock", "test.csv", "train.csv"]
   out = capsys.readouterr().out
   assert out.count(f"copying {source}: 0.0 MiB, to {copies} (0 s)\n") == 2
-  _assert_same(load.load(data).train, local.train)
+  _assert_same(splits_lib.load(data).train, local.train)
   assert len(_copied(gcs_server)) == 2 and capsys.readouterr().out == ""
 
 
 def test_evaluation_copies_the_test_puzzles_alone(source, gcs_server):
-  _assert_same(load.load_test(dataclasses.replace(DATA, source=source))[1], _splits()["test"])
+  _assert_same(splits_lib.load_test(dataclasses.replace(DATA, source=source))[1], _splits()["test"])
   assert _copied(gcs_server) == ["test.csv"]
 
 
@@ -476,30 +479,30 @@ def test_evaluation_copies_the_test_puzzles_alone(source, gcs_server):
 ])
 def test_a_copy_that_differs_is_not_used(source, gcs_server, tmp_path, damage):
   data = dataclasses.replace(DATA, source=source)
-  load.load_test(data)
+  splits_lib.load_test(data)
   copy = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://") / "test.csv"
   good = copy.read_bytes()
   copy.write_bytes(damage(good))
   copy.with_name("test.csv.partial").write_bytes(b"of a copy that was interrupted")
-  _assert_same(load.load_test(data)[1], _splits()["test"])
+  _assert_same(splits_lib.load_test(data)[1], _splits()["test"])
   assert copy.read_bytes() == good
   assert _copied(gcs_server) == ["test.csv", "test.csv"]
 
 
 def test_puzzles_that_have_changed_are_copied_anew(source, gcs_server, tmp_path):
   data = dataclasses.replace(DATA, source=source)
-  load.load_test(data)
+  splits_lib.load_test(data)
   other = dataclasses.replace(_splits()["test"], ratings=np.arange(5, dtype=np.int32)[::-1])
   csv_files.write_csv(tmp_path / "test.csv", other, source="made")
   epath.Path(f"{source}/test.csv").write_bytes((tmp_path / "test.csv").read_bytes())
-  _assert_same(load.load_test(data)[1], other)
+  _assert_same(splits_lib.load_test(data)[1], other)
   assert _copied(gcs_server) == ["test.csv", "test.csv"]
 
 
 @pytest.mark.parametrize("reported", [{"crc32c": "AAAAAA=="}, {"size": "1"}])
 def test_puzzles_that_arrive_damaged_are_one_line(source, bucket, gcs_server, tmp_path, reported):
   gcs_server.describe(bucket, "data/csv/test.csv").update(reported)
-  assert _error(load.load_test, dataclasses.replace(DATA, source=source)) == (
+  assert _error(splits_lib.load_test, dataclasses.replace(DATA, source=source)) == (
       f"{source}/test.csv: arrived damaged, or was changed while it was copied; start the same command again")
   copies = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://")
   assert [path.name for path in copies.iterdir()] == [".lock"]
@@ -507,13 +510,14 @@ def test_puzzles_that_arrive_damaged_are_one_line(source, bucket, gcs_server, tm
 
 def test_a_copy_that_is_refused_is_one_line(source, gcs_server):
   gcs_server.refuse = lambda method, path: (403, _DENIED) if "alt=media" in path else None
-  assert _error(load.load_test, dataclasses.replace(DATA, source=source)).startswith(f"{source}/test.csv: refused (")
+  error = _error(splits_lib.load_test, dataclasses.replace(DATA, source=source))
+  assert error.startswith(f"{source}/test.csv: refused (")
 
 
 def test_no_space_for_a_copy_is_one_line(source, tmp_path, monkeypatch):
   (tmp_path / "file").write_text("")
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-  assert _error(load.load_test, dataclasses.replace(DATA, source=source)).startswith(
+  assert _error(splits_lib.load_test, dataclasses.replace(DATA, source=source)).startswith(
       f"the copy of {source}={tmp_path}/file/trm_jax/")
 
 
@@ -523,7 +527,7 @@ def test_the_processes_of_a_host_copy_once(source, gcs_server, tmp_path):
   with concurrent.futures.ThreadPoolExecutor() as pool:
     with (copies / ".lock").open("w") as lock:  # as a process that is copying
       fcntl.flock(lock, fcntl.LOCK_EX)
-      other = pool.submit(load.load_test, dataclasses.replace(DATA, source=source))
+      other = pool.submit(splits_lib.load_test, dataclasses.replace(DATA, source=source))
       _wait_for(lambda: gcs_server.requests)
       time.sleep(0.5)
       assert not other.done()
@@ -536,13 +540,13 @@ def test_a_folder_of_the_reference(bucket, gcs_server, tmp_path):
   folder = test_load.write_reference(tmp_path / "reference", _splits())
   (folder / "identifiers.json").write_text("[]")
   source = f"gs://{bucket}/reference"
-  storage.user_path(source, "--data")
+  paths.user_path(source, "--data")
   _upload(folder, source)
   gcs_server.requests.clear()
   data = dataclasses.replace(DATA, source=source)
-  np.testing.assert_array_equal(load.load_test(data)[1].inputs, _splits()["test"].inputs)
+  np.testing.assert_array_equal(splits_lib.load_test(data)[1].inputs, _splits()["test"].inputs)
   assert len(_copied(gcs_server)) == 6 and "dataset.json" in _copied(gcs_server)
-  assert len(load.load(data).train) == 9
+  assert len(splits_lib.load(data).train) == 9
   assert len(_copied(gcs_server)) == 12
 
 
@@ -550,10 +554,10 @@ def test_sources_that_are_missing(source):
   usable = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
             "'sudoku-extreme' or 'generated'")
   for missing in (f"{source}/nope", source.rpartition("/")[0], f"{source}/test.csv"):
-    assert _error(load.load, dataclasses.replace(DATA, source=missing)) == (
+    assert _error(splits_lib.load, dataclasses.replace(DATA, source=missing)) == (
         f"config.data.source = {missing!r}: neither test.csv nor test/dataset.json is there; {usable}")
-  assert storage.names(epath.Path(f"{source}/test.csv")) == []
-  message = _error(load.load, dataclasses.replace(DATA, source="gs://no-such-bucket/x"))
+  assert buckets.names(epath.Path(f"{source}/test.csv")) == []
+  message = _error(splits_lib.load, dataclasses.replace(DATA, source="gs://no-such-bucket/x"))
   assert message.startswith("config.data.source=gs://no-such-bucket/x: not found; if there is no such bucket")
 
 
@@ -588,17 +592,17 @@ def hub(tmp_path, monkeypatch):
 def test_sudoku_extreme_is_prepared_for_a_bucket_once(bucket, gcs_server, hub, tmp_path):
   _, _, requests = hub
   data = DataConfig(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
-  assert _error(load.load_test, data) == (
+  assert _error(splits_lib.load_test, data) == (
       f"config.data.tfds_dir=gs://{bucket}/tfds: has no sudoku_extreme/1.0.0, prepared; a training run with this "
       "config.data.tfds_dir puts it there")
-  assert load.shared(data, tmp_path / "run") == data
+  assert splits_lib.shared(data, tmp_path / "run") == data
   assert sorted(requests) == ["/test.csv", "/train.csv"]
   shutil.rmtree(tmp_path / "home")  # another machine
-  assert load.shared(data, tmp_path / "run") == data
+  assert splits_lib.shared(data, tmp_path / "run") == data
   gcs_server.requests.clear()
-  _assert_same(load.load_test(data)[1], _splits(box=3)["test"])
+  _assert_same(splits_lib.load_test(data)[1], _splits(box=3)["test"])
   assert not any("train" in name for name in _copied(gcs_server))
-  assert len(load.load(data).train) == 9
+  assert len(splits_lib.load(data).train) == 9
   assert len(_copied(gcs_server)) == len(set(_copied(gcs_server)))
   assert sorted(requests) == ["/test.csv", "/train.csv"]
   assert "tensorflow" not in sys.modules
@@ -610,10 +614,10 @@ def test_puzzles_that_are_half_in_the_bucket_do_not_count(bucket, gcs_server, hu
   made = tmp_path / "home" / "tensorflow_datasets" / "sudoku_extreme" / "1.0.0"
   gcs_server.refuse = lambda method, path: (
       (403, _DENIED) if method == "POST" and len(gcs_server.objects(bucket)) == len(list(made.iterdir())) - 1 else None)
-  assert "dataset_info.json: refused" in _error(load.shared, data, tmp_path / "run")
-  assert "has no sudoku_extreme/1.0.0, prepared" in _error(load.load_test, data)
+  assert "dataset_info.json: refused" in _error(splits_lib.shared, data, tmp_path / "run")
+  assert "has no sudoku_extreme/1.0.0, prepared" in _error(splits_lib.load_test, data)
   gcs_server.refuse = lambda method, path: None
-  _assert_same(load.load_test(load.shared(data, tmp_path / "run"))[1], _splits(box=3)["test"])
+  _assert_same(splits_lib.load_test(splits_lib.shared(data, tmp_path / "run"))[1], _splits(box=3)["test"])
 
 
 def test_of_several_hosts_one_asks_the_hub(bucket, hub, tmp_path):
@@ -630,8 +634,8 @@ extreme.BASE_URL, extreme.SHA256 = url, sha256
 distributed.join(distributed.Job(f"127.0.0.1:{port}", 2, process), 60)
 from trm_jax.config import DataConfig
 from trm_jax.data import load
-data = load.shared(DataConfig(num_train=9, num_validation=0), run)
-print(data.tfds_dir, load.load(data).train.digest())
+data = splits.shared(DataConfig(num_train=9, num_validation=0), run)
+print(data.tfds_dir, splits.load(data).train.digest())
 """
   processes = [subprocess.Popen(
       [sys.executable, "-c", code, repr((url, sha256, port, i, f"gs://{bucket}/runs/a"))], text=True,
@@ -650,4 +654,4 @@ print(data.tfds_dir, load.load(data).train.digest())
     (DataConfig(source="gs://bucket/data", tfds_dir="gs://bucket/tfds"), "gs://bucket/runs/a"),
 ])
 def test_other_puzzles_are_read_where_the_config_says(data, run):
-  assert load.shared(data, run) == data
+  assert splits_lib.shared(data, run) == data

@@ -8,12 +8,12 @@ from etils import epath
 import pytest
 
 from trm_jax import config as config_lib
-from trm_jax import identity
 from trm_jax.config import Config, DataConfig
-from trm_jax.data import load
-from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku import generate
+from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import generate
+from trm_jax.training import identity
 
 _PUZZLES = {"train": "a", "validation": "b", "test": "c"}
 _RUN = {"config": config_lib.to_dict(Config()), "data": {"seq_len": 81}, "total_steps": 9, "puzzles": _PUZZLES}
@@ -117,11 +117,11 @@ def test_files_that_were_replaced_are_other_puzzles(tmp_path):
     for split, puzzles in generate.generate_splits(**sizes, seed=seed).items():
       if puzzles is not None:
         csv_files.write_csv(tmp_path / f"{split}.csv", puzzles, source="made")
-    return identity.digests(load.load(data))
+    return identity.digests(splits_lib.load(data))
 
   first = found(0)
   assert found(0) == first
   other = found(1)
   assert all(other[name] != first[name] for name in ("train", "validation", "test"))
-  none = identity.digests(load.load(dataclasses.replace(data, num_validation=0)))
+  none = identity.digests(splits_lib.load(dataclasses.replace(data, num_validation=0)))
   assert none["validation"] is None and none["test"] == other["test"]

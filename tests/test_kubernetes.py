@@ -8,8 +8,8 @@ import re
 import pytest
 import yaml
 
-from trm_jax import chips
-from trm_jax import distributed
+from trm_jax.runtime import chips
+from trm_jax.runtime import exit_status
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
@@ -27,7 +27,7 @@ def _job():
 def test_every_exit_status_has_its_rule(job):
   rules = {status: rule["action"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule
            for status in rule["onExitCodes"]["values"]}
-  assert rules == {2: "FailJob", distributed.PREEMPTED: "Ignore", distributed.PEER_LOST: "Ignore"}
+  assert rules == {2: "FailJob", exit_status.PREEMPTED: "Ignore", exit_status.PEER_LOST: "Ignore"}
   assert job["template"]["spec"]["restartPolicy"] == "Never"  # otherwise Kubernetes refuses the rules
 
 

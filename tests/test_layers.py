@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import flops
-from trm_jax import layers
+from trm_jax.model import config as model_config_lib
+from trm_jax.model import flops
+from trm_jax.model import layers
 from trm_jax.model import TRMConfig
 
 
 @pytest.mark.parametrize("size, width", [(512, 1536), (97, 512), (32, 256), (96, 256), (97 + 819, 2560)])
 def test_swiglu_width(size, width):
-  assert layers.swiglu_width(size, 4.0) == width
+  assert model_config_lib.swiglu_width(size, 4.0) == width
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

@@ -15,8 +15,10 @@ import time
 
 import pytest
 
-from trm_jax import lock
-from trm_jax import storage
+from trm_jax.runtime import buckets
+from trm_jax.runtime import lock
+from trm_jax.runtime import paths
+from trm_jax.runtime import workdir as workdir_lib
 
 # Owns the folder argv[1], then does what it reads: "sync", or anything else to leave.
 _OWNER = """
@@ -68,7 +70,7 @@ def _owner():
 def _held(folder):
   """The line that a start in a folder that has an owner ends with."""
   with pytest.raises(lock.Held) as e:
-    storage.Workdir(folder, main=True)
+    workdir_lib.Workdir(folder, main=True)
   assert e.value.status == 2
   return str(e.value)
 
@@ -86,17 +88,17 @@ def test_a_folder_has_one_owner(tmp_path, owner):
   (tmp_path / "metrics.jsonl").write_text("1")
   other = owner(tmp_path)
   before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-  assert storage.holder(tmp_path).pid == other.process.pid
+  assert workdir_lib.holder(tmp_path).pid == other.process.pid
   assert _held(tmp_path) == _line(tmp_path, None) and f"(process {other.process.pid} on " in _held(tmp_path)
   assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before  # nothing was touched
-  with storage.Workdir(tmp_path, main=False):  # another process of a job
+  with workdir_lib.Workdir(tmp_path, main=False):  # another process of a job
     pass
-  with storage.Workdir(tmp_path / "solved", main=True, flag="--out"):  # another folder, in this one
+  with workdir_lib.Workdir(tmp_path / "solved", main=True, flag="--out"):  # another folder, in this one
     pass
   other.do("leave")
   assert other.end() == (0, "", "")
-  assert not (tmp_path / ".lock").exists() and storage.holder(tmp_path) is None
-  with storage.Workdir(tmp_path, main=True):
+  assert not (tmp_path / ".lock").exists() and workdir_lib.holder(tmp_path) is None
+  with workdir_lib.Workdir(tmp_path, main=True):
     pass
 
 
@@ -104,9 +106,9 @@ def test_a_folder_whose_owner_was_killed_is_free(tmp_path, owner):
   other = owner(tmp_path)
   other.process.kill()
   other.process.wait()
-  assert (tmp_path / ".lock").exists() and storage.holder(tmp_path) is None
-  with storage.Workdir(tmp_path, main=True):
-    assert storage.holder(tmp_path).pid == os.getpid()
+  assert (tmp_path / ".lock").exists() and workdir_lib.holder(tmp_path) is None
+  with workdir_lib.Workdir(tmp_path, main=True):
+    assert workdir_lib.holder(tmp_path).pid == os.getpid()
   assert not (tmp_path / ".lock").exists()
 
 
@@ -116,13 +118,13 @@ def test_an_owner_whose_lock_was_removed_and_taken_ends_before_it_writes_again(t
   (tmp_path / ".lock").unlink()
   other.do("sync")
   assert other.process.stdout.readline() == "synced\n"  # nobody has the folder yet
-  with storage.Workdir(tmp_path, main=True):
+  with workdir_lib.Workdir(tmp_path, main=True):
     other.do("sync")
     status, out, err = other.end()
     assert (status, out) == (76, "")
     assert re.fullmatch(f"error: --workdir={tmp_path}: another process has taken this folder over \\(process "
                         f"{os.getpid()} on .*\\); this one ends and writes no more\n", err)
-    assert storage.holder(tmp_path).pid == os.getpid()
+    assert workdir_lib.holder(tmp_path).pid == os.getpid()
 
 
 def test_a_lock_that_its_owner_removes_just_now_is_made_again(tmp_path, monkeypatch):
@@ -136,7 +138,7 @@ def test_a_lock_that_its_owner_removes_just_now_is_made_again(tmp_path, monkeypa
     return try_lock(file)
 
   monkeypatch.setattr(lock, "try_lock", removed)
-  with storage.Workdir(tmp_path, main=True):
+  with workdir_lib.Workdir(tmp_path, main=True):
     assert (tmp_path / ".lock").exists() and len(calls) == 2
   assert list(tmp_path.iterdir()) == []
 
@@ -147,7 +149,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys)
     raise OSError(errno.ENOSYS, "Function not implemented")
 
   monkeypatch.setattr(fcntl, "flock", flock)
-  with storage.Workdir(tmp_path, main=True):
+  with workdir_lib.Workdir(tmp_path, main=True):
     assert list(tmp_path.iterdir()) == []
   assert capsys.readouterr().err == (f"warning: --workdir={tmp_path}: its file system has no locks; take care that no "
                                      "other process writes there\n")
@@ -160,7 +162,7 @@ def _write(server, bucket, seconds_ago=0.0, **changes):
   """Makes the lock of an owner on another machine, which was heard of that long ago."""
   owner = {"host": "far", "pid": 7, "since": "2026-01-01 00:00:00 UTC", "command": "python", "machine": "another",
            "started": 5, "token": "x"} | changes
-  storage._client().pipe_file(f"{bucket}/run/.lock", json.dumps(owner).encode())
+  buckets.client().pipe_file(f"{bucket}/run/.lock", json.dumps(owner).encode())
   updated = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds_ago)
   server.describe(bucket, "run/.lock")["updated"] = f"{updated:%Y-%m-%dT%H:%M:%S.%fZ}"
   return owner
@@ -173,13 +175,13 @@ def _owner_of(server, bucket):
 def test_a_folder_in_a_bucket_has_one_owner(bucket, gcs_server, owner):
   other = owner(f"gs://{bucket}/run")
   assert _held(f"gs://{bucket}/run") == _line(f"gs://{bucket}/run", _owner_of(gcs_server, bucket))
-  assert storage.holder(storage.user_path(f"gs://{bucket}/run", "")).pid == other.process.pid
-  with storage.Workdir(f"gs://{bucket}/run", main=False):
+  assert workdir_lib.holder(paths.user_path(f"gs://{bucket}/run", "")).pid == other.process.pid
+  with workdir_lib.Workdir(f"gs://{bucket}/run", main=False):
     pass
   other.do("leave")
   assert other.end() == (0, "", "")
   assert gcs_server.objects(bucket) == {}
-  with storage.Workdir(f"gs://{bucket}/run", main=True):
+  with workdir_lib.Workdir(f"gs://{bucket}/run", main=True):
     assert _owner_of(gcs_server, bucket)["pid"] == os.getpid()
 
 
@@ -188,14 +190,14 @@ def test_a_folder_in_a_bucket_whose_owner_was_killed_on_this_machine_is_free(buc
   other.process.kill()
   other.process.wait()
   assert "run/.lock" in gcs_server.objects(bucket)
-  assert storage.holder(storage.user_path(f"gs://{bucket}/run", "")) is None
-  with storage.Workdir(f"gs://{bucket}/run", main=True):
+  assert workdir_lib.holder(paths.user_path(f"gs://{bucket}/run", "")) is None
+  with workdir_lib.Workdir(f"gs://{bucket}/run", main=True):
     assert _owner_of(gcs_server, bucket)["pid"] == os.getpid()
 
 
 def test_an_owner_on_another_machine_that_has_been_silent_has_lost_the_folder(bucket, gcs_server, capsys):
   _write(gcs_server, bucket, lock._EXPIRE_SECONDS + 2)
-  with storage.Workdir(f"gs://{bucket}/run", main=True):
+  with workdir_lib.Workdir(f"gs://{bucket}/run", main=True):
     assert _owner_of(gcs_server, bucket)["pid"] == os.getpid()
   assert capsys.readouterr().out == ""  # no waiting
   assert gcs_server.objects(bucket) == {}
@@ -204,7 +206,7 @@ def test_an_owner_on_another_machine_that_has_been_silent_has_lost_the_folder(bu
 def test_an_owner_on_another_machine_is_waited_for_until_it_is_known_to_be_dead(bucket, gcs_server, capsys):
   _write(gcs_server, bucket, lock._EXPIRE_SECONDS - 2)
   start = time.monotonic()
-  with storage.Workdir(f"gs://{bucket}/run", main=True):
+  with workdir_lib.Workdir(f"gs://{bucket}/run", main=True):
     assert _owner_of(gcs_server, bucket)["pid"] == os.getpid()
   assert time.monotonic() - start > 1
   assert re.fullmatch(f"--workdir=gs://{bucket}/run: another process wrote there 11[789] s ago \\(process 7 on far, "
@@ -233,14 +235,14 @@ def test_an_owner_gives_signs_of_life(bucket, gcs_server, monkeypatch):
       time.sleep(0.01)
     return gcs_server.generation(bucket, "run/.lock")
 
-  with storage.Workdir(f"gs://{bucket}/run", main=True):
+  with workdir_lib.Workdir(f"gs://{bucket}/run", main=True):
     generation = seen(seen("0"))
     gcs_server.refuse = lambda method, path: (403, "No.") if method == "POST" else None
     time.sleep(0.2)
     generation = gcs_server.generation(bucket, "run/.lock")
     gcs_server.refuse = lambda method, path: None
     generation = seen(generation)
-    storage._client().rm_file(f"{bucket}/run/.lock")
+    buckets.client().rm_file(f"{bucket}/run/.lock")
     seen(generation)
   assert gcs_server.objects(bucket) == {}
   assert "lock" not in [thread.name for thread in threading.enumerate()]
@@ -258,7 +260,7 @@ def test_an_answer_that_was_lost_is_no_loss_of_the_folder(bucket, gcs_server):
 
   gcs_server.lose = lose_one_answer
   try:
-    with storage.Workdir(f"gs://{bucket}/run", main=True) as workdir:
+    with workdir_lib.Workdir(f"gs://{bucket}/run", main=True) as workdir:
       assert lost and _owner_of(gcs_server, bucket)["pid"] == os.getpid()
       lost.clear()
       workdir._owned._beat()

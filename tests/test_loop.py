@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import tfevents
 
-from trm_jax import checkpoint
 from trm_jax import config as config_lib
-from trm_jax import distributed
-from trm_jax import evaluate_checkpoint
-from trm_jax import flops
-from trm_jax import logs
-from trm_jax import loop
+from trm_jax import evaluate
 from trm_jax.errors import UserError
+from trm_jax.model import flops
+from trm_jax.runtime import exit_status
+from trm_jax.training import checkpoint
+from trm_jax.training import loop
+from trm_jax.training import metrics_log
 
 STEPS = 8
 
@@ -93,7 +93,7 @@ def test_a_run_leaves_what_it_promises(finished):
   assert json.loads((workdir / "results.json").read_text()) == results
   assert results["step"] == STEPS and results["test"]["num_puzzles"] == 21
   assert len(results["test"]["by_step"]["exact_accuracy"]) == 3
-  records = logs.read_metrics(workdir / "metrics.jsonl")
+  records = metrics_log.read_metrics(workdir / "metrics.jsonl")
   train = [r for r in records if "train/loss" in r]
   assert [r["step"] for r in train] == [2, 4, 6, 8]
   for name in ("loss", "grad_norm", "lr", "examples_per_s", "step_ms", "peak_memory_gib", "lm_loss", "q_halt_loss"):
@@ -129,8 +129,8 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path,
       workdir / "checkpoints" / "evaluations.json").read_bytes()
   jax.tree.map(np.testing.assert_array_equal, arrays_of(cut, STEPS), arrays_of(workdir, STEPS))
   assert resumed["test"] == results["test"]
-  assert without_times(logs.read_metrics(cut / "metrics.jsonl")) == without_times(
-      logs.read_metrics(workdir / "metrics.jsonl"))
+  assert without_times(metrics_log.read_metrics(cut / "metrics.jsonl")) == without_times(
+      metrics_log.read_metrics(workdir / "metrics.jsonl"))
 
 
 @ignore_event_stats
@@ -170,7 +170,7 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
   with monkeypatch.context() as patch:
     patch.setattr(loop._Run, "safe_point", told_to_stop)
     patch.setattr(loop, "_CALL_SECONDS", 0)
-    with pytest.raises(distributed.Interrupted) as e:
+    with pytest.raises(exit_status.Interrupted) as e:
       loop.run(tiny_config(**profile), tmp_path)
   assert e.value.status == 75
   saved = checkpoint.Checkpoints(tmp_path / "checkpoints", read_only=True).latest_step()
@@ -179,8 +179,8 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
   assert f"no step is traced: config.profile_from = 2, and {at_step} are made already" in capsys.readouterr().out
   traced(tmp_path)  # there is one trace
   jax.tree.map(np.testing.assert_array_equal, arrays_of(tmp_path, STEPS), arrays_of(workdir, STEPS))
-  assert without_times(logs.read_metrics(tmp_path / "metrics.jsonl")) == without_times(
-      logs.read_metrics(workdir / "metrics.jsonl"))
+  assert without_times(metrics_log.read_metrics(tmp_path / "metrics.jsonl")) == without_times(
+      metrics_log.read_metrics(workdir / "metrics.jsonl"))
   assert {k: v for k, v in resumed.items() if k != "train_seconds"} == {
       k: v for k, v in results.items() if k != "train_seconds"}
 
@@ -299,7 +299,7 @@ def test_a_run_in_a_bucket_is_stopped_resumed_evaluated_and_equal_to_one_on_disk
 
   with monkeypatch.context() as patch:
     patch.setattr(loop._Run, "safe_point", told_to_stop)
-    with pytest.raises(distributed.Interrupted):
+    with pytest.raises(exit_status.Interrupted):
       loop.run(tiny_config(profile_from=2, profile_steps=2), path)
   remote = epath.Path(path)
   assert list((remote / "tensorboard" / "plugins" / "profile").glob("*/*.xplane.pb"))
@@ -307,11 +307,11 @@ def test_a_run_in_a_bucket_is_stopped_resumed_evaluated_and_equal_to_one_on_disk
   resumed = loop.run(tiny_config(), path)
   assert "going on from the checkpoint of step" in capsys.readouterr().out
   jax.tree.map(np.testing.assert_array_equal, arrays_of(remote, STEPS), arrays_of(workdir, STEPS))
-  assert without_times(logs.read_metrics(remote / "metrics.jsonl")) == without_times(
-      logs.read_metrics(workdir / "metrics.jsonl"))
+  assert without_times(metrics_log.read_metrics(remote / "metrics.jsonl")) == without_times(
+      metrics_log.read_metrics(workdir / "metrics.jsonl"))
   assert resumed["test"] == results["test"] == json.loads((remote / "results.json").read_text())["test"]
   assert {p.name for p in remote.iterdir()} == {p.name for p in workdir.iterdir()}
-  assert evaluate_checkpoint.run(path, None) == results["test"]
+  assert evaluate.run(path, None) == results["test"]
   assert loop.run(tiny_config(), path) == resumed  # finished: nothing more is done
 
 
@@ -348,7 +348,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path, monk
 
 def test_a_checkpoint_evaluates_as_the_run_did(finished, capsys):
   workdir, results = finished
-  metrics = evaluate_checkpoint.run(str(workdir), None)
+  metrics = evaluate.run(str(workdir), None)
   assert metrics == results["test"]
   assert "supervision step   solved    cells" in capsys.readouterr().out
 
@@ -359,9 +359,9 @@ def test_the_mean_of_the_last_checkpoints(finished):
   model = checkpoint.load_model(str(workdir), average=2).model
   found = nnx.to_pure_dict(nnx.state(model, nnx.Param))
   chex.assert_trees_all_close(jax.tree.leaves(found), jax.tree.leaves(expected), rtol=1e-6)
-  metrics = evaluate_checkpoint.run(str(workdir), None, average=2)
+  metrics = evaluate.run(str(workdir), None, average=2)
   assert results["test_average"] == {"num_checkpoints": 2, **metrics}
-  [record] = [r for r in logs.read_metrics(workdir / "metrics.jsonl") if "test_average/accuracy" in r]
+  [record] = [r for r in metrics_log.read_metrics(workdir / "metrics.jsonl") if "test_average/accuracy" in r]
   assert record["step"] == STEPS and record["test_average/accuracy"] == metrics["accuracy"]
   assert metrics["accuracy"] != results["test"]["accuracy"]  # of the moving average
   with pytest.raises(UserError, match="the mean of 9 checkpoints is asked for, and 4 are there"):
@@ -373,7 +373,7 @@ def test_a_depth_schedule(tmp_path, capsys):
   schedule = dict(depth_schedule="0:1x1,0.6:2x1", eval_every=STEPS)  # the second begins after step 5
   loop.run(tiny_config(**schedule), tmp_path / "whole")
   assert "5/8  from here on H_cycles = 2, L_cycles = 1; compiled in" in capsys.readouterr().out
-  records = [r for r in logs.read_metrics(tmp_path / "whole" / "metrics.jsonl") if "train/flops" in r]
+  records = [r for r in metrics_log.read_metrics(tmp_path / "whole" / "metrics.jsonl") if "train/flops" in r]
   model = dataclasses.replace(tiny_config().model, vocab_size=6, seq_len=16)
   shallow, deep = (16 * flops.train_step_flops(dataclasses.replace(model, H_cycles=T)) for T in (1, 2))
   assert [(r["step"], r["train/flops"]) for r in records] == [

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import losses
 from trm_jax.data.puzzles import IGNORE_LABEL
 from trm_jax.model import Carry, Outputs
+from trm_jax.training import losses
 
 # Where one branch or the other would divide by zero, overflow or underflow.
 EDGES = [0.0, -0.0, 1.0, -1.0, np.nextafter(np.float32(1), np.float32(2)), np.nextafter(np.float32(1), np.float32(0)),

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import recursion as recursion_lib
 from trm_jax.errors import UserError
 from trm_jax.interop import from_reference, to_reference
-from trm_jax.model import Carry, InitialState, Outputs, PrefixTable, TRM, TRMConfig
+from trm_jax.model import Carry, Outputs, TRM, TRMConfig
+from trm_jax.model import recursion as recursion_lib
+from trm_jax.model.trm import InitialState, PrefixTable
 
 # Sizes that differ from each other, so that swapped axes cannot pass.
 B = 6

@@ -10,11 +10,11 @@ import numpy as np
 import optax
 import pytest
 
-from trm_jax import optim
-from trm_jax import sharding
 from trm_jax.config import OptimizerConfig
 from trm_jax.model import TRMConfig
-from trm_jax.train import Trainer
+from trm_jax.runtime import sharding
+from trm_jax.training import optim
+from trm_jax.training.train_step import Trainer
 
 PARAMS = {"matrix": np.random.default_rng(0).normal(size=(3, 4)), "bias": np.array([0.5, -2.0])}
 GRADS = [{name: np.random.default_rng(seed).normal(size=value.shape) * 10.0 ** -seed

@@ -74,8 +74,8 @@ def source(module: str) -> str:
 
 
 def test_importing_the_model_is_light():
-  loaded = imported_by("import trm_jax.model")
-  assert "trm_jax.model" in loaded
+  loaded = imported_by("from trm_jax.model import TRM")
+  assert "trm_jax.model.trm" in loaded
   assert not loaded & {"tensorflow", "tensorflow_datasets", "orbax.checkpoint", "matplotlib", "tensorboardX", "clu"}
 
 

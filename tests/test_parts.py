@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from trm_jax import parts
 from trm_jax.errors import UserError
+from trm_jax.study import parts
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])

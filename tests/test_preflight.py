@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 import test_load
 
-from trm_jax import chips
 from trm_jax import config as config_lib
-from trm_jax import cost
-from trm_jax import flops
-from trm_jax import hlo
-from trm_jax import preflight
-from trm_jax import program
-from trm_jax.data import load
+from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
+from trm_jax.model import flops
+from trm_jax.preflight import check
+from trm_jax.preflight import hlo
+from trm_jax.preflight import page
+from trm_jax.runtime import chips
+from trm_jax.study import estimate
+from trm_jax.training import program
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _GIB = 2**30
@@ -50,7 +51,7 @@ _SLICE = chips.Slice("v4", "2x2x1")
 
 def _check(config, **kwargs):
   """With CPU devices for those of the slice."""
-  return preflight.check(config, _SLICE, jax.devices()[:4], **{"utilization": 0.5} | kwargs)
+  return check.check(config, _SLICE, jax.devices()[:4], **{"utilization": 0.5} | kwargs)
 
 
 # What compiled programs say of themselves.
@@ -165,14 +166,14 @@ def test_sent_bytes(kind, sent):
 
 
 def test_out_of_memory():
-  error = preflight.DoesNotFit.from_compiler(
+  error = check.DoesNotFit.from_compiler(
       "training", "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries "
       "(38.52G) exceeds available HBM (30.75G).")
   assert (error.needed, error.usable) == (int(38.52 * _GIB), int(30.75 * _GIB))
-  error = preflight.DoesNotFit.from_compiler(
+  error = check.DoesNotFit.from_compiler(
       "training", "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 16.20G of 800.50M hbm. Exceeded")
   assert (error.needed, error.usable) == (int(16.2 * _GIB), int(800.5 * 2**20))
-  error = preflight.DoesNotFit.from_compiler("evaluation", "RESOURCE_EXHAUSTED: no room\nmore")
+  error = check.DoesNotFit.from_compiler("evaluation", "RESOURCE_EXHAUSTED: no room\nmore")
   assert (error.needed, error.usable, str(error)) == (None, None, "RESOURCE_EXHAUSTED: no room")
 
 
@@ -218,7 +219,7 @@ def test_without_libtpu(monkeypatch):
 
 
 def _data(**fields):
-  return cost.assumed_data(dataclasses.replace(config_lib.DataConfig(), **fields))
+  return estimate.assumed_data(dataclasses.replace(config_lib.DataConfig(), **fields))
 
 
 def test_data_of_sudoku_extreme():
@@ -242,8 +243,8 @@ def test_data_that_is_assumed():
 def test_data_of_a_reference_folder_is_what_a_run_loads(tmp_path, num_aug, num_train, num_validation):
   folder = test_load.write_reference(tmp_path / "reference", test_load._made(2, 8), num_aug=2)
   fields = dict(source=str(folder), box=2, num_aug=num_aug, num_train=num_train, num_validation=num_validation)
-  data, splits = _data(**fields), load.load(config_lib.DataConfig(**fields))
-  assert data == cost.Data(
+  data, splits = _data(**fields), splits_lib.load(config_lib.DataConfig(**fields))
+  assert data == estimate.Data(
       program.Sizes.of(splits.train), num_watched=len(splits.watched[1]), num_test=len(splits.test),
       test_passes=1 if splits.validation is None else 2, assumptions=[])
 
@@ -326,20 +327,20 @@ def test_baseline_by_hand():
 
 
 def test_report(answer):
-  page = list(preflight.report(answer, 0.5, 2.0))
-  assert page[0] == answer.verdict
-  words = [line.split() for line in page]
+  lines = list(page.report(answer, 0.5, 2.0))
+  assert lines[0] == answer.verdict
+  words = [line.split() for line in lines]
   for start in (["parameters"], ["carry"], ["temporary,", "training"], ["all-reduce"], ["at", "least,", "memory"],
                 ["expected"], ["the", "compiler's", "sum"], ["price"], ["compiling"], ["test", "at", "the", "end"],
                 ["bucket"]):
     assert any(line[: len(start)] == start for line in words), start
-  assert sum("<- binds" in line for line in page) == 1
+  assert sum("<- binds" in line for line in lines) == 1
   json.dumps(answer.to_json())
 
 
 def test_table(answer):
   refused = dataclasses.replace(answer, fits=False, memory=None, speed=None, verdict="does NOT fit: x", advice=["y"])
-  lines = list(preflight.table({"good": answer, "large": refused, "odd": "config.batch_size = 3: no"}, 0.5))
+  lines = list(page.table({"good": answer, "large": refused, "odd": "config.batch_size = 3: no"}, 0.5))
   assert lines[0].startswith("1 of 3 configs fit on v4:2x2x1 = v4-8: 4 chips on 1 host")
   header, good, large, odd = lines[2:6]
   assert header.split()[:3] == ["config", "batch", "steps"]
@@ -464,11 +465,11 @@ def test_a_sweep_on_v4(tmp_path):
 
 @libtpu
 def test_too_much_for_v4(monkeypatch):
-  monkeypatch.setattr(preflight, "_TRIES", 0)  # what would fit is not looked for
+  monkeypatch.setattr(check, "_TRIES", 0)  # what would fit is not looked for
   values = config_lib.default_config()
   values.model.L_layers = 1
   values.batch_size = 2**14
-  answer = preflight.check(config_lib.parse(values), _SLICE, _SLICE.devices(), utilization=0.4)
+  answer = check.check(config_lib.parse(values), _SLICE, _SLICE.devices(), utilization=0.4)
   assert not answer.fits
   assert answer.verdict.startswith("does NOT fit: training needs ") and "v4 has 30.8 GiB" in answer.verdict
   assert answer.advice[0].startswith(
@@ -484,4 +485,4 @@ def test_slices_exist(generation):
     s = chips.Slice(generation, shape)
     devices = s.devices()
     assert len(devices) == s.num_chips and len({d.process_index for d in devices}) == s.num_hosts
-    assert flops.peak_flops(devices[0]) == chip.peak_flops
+    assert chips.peak_flops(devices[0]) == chip.peak_flops

@@ -7,13 +7,13 @@ import jax
 import programs
 import pytest
 
-from trm_jax import chips
 from trm_jax import config as config_lib
-from trm_jax import hlo
-from trm_jax import program
-from trm_jax import sharding
-from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
+from trm_jax.preflight import hlo
+from trm_jax.runtime import chips
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import program
 
 libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu (extra [tpu])")
 SUDOKU = program.Sizes(num_examples=1000, num_groups=1000, seq_len=81, vocab_size=11, num_puzzle_identifiers=1)

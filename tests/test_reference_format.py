@@ -7,8 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.data import reference_format
+from trm_jax.data import puzzles as puzzles_lib, reference_format
 from trm_jax.errors import TryAgain, UserError
 
 # Five examples of four cells: puzzle 0 has two, puzzles 1 and 2 one each, puzzle 3 one; groups {0, 1} and {2, 3}.

@@ -13,11 +13,11 @@ from jax.sharding import AbstractMesh, PartitionSpec as P
 import numpy as np
 import pytest
 
-from trm_jax import sharding
 from trm_jax.config import OptimizerConfig
 from trm_jax.errors import UserError
 from trm_jax.model import TRMConfig
-from trm_jax.train import Trainer
+from trm_jax.runtime import sharding
+from trm_jax.training.train_step import Trainer
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "shardings.txt"
 SUDOKU = TRMConfig(vocab_size=11, seq_len=81)

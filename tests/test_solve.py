@@ -11,14 +11,14 @@ import jax
 import numpy as np
 import pytest
 
-from trm_jax import evaluate
 from trm_jax import solve
-from trm_jax import storage
 from trm_jax.config import DataConfig
-from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku import generate
-from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.model import TRM, TRMConfig
+from trm_jax.runtime import workdir as workdir_lib
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import evaluator as evaluator_lib
 
 N, TASK = 10, SudokuTask(2)
 
@@ -48,16 +48,16 @@ def _model():
 def test_batches_solve_what_all_at_once_would(model, puzzles, monkeypatch):
   monkeypatch.setattr(solve, "_BATCH", 4)
   identifiers = np.arange(N, dtype=np.int32) % 2
-  compiled = evaluate._attempt._cache_size()
+  compiled = evaluator_lib._attempt._cache_size()
   made = list(solve._attempts(model, puzzles.inputs, identifiers))
-  assert evaluate._attempt._cache_size() == compiled + 1
+  assert evaluator_lib._attempt._cache_size() == compiled + 1
   assert [rows for rows, _ in made] == [slice(0, 4), slice(4, 8), slice(8, N)]
   answers, q_halt = (np.concatenate([getattr(attempt, name) for _, attempt in made], axis=1)
                      for name in ("answers", "q_halt"))
-  together = evaluate.attempt(model, puzzles.inputs, identifiers)
+  together = evaluator_lib.attempt(model, puzzles.inputs, identifiers)
   np.testing.assert_array_equal(answers, together.answers)
   np.testing.assert_allclose(q_halt, together.q_halt, atol=1e-5)
-  others = evaluate.attempt(model, puzzles.inputs, 1 - identifiers)
+  others = evaluator_lib.attempt(model, puzzles.inputs, 1 - identifiers)
   assert not np.allclose(q_halt, others.q_halt, atol=1e-2)  # the identifiers matter
 
 
@@ -65,10 +65,10 @@ def test_all_answers_are_in_a_file_and_a_few_are_drawn(model, puzzles, parse, mo
   monkeypatch.setattr(solve, "_BATCH", 4)
   parse("--show=5")
   identifiers = np.zeros(N, np.int32)
-  with storage.Workdir(tmp_path, main=True, flag="--out") as out:
+  with workdir_lib.Workdir(tmp_path, main=True, flag="--out") as out:
     solve._solve(model, TASK, puzzles.inputs, identifiers, puzzles.labels, out)
   assert {path.name for path in tmp_path.iterdir()} == {"answers.csv", *(f"{i}.png" for i in range(1, 6))}
-  answers = evaluate.attempt(model, puzzles.inputs, identifiers).answers[-1]
+  answers = evaluator_lib.attempt(model, puzzles.inputs, identifiers).answers[-1]
   with (tmp_path / "answers.csv").open() as f:
     rows = list(csv.DictReader(f))
   assert [list(row) for row in rows] == [["question", "answer", "solved"]] * N

@@ -10,9 +10,11 @@ import tempfile
 from etils import epath
 import pytest
 
-from trm_jax import files
-from trm_jax import storage
 from trm_jax.errors import UserError
+from trm_jax.runtime import buckets
+from trm_jax.runtime import files
+from trm_jax.runtime import paths
+from trm_jax.runtime import workdir as workdir_lib
 
 
 def _contents(folder):
@@ -24,8 +26,8 @@ def _contents(folder):
 ])
 def test_local_paths(text, path, monkeypatch):
   monkeypatch.setenv("HOME", "HOME")
-  assert storage.user_path(text, "--workdir") == epath.Path(path)
-  assert not storage.is_remote(storage.user_path(text, "--workdir"))
+  assert paths.user_path(text, "--workdir") == epath.Path(path)
+  assert not buckets.is_remote(paths.user_path(text, "--workdir"))
 
 
 @pytest.mark.parametrize("text", [
@@ -34,14 +36,14 @@ def test_local_paths(text, path, monkeypatch):
 ])
 def test_what_is_not_a_path(text):
   with pytest.raises(UserError) as e:
-    storage.user_path(text, "--checkpoint")
+    paths.user_path(text, "--checkpoint")
   assert str(e.value) == f"--checkpoint={text}: not a path that can be used; give a local one or gs://BUCKET/FOLDER"
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])
 def test_an_unset_variable_is_no_path(text):
   with pytest.raises(UserError) as e:
-    storage.user_path(text, "--out")
+    paths.user_path(text, "--out")
   assert str(e.value) == f"--out={text}: names nothing, as a variable does that is not set; name a path"
 
 
@@ -52,46 +54,46 @@ def test_an_unset_variable_is_no_path(text):
 ])
 def test_paths_in_which_checkpoints_cannot_be_kept(text, character, other):
   with pytest.raises(UserError) as e:
-    storage.check_checkpoints_can_be_kept(text, "--workdir")
+    paths.check_checkpoints_can_be_kept(text, "--workdir")
   assert str(e.value) == (f"--workdir={text}: checkpoints cannot be kept in a folder with {character!r} in its path; "
                           f"choose another name, e.g. --workdir={other}")
-  storage.check_checkpoints_can_be_kept(other, "--workdir")
+  paths.check_checkpoints_can_be_kept(other, "--workdir")
 
 
 def test_checkpoints_cannot_be_kept_below_the_current_folder(tmp_path, monkeypatch):
   (tmp_path / "[1]").mkdir()
   monkeypatch.chdir(tmp_path / "[1]")
   with pytest.raises(UserError) as e:
-    storage.check_checkpoints_can_be_kept("run", "--workdir")
+    paths.check_checkpoints_can_be_kept("run", "--workdir")
   assert str(e.value) == (f"--workdir=run: checkpoints cannot be kept in a folder with '[' in its path, which is "
                           f"{tmp_path}/[1]/run; name a folder elsewhere, or one that leads there by a symbolic link")
   (tmp_path / "one").symlink_to(tmp_path / "[1]")
-  storage.check_checkpoints_can_be_kept(tmp_path / "one" / "run", "--workdir")
+  paths.check_checkpoints_can_be_kept(tmp_path / "one" / "run", "--workdir")
   with pytest.raises(UserError):
-    storage.check_checkpoints_can_be_kept(tmp_path / "one" / ".." / "[1]" / "run", "--workdir")
+    paths.check_checkpoints_can_be_kept(tmp_path / "one" / ".." / "[1]" / "run", "--workdir")
 
 
 def test_new_folders_of_one_name_are_many(tmp_path):
   with concurrent.futures.ThreadPoolExecutor(8) as pool:
-    made = list(pool.map(lambda _: storage.new_folder(tmp_path / "runs" / "now"), range(16)))
+    made = list(pool.map(lambda _: workdir_lib.new_folder(tmp_path / "runs" / "now"), range(16)))
   assert sorted(path.name for path in made) == sorted(["now", *(f"now-{i}" for i in range(2, 17))])
   assert len(list((tmp_path / "runs").iterdir())) == 16
   (tmp_path / "file").write_text("")
   with pytest.raises(UserError, match="cannot write here"):
-    storage.new_folder(tmp_path / "file" / "now")
+    workdir_lib.new_folder(tmp_path / "file" / "now")
 
 
 def test_without_gcsfs_a_bucket_gives_the_install_command(monkeypatch):
   monkeypatch.setitem(sys.modules, "gcsfs", None)
-  storage._client.cache_clear()
+  buckets.client.cache_clear()
   with pytest.raises(UserError) as e:
-    storage.user_path("gs://bucket/run", "--workdir")
+    paths.user_path("gs://bucket/run", "--workdir")
   assert str(e.value) == ('--workdir=gs://bucket/run: buckets need gcsfs, which is not installed; '
                           'pip install -e ".[gcp]"')
 
 
 def test_a_local_folder_is_written_directly(tmp_path):
-  with storage.Workdir(tmp_path / "a" / "run", main=True) as workdir:
+  with workdir_lib.Workdir(tmp_path / "a" / "run", main=True) as workdir:
     assert workdir.local == pathlib.Path(workdir.path) == tmp_path / "a" / "run"
     assert workdir.checkpoints == epath.Path(tmp_path / "a" / "run" / "checkpoints")
     assert list(_contents(workdir.local)) == [".lock"]  # no trace of the check
@@ -104,7 +106,7 @@ def test_a_process_that_is_not_main_writes_nothing(tmp_path):
   for name in ("metrics.jsonl", "results.json", "config.json"):
     (tmp_path / name).write_text(name)
   before = _contents(tmp_path)
-  with storage.Workdir(tmp_path, main=False) as workdir:
+  with workdir_lib.Workdir(tmp_path, main=False) as workdir:
     assert workdir.checkpoints == epath.Path(tmp_path / "checkpoints")
     assert _contents(workdir.local) == {"metrics.jsonl": "metrics.jsonl", "results.json": "results.json"}
     (workdir.local / "metrics.jsonl").write_text("changed")
@@ -120,7 +122,7 @@ def test_a_file_in_the_way(tmp_path, main):
   (tmp_path / "file").write_text("")
   for path, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "run", "Not a directory")):
     with pytest.raises(UserError) as e:
-      storage.Workdir(path, main=main, flag="--out")
+      workdir_lib.Workdir(path, main=main, flag="--out")
     assert str(e.value) == f"--out={path}: cannot write here ({reason}); name another folder"
 
 
@@ -129,7 +131,7 @@ def test_a_full_disk(tmp_path):
   resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk: files can be made, but not written
   try:
     with pytest.raises(UserError) as e:
-      storage.Workdir(tmp_path, main=True)
+      workdir_lib.Workdir(tmp_path, main=True)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert str(e.value) == (f"--workdir={tmp_path}: cannot write here (File too large); free some space or name another "
@@ -139,7 +141,7 @@ def test_a_full_disk(tmp_path):
 def test_no_temporary_folder(tmp_path, monkeypatch):
   monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
   with pytest.raises(UserError) as e:
-    storage.Workdir(tmp_path, main=False)
+    workdir_lib.Workdir(tmp_path, main=False)
   assert str(e.value).startswith(
       f"--workdir={tmp_path}: no temporary folder for its small files (No such file or directory: {tmp_path}/missing/")
   assert str(e.value).endswith("); set TMPDIR")

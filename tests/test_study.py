@@ -14,14 +14,14 @@ import jax
 import pytest
 
 from trm_jax import config as config_lib
-from trm_jax import cost
-from trm_jax import flops
-from trm_jax import program
-from trm_jax import sharding
 from trm_jax import study
 from trm_jax.config import Config
-from trm_jax.data.sudoku.task import SudokuTask
 from trm_jax.errors import UserError
+from trm_jax.model import flops
+from trm_jax.runtime import sharding
+from trm_jax.study import estimate
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import program
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _PAGE = _ROOT / "docs" / "study.md"
@@ -75,7 +75,7 @@ def _traced(config: Config) -> int:
   """Its number of parameters, after its program has been traced: that checks everything but what compilers do."""
   task = SudokuTask(config.data.box)
   mesh = sharding.make_mesh(jax.devices()[:1])
-  made = program.Program(config, task, cost.assumed_data(config.data).sizes, mesh)
+  made = program.Program(config, task, estimate.assumed_data(config.data).sizes, mesh)
   for stage in made.stages:
     after, metrics = jax.eval_shape(stage.steps, made.state, jax.ShapeDtypeStruct((), "int32"),
                                     jax.ShapeDtypeStruct((), "uint32"), made.arrays)
@@ -103,7 +103,7 @@ def _essence(config: Config) -> Config:
 def test_every_config_has_its_size_and_takes_a_step(name):
   config = _config(name)
   assert config.name == name
-  assert cost.total_steps(config) >= 250
+  assert estimate.total_steps(config) >= 250
   assert _traced(_essence(config)) == _COUNTED[name]
 
 
@@ -129,9 +129,9 @@ def test_what_is_held_equal():
   # Puzzles seen, over batches, but for the last incomplete batch.
   for name, config in configs.items():
     if re.match("e1_1|e1_3|e3_1|e3_4|larger", name):
-      assert 0 <= 50_000_000 - cost.total_steps(config) * config.batch_size < config.batch_size
+      assert 0 <= 50_000_000 - estimate.total_steps(config) * config.batch_size < config.batch_size
     if re.match("e2_[24]|e3_[23]|e4|t1|t2|t3", name):
-      assert cost.total_steps(config) == 65_104
+      assert estimate.total_steps(config) == 65_104
     if name.startswith("mini_batch"):
       assert config.steps * config.batch_size == configs["mini_t2_n2"].steps * configs["mini_t2_n2"].batch_size
     assert config.batch_size in (768, 2048) or not re.match("e2_[234]|e3_[23]|e4|t1|t2|t3", name)
@@ -140,7 +140,7 @@ def test_what_is_held_equal():
     if name.startswith("e3_4"):
       assert config.optimizer.base_batch_size == 0 and config.optimizer.warmup_steps == 2_000
   for one, other in (("e2_3_mlp", "e2_3_attention"), ("mini_mlp", "mini_attention")):
-    first, second = (cost.training_flops(configs[name]) for name in (one, other))
+    first, second = (estimate.training_flops(configs[name]) for name in (one, other))
     assert abs(second / first - 1) < 1 / configs[other].steps
   assert configs["e2_3_attention"].steps == 58_395
   assert configs["e3_4_lr_5e-4_batch_1024"].optimizer.learning_rate == 5e-4
@@ -158,11 +158,11 @@ def test_the_papers_figures():
 
 def test_flops_of_a_curriculum():
   cgar, whole = _config("e4_1_cgar"), _config("baseline")
-  model = cost.model_config(whole)
+  model = estimate.model_config(whole)
   stages = [flops.train_step_flops(dataclasses.replace(model, H_cycles=T, L_cycles=n)) * steps
             for T, n, steps in ((1, 2, 19_531), (2, 4, 39_062 - 19_531), (3, 6, 65_104 - 39_062))]
-  assert cost.training_flops(cgar) == 768 * sum(stages)
-  assert cost.training_flops(whole) == 768 * 65_104 * flops.train_step_flops(model)
+  assert estimate.training_flops(cgar) == 768 * sum(stages)
+  assert estimate.training_flops(whole) == 768 * 65_104 * flops.train_step_flops(model)
 
 
 def test_help_lists_every_config_under_its_question(capsys):

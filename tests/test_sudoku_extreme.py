@@ -17,10 +17,10 @@ import time
 import numpy as np
 import pytest
 
-from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku import extreme
-from trm_jax.data.sudoku import generate
 from trm_jax.errors import TryAgain, UserError
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import extreme
+from trm_jax.tasks.sudoku import generate
 
 pytest.importorskip("tensorflow_datasets", reason="tensorflow_datasets is not installed")
 
@@ -241,5 +241,5 @@ def test_unknown_split_names_the_splits(tmp_path):
 
 
 def test_importing_the_module_does_not_import_tfds():
-  code = "import sys, trm_jax.data.sudoku.extreme; sys.exit('tensorflow_datasets' in sys.modules)"
+  code = "import sys, trm_jax.tasks.sudoku.extreme; sys.exit('tensorflow_datasets' in sys.modules)"
   subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.data.sudoku import csv_files
 from trm_jax.errors import TryAgain, UserError
+from trm_jax.tasks.sudoku import csv_files
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "sudoku"
 

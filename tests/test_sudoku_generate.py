@@ -7,9 +7,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku import generate
 from trm_jax.errors import UserError
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import generate
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "sudoku"
 

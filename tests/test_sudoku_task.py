@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from trm_jax import errors
-from trm_jax.data import augment
-from trm_jax.data.sudoku import task as task_lib
+from trm_jax.tasks import symmetry as symmetry_lib
+from trm_jax.tasks.sudoku import task as task_lib
 
 
 def _pattern(box: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_symmetries_keep_puzzles_valid_and_their_solutions_right(box):
   assert task.is_solution(puzzle, solution)
 
   symmetries = jax.jit(jax.vmap(task.sample_symmetry))(jax.random.split(jax.random.key(0), 300))
-  together = jax.vmap(augment.apply, (0, None))
+  together = jax.vmap(symmetry_lib.apply, (0, None))
   puzzles, solutions = np.asarray(together(symmetries, puzzle)), np.asarray(together(symmetries, solution))
   assert task.is_solution(puzzles, solutions).all()
   assert ((puzzles == task_lib.BLANK).sum(1) == (puzzle == task_lib.BLANK).sum()).all()

@@ -15,11 +15,13 @@ from etils import epath
 import pytest
 
 from trm_jax import config as config_lib
-from trm_jax import cost
-from trm_jax import storage
 from trm_jax import study
 from trm_jax import sweep
 from trm_jax.errors import UserError
+from trm_jax.runtime import workdir as workdir_lib
+from trm_jax.study import dry_run
+from trm_jax.study import estimate
+from trm_jax.study import running
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _STUDY = study.File.load(str(_ROOT / "configs" / "sudoku.py"))
@@ -156,7 +158,7 @@ from jax._src import xla_bridge
 from trm_jax import cost, study, sweep
 for run in study.plan(study.File.load("configs/sudoku.py"), "miniature", [0]):
   assert sweep.state(run, epath.Path("/nowhere")) == "new"
-  assert sweep._training_flops(run) and cost.total_steps(run.config)
+  assert sweep._training_flops(run) and estimate.total_steps(run.config)
 assert not xla_bridge._backends
 """
 
@@ -187,7 +189,7 @@ def test_two_sweeps_share_a_folder(stopped):
 
 
 def test_leaves_a_run_to_whoever_is_at_it(stopped, tmp_path):
-  with storage.Workdir(tmp_path / "tiny" / "seed_0", main=True):  # as by trm_jax.main
+  with workdir_lib.Workdir(tmp_path / "tiny" / "seed_0", main=True):  # as by trm_jax.main
     with _start(f"--sweep={stopped[0]}:one", f"--workdir={tmp_path}") as process:
       out, err = process.communicate(timeout=240)
     assert [path.name for path in (tmp_path / "tiny" / "seed_0").iterdir()] == [".lock"]
@@ -214,7 +216,7 @@ def test_a_run_that_cannot_be_made_now_has_not_failed(stopped, tmp_path):
 
 def test_waits_for_what_others_are_at_and_takes_it_over(stopped, tmp_path):
   with _start(f"--sweep={stopped[0]}:one", f"--workdir={tmp_path}", "--wait") as process:
-    with storage.Workdir(tmp_path / "tiny" / "seed_0", main=True):  # as by trm_jax.main
+    with workdir_lib.Workdir(tmp_path / "tiny" / "seed_0", main=True):  # as by trm_jax.main
       lines = []
       while not lines or not lines[-1].startswith("waiting"):
         lines.append(process.stdout.readline())
@@ -257,7 +259,7 @@ def test_dry_run_says_what_there_is_to_do(stopped):
   path, workdir, *_ = stopped
   file = study.File.load(str(path))
   runs = study.plan(file, "first", [0, 1], sets=["log_every=1"])
-  lines = list(sweep.dry_run(runs, str(workdir)))
+  lines = list(dry_run.lines(runs, str(workdir)))
   rows = {" ".join(line.split()[: line.split().index("seed") + 2]): line for line in lines[: len(runs)]}
   assert list(rows) == [f"{name}, seed {seed}" for seed in (0, 1) for name in ("tiny = twin", "broken", "occupied",
                                                                               "long")]
@@ -266,7 +268,7 @@ def test_dry_run_says_what_there_is_to_do(stopped):
   assert rows["tiny = twin, seed 0"].endswith("% solved")
   assert "batch_size: 24 -> 16" in rows["occupied, seed 0"]
   long = runs[3]
-  flops = cost.training_flops(long.config) + cost.evaluation_flops(long.config)
+  flops = estimate.training_flops(long.config) + estimate.evaluation_flops(long.config)
   assert f" 1,000,000 steps  {flops:.1e} FLOP  about " in rows["long, seed 0"] and rows["long, seed 0"].endswith("(a)")
   assert lines[len(runs) + 1] == "8 runs: 1 finished, 5 new, 1 another run, 1 begun"
   assert lines[len(runs) + 2].startswith("ESTIMATE: ")
@@ -275,7 +277,7 @@ def test_dry_run_says_what_there_is_to_do(stopped):
 
 def test_dry_run_where_nothing_was_measured(stopped, tmp_path):
   [run, *_] = study.plan(study.File.load(str(stopped[0])), "again", [0])
-  lines = list(sweep.dry_run([run], str(tmp_path)))
+  lines = list(dry_run.lines([run], str(tmp_path)))
   assert lines[0].endswith("(b)")
   assert "an assumed 40% of the " in lines[-1] and " cpu made of float32 matrix products" in lines[-1]
 
@@ -362,13 +364,13 @@ def test_last_words_are_those_of_this_start(tmp_path):
   log = tmp_path / "seed_0.log"
   log.write_text("error: of an earlier start\n")
   before = log.stat().st_size
-  assert sweep._last_words(log, before) == "said nothing"
+  assert running._last_words(log, before) == "said nothing"
   with log.open("a") as f:
     f.write("step 5\nKilled\n\n")
-  assert sweep._last_words(log, before) == "Killed"
+  assert running._last_words(log, before) == "Killed"
   with log.open("a") as f:
     f.write("error: this one\nmore\n")
-  assert sweep._last_words(log, before) == "error: this one"
+  assert running._last_words(log, before) == "error: this one"
 
 
 @pytest.mark.parametrize("status, words", [
@@ -376,4 +378,4 @@ def test_last_words_are_those_of_this_start(tmp_path):
     (139, "by SIGSEGV"), (255, "with status 255"),
 ])
 def test_a_run_that_a_signal_ended_is_said_so(status, words):
-  assert sweep._how_it_ended(status) == words
+  assert running._how_it_ended(status) == words

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import optim
-from trm_jax import sharding
 from trm_jax.config import OptimizerConfig
 from trm_jax.model import TRM, TRMConfig
-from trm_jax.train import LossScale, Trainer
+from trm_jax.runtime import sharding
+from trm_jax.training import optim
+from trm_jax.training.train_step import LossScale, Trainer
 
 RECORD_EVERY = 6
 B = 16  # two rows on each of eight devices

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from trm_jax import config as config_lib
-from trm_jax import distributed
-from trm_jax import logs
-from trm_jax import loop
-from trm_jax import sharding
 from trm_jax.errors import UserError
+from trm_jax.runtime import exit_status
+from trm_jax.runtime import sharding
+from trm_jax.training import loop
+from trm_jax.training import metrics_log
+from trm_jax.training import wandb_log
 
 wandb = pytest.importorskip("wandb", reason='wandb is not installed: pip install -e ".[wandb]"')
 
@@ -81,7 +82,7 @@ def _sent(folder):
 
 
 def _log(workdir, project="trm"):
-  return logs.WandbLog(project, workdir, name="runs/x", config={"seed": 3, "model": {"mlp_t": True}})
+  return wandb_log.WandbLog(project, workdir, name="runs/x", config={"seed": 3, "model": {"mlp_t": True}})
 
 
 def test_a_run_that_goes_on_is_the_same_run_there(tmp_path):
@@ -149,7 +150,7 @@ def test_a_run_that_is_stopped_and_goes_on(tmp_path, monkeypatch):
   workdir = tmp_path / "run"
   with monkeypatch.context() as patch:
     patch.setattr(loop._Run, "safe_point", told_to_stop)
-    with pytest.raises(distributed.Interrupted):
+    with pytest.raises(exit_status.Interrupted):
       loop.run(config, workdir)
   results = loop.run(config, workdir)
   first, second = _sent(tmp_path)
@@ -159,7 +160,7 @@ def test_a_run_that_is_stopped_and_goes_on(tmp_path, monkeypatch):
   rows = first["history"] + second["history"]
   mirrored = [row for row in rows if "validation/answers/path" not in row]
   records = [{name: v for name, v in r.items() if isinstance(v, (int, float))}
-             for r in logs.read_metrics(workdir / "metrics.jsonl")]
+             for r in metrics_log.read_metrics(workdir / "metrics.jsonl")]
   assert mirrored == records
   assert mirrored[-1]["test/exact_accuracy"] == results["test"]["exact_accuracy"]
   assert [row["step"] for row in rows if "validation/answers/path" in row] == [2, 4]

@@ -14,20 +14,22 @@ from absl import app
 from absl import flags
 from absl import logging
 
-from trm_jax import distributed
 from trm_jax import errors
-from trm_jax import output
 from trm_jax.errors import TryAgain, UserError
+from trm_jax.runtime import exit_status
+from trm_jax.runtime import hosts
+from trm_jax.runtime import output
+from trm_jax.runtime import signals
 
 
 def run(main: Callable[[list[str]], None]) -> None:
   """absl's app.run, with one line instead of a traceback for what the user can mend.
 
-  SIGTERM, SIGHUP and Ctrl-C end the program at once, unless it says otherwise (see distributed.end_when_told); a lost
+  SIGTERM, SIGHUP and Ctrl-C end the program at once, unless it says otherwise (see signals.end_when_told); a lost
   standard output or standard error does as output.protect says.
   """
   output.protect()
-  distributed.end_when_told()
+  signals.end_when_told()
 
   def guarded(argv):
     # Orbax and TFDS say at length, and warn of, what our own lines say shortly. Other libraries' warnings stay.
@@ -39,8 +41,8 @@ def run(main: Callable[[list[str]], None]) -> None:
       main(argv)
     except UserError as e:
       fail(str(e), e, status=e.status)
-    except distributed.Interrupted as e:
-      distributed.leave_together(e.status)
+    except exit_status.Interrupted as e:
+      exit_status.leave_together(e.status)
     except Exception as e:
       cause = errors.cause_of(e)
       line = _no_backend(e)
@@ -49,7 +51,7 @@ def run(main: Callable[[list[str]], None]) -> None:
       if line:
         fail(str(line), status=line.status)
       traceback.print_exc()
-      distributed.leave(1, e)
+      exit_status.leave(1, e)
 
   try:
     app.run(guarded, flags_parser=_parse)
@@ -79,7 +81,7 @@ def _no_backend(error: Exception) -> UserError | None:
     if _HELD.search(reason):
       return TryAgain(f"{named}another process has the devices of this machine, or did not give them back ({reason})"
                       f"{_holder(reason)}; end it or wait for its end, and start the same command again")
-    if found[1] == "tpu" and distributed.tpu_chips() and "known backends" not in reason:
+    if found[1] == "tpu" and hosts.tpu_chips() and "known backends" not in reason:
       return TryAgain(f"{named}the TPU of this machine cannot be used now ({reason}); start the same command again; if "
                       "it says the same then, restart the machine or take another one")
   elif isinstance(error, AssertionError) and platforms and (
@@ -197,7 +199,7 @@ def refuse(why: str, *holders: flags.FlagHolder) -> None:
 def fail(message: str, error: BaseException | None = None, *, status: int = 2) -> NoReturn:
   """Prints the line and exits, because of an error."""
   print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
-  distributed.leave(status, error)
+  exit_status.leave(status, error)
 
 
 def no_arguments(argv: list[str]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from trm_jax import errors
 from trm_jax.errors import UserError
-from trm_jax.model import TRMConfig
+from trm_jax.model.config import TRMConfig
 
 # These TRMConfig fields are facts of the data.
 _FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")

@@ -225,7 +225,7 @@ def _own_cause(error: BaseException) -> Cause | None:
     path = error.filename
     return _of_errno(error.errno, os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else "")
   if type(error).__name__ == "JaxRuntimeError":  # by its name, so that JAX need not be imported
-    # Its other words about networks tell of a lost process of the job; see distributed.leave.
+    # Its other words about networks tell of a lost process of the job; see exit_status.leave.
     out_of_memory = text.startswith("RESOURCE_EXHAUSTED:") or "out of memory" in text.lower()
     return Cause(Kind.DEVICE_MEMORY, _shortened(text), advice=_ADVICE[Kind.DEVICE_MEMORY]) if out_of_memory else None
   if isinstance(error, MemoryError):

@@ -20,7 +20,8 @@ import numpy as np
 
 from trm_jax import errors
 from trm_jax.errors import UserError
-from trm_jax.model import InitialState, TRM, TRMConfig
+from trm_jax.model.config import TRMConfig
+from trm_jax.model.trm import InitialState, TRM
 
 _PREFIX = "model.inner."
 _COMPILED = "_orig_mod."  # what torch.compile puts in front of every name

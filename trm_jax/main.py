@@ -19,9 +19,12 @@ from absl import flags
 from ml_collections import config_flags
 
 from trm_jax import cli
-from trm_jax import distributed
-from trm_jax import output
 from trm_jax.errors import UserError
+from trm_jax.runtime import cluster
+from trm_jax.runtime import distributed
+from trm_jax.runtime import guard
+from trm_jax.runtime import hosts
+from trm_jax.runtime import output
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE.py:NAME[,OPTION…], e.g. configs/sudoku.py:baseline; --config.field=value changes a field.")
@@ -63,34 +66,34 @@ def main(argv: list[str]) -> None:
                _AVERAGE)
     if _CONFIG.value is None:
       raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
-  job = distributed.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  job = cluster.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   if job or _MODE.value == "train":
     output.outlive()
   if job:
     if _MODE.value == "train" and _WORKDIR.value is None:
       raise UserError("--workdir is missing: several processes need a folder that they share, or gs://BUCKET/FOLDER")
-    distributed.guard()
-    distributed.join(job, _PEER_TIMEOUT.value)
+    guard.guard()
+    cluster.join(job, _PEER_TIMEOUT.value)
   else:
-    distributed.stay_alone()
+    hosts.stay_alone()
   distributed.announce()
   # Imported here, so that --help and a misspelt flag answer at once.
-  from trm_jax import compilation_cache  # pylint: disable=g-import-not-at-top
+  from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
   from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
-  from trm_jax import evaluate_checkpoint  # pylint: disable=g-import-not-at-top
-  from trm_jax import loop  # pylint: disable=g-import-not-at-top
-  from trm_jax import storage  # pylint: disable=g-import-not-at-top
+  from trm_jax import evaluate  # pylint: disable=g-import-not-at-top
+  from trm_jax.training import loop  # pylint: disable=g-import-not-at-top
+  from trm_jax.runtime import workdir as workdir_lib  # pylint: disable=g-import-not-at-top
 
   if _MODE.value == "eval":
     compilation_cache.enable()
-    evaluate_checkpoint.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value,
+    evaluate.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value,
                             halting=_HALTING.value, average=_AVERAGE.value, peer_timeout_s=_PEER_TIMEOUT.value)
     return
   config = config_lib.parse(_CONFIG.value)
   compilation_cache.enable(_WORKDIR.value)
   workdir = _WORKDIR.value
   if workdir is None:
-    workdir = storage.new_folder(f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}")
+    workdir = workdir_lib.new_folder(f"runs/{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}-{config.name}")
   loop.run(config, workdir, peer_timeout_s=_PEER_TIMEOUT.value)
 
 

@@ -14,22 +14,24 @@ from collections.abc import Iterator
 from absl import flags
 import numpy as np
 
-from trm_jax import checkpoint
+from trm_jax import boards
 from trm_jax import cli
-from trm_jax import compilation_cache
-from trm_jax import distributed
-from trm_jax import draw
-from trm_jax import evaluate
-from trm_jax import files
-from trm_jax import logs
-from trm_jax import storage
 from trm_jax.config import DataConfig
-from trm_jax.data import load
+from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles
-from trm_jax.data.sudoku import csv_files
-from trm_jax.data.sudoku.task import BLANK, SudokuTask
 from trm_jax.errors import UserError
-from trm_jax.model import TRM
+from trm_jax.model.trm import TRM
+from trm_jax.runtime import buckets
+from trm_jax.runtime import compilation_cache
+from trm_jax.runtime import console
+from trm_jax.runtime import files
+from trm_jax.runtime import hosts
+from trm_jax.runtime import paths
+from trm_jax.runtime import workdir as workdir_lib
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku.task import BLANK, SudokuTask
+from trm_jax.training import checkpoint
+from trm_jax.training import evaluator as evaluator_lib
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
                                   allow_override=True)  # trm_jax.main, which a process may import, has it, too
@@ -60,9 +62,9 @@ def _read_puzzle(text: str, task: SudokuTask) -> np.ndarray:
 
 def _read_csv(path: str, task: SudokuTask) -> Puzzles:
   """The puzzles of --csv."""
-  file = storage.user_path(path, "--csv")
-  if storage.is_remote(file):
-    file = storage.local_copy(file.parent, [file.name]) / file.name
+  file = paths.user_path(path, "--csv")
+  if buckets.is_remote(file):
+    file = buckets.local_copy(file.parent, [file.name]) / file.name
   return csv_files.read_csv(file, box=task.box)
 
 
@@ -79,12 +81,12 @@ def _chosen(task: SudokuTask, data: DataConfig) -> tuple[np.ndarray, np.ndarray,
   if _PUZZLE.value:
     inputs = np.stack([_read_puzzle(text, task) for text in _PUZZLE.value])
     return inputs, np.zeros(len(inputs), np.int32), None  # no identifier of their own
-  puzzles = _read_csv(_CSV.value, task) if _CSV.value is not None else load.load_test(data)[1]
+  puzzles = _read_csv(_CSV.value, task) if _CSV.value is not None else splits_lib.load_test(data)[1]
   first = slice(_NUM.value)
   return puzzles.inputs[first], puzzles.puzzle_identifiers[first], puzzles.labels[first]
 
 
-def _attempts(model: TRM, inputs: np.ndarray, identifiers: np.ndarray) -> Iterator[tuple[slice, evaluate.Attempt]]:
+def _attempts(model: TRM, inputs: np.ndarray, identifiers: np.ndarray) -> Iterator[tuple[slice, evaluator_lib.Attempt]]:
   """Solves puzzles batch by batch, with one compiled program.
 
   Args:
@@ -99,30 +101,30 @@ def _attempts(model: TRM, inputs: np.ndarray, identifiers: np.ndarray) -> Iterat
   for start in range(0, num, size):
     # The last batch repeats its last puzzle, so that it has the shape of the others.
     rows = np.minimum(np.arange(start, start + size), num - 1)
-    made = evaluate.attempt(model, inputs[rows], identifiers[rows])
+    made = evaluator_lib.attempt(model, inputs[rows], identifiers[rows])
     end = min(start + size, num)
-    yield slice(start, end), evaluate.Attempt(made.answers[:, : end - start], made.q_halt[:, : end - start])
+    yield slice(start, end), evaluator_lib.Attempt(made.answers[:, : end - start], made.q_halt[:, : end - start])
 
 
-def _show(task: SudokuTask, out: storage.Workdir, number: int, *puzzle: np.ndarray | None) -> None:
+def _show(task: SudokuTask, out: workdir_lib.Workdir, number: int, *puzzle: np.ndarray | None) -> None:
   """Prints and draws a puzzle.
 
   Args:
     task: what the puzzle is of.
     out: folder for the picture.
     number: of the puzzle, from 1.
-    *puzzle: its inputs, answers_by_step, labels and q_halt, as draw.solving_text takes them.
+    *puzzle: its inputs, answers_by_step, labels and q_halt, as boards.solving_text takes them.
   """
   inputs, answers, *_ = puzzle
   name = f"{number}.png"
-  print(draw.solving_text(task, *puzzle))
-  draw.solving_picture(out.local / name, task, *puzzle)
+  print(boards.solving_text(task, *puzzle))
+  boards.solving_picture(out.local / name, task, *puzzle)
   solved = task.is_solution(inputs, answers[-1])
   print(f"{'solved' if solved else 'NOT solved'}; picture: {out.path / name}\n", flush=True)
 
 
 def _solve(model: TRM, task: SudokuTask, inputs: np.ndarray, identifiers: np.ndarray, labels: np.ndarray | None,
-           out: storage.Workdir) -> None:
+           out: workdir_lib.Workdir) -> None:
   """Solves puzzles, shows the first ones, writes answers.csv and says how many are solved.
 
   Args:
@@ -134,7 +136,7 @@ def _solve(model: TRM, task: SudokuTask, inputs: np.ndarray, identifiers: np.nda
     out: folder for answers and pictures.
   """
   num, num_shown, num_solved = len(inputs), min(_SHOW.value, len(inputs)), 0
-  file, progress = out.local / "answers.csv", logs.Progress("solving")
+  file, progress = out.local / "answers.csv", console.Progress("solving")
   with files.replacing(file) as f:
     f.write(b"question,answer,solved\n")
     for rows, made in _attempts(model, inputs, identifiers):
@@ -159,14 +161,14 @@ def main(argv: list[str]) -> None:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
   if _PUZZLE.value:
     cli.refuse("--puzzle says which puzzles to solve", _CSV, _NUM)
-  distributed.stay_alone()
+  hosts.stay_alone()
   compilation_cache.enable()
   loaded = checkpoint.load_model(_CHECKPOINT.value)
   task = SudokuTask(loaded.config.data.box)
   inputs, identifiers, labels = _chosen(task, loaded.config.data)
   directory, _ = checkpoint.find(_CHECKPOINT.value)
   target = directory.parent / "solved" if _OUT.value is None else _OUT.value
-  with storage.Workdir(target, main=True, flag="--out") as out:
+  with workdir_lib.Workdir(target, main=True, flag="--out") as out:
     _solve(loaded.model, task, inputs, identifiers, labels, out)
 
 

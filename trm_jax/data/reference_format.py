@@ -15,9 +15,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from trm_jax import files
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.errors import Damaged, UserError, explained, in_one_line
+from trm_jax.runtime import files
 
 _FIELDS = ("inputs", "labels", "puzzle_indices", "group_indices", "puzzle_identifiers")
 _COUNTS = (

@@ -9,9 +9,11 @@ import pathlib
 import re
 from typing import Any
 
-from trm_jax import files
 from trm_jax.report import plots
-from trm_jax.report.sections import Picture, Section, Table
+from trm_jax.report.sections import Picture
+from trm_jax.report.sections import Section
+from trm_jax.report.sections import Table
+from trm_jax.runtime import files
 
 _CSS = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --muted: #68707a; --grid: #d5d9de; --link: #0b5cad }

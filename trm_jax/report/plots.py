@@ -19,7 +19,10 @@ from matplotlib import ticker
 import numpy as np
 
 from trm_jax.report import analysis
-from trm_jax.report.analysis import Difference, Family, Fit, Setting
+from trm_jax.report.analysis import Difference
+from trm_jax.report.analysis import Family
+from trm_jax.report.analysis import Fit
+from trm_jax.report.analysis import Setting
 from trm_jax.report.runs import Run
 
 MOST_CURVES = 6  # in one plot, beside the base

@@ -12,10 +12,10 @@ import numpy as np
 
 from trm_jax import config as config_lib
 from trm_jax import errors
-from trm_jax import files
-from trm_jax import logs
-from trm_jax import storage
 from trm_jax.errors import UserError, in_one_line
+from trm_jax.runtime import buckets
+from trm_jax.runtime import files
+from trm_jax.training import metrics_log
 
 _FILES = {"config.json", "metrics.jsonl"}
 
@@ -117,8 +117,8 @@ def read_all(paths: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
   folders: dict[str, epath.Path] = {}
   read: list[Run | Unreadable] = []
   for named in paths:
-    path = storage.user_path(named, "a run's folder")
-    with storage.reaching(named):
+    path = paths.user_path(named, "a run's folder")
+    with buckets.reaching(named):
       found = list(_folders(path)) if path.is_dir() else []
       if not found:
         what = "no run in this folder or below it" if path.is_dir() else "no such folder"
@@ -126,7 +126,7 @@ def read_all(paths: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
     read += [folder for folder in found if isinstance(folder, Unreadable)]
     folders.update({str(folder.resolve()): folder for folder in found if not isinstance(folder, Unreadable)})
   for folder in folders.values():
-    with storage.reaching(str(folder)):
+    with buckets.reaching(str(folder)):
       read.append(_read(folder))
   unreadable = [r for r in read if isinstance(r, Unreadable)]
   if len(unreadable) == len(read):
@@ -157,7 +157,7 @@ def _read(folder: epath.Path) -> Run | Unreadable:
   metrics = folder / "metrics.jsonl"
   try:
     saved = files.read_json(folder / "config.json")
-    records = logs.read_metrics(metrics) if metrics.exists() else []
+    records = metrics_log.read_metrics(metrics) if metrics.exists() else []
   except UserError as e:
     return Unreadable(str(folder), str(e).removeprefix(f"{folder}/"))
   try:

@@ -10,11 +10,16 @@ from matplotlib import figure
 import numpy as np
 
 from trm_jax import config as config_lib
-from trm_jax import logs
 from trm_jax.report import analysis
 from trm_jax.report import plots
-from trm_jax.report.analysis import Difference, Family, Fit, Setting, percent
-from trm_jax.report.runs import Run, Unreadable
+from trm_jax.report.analysis import Difference
+from trm_jax.report.analysis import Family
+from trm_jax.report.analysis import Fit
+from trm_jax.report.analysis import percent
+from trm_jax.report.analysis import Setting
+from trm_jax.report.runs import Run
+from trm_jax.report.runs import Unreadable
+from trm_jax.runtime import console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Report:
     rows = [("devices", _listed(sorted({r.devices for r in self.runs})))]
     if seconds:
       hours = sum(r.device_hours for r in self.runs if r.seconds is not None)
-      rows.append(("training time", f"{logs.duration(sum(seconds))}; {_hours(hours)} device-hours "
+      rows.append(("training time", f"{console.duration(sum(seconds))}; {_hours(hours)} device-hours "
                    f"({plural(len(seconds), 'run')}, without evaluations)"))
     if total := [r.last("train/flops") for r in self.runs if r.last("train/flops") is not None]:
       rows.append(("training FLOPs", flops(sum(total))))
@@ -467,7 +472,7 @@ class Report:
 
 def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
   """Of each run: time, FLOPs, speed, memory."""
-  columns = [("run", str), ("seed", str), ("devices", str), ("training", logs.duration), ("device-hours", _hours),
+  columns = [("run", str), ("seed", str), ("devices", str), ("training", console.duration), ("device-hours", _hours),
              ("FLOPs", flops), ("examples/s", _number), ("FLOP utilisation", percent), ("peak memory, GiB", _number)]
   rows = []
   for run, label in zip(runs, labels):

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import os
 
 import trm_jax
-from trm_jax import storage
 from trm_jax.errors import UserError
 from trm_jax.report import page
 from trm_jax.report import runs as runs_lib
 from trm_jax.report import sections
+from trm_jax.runtime import workdir as workdir_lib
 
 
 def report(paths: Sequence[str], out: os.PathLike | str, base: str | None = None) -> None:
@@ -48,7 +48,7 @@ def comparison(paths: Sequence[str], out: os.PathLike | str) -> None:
 
 
 def _write(out: os.PathLike | str, title: str, made: Sequence[sections.Section]) -> None:
-  with storage.Workdir(out, main=True, flag="--out") as workdir:
+  with workdir_lib.Workdir(out, main=True, flag="--out") as workdir:
     page.write(workdir.local, title, f"Made by trm_jax {trm_jax.__version__} from config.json and metrics.jsonl of the "
                "runs.", made)
   for section in made:

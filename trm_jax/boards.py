@@ -1,0 +1,255 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Puzzles being solved, and answers, as text and as pictures.
+
+Matplotlib is imported by the functions that draw, and through its objects (no pyplot): no window, no global state.
+
+Axes: N supervision steps, or puzzles; S cells of the puzzle.
+"""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any, Protocol
+
+import numpy as np
+
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.runtime import files
+
+
+_TEXT_WIDTH = 80  # characters
+_CLUE, _PREDICTED, _WRONG = "#111111", "#1b6e3c", "#b3261e"
+_UNCHECKED = "#1f4e9c"  # a prediction without an answer to compare with
+_CLUE_FILL, _WRONG_FILL, _WRONG_HATCH = "#ececec", "#fbe3e1", "#efb8b3"
+
+
+class Drawable(Protocol):
+  """What drawing needs of a task.
+
+  Attributes:
+    grid_shape: rows and columns of the board, R * C = S.
+    block_shape: rows and columns between two heavy lines; grid_shape where there are none.
+  """
+
+  grid_shape: tuple[int, int]
+  block_shape: tuple[int, int]
+
+  def cell_text(self, token: int) -> str:
+    """The one character for a token."""
+
+  def is_given(self, inputs: np.ndarray) -> np.ndarray:
+    """(S,) bool: the cells whose answer the puzzle fixes."""
+
+  def is_solution(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """(N,) bool, of inputs (S,) and answers (N, S)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Board:
+  """One answer.
+
+  Attributes:
+    title: which one.
+    answer: (S,) tokens.
+    given: (S,) bool, the puzzle fixed this cell and the answer keeps it.
+    wrong: (S,) bool, other than the label, or a given cell changed.
+    checked: there are labels.
+    verdict: how good the answer is.
+    halt: probability of halting.
+  """
+
+  title: str
+  answer: np.ndarray
+  given: np.ndarray
+  wrong: np.ndarray
+  checked: bool
+  verdict: str
+  halt: float
+
+
+def _boards(
+    task: Drawable, inputs: np.ndarray, answers_by_step: np.ndarray, labels: np.ndarray | None, q_halt: np.ndarray
+) -> list[_Board]:
+  """One board a step; arguments as in `solving_text`."""
+  kept = task.is_given(inputs) & (answers_by_step == inputs)
+  wrong = task.is_given(inputs) & ~kept
+  counted = None if labels is None else labels != puzzles_lib.IGNORE_LABEL
+  if labels is not None:
+    wrong |= counted & (answers_by_step != labels)
+  solved = task.is_solution(inputs, answers_by_step)
+  boards = []
+  for i, answer in enumerate(answers_by_step):
+    verdict = "solved" if solved[i] else "not solved"
+    if labels is not None:
+      verdict = f"{(counted & (answer == labels)).sum()}/{counted.sum()} right" + ", solved" * bool(solved[i])
+    halt = 1 / (1 + np.exp(-np.float64(q_halt[i])))
+    boards.append(_Board(f"step {i + 1}", answer, kept[i], wrong[i], labels is not None, verdict, halt))
+  return boards
+
+
+def solving_text(
+    task: Drawable,
+    inputs: np.ndarray,
+    answers_by_step: np.ndarray,
+    labels: np.ndarray | None,
+    q_halt: np.ndarray,
+) -> str:
+  """One puzzle being solved, for the terminal: the puzzle, each step that changed something, and the last step.
+
+  Args:
+    task: what the puzzle is of.
+    inputs: (S,) integer tokens.
+    answers_by_step: (N, S) integer tokens, the answer after each supervision step.
+    labels: (S,) integer tokens or IGNORE_LABEL; None where the right answer is not known.
+    q_halt: (N,) logits of halting.
+
+  Returns:
+    Lines of at most 80 characters (unless one board is wider), joined by newlines. ASCII only. `'` before a predicted
+    cell, `!` before a wrong one.
+  """
+  boards = _boards(task, inputs, answers_by_step, labels, q_halt)
+  before = [inputs, *answers_by_step[:-1]]
+  shown = [b for b, old in zip(boards, before) if (b.answer != old).any() or b is boards[-1]]
+
+  blank_marks = np.full(inputs.shape, " ")
+  blocks = [["puzzle", "", "", *_board_lines(task, inputs, blank_marks)]]
+  for b in shown:
+    marks = np.where(b.wrong, "!", np.where(b.given, " ", "'"))
+    blocks.append([b.title, b.verdict, f"halt {b.halt:.1%}", *_board_lines(task, b.answer, marks)])
+
+  width = max(len(line) for block in blocks for line in block)
+  gap = 3
+  columns = max(1, (_TEXT_WIDTH + gap) // (width + gap))
+  lines = []
+  for i in range(0, len(blocks), columns):
+    for parts in zip(*blocks[i : i + columns]):
+      lines.append((" " * gap).join(part.ljust(width) for part in parts).rstrip())
+    lines.append("")
+  legend = "' predicted" + (", ! wrong" if labels is not None else ", ! clue changed")
+  if len(shown) < len(boards):
+    legend += "; steps that changed nothing are left out"
+  return "\n".join([*lines, legend])
+
+
+def _board_lines(task: Drawable, tokens: np.ndarray, marks: np.ndarray) -> list[str]:
+  """A board with a one-character mark before each cell."""
+  (rows, columns), (block_rows, block_columns) = task.grid_shape, task.block_shape
+  cells = [mark + task.cell_text(token) for mark, token in zip(marks, tokens)]
+  lines = []
+  for r in range(rows):
+    if r and r % block_rows == 0:
+      lines.append("+".join(["-" * (2 * block_columns + 1)] * (columns // block_columns))[:-1])
+    row = cells[r * columns : (r + 1) * columns]
+    lines.append(" |".join("".join(row[c : c + block_columns]) for c in range(0, columns, block_columns)))
+  return lines
+
+
+def solving_picture(
+    path: str | os.PathLike[str],
+    task: Drawable,
+    inputs: np.ndarray,
+    answers_by_step: np.ndarray,
+    labels: np.ndarray | None,
+    q_halt: np.ndarray,
+) -> None:
+  """One puzzle being solved, as a PNG with one board per supervision step.
+
+  Args:
+    path: the file to write.
+    task, inputs, answers_by_step, labels, q_halt: as in `solving_text`.
+  """
+  with files.replacing(pathlib.Path(path)) as file:
+    _figure(task, _boards(task, inputs, answers_by_step, labels, q_halt)).savefig(file, format="png", dpi=150)
+
+
+def answers_picture(
+    task: Drawable, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray, q_halt: np.ndarray
+) -> np.ndarray:
+  """The answers to a few puzzles, one board each, as pixels.
+
+  Args:
+    task: what the puzzles are of.
+    inputs: (N, S) integer tokens.
+    answers: (N, S) integer tokens.
+    labels: (N, S) integer tokens or IGNORE_LABEL.
+    q_halt: (N,) logits of halting.
+
+  Returns:
+    (height, width, 3) uint8.
+  """
+  from matplotlib.backends import backend_agg
+
+  boards = []
+  for i in range(len(inputs)):
+    [board] = _boards(task, inputs[i], answers[i : i + 1], labels[i], q_halt[i : i + 1])
+    boards.append(dataclasses.replace(board, title=f"puzzle {i + 1}"))
+  canvas = backend_agg.FigureCanvasAgg(_figure(task, boards))
+  canvas.draw()
+  return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _figure(task: Drawable, boards: list[_Board]) -> Any:
+  """A panel a board, at most four in a row, and a legend."""
+  from matplotlib import figure
+  from matplotlib import patches
+
+  panel_rows = -(-len(boards) // 4)
+  panel_columns = -(-len(boards) // panel_rows)
+  rows, columns = task.grid_shape
+
+  # Inches; laid out by hand, as the panels are alike and their headings may be wider than they are.
+  cell = max(0.25, 1.8 / columns)
+  margin, gap, heading, footer = 0.2, 0.25, 0.5, 0.5
+  panel_width, panel_height = cell * columns, heading + cell * rows
+  width = max(4.5, 2 * margin + panel_columns * (panel_width + gap) - gap)
+  height = margin + panel_rows * (panel_height + gap) - gap + footer
+  left = (width - panel_columns * (panel_width + gap) + gap) / 2
+  fig = figure.Figure(figsize=(width, height))
+  for i, board in enumerate(boards):
+    r, c = divmod(i, panel_columns)
+    x = left + c * (panel_width + gap)
+    y = height - margin - (r + 1) * panel_height - r * gap
+    ax = fig.add_axes((x / width, y / height, panel_width / width, cell * rows / height))
+    _draw_board(ax, task, board, fontsize=min(12, 36 * cell))
+
+  legend = [patches.Patch(facecolor=_CLUE_FILL, edgecolor="#888888", label="clue")]
+  if not boards[0].checked:
+    legend.append(patches.Patch(facecolor="white", edgecolor=_UNCHECKED, label="predicted"))
+  else:
+    legend.append(patches.Patch(facecolor="white", edgecolor=_PREDICTED, label="predicted, right"))
+  if any(b.wrong.any() for b in boards):
+    label = "predicted, wrong" if boards[0].checked else "clue changed"
+    legend.append(patches.Patch(facecolor=_WRONG_FILL, edgecolor=_WRONG, hatch="////", linewidth=0.8, label=label))
+  fig.legend(handles=legend, loc="lower center", ncols=len(legend), frameon=False, fontsize=9)
+  return fig
+
+
+def _draw_board(ax: Any, task: Drawable, board: _Board, *, fontsize: float) -> None:
+  """Fills one panel."""
+  from matplotlib import patches
+
+  (rows, columns), (block_rows, block_columns) = task.grid_shape, task.block_shape
+  for i, token in enumerate(board.answer):
+    r, c = divmod(i, columns)
+    text = dict(color=_PREDICTED if board.checked else _UNCHECKED)
+    if board.wrong[i]:
+      # Hatched and boxed too, for those who cannot tell red from green.
+      text = dict(color=_WRONG, fontweight="bold")
+      hatched = dict(facecolor=_WRONG_FILL, edgecolor=_WRONG_HATCH, hatch="////", linewidth=0)
+      ax.add_patch(patches.Rectangle((c, r), 1, 1, **hatched))
+      ax.add_patch(patches.Rectangle((c + 0.06, r + 0.06), 0.88, 0.88, fill=False, edgecolor=_WRONG, linewidth=1.0))
+    elif board.given[i]:
+      text = dict(color=_CLUE, fontweight="bold")
+      ax.add_patch(patches.Rectangle((c, r), 1, 1, facecolor=_CLUE_FILL, edgecolor="none"))
+    ax.text(c + 0.5, r + 0.53, task.cell_text(token), ha="center", va="center", fontsize=fontsize, **text)
+  ax.hlines(range(rows + 1), 0, columns, colors="#aaaaaa", linewidth=0.5)
+  ax.vlines(range(columns + 1), 0, rows, colors="#aaaaaa", linewidth=0.5)
+  ax.hlines(range(0, rows + 1, block_rows), 0, columns, colors=_CLUE, linewidth=1.4, capstyle="projecting")
+  ax.vlines(range(0, columns + 1, block_columns), 0, rows, colors=_CLUE, linewidth=1.4, capstyle="projecting")
+  ax.set(xlim=(0, columns), ylim=(rows, 0))
+  ax.set_axis_off()
+  for artist in ax.collections:
+    artist.set_clip_on(False)  # the outer lines lie half outside
+  ax.set_title(board.title, fontsize=10, fontweight="bold", pad=17)
+  verdict = f"{board.verdict} · halt {board.halt:.0%}"
+  ax.annotate(verdict, (0.5, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=8)

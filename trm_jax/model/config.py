@@ -1,0 +1,216 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Sizes and rules of one model. JAX is not imported here, so that a config can be read and checked without it."""
+
+from collections.abc import Mapping
+import dataclasses
+import math
+from typing import Any
+
+from trm_jax.errors import UserError
+
+ROPE_THETA = 10000.0
+RMS_EPS = 1e-5
+
+_DTYPES = ("bfloat16", "float32", "float16")
+_ATTENTION = ("xla", "cudnn")
+_POS_ENCODINGS = ("none", "rope", "learned")
+_GRADIENTS = ("cycle", "one_step")
+RECURSIONS = ("two_z", "single_z", "multi_scale_z", "none")
+
+# The reference's models by the file that `name` of their config names: what they are here.
+_REFERENCE_MODELS = {
+    "trm": {},
+    "trm_singlez": {"recursion": "single_z"},
+    "trm_hier6": {"recursion": "multi_scale_z"},
+    "hrm": {"gradient": "one_step"},
+    "transformers_baseline": {"recursion": "none"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TRMConfig:
+  """Sizes and rules of one model. Defaults: the reference's Sudoku-Extreme model.
+
+  Raises:
+    UserError: a combination that no model can have; names the field, its value and the rule.
+  """
+
+  vocab_size: int  # tokens, padding included
+  seq_len: int  # S, cells of one puzzle
+  num_puzzle_identifiers: int = 1  # puzzles (or tasks) that have a prefix of their own
+  hidden_size: int = 512  # D
+  # two_z: z_H and z_L; single_z: one state; multi_scale_z: a z_L of its own for each of the L_cycles updates;
+  # none: z_H <- f(z_H + x) once a supervision step, so that H_cycles and L_cycles mean nothing; halts when
+  # q_halt > q_continue (docs/parity.md)
+  recursion: str = "two_z"
+  gradient: str = "cycle"  # through the last cycle, or one_step (two_z): its last update of z_L and that of z_H
+  L_layers: int = 2  # blocks of the network
+  H_layers: int = 0  # blocks of another network for the updates of z_H (two_z); 0: one network does both
+  num_heads: int = 8  # of attention; divides hidden_size
+  expansion: float = 4.0  # of SwiGLU; its width is 2/3 of that, rounded up to a multiple of 256
+  mlp_t: bool = True  # mix tokens by a SwiGLU over positions instead of attention
+  pos_encodings: str = "none"  # none, rope (attention only) or learned
+  attention: str = "xla"  # what computes it: xla, or cudnn (fused; NVIDIA GPUs, bfloat16 or float16)
+  H_cycles: int = 3  # T: cycles per supervision step, all but the last without gradient
+  L_cycles: int = 6  # n: updates of z_L per cycle
+  puzzle_emb_ndim: int = 512  # features of a prefix row; 0: no prefix
+  puzzle_emb_len: int = 16  # P, prefix tokens; 0: as many as puzzle_emb_ndim fills
+  halt_max_steps: int = 16  # supervision steps per puzzle at the most
+  halt_exploration_prob: float = 0.1  # share of row-steps in training that draw a minimum number of steps
+  q_continue: bool = False  # also learn q_continue, and halt when q_halt > q_continue
+  random_init: bool = False  # each puzzle starts from states of its own, drawn like H_init for every position (EqR)
+  state_noise: float = 0.0  # standard deviation of the noise on what each application of the network makes (EqR)
+  dtype: str = "bfloat16"  # of the matrix products; parameters, norms, heads and losses are float32
+
+  def __post_init__(self):
+    def require(holds: bool, field: str, rule: str):
+      if not holds:
+        raise UserError(f"model.{field} = {getattr(self, field)!r}: {rule}")
+
+    for field in ("vocab_size", "seq_len", "num_puzzle_identifiers", "hidden_size", "L_layers", "num_heads",
+                  "H_cycles", "L_cycles", "halt_max_steps"):
+      require(getattr(self, field) >= 1, field, "must be at least 1")
+    for field in ("H_layers", "puzzle_emb_ndim", "puzzle_emb_len"):
+      require(getattr(self, field) >= 0, field, "must not be negative")
+    require(0 < self.expansion < math.inf, "expansion", "must be positive and finite")
+    require(0 <= self.halt_exploration_prob <= 1, "halt_exploration_prob", "must lie in [0, 1]")
+    for field, values in (("recursion", RECURSIONS), ("gradient", _GRADIENTS)):
+      require(getattr(self, field) in values, field, f"must be one of {', '.join(values)}")
+    for field, value in (("gradient", "cycle"), ("H_layers", 0)):
+      require(self.recursion == "two_z" or getattr(self, field) == value, field,
+              f"must be {value} where model.recursion = {self.recursion}; another value needs two_z")
+    require(self.dtype in _DTYPES, "dtype", f"must be one of {', '.join(_DTYPES)}")
+    require(self.pos_encodings in _POS_ENCODINGS, "pos_encodings", f"must be one of {', '.join(_POS_ENCODINGS)}")
+    require(self.attention in _ATTENTION, "attention", f"must be one of {', '.join(_ATTENTION)}")
+    require(self.attention == "xla" or self.dtype != "float32", "attention",
+            "needs model.dtype = bfloat16 or float16")
+    require(0 <= self.state_noise < math.inf, "state_noise", "must be finite and not negative")
+    if self.mlp_t:
+      require(self.pos_encodings != "rope", "pos_encodings",
+              "rope turns queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
+    else:
+      require(self.hidden_size % self.num_heads == 0, "num_heads",
+              f"must divide model.hidden_size = {self.hidden_size}")
+      require(self.pos_encodings != "rope" or self.hidden_size // self.num_heads % 2 == 0, "num_heads",
+              f"rope needs an even head dimension, not {self.hidden_size} / {self.num_heads}")
+    require(self.puzzle_emb_ndim > 0 or self.puzzle_emb_len == 0, "puzzle_emb_len",
+            "must be 0 where model.puzzle_emb_ndim = 0 (no prefix)")
+    require(self.puzzle_emb_ndim <= self.prefix_len * self.hidden_size, "puzzle_emb_ndim",
+            f"does not fit in model.puzzle_emb_len = {self.puzzle_emb_len} tokens of {self.hidden_size} features")
+
+  @property
+  def prefix_len(self) -> int:
+    """P, the number of prefix tokens."""
+    return self.puzzle_emb_len or math.ceil(self.puzzle_emb_ndim / self.hidden_size)
+
+  @property
+  def prefix_table_rows(self) -> int:
+    """Rows of the prefix table: big tables are rounded up, so that any number of devices can share them out."""
+    rows, multiple = self.num_puzzle_identifiers, 1024
+    return rows if rows < multiple else math.ceil(rows / multiple) * multiple
+
+  @property
+  def positions(self) -> int:
+    """L = P + S."""
+    return self.prefix_len + self.seq_len
+
+  @property
+  def latent_states(self) -> tuple[int, ...] | None:
+    """Axes that z_L has between B and L: (), (n,) where every latent update has a state of its own; None: no z_L."""
+    return {"two_z": (), "multi_scale_z": (self.L_cycles,)}.get(self.recursion)
+
+  @classmethod
+  def from_reference(cls, arch: Mapping[str, Any], *, state: Mapping[str, Any] | None = None,
+                     dataset: Mapping[str, Any] | None = None) -> "TRMConfig":
+    """The config of one of the reference's models.
+
+    vocab_size, seq_len and num_puzzle_identifiers are not in the reference's all_config.yaml, since it takes them from
+    its data set. Here they come from the weights, from the data set, or from `arch` if they were added to it; whatever
+    has one of them must agree. The weights have seq_len only where the token MLP or learned positions depend on it.
+
+    Args:
+      arch: the reference's names and values, as `arch` in its all_config.yaml.
+      state: the reference's parameters by name, as `interop.read_reference_file` returns them.
+      dataset: the content of the dataset.json that its data set has for each split.
+
+    Raises:
+      UserError: a name that is not known, a value this model does not have, a size that is missing or contradicted.
+    """
+    config = dict(arch)
+    fixed = {"rope_theta": ROPE_THETA, "rms_norm_eps": RMS_EPS, "act_enabled": True,
+             "act_inference": False}
+    for name, value in fixed.items():
+      if config.pop(name, value) != value:
+        raise UserError(f"reference config: {name} must be {value}")
+    name = str(config.pop("name", "trm"))
+    model = name.partition("@")[0].rpartition(".")[2]
+    if model not in _REFERENCE_MODELS:
+      raise UserError(f"reference config: name = {name!r}: no model of the reference's; known are "
+                      f"{', '.join(_REFERENCE_MODELS)}")
+    H_layers = config.pop("H_layers", 0)
+    if model in ("hrm", "transformers_baseline"):  # no such choice there
+      config |= {"puzzle_emb_len": 0, "no_ACT_continue": model != "hrm"}
+    if model == "transformers_baseline":
+      config["L_layers"] = H_layers
+      config.pop("H_cycles", None)
+    if model == "trm_hier6" and config.get("L_cycles") != 6:
+      raise UserError(f"reference config: L_cycles = {config.get('L_cycles')!r}: trm_hier6 has six states")
+    # Facts about training or about networks that the model does not have.
+    for name in ("batch_size", "causal", "loss"):
+      config.pop(name, None)
+    values = _REFERENCE_MODELS[model] | {
+        "H_layers": H_layers if model == "hrm" else 0,
+        "dtype": config.pop("forward_dtype", "bfloat16"),
+        "q_continue": not config.pop("no_ACT_continue", True),
+        # What the reference's own defaults are where its config does not say.
+        "mlp_t": config.pop("mlp_t", False),
+        "puzzle_emb_ndim": config.pop("puzzle_emb_ndim", 0),
+        "puzzle_emb_len": config.pop("puzzle_emb_len", 16),
+    }
+    if values["puzzle_emb_ndim"] == 0:
+      values["puzzle_emb_len"] = 0
+    names = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(set(config) - names)
+    if unknown:
+      raise UserError(f"reference config: unknown names {', '.join(unknown)}; known are {', '.join(sorted(names))}")
+    required = {"L_layers", "hidden_size", "num_heads", "expansion", "pos_encodings", "halt_max_steps",
+                "halt_exploration_prob"} | (set() if model == "transformers_baseline" else {"H_cycles", "L_cycles"})
+    if missing := sorted(required - {name for name, value in config.items() if value is not None}):
+      raise UserError(f"reference config: {', '.join(missing)} missing; give the arch of an all_config.yaml")
+    prefix_len = values["puzzle_emb_len"] or math.ceil(values["puzzle_emb_ndim"] / config["hidden_size"])
+    return cls(**config | values | _reference_sizes(config, state or {}, dataset or {}, prefix_len))
+
+
+def _reference_sizes(arch: Mapping[str, Any], state: Mapping[str, Any], dataset: Mapping[str, Any], prefix_len: int
+                     ) -> dict[str, int]:
+  """The sizes that depend on the data set, from whatever has them; see TRMConfig.from_reference."""
+  shown_by = {  # the end of a parameter's name, its axis, and how much longer than the size that axis is
+      "vocab_size": [("embed_tokens.embedding_weight", 0, 0)],
+      "seq_len": [("layers.0.mlp_t.gate_up_proj.weight", 1, prefix_len), ("embed_pos.embedding_weight", 0, prefix_len)],
+      "num_puzzle_identifiers": [("puzzle_emb.weights", 0, 0)],
+  }
+  sizes, missing = {}, []
+  for size, places in shown_by.items():
+    found = {source: values[size] for source, values in (("arch", arch), ("dataset.json", dataset)) if size in values}
+    for end, axis, more in places:
+      found |= {name: array.shape[axis] - more for name, array in state.items() if name.endswith(end)}
+    if len(set(found.values())) > 1:
+      raise UserError(f"reference config: {size} differs: "
+                      + ", ".join(f"{value} according to {source}" for source, value in found.items()))
+    if found:
+      sizes[size] = next(iter(found.values()))
+    elif size != "num_puzzle_identifiers" or prefix_len:
+      missing.append(size)
+  if missing == ["seq_len"]:
+    raise UserError("reference config: seq_len is missing: the weights of attention without learned positions do not "
+                    "show it; give dataset=, the content of the data set's dataset.json, or add seq_len to the arch "
+                    "(Sudoku: 81, mazes and ARC-AGI: 900)")
+  if missing:
+    raise UserError(f"reference config: {', '.join(missing)} missing: they depend on the data set; give state=, the "
+                    "weights, or dataset=, the content of the data set's dataset.json")
+  return sizes
+
+
+def swiglu_width(size: int, expansion: float) -> int:
+  """Inner width of a SwiGLU over `size` features: 2/3 of expansion * size, rounded up to a multiple of 256."""
+  return math.ceil(round(expansion * size * 2 / 3) / 256) * 256

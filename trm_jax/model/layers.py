@@ -1,0 +1,230 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The post-norm block that Tiny Recursive Models apply over and over.
+
+Letters for axes, used in names and einsums throughout the library:
+  B batch     S cells of the puzzle     P prefix tokens     L = P + S positions
+  D hidden    F inner width of SwiGLU   N heads             K head dimension     V vocabulary
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+from flax import nnx
+import jax
+from jax.ad_checkpoint import checkpoint_name
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from trm_jax.model.config import RMS_EPS, ROPE_THETA, swiglu_width
+
+
+def truncated_normal(stddev: float):
+  """Initializer: a normal cut at two sigma and rescaled so that the result has exactly this standard deviation."""
+  # 0.8796… is the standard deviation of a unit normal that is cut at two sigma.
+  return jax.nn.initializers.truncated_normal(stddev / 0.87962566103423978, lower=-2.0, upper=2.0)
+
+
+def rms_norm(h: jax.Array, axis: int) -> jax.Array:
+  """h / sqrt(mean(h^2) + 1e-5) along `axis`, without a learned scale; computed in float32, returned in h's dtype."""
+  h_f32 = h.astype(jnp.float32)
+  return (h_f32 * jax.lax.rsqrt(jnp.mean(jnp.square(h_f32), axis, keepdims=True) + RMS_EPS)).astype(h.dtype)
+
+
+def scaled(factor: float, x: jax.Array) -> jax.Array:
+  """factor * x in x's dtype: multiplied in float32 and rounded once, as PyTorch does it.
+
+  JAX by itself would round the factor to x's dtype first: sqrt(512) = 22.627 would become 22.625 in bfloat16.
+  """
+  return (factor * x.astype(jnp.float32)).astype(x.dtype)
+
+
+def precision(dtype: DTypeLike) -> jax.lax.Precision | None:
+  """What a product of operands of this dtype asks of the hardware: all of float32 where they are float32.
+
+  By default a GPU may round float32 operands to the 10 bits of TF32, and a TPU to bfloat16.
+  """
+  return jax.lax.Precision.HIGHEST if jnp.dtype(dtype) == jnp.float32 else None
+
+
+_PRODUCT = "product"  # the name under which what is worth keeping is kept
+
+
+def product(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
+  """jnp.einsum of two arrays of one dtype, summed in float32 and rounded to that dtype, as are its gradients.
+
+  What it returns is kept for the backward pass wherever `keep_products` decides what is. Differentiable in reverse mode
+  only.
+
+  Args:
+    subscripts: with an arrow; every letter stands in two of its three parts, once in each.
+    a: best with a first axis that is not summed over, which XLA's CPU would transpose.
+    b: of a's dtype.
+  """
+  return checkpoint_name(_product(subscripts, a, b), _PRODUCT)
+
+
+def keep_products(function: Callable[..., Any]) -> Callable[..., Any]:
+  """`function`, for whose backward pass only the results of products are kept; all else is computed again.
+
+  Norms and gates are cheap, and reading what they left behind costs more than making it again.
+  """
+  return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(_PRODUCT))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _product(subscripts, a, b):
+  def through_float32(a, b):
+    return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
+
+  if a.dtype != jnp.bfloat16:
+    return jnp.einsum(subscripts, a, b, precision=precision(a.dtype))
+  # XLA's CPU has fast bfloat16 products, but with results in float32 only. (Not so in the gradients: there its product
+  # of two operands that it would have to transpose fails.) On a GPU cuBLAS would write the float32 out.
+  return jax.lax.platform_dependent(a, b, cpu=through_float32, default=functools.partial(jnp.einsum, subscripts))
+
+
+def _product_fwd(subscripts, a, b):
+  return _product(subscripts, a, b), (a, b)
+
+
+def _product_bwd(subscripts, operands, g):
+  (a, b), (in_a, in_b, out) = operands, subscripts.replace("->", ",").split(",")
+  return _gradient(f"{out},{in_b}->{in_a}", g, b), _gradient(f"{in_a},{out}->{in_b}", a, g)
+
+
+_product.defvjp(_product_fwd, _product_bwd)
+
+
+def _gradient(subscripts, a, b):
+  """A product whose operands may be swapped: XLA's CPU transposes the first if its first axis is summed over, and the
+  smaller one of a hidden state and an activation costs less."""
+  in_a, in_b, out = subscripts.replace("->", ",").split(",")
+  if in_a[0] not in out and in_b[0] not in out and a.size > b.size:
+    swapped = "".join(sorted(out, key=in_a.find))  # b's axes first
+    return jnp.einsum(f"{swapped}->{out}", jnp.einsum(f"{in_b},{in_a}->{swapped}", b, a, precision=precision(a.dtype)))
+  return jnp.einsum(subscripts, a, b, precision=precision(a.dtype))
+
+
+def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
+  """silu(gate) * up, in float32, rounded once."""
+  return (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(gate.dtype)
+
+
+class SwiGLU(nnx.Module):
+  """down(silu(gate(h)) * up(h)) over the features of h (B, L, D) or (L, B, D).
+
+  gate_up is (D, 2, F) and not (D, 2 F), so that devices can share out F and still hold the gate and the up of the same
+  features. Two products, not one: in one einsum over both the backward pass on a CPU takes half as long again.
+  """
+
+  def __init__(self, hidden_size: int, expansion: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    width = swiglu_width(hidden_size, expansion)
+    self.dtype = dtype
+    self.gate_up = nnx.Param(truncated_normal(hidden_size**-0.5)(rngs.params(), (hidden_size, 2, width), jnp.float32))
+    self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (width, hidden_size), jnp.float32))
+
+  def __call__(self, h: jax.Array) -> jax.Array:
+    gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
+    gate, up = (product("XYD,DF->XYF", h, gate_up[:, i]) for i in range(2))
+    return product("XYF,FD->XYD", _gated(gate, up), down)
+
+
+class TokenSwiGLU(nnx.Module):
+  """The same over the positions of h (L, B, D): plain matrix products without a transpose on either side.
+
+  gate_up is (2, F, L) and down (L, F): positions come first in what they make as in what they read.
+  """
+
+  def __init__(self, positions: int, expansion: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    width = swiglu_width(positions, expansion)
+    self.dtype = dtype
+    self.gate_up = nnx.Param(truncated_normal(positions**-0.5)(rngs.params(), (2, width, positions), jnp.float32))
+    self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (positions, width), jnp.float32))
+
+  def __call__(self, h_LxBxD: jax.Array) -> jax.Array:
+    gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
+    # XLA's CPU multiplies plain matrices faster. A TPU would lay merged axes out anew, and there bfloat16 counts.
+    h, X = (h_LxBxD.reshape(h_LxBxD.shape[0], -1), "X") if self.dtype == jnp.float32 else (h_LxBxD, "BD")
+    gate, up = (product(f"FL,L{X}->F{X}", gate_up[i], h) for i in range(2))
+    return product(f"LF,F{X}->L{X}", down, _gated(gate, up)).reshape(h_LxBxD.shape)
+
+
+class Attention(nnx.Module):
+  """Multi-head self-attention over all positions, not causal, no biases; q, k and v in one array (D, 3, D), each with
+  its heads one after the other, so that devices can share out the heads."""
+
+  def __init__(self, hidden_size: int, num_heads: int, *, rope: bool, implementation: str, dtype: DTypeLike,
+               rngs: nnx.Rngs):
+    self.num_heads = num_heads
+    self.rope = rope
+    self.implementation = implementation
+    self.dtype = dtype
+    init = truncated_normal(hidden_size**-0.5)
+    self.qkv = nnx.Param(init(rngs.params(), (hidden_size, 3, hidden_size), jnp.float32))
+    self.out = nnx.Param(init(rngs.params(), (hidden_size, hidden_size), jnp.float32))
+
+  def __call__(self, h_BxLxD: jax.Array) -> jax.Array:
+    B, L, D = h_BxLxD.shape
+    qkv = self.qkv[...].astype(self.dtype)
+    q, k, v = (product("BLD,DE->BLE", h_BxLxD, qkv[:, i]).reshape(B, L, self.num_heads, D // self.num_heads)
+               for i in range(3))
+    if self.rope:
+      q, k = rotate(q), rotate(k)
+    with jax.default_matmul_precision("highest" if precision(self.dtype) else None):  # it takes no precision itself
+      mixed = jax.nn.dot_product_attention(q, k, v, implementation=self.implementation)  # scale 1/sqrt(K)
+    mixed = checkpoint_name(mixed, _PRODUCT)
+    return product("BLD,DE->BLE", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
+
+
+def rotate(q_BxLxNxK: jax.Array) -> jax.Array:
+  """Rotary position embedding, rotate-half convention: feature i is paired with feature i + K/2. In float32."""
+  L, K = q_BxLxNxK.shape[1], q_BxLxNxK.shape[3]
+  frequency = ROPE_THETA ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)
+  angle = (jnp.arange(L, dtype=jnp.float32)[:, None] * frequency[None, :])[None, :, None, :]  # 1xLx1x(K/2)
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  first, second = jnp.split(q_BxLxNxK.astype(jnp.float32), 2, axis=-1)
+  return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(q_BxLxNxK.dtype)
+
+
+class Block(nnx.Module):
+  """h <- rms(h + mix(h)); h <- rms(h + swiglu(h)).
+
+  With attention h is (B, L, D). With a mixer over tokens it is (L, B, D), and the mixer's norm is over L as well.
+  """
+
+  def __init__(
+      self,
+      *,
+      positions: int,
+      hidden_size: int,
+      num_heads: int,
+      expansion: float,
+      mlp_t: bool,
+      rope: bool,
+      attention: str,
+      dtype: DTypeLike,
+      rngs: nnx.Rngs,
+  ):
+    if mlp_t:
+      self.mix = TokenSwiGLU(positions, expansion, dtype=dtype, rngs=rngs)
+    else:
+      self.mix = Attention(hidden_size, num_heads, rope=rope, implementation=attention, dtype=dtype, rngs=rngs)
+    self.mix_norm_axis = 0 if mlp_t else -1
+    self.mlp = SwiGLU(hidden_size, expansion, dtype=dtype, rngs=rngs)
+
+  def __call__(self, h: jax.Array) -> jax.Array:
+    h = rms_norm(h + self.mix(h), self.mix_norm_axis)
+    return rms_norm(h + self.mlp(h), -1)
+
+
+class Network(nnx.Module):
+  """f of the paper: a stack of blocks, which says how h is laid out."""
+
+  def __init__(self, num_layers: int, *, rngs: nnx.Rngs, **block):
+    self.layers = nnx.List([Block(rngs=rngs, **block) for _ in range(num_layers)])
+
+  def __call__(self, h: jax.Array) -> jax.Array:
+    for layer in self.layers:
+      h = layer(h)
+    return h

@@ -1,0 +1,325 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The Tiny Recursive Model (arXiv:2510.04871) and one supervision step of it with adaptive computation time (ACT).
+
+    import jax
+    from flax import nnx
+    from trm_jax.model import TRM, TRMConfig
+
+    model = TRM(TRMConfig(vocab_size=11, seq_len=81), rngs=nnx.Rngs(0))
+    batch = {"inputs": tokens_BxS, "puzzle_identifiers": identifiers_B}
+    carry = model.initial_carry(batch)
+    for _ in range(model.config.halt_max_steps):
+      carry, outputs = model(carry, batch)          # eagerly or under jit
+    answers = outputs.logits.argmax(-1)
+
+Axes are named by the letters listed in layers.py.
+"""
+
+import functools
+import math
+
+from flax import nnx
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from trm_jax.errors import UserError
+from trm_jax.model import layers
+from trm_jax.model import recursion
+from trm_jax.model.config import TRMConfig
+
+
+Batch = dict[str, jax.Array]
+
+
+class PrefixTable(nnx.Variable):
+  """The puzzle embedding: trained, but by its own optimizer, and not averaged."""
+
+
+class InitialState(nnx.Variable):
+  """H_init and L_init: stored with the model, never trained."""
+
+
+@struct.dataclass
+class Carry:
+  """What a batch row keeps between supervision steps.
+
+  Attributes:
+    z_H: (B, L, D) the answer (y in the paper), in the model's dtype, detached; the only state of single_z and none.
+    z_L: (B, L, D) the latent state (z in the paper), likewise; (B, n, L, D) of multi_scale_z; None where there is none.
+    steps: (B,) int32, supervision steps made on the row's puzzle.
+    halted: (B,) bool, whether the row takes a new puzzle at the next step.
+    batch: the puzzle each row is working on, with the keys and shapes of the batches it comes from.
+  """
+
+  z_H: jax.Array
+  z_L: jax.Array | None
+  steps: jax.Array
+  halted: jax.Array
+  batch: Batch
+
+
+@struct.dataclass
+class Outputs:
+  """Of one supervision step, in float32.
+
+  Attributes:
+    logits: (B, S, V) of the answer.
+    q_halt: (B,) logit of "every cell is right".
+    q_continue: (B,) logit of the value of going on.
+    target_q_continue: (B,) in [0, 1], what q_continue is trained towards; None where it is not trained.
+  """
+
+  logits: jax.Array
+  q_halt: jax.Array
+  q_continue: jax.Array
+  target_q_continue: jax.Array | None = None
+
+
+@struct.dataclass
+class Draws:
+  """What is random in one training step.
+
+  Attributes:
+    min_steps: (B,) int32, the steps that each row has to make before its confidence may halt it (exploration).
+    start_keys: (B,) random keys of initial states; None where the config has no random_init.
+    noise_keys: (B,) random keys of the noise on the states; None where it has none.
+  """
+
+  min_steps: jax.Array
+  start_keys: jax.Array | None
+  noise_keys: jax.Array | None
+
+
+class TRM(nnx.Module):
+  """Tiny Recursive Model, or one of those that the paper compares it with (`recursion`, `gradient`, `H_layers`).
+
+  Args:
+    config: TRMConfig.
+    rngs: nnx.Rngs for the initial parameters.
+  """
+
+  def __init__(self, config: TRMConfig, *, rngs: nnx.Rngs):
+    self.config = config
+    D = config.hidden_size
+    self.embed_tokens = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (config.vocab_size, D)))
+    if config.pos_encodings == "learned":
+      self.embed_pos = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (config.positions, D)))
+    if config.puzzle_emb_ndim:
+      self.puzzle_emb = PrefixTable(jnp.zeros((config.prefix_table_rows, config.puzzle_emb_ndim)))
+    network = functools.partial(
+        layers.Network,
+        positions=config.positions,
+        hidden_size=D,
+        num_heads=config.num_heads,
+        expansion=config.expansion,
+        mlp_t=config.mlp_t,
+        rope=config.pos_encodings == "rope",
+        attention=config.attention,
+        dtype=config.dtype,
+        rngs=rngs,
+    )
+    self.L_level = network(config.L_layers)
+    if config.H_layers:
+      self.H_level = network(config.H_layers)
+    self.lm_head = nnx.Param(layers.truncated_normal(D**-0.5)(rngs.params(), (D, config.vocab_size)))
+    # Almost zero probability of halting at first, so that no row halts before the head has learned anything.
+    self.q_head = nnx.Param(jnp.zeros((D, 2)))
+    self.q_head_bias = nnx.Param(jnp.full((2,), -5.0))
+    self.H_init = InitialState(layers.truncated_normal(1.0)(rngs.params(), (D,)))
+    if config.latent_states is not None:
+      self.L_init = InitialState(layers.truncated_normal(1.0)(rngs.params(), (*config.latent_states, D)))
+
+  def initial_carry(self, batch: Batch) -> Carry:
+    """A carry in which every row is halted, so that the first step takes all of the batch.
+
+    Args:
+      batch: arrays with leading axis B; only their shapes and dtypes matter. `inputs` is required.
+    """
+    B, config = batch["inputs"].shape[0], self.config
+
+    def zeros(axes):
+      return None if axes is None else jnp.zeros((B, *axes, config.positions, config.hidden_size), config.dtype)
+
+    return Carry(
+        z_H=zeros(()),
+        z_L=zeros(config.latent_states),
+        steps=jnp.zeros(B, jnp.int32),
+        halted=jnp.ones(B, bool),
+        batch=jax.tree.map(jnp.zeros_like, batch),
+    )
+
+  def __call__(
+      self, carry: Carry, batch: Batch, *, train: bool = False, key: jax.Array | None = None
+  ) -> tuple[Carry, Outputs]:
+    """One supervision step.
+
+    Args:
+      carry: from `initial_carry` or from the step before.
+      batch: `inputs` (B, S) integer tokens; `puzzle_identifiers` (B,) integers where the model has a prefix; more
+        keys (labels) ride along in the carry. Rows that have halted take their puzzle from here, the others go on
+        with the one they have.
+      train: halt rows that are confident, with exploration. Otherwise every row makes halt_max_steps steps.
+      key: for exploration, random initial states and noise, whatever of them the config asks for when train=True.
+
+    Returns:
+      The next carry and the Outputs. Gradients reach the parameters through the last cycle only (paper, section 4.1),
+      or as little of it as `gradient` says.
+
+    Raises:
+      UserError: a key of the batch or the random key is missing.
+    """
+    if not train:
+      carry = self.refill(carry, batch)
+      return self.supervision_step(carry, self.prefix_rows(carry.batch), None)
+    draws = self.draws(key, carry.steps.shape[0])
+    carry = self.refill(carry, batch, draws.start_keys)
+    return self.supervision_step(carry, self.prefix_rows(carry.batch), draws.min_steps, draws.noise_keys)
+
+  def draws(self, key: jax.Array | None, batch_size: int) -> Draws:
+    """What is random in a training step, row by row, so that a batch may be split in any way.
+
+    Args:
+      key: None will do where nothing of the config is random.
+      batch_size: B.
+
+    Raises:
+      UserError: the key is missing.
+    """
+    config = self.config
+    random = [name for name in ("halt_exploration_prob", "random_init", "state_noise") if getattr(config, name)]
+    if key is None:
+      if random:
+        raise UserError(f"key is missing: train=True with model.{random[0]} = {getattr(config, random[0])} draws "
+                        "random numbers")
+      return Draws(min_steps=jnp.zeros((batch_size,), jnp.int32), start_keys=None, noise_keys=None)
+    explore_key, start_key, noise_key = jax.random.split(key, 3)
+    return Draws(
+        min_steps=self._min_steps(explore_key, batch_size),
+        start_keys=jax.random.split(start_key, batch_size) if config.random_init else None,
+        noise_keys=jax.random.split(noise_key, batch_size) if config.state_noise else None,
+    )
+
+  def refill(self, carry: Carry, batch: Batch, start_keys: jax.Array | None = None) -> Carry:
+    """Halted rows start on the batch's puzzle from the initial states with steps 0; the others keep theirs.
+
+    Args:
+      carry: of the step before.
+      batch: with the keys of the carry's.
+      start_keys: (B,) random keys: where the config has random_init, each row's own initial states. None: all rows
+        have the same, always the same ones.
+    """
+    if carry.batch.keys() != batch.keys():
+      raise UserError(f"batch has the keys {sorted(batch)}, the carry was made with {sorted(carry.batch)}")
+
+    def choose(new, old):
+      return jnp.where(carry.halted.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    def fresh(init, number):
+      if not self.config.random_init:
+        return jnp.expand_dims(init[...].astype(self.config.dtype), (0, -2))  # for every row and position
+      shape = (*init.shape[:-1], self.config.positions, self.config.hidden_size)
+      keys = jax.random.key(0)[None] if start_keys is None else start_keys
+      # Drawn in float32 and rounded, as H_init is: in bfloat16 the uniform numbers behind them have 7 bits.
+      draw = functools.partial(layers.truncated_normal(1.0), shape=shape, dtype=jnp.float32)
+      return jax.vmap(lambda key: draw(jax.random.fold_in(key, number)).astype(self.config.dtype))(keys)
+
+    return Carry(
+        z_H=choose(fresh(self.H_init, 0), carry.z_H),
+        z_L=None if carry.z_L is None else choose(fresh(self.L_init, 1), carry.z_L),
+        steps=choose(0, carry.steps),
+        halted=carry.halted,
+        batch=jax.tree.map(choose, batch, carry.batch),
+    )
+
+  def prefix_rows(self, batch: Batch) -> jax.Array | None:
+    """The batch's rows of the prefix table, (B, puzzle_emb_ndim) float32; None for a model without a prefix.
+
+    Apart from the step so that a trainer can differentiate by these rows instead of by the whole table.
+    """
+    if not self.config.puzzle_emb_ndim:
+      return None
+    if "puzzle_identifiers" not in batch:
+      raise UserError("batch: puzzle_identifiers (B,) is missing; this model has a prefix (puzzle_emb_ndim > 0)")
+    return self.puzzle_emb[...][batch["puzzle_identifiers"]]
+
+  def _min_steps(self, key: jax.Array, batch_size: int) -> jax.Array:
+    """Draws.min_steps: 0 for most rows; for a share of halt_exploration_prob, anything from 2 to halt_max_steps."""
+    config, shape = self.config, (batch_size,)
+    if not config.halt_exploration_prob or config.halt_max_steps == 1:
+      return jnp.zeros(shape, jnp.int32)
+    explore_key, min_steps_key = jax.random.split(key)
+    explore = jax.random.bernoulli(explore_key, config.halt_exploration_prob, shape)
+    return jnp.where(explore, jax.random.randint(min_steps_key, shape, 2, config.halt_max_steps + 1), 0)
+
+  def supervision_step(
+      self, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None,
+      noise_keys: jax.Array | None = None,
+  ) -> tuple[Carry, Outputs]:
+    """`__call__` after refilling. Treats every row by itself, so a batch may be split in any way.
+
+    Args:
+      carry: refilled.
+      prefix_rows: (B, puzzle_emb_ndim) or None, see `prefix_rows`.
+      min_steps: (B,) int32, see Draws; None to let every row make halt_max_steps steps.
+      noise_keys: (B,), see Draws.
+    """
+    return _supervision_step(self, carry, prefix_rows, min_steps, noise_keys)
+
+  def _embed(self, inputs_BxS: jax.Array, prefix_rows: jax.Array | None) -> jax.Array:
+    """x (B, L, D): the prefix and the tokens, scaled by sqrt(D)."""
+    config = self.config
+    # A product with one-hot rows instead of a gather: its transpose, summing over all cells of a token, is then a
+    # matrix product too and not a scatter of B * S rows into a handful.
+    x = jnp.einsum("BSV,VD->BSD", jax.nn.one_hot(inputs_BxS, config.vocab_size, dtype=config.dtype),
+                   self.embed_tokens[...].astype(config.dtype), precision=layers.precision(config.dtype))
+    if prefix_rows is not None:
+      B, padding = inputs_BxS.shape[0], config.prefix_len * config.hidden_size - config.puzzle_emb_ndim
+      prefix = jnp.pad(prefix_rows.astype(config.dtype), ((0, 0), (0, padding)))
+      x = jnp.concatenate([prefix.reshape(B, config.prefix_len, config.hidden_size), x], axis=1)
+    if config.pos_encodings == "learned":
+      x = layers.scaled(math.sqrt(0.5), x + self.embed_pos[...].astype(config.dtype)[None])
+    return layers.scaled(math.sqrt(config.hidden_size), x)
+
+  def _recurse(self, z_H: jax.Array, z_L: jax.Array | None, x: jax.Array, noise_keys: jax.Array | None = None
+               ) -> tuple[jax.Array, jax.Array | None]:
+    """The states after the cycles of one supervision step; see recursion.py."""
+    networks = [self.L_level, self.H_level] if self.config.H_layers else [self.L_level]
+    return recursion.recurse(self.config, networks, z_H, z_L, x, noise_keys)
+
+  def _heads(self, z_H_BxLxD: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Answer logits (B, S, V) and halting logits (B, 2), in float32."""
+    z_H_BxLxD = z_H_BxLxD.astype(jnp.float32)
+    einsum = functools.partial(jnp.einsum, precision=layers.precision(jnp.float32))
+    logits = einsum("BSD,DV->BSV", z_H_BxLxD[:, self.config.prefix_len:], self.lm_head[...])
+    q = einsum("BD,DQ->BQ", z_H_BxLxD[:, 0], self.q_head[...]) + self.q_head_bias[...][None]
+    return logits, q
+
+
+# Jitted, so that calls in a notebook compile once and not at every step; inside a jitted program it changes nothing.
+@jax.jit
+def _supervision_step(
+    model: TRM, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None, noise_keys: jax.Array | None
+) -> tuple[Carry, Outputs]:
+  config = model.config
+  x_BxLxD = model._embed(carry.batch["inputs"], prefix_rows)
+  z_H, z_L = model._recurse(carry.z_H, carry.z_L, x_BxLxD, noise_keys)
+  logits, q = model._heads(z_H)
+  z_H, z_L = jax.lax.stop_gradient((z_H, z_L))
+
+  steps = carry.steps + 1
+  last = steps >= config.halt_max_steps
+  halted, target = last, None
+  if min_steps is not None and config.halt_max_steps > 1:
+    # The reference's transformer compares the two as well, though nothing trains the second.
+    by_both = config.q_continue or config.recursion == "none"
+    confident = (q[:, 0] > q[:, 1]) if by_both else (q[:, 0] > 0)
+    halted = (confident | last) & (steps >= min_steps)
+    if config.q_continue:
+      next_q = jax.lax.stop_gradient(model)._heads(model._recurse(z_H, z_L, jax.lax.stop_gradient(x_BxLxD))[0])[1]
+      target = jax.nn.sigmoid(jnp.where(last, next_q[:, 0], next_q.max(-1)))
+      target = jax.lax.stop_gradient(target)
+  return (
+      Carry(z_H=z_H, z_L=z_L, steps=steps, halted=halted, batch=carry.batch),
+      Outputs(logits=logits, q_halt=q[:, 0], q_continue=q[:, 1], target_q_continue=target),
+  )

@@ -1,0 +1,396 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Compiles the programs of a run for a slice that need not be there, and says what comes of it."""
+
+import collections
+from collections.abc import Callable, Sequence
+import dataclasses
+import math
+import re
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from trm_jax.config import Config
+from trm_jax.errors import UserError
+from trm_jax.model import flops
+from trm_jax.preflight import hlo
+from trm_jax.runtime import chips
+from trm_jax.runtime import console
+from trm_jax.runtime import sharding
+from trm_jax.study import estimate
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import checkpoint
+from trm_jax.training import program
+
+
+# How the puzzles of a source come to the hosts.
+_PUZZLES = {"sudoku-extreme": "800 MB from the hub, prepared once; minutes on a new slice",
+            "generated": "made by every host at the start"}
+_TRIES = 3  # programs that are compiled to find one that fits
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class DoesNotFit(Exception):
+  """A program needs more memory than a chip has.
+
+  Attributes:
+    what: "training" or "evaluation".
+    needed, usable: bytes on a chip; None where the compiler did not say.
+  """
+
+  def __init__(self, what: str, needed: int | None, usable: int | None, message: str = ""):
+    super().__init__(message)
+    self.what, self.needed, self.usable = what, needed, usable
+
+  @classmethod
+  def from_compiler(cls, what: str, message: str) -> "DoesNotFit":
+    """From the compiler's error."""
+    sizes = re.search(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"
+                      r"|Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm", message)
+    needed, of_needed, usable, of_usable = [g for g in sizes.groups() if g is not None] if sizes else [None] * 4
+    return cls(what, needed and int(float(needed) * _UNITS[of_needed]),
+               usable and int(float(usable) * _UNITS[of_usable]), message.splitlines()[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+  """Bytes on one chip.
+
+  Attributes:
+    state: of each part of the training state.
+    data: what batches are drawn from.
+    padding: that the chip's layout adds to state and data.
+    training: temporary, of the training step.
+    kept: of these, what is kept for the backward pass, counted by hand (flops.kept_elements).
+    evaluation: temporary, of an evaluation, its puzzles and results included; not at the same time as training.
+    code: both programs.
+    usable: what a program can have.
+    published: what the chip has.
+  """
+
+  state: dict[str, int]
+  data: int
+  padding: int
+  training: int
+  kept: int
+  evaluation: int
+  code: int
+  usable: int
+  published: int
+
+  @property
+  def total(self) -> int:
+    """At the fullest moment."""
+    return (sum(self.state.values()) + self.data + self.padding + self.code + max(self.training, self.evaluation))
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+  """Seconds of one optimizer step.
+
+  Attributes:
+    matrix: at the chip's peak matrix rate.
+    hbm: state and what is kept for the backward pass, written and read once, at the peak rate of its memory.
+    interconnect: what each chip must send, at the peak rate of all its links.
+    expected: at the assumed utilization of the matrix units, if neither of the others takes longer.
+    compiler: the sum of what the TPU's compiler expects of the operations; None where the chip's clock is unknown.
+  """
+
+  matrix: float
+  hbm: float
+  interconnect: float
+  expected: float
+  compiler: float | None
+
+  @property
+  def binding(self) -> str:
+    """What bounds the step from below."""
+    floors = {"matrix units": self.matrix, "memory": self.hbm, "interconnect": self.interconnect}
+    return max(floors, key=floors.get)
+
+  @property
+  def floor(self) -> float:
+    return max(self.matrix, self.hbm, self.interconnect)
+
+
+@dataclasses.dataclass
+class Answer:
+  """What is known of a run before it starts. Bytes and seconds; None where it does not fit.
+
+  Attributes:
+    config: its name.
+    topology, accelerator_type, num_chips, num_hosts: the slice.
+    mesh: devices along each axis.
+    fits: and compiles.
+    verdict: one line.
+    total_steps, batch_size, num_params: of the run.
+    flops_per_example, flops_per_step: matrix products of a training step.
+    state_bytes: of the parts of the training state, on one chip, without padding.
+    checkpoint_bytes: one, uncompressed; bucket_bytes: the last five and the best.
+    advice: what to change if it does not fit.
+    assumptions: that were made.
+    puzzles: how they come to the hosts.
+    compile_seconds: of the training step and an evaluation, on this machine.
+    memory, speed: see there.
+    collectives: of one optimizer step: kind, devices, times, bytes (of one chip, all together).
+    training_hours, evaluation_hours, price: of the whole run, at the assumed utilization.
+    test_hours: of evaluation_hours those after the last step.
+  """
+
+  config: str
+  topology: str
+  accelerator_type: str
+  num_chips: int
+  num_hosts: int
+  mesh: dict[str, int]
+  total_steps: int
+  batch_size: int
+  num_params: int
+  flops_per_example: int
+  flops_per_step: int
+  state_bytes: dict[str, int]
+  checkpoint_bytes: int
+  bucket_bytes: int
+  assumptions: list[str]
+  puzzles: str
+  fits: bool = False
+  verdict: str = ""
+  advice: list[str] = dataclasses.field(default_factory=list)
+  compile_seconds: float | None = None
+  memory: Memory | None = None
+  speed: Speed | None = None
+  collectives: list[dict[str, Any]] | None = None
+  training_hours: float | None = None
+  evaluation_hours: float | None = None
+  test_hours: float | None = None
+  price: float | None = None
+
+  def to_json(self) -> dict[str, Any]:
+    values = dataclasses.asdict(self)
+    if self.memory:
+      values["memory"]["total"] = self.memory.total
+    if self.speed:
+      values["speed"] |= {"floor": self.speed.floor, "binding": self.speed.binding}
+    return values
+
+
+class _Run:
+  """The programs of a run on described devices."""
+
+  def __init__(self, config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device]):
+    self.config, self.slice, self.devices = config, tpu_slice, devices
+    self.data = estimate.assumed_data(config.data)
+    mesh = sharding.make_mesh(list(devices), model=config.model_devices)
+    self.program = program.Program(config, SudokuTask(config.data.box), self.data.sizes, mesh)
+    self.evaluator = self.program.evaluator(max(self.data.num_watched, self.data.num_test))
+
+  def compile_training(self) -> Any:
+    return _compiled("training", self.program.compile_steps)
+
+  def compile_evaluation(self) -> Any:
+    arguments = self.evaluator.arguments(self.program.state)
+    return _compiled("evaluation", lambda: self.evaluator.call.lower(*arguments).compile())
+
+  def evaluation_bytes(self) -> int:
+    """Of its puzzles, rows and results, on one chip."""
+    _, *rest = self.evaluator.arguments(self.program.state)
+    return sum(_bytes_on_chip(x) for x in jax.tree.leaves(rest))
+
+  def state_bytes(self) -> dict[str, int]:
+    """Of the parts of the state, on one chip, without padding."""
+    names = {"params": "parameters", "opt_state": "optimizer and average", "prefix_table": "prefix table",
+             "carry": "carry"}
+    parts = collections.Counter()
+    for path, x in jax.tree.leaves_with_path(self.program.state):
+      parts[names.get(path[0].name, "other")] += _bytes_on_chip(x)
+    return dict(parts)
+
+  def kept_bytes(self) -> int:
+    """What is kept on a chip for the backward pass, if devices along `model` share all of it."""
+    model = self.program.model_config
+    parts = self.program.mesh.size * self.config.micro_batches
+    return self.config.batch_size * flops.kept_elements(model) * np.dtype(model.dtype).itemsize // parts
+
+  def data_bytes(self) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.program.arrays))
+
+
+def _bytes_on_chip(x: jax.ShapeDtypeStruct) -> int:
+  return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+
+
+def _compiled(what: str, compile_: Callable[[], Any]) -> Any:
+  try:
+    return compile_()
+  except jax.errors.JaxRuntimeError as e:
+    if "RESOURCE_EXHAUSTED" in str(e):
+      raise DoesNotFit.from_compiler(what, str(e)) from e
+    raise
+
+
+def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device], *, utilization: float,
+          price_per_chip_hour: float | None = None) -> Answer:
+  """Compiles a run's programs and says what comes of it.
+
+  Args:
+    config: the run.
+    tpu_slice: to run it on.
+    devices: of the slice, to compile for.
+    utilization: of the peak matrix rate, for the time that the run takes.
+    price_per_chip_hour: in any currency.
+
+  Raises:
+    UserError: the run cannot be made with these devices, whatever their memory.
+  """
+  run = _Run(config, tpu_slice, devices)
+  model = run.program.model_config
+  checkpoint_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(run.program.state))
+  answer = Answer(
+      config=config.name, topology=tpu_slice.name, accelerator_type=tpu_slice.accelerator_type,
+      num_chips=tpu_slice.num_chips, num_hosts=tpu_slice.num_hosts, mesh=dict(run.program.mesh.shape),
+      total_steps=run.program.total_steps, batch_size=config.batch_size, num_params=run.program.num_params,
+      flops_per_example=flops.train_step_flops(model),
+      flops_per_step=flops.train_step_flops(model) * config.batch_size,
+      state_bytes=run.state_bytes(), checkpoint_bytes=checkpoint_bytes,
+      bucket_bytes=(checkpoint.keep_last(config) + 1) * checkpoint_bytes, assumptions=run.data.assumptions,
+      puzzles=_PUZZLES.get(config.data.source, f"read from {config.data.source} at the start"))
+  training = None
+  try:
+    start = time.perf_counter()
+    training, evaluation = run.compile_training(), run.compile_evaluation()
+    answer.compile_seconds = round(time.perf_counter() - start, 1)
+  except DoesNotFit as e:
+    answer.verdict = f"does NOT fit: {_shortage(e, tpu_slice)}"
+    answer.advice = _advice(run, e, training)
+    return answer
+  except jax.errors.JaxRuntimeError as e:
+    answer.verdict = f"does NOT compile: {str(e).splitlines()[0]}"
+    return answer
+
+  text = training.as_text()
+  answer.memory = memory = _memory(run, training, evaluation)
+  collectives = hlo.collectives(text)
+  answer.collectives = summary(collectives)
+  answer.speed = speed = _speed(run, memory, collectives, text, answer.flops_per_step, utilization)
+  # Stages of a depth schedule are less deep than the last, which is the one that was compiled.
+  full_steps = run.program.train_flops(run.program.total_steps) / answer.flops_per_step
+  answer.training_hours = full_steps * speed.expected / 3600
+  flops_per_hour = 3600 * tpu_slice.num_chips * tpu_slice.chip.peak_flops * utilization
+  answer.evaluation_hours = estimate.evaluation_flops(config, run.evaluator.batch_size) / flops_per_hour
+  answer.test_hours = estimate.test_flops(config, run.evaluator.batch_size) / flops_per_hour
+  if price_per_chip_hour is not None:
+    answer.price = (answer.training_hours + answer.evaluation_hours) * tpu_slice.num_chips * price_per_chip_hour
+  answer.fits = memory.total <= memory.usable
+  answer.verdict = (f"{'fits' if answer.fits else 'does NOT fit'}: {console.size(memory.total)} of "
+                    f"{console.size(memory.usable)} a chip")
+  if not answer.fits:
+    what = "training" if memory.training > memory.evaluation else "evaluation"
+    answer.advice = _advice(run, DoesNotFit(what, memory.total, memory.usable), training)
+  return answer
+
+
+def _memory(run: _Run, training: Any, evaluation: Any) -> Memory:
+  train, test, chip = training.memory_analysis(), evaluation.memory_analysis(), run.slice.chip
+  state, data = run.state_bytes(), run.data_bytes()
+  return Memory(
+      state=state, data=data,
+      padding=max(0, train.argument_size_in_bytes - sum(state.values()) - data),
+      training=train.temp_size_in_bytes + train.output_size_in_bytes - train.alias_size_in_bytes,
+      kept=run.kept_bytes(),
+      evaluation=test.temp_size_in_bytes + run.evaluation_bytes(),
+      code=train.generated_code_size_in_bytes + test.generated_code_size_in_bytes,
+      usable=chip.usable_bytes, published=chip.hbm_bytes)
+
+
+def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], text: str, step_flops: int,
+           utilization: float) -> Speed:
+  chip = run.slice.chip
+  matrix = step_flops / run.slice.num_chips / chip.peak_flops
+  moved = sum(memory.state.values()) + memory.padding + run.config.micro_batches * memory.kept
+  hbm = 2 * moved / chip.hbm_bandwidth
+  interconnect = sum(c.sent_bytes for c in collectives) / chip.ici_bandwidth
+  compiler = chip.clock and hlo.estimated_cycles(text) / chip.clock
+  return Speed(matrix, hbm, interconnect, max(matrix / utilization, hbm, interconnect), compiler)
+
+
+def summary(collectives: list[hlo.Collective]) -> list[dict[str, Any]]:
+  """Collectives that are alike in kind and number of devices, together: those that move most first."""
+  alike = collections.defaultdict(lambda: np.zeros(2, np.int64))
+  for c in collectives:
+    alike[c.kind, c.group_size] += (c.times, c.times * c.bytes)
+  rows = [{"kind": kind, "devices": devices, "times": int(times), "bytes": int(of_all)}
+          for (kind, devices), (times, of_all) in alike.items()]
+  return sorted(rows, key=lambda row: -row["bytes"])
+
+
+def _shortage(error: DoesNotFit, tpu_slice: chips.Slice) -> str:
+  if error.needed is None:
+    return f"{error.what}: {error}"
+  return (f"{error.what} needs {console.size(error.needed)} a chip, {tpu_slice.generation} has "
+          f"{console.size(error.usable)}")
+
+
+def _advice(run: _Run, error: DoesNotFit, training: Any | None) -> list[str]:
+  """What is to blame, and what to change: compiled where it says so, estimated elsewhere.
+
+  Args:
+    run: that does not fit.
+    error: why.
+    training: its compiled training step, if that fits.
+  """
+  config, data_devices = run.config, run.program.mesh.shape[sharding.DATA]
+  resident = run.state_bytes() | {"training data": run.data_bytes()}
+  resident_bytes, usable = sum(resident.values()), run.slice.chip.usable_bytes
+  # By what factor the rest has to shrink.
+  excess = (error.needed - resident_bytes) / max(1, usable - resident_bytes) if error.needed else 2
+
+  if error.what == "evaluation":
+    rows = run.evaluator.batch_size // data_devices
+    advice = [f"to blame: {rows:,} puzzles at once on each chip"]
+    for smaller in (int(rows / excess / 2**i) * data_devices for i in range(_TRIES)):
+      if smaller and _fits(run, training, eval_batch_size=smaller):
+        return [*advice, f"compiled, and fits: --config.eval_batch_size={smaller}"]
+    return [*advice, "lower config.eval_batch_size"]
+
+  if resident_bytes > usable / 2:
+    largest = sorted(resident.items(), key=lambda item: -item[1])[:3]
+    advice = [f"to blame: {console.size(resident_bytes)} that stay on each chip: "
+              f"{', '.join(f'{name} {console.size(size)}' for name, size in largest)}"]
+    for devices in (config.model_devices * 2**i for i in range(1, _TRIES + 1)):
+      if _fits(run, model_devices=devices):
+        return [*advice, f"compiled, and fits: --config.model_devices={devices}"]
+    return [*advice, "more chips with a larger config.model_devices, a smaller model, or fewer training puzzles"]
+
+  rows = config.batch_size // data_devices
+  blame = (f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the backward pass, "
+           f"{console.size(run.kept_bytes())}")
+  less = [m for m in range(config.micro_batches + 1, rows + 1) if rows % m == 0 and m >= config.micro_batches * excess]
+  advice = [blame]
+  for micro_batches in less[:_TRIES]:
+    if _fits(run, micro_batches=micro_batches):
+      advice = [blame,
+                f"compiled, and fits: --config.micro_batches={micro_batches} (the same step, one part of the batch "
+                "after the other)"]
+      break
+  parts = data_devices * config.micro_batches
+  if smaller := int(config.batch_size / excess) // parts * parts:
+    advice.append(f"estimated: --config.batch_size={smaller}, or {math.ceil(excess)} times as many chips")
+  return advice
+
+
+def _fits(run: _Run, training: Any | None = None, **changes: int) -> bool:
+  """Whether a run fits with some knobs changed.
+
+  Args:
+    run: the run.
+    training: its compiled training step, where these knobs do not change it.
+    **changes: fields of the config.
+  """
+  try:
+    changed = _Run(dataclasses.replace(run.config, **changes), run.slice, run.devices)
+    training, evaluation = training or changed.compile_training(), changed.compile_evaluation()
+  except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # whatever is the matter, it is no advice
+    return False
+  return _memory(changed, training, evaluation).total <= run.slice.chip.usable_bytes

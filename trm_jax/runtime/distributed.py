@@ -1,0 +1,179 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Several processes as one job: how they agree on something, and notice that one of them is gone."""
+
+from collections.abc import Callable, Iterable
+from concurrent import futures
+import faulthandler
+import os
+import socket
+import threading
+import time
+from typing import Any, TypeVar
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+from trm_jax.errors import TryAgain, UserError
+from trm_jax.runtime import exit_status
+from trm_jax.runtime import sharding
+
+
+_T = TypeVar("_T")
+# Room for the line that all processes end with.
+_LINE_BYTES = 2000
+# Room for the name of a host, whose limit is 64 on Linux.
+_HOST_BYTES = 64
+
+
+def is_main() -> bool:
+  """Whether this process is the one that writes and prints."""
+
+  return jax.process_index() == 0
+
+
+def announce() -> None:
+  """Writes this process's number to the file that TRM_JAX_PROCESS_FILE names, if it is set.
+
+  On a TPU slice the numbers follow from the topology, and may be others at the next start: whoever started the
+  processes cannot know which of them is the main one.
+  """
+  if path := os.environ.get("TRM_JAX_PROCESS_FILE"):
+
+    with open(path, "w") as file:
+      file.write(str(jax.process_index()))
+
+
+def say(text: str) -> None:
+  """Prints, in the main process."""
+  if is_main():
+    print(text, flush=True)
+
+
+def together(call: Callable[[], _T]) -> _T:
+  """Makes a call in every process and waits for all. A person's mistake in one of them ends all, with the same line.
+
+  The processes meet once a second until all calls are done: one that waits alone for a minute or more has some of JAX's
+  ways to exchange numbers fail.
+
+  Returns:
+    What the call has returned here.
+
+  Raises:
+    UserError: of the first process in which the call has raised one; in every process.
+  """
+
+  if jax.process_count() == 1:
+    return call()
+  with futures.ThreadPoolExecutor(1) as thread:
+    mine = thread.submit(call)
+    while True:
+      futures.wait([mine], timeout=1.0)
+      if multihost_utils.process_allgather(np.int32(mine.done())).all():
+        break
+  error, line = mine.exception(), np.zeros(_LINE_BYTES, np.uint8)
+  if isinstance(error, UserError):
+    text = str(error).encode(errors="replace")[: _LINE_BYTES - 1]
+    line[: 1 + len(text)] = [error.status, *text]
+  everyones = multihost_utils.process_allgather(line)
+  failed = np.flatnonzero(everyones[:, 0])
+  if failed.size and failed[0] != jax.process_index():
+    status, *text = everyones[failed[0]].tolist()
+    kind = TryAgain if status == TryAgain.status else UserError
+    raise kind(bytes(text).rstrip(b"\0").decode(errors="replace")) from error
+  return mine.result()
+
+
+def check_same(what: str, fingerprint: Callable[[], int]) -> None:
+  """Makes sure that all processes have the same of something.
+
+  Args:
+    what: it is, for the message.
+    fingerprint: of it, 32 bits; not asked for where there is one process.
+
+  Raises:
+    UserError: another process has another one; in every process.
+  """
+
+  if jax.process_count() == 1:
+    return
+  everyones = multihost_utils.process_allgather(np.uint32(fingerprint()))
+  others = np.flatnonzero(everyones != everyones[0])
+  if others.size:
+    raise UserError(f"{names(others)}: another {what} than process 0's; all processes must have the same")
+
+
+def names(processes: Iterable[int]) -> str:
+  """What a person calls some processes: number and host of each. Every process must ask for them at the same place."""
+
+  mine = np.zeros(_HOST_BYTES, np.uint8)
+  name = socket.gethostname().encode()[:_HOST_BYTES]
+  mine[: len(name)] = list(name)
+  hosts = multihost_utils.process_allgather(mine)
+  return ", ".join(f"process {i} on {bytes(hosts[i]).rstrip(bytes(1)).decode(errors='replace')}" for i in processes)
+
+
+class Agreement:
+  """Small numbers that all processes must see alike at the same place of the program: the maximum of what each says.
+
+  They travel through the devices, behind the work that is queued there, and are read one exchange late: so nobody waits
+  for the exchange itself, and nobody runs more than one call ahead of the devices.
+
+  Args:
+    mesh: of the job.
+    size: how many numbers.
+  """
+
+  def __init__(self, mesh: Any, size: int):
+
+
+    self._sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names))
+    self._devices, self._size = mesh.size, size
+    self._max = jax.jit(lambda x: x.max(0), out_shardings=sharding.replicated(mesh))
+    self._pending = None
+
+  def exchange(self, values: list[int]) -> list[int]:
+    """Says `values`; returns what the exchange before this one agreed on, zeros at the first."""
+
+    mine = np.asarray([values], np.int32)
+    everyones = jax.make_array_from_callback((self._devices, self._size), self._sharding, lambda _: mine)
+    pending, self._pending = self._pending, self._max(everyones)
+    return [0] * self._size if pending is None else jax.device_get(pending).tolist()
+
+
+class Watchdog:
+  """Ends a process of a job when nothing has moved for too long: it or a peer hangs, and would for ever.
+
+  Args:
+    timeout_s: seconds without `alive` after which it does; None for never.
+  """
+
+  def __init__(self, timeout_s: float | None):
+    self._timeout_s = timeout_s
+    self._closed = threading.Event()
+    self.alive("starting")
+    if timeout_s is not None:
+      threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+  def alive(self, doing: str, *, extra_s: float = 0.0) -> None:
+    """Something has moved.
+
+    Args:
+      doing: what comes next, for the message.
+      extra_s: how much longer than `timeout_s` that may take.
+    """
+    self._doing, self._last = doing, time.monotonic() + extra_s
+
+  def close(self) -> None:
+    """Nothing more is expected to move."""
+    self._closed.set()
+
+  def _watch(self):
+    while not self._closed.wait(min(1.0, self._timeout_s / 10)):
+      if time.monotonic() - self._last > self._timeout_s:
+        faulthandler.dump_traceback(all_threads=True)
+        exit_status.last_words(
+            f"nothing has moved for {self._timeout_s:.0f} s while {self._doing}: this process or another one hangs; "
+            "above is where this one is; start the same command again to go on from the newest checkpoint "
+            "(--peer_timeout_s sets how long to wait)")
+        os._exit(exit_status.PEER_LOST)

@@ -1,0 +1,111 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The accelerators of this host, and environments in which a process has some of them for itself."""
+
+from collections.abc import Sequence
+import os
+import pathlib
+
+from trm_jax.errors import UserError
+
+
+# Where Linux lists what is on the PCI bus; and what JAX takes for a TPU chip there, Google's number as a vendor and
+# those of its chips. They stand in jax._src.hardware_utils, too, but that cannot be imported without JAX.
+_PCI_DEVICES = pathlib.Path("/sys/bus/pci/devices")
+_GOOGLE = "0x1ae0"
+_TPUS = frozenset({"0x0027", "0x0056", "0x005e", "0x0062", "0x0063", "0x006f", "0x0076"})
+
+
+def tpu_chips() -> list[str]:
+  """Addresses on the PCI bus of the TPU chips of this machine, e.g. "0000:00:04.0".
+
+  A file's name alone says nothing: drivers of other accelerators make /dev/accel0 and /dev/vfio/0, too. Nor does the
+  vendor alone: Google also makes the network card and the disk of its virtual machines.
+  """
+  def read(path):
+    try:
+      return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:  # a device that was just taken away
+      return ""
+
+  return [device.name for device in sorted(_PCI_DEVICES.glob("*"))
+          if read(device / "vendor") == _GOOGLE and read(device / "device") in _TPUS]
+
+
+# Has `find_job` find none.
+_ALONE = {"JAX_NUM_PROCESSES": "1"}
+# Variables by which libtpu, or those of its older names, is told its place in a slice instead of asking for it.
+_TOPOLOGY = ("CLOUD_TPU_TASK_ID", "TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES", "TPU_PROCESS_PORT",
+             "TPU_PROCESS_BOUNDS", "TPU_HOST_BOUNDS", "TPU_CHIPS_PER_PROCESS_BOUNDS", "TPU_CHIPS_PER_HOST_BOUNDS",
+             "TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES", "TPU_MESH_CONTROLLER_ADDRESS", "TPU_MESH_CONTROLLER_PORT")
+
+
+def host_alone(num_chips: int) -> dict[str, str]:
+  """The environment in which a process has all chips of this host, and does not wait for the other hosts of the slice.
+
+  Without it libtpu asks Google's metadata server which slice the host belongs to, and waits for all of it. Variables
+  and shapes are those of JAX's own tests of several processes on a TPU VM (jax._src.test_multiprocess).
+
+  Args:
+    num_chips: that the host has; see `tpu_chips`.
+
+  Raises:
+    UserError: it is not known how so many are laid out.
+  """
+  bounds = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1", 8: "2,4,1"}.get(num_chips)
+  if bounds is None:
+    raise UserError(f"this host has {num_chips} TPU chips, and how they are laid out is known for 1, 2, 4 and 8 alone; "
+                    "set TPU_CHIPS_PER_PROCESS_BOUNDS=X,Y,Z and TPU_PROCESS_BOUNDS=1,1,1")
+  return _ALONE | _tpu_environment(bounds, range(num_chips))
+
+
+def chip_alone(chip: int) -> dict[str, str]:
+  """The environment in which a process has one TPU chip of this host, beside processes that have the others.
+
+  Args:
+    chip: its number on the host, from 0.
+  """
+  # libtpu lets one process at a time use a host, unless it is told that there are several.
+  return _ALONE | _tpu_environment("1,1,1", [chip]) | {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+
+
+def gpu_alone(gpu: int) -> dict[str, str]:
+  """The environment in which a process has one NVIDIA GPU of this machine.
+
+  Args:
+    gpu: its number, from 0, among those that this process may see.
+
+  Raises:
+    UserError: there are fewer in CUDA_VISIBLE_DEVICES.
+  """
+  visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+  if visible is None:
+    return _ALONE | {"CUDA_VISIBLE_DEVICES": str(gpu)}
+  names = visible.split(",") if visible else []
+  if gpu >= len(names):
+    raise UserError(f"CUDA_VISIBLE_DEVICES={visible}: names {len(names)} GPUs, and number {gpu} was asked for, from 0")
+  return _ALONE | {"CUDA_VISIBLE_DEVICES": names[gpu]}
+
+
+def _tpu_environment(bounds: str, chips: Sequence[int]) -> dict[str, str]:
+  port = str(8476 + chips[0])  # the first is libtpu's default; processes beside each other need one each
+  return {"CLOUD_TPU_TASK_ID": "0", "TPU_PROCESS_BOUNDS": "1,1,1", "TPU_CHIPS_PER_PROCESS_BOUNDS": bounds,
+          "TPU_VISIBLE_CHIPS": ",".join(map(str, chips)), "TPU_PROCESS_ADDRESSES": f"localhost:{port}",
+          "TPU_PROCESS_PORT": port}
+
+
+def stay_alone() -> None:
+  """Has this process use the chips of this host alone, where it is one of several hosts of a TPU slice.
+
+  To be called before JAX touches a device. Does nothing where there are no chips, or where the environment already says
+  how the slice is laid out: half of each would be worse than either.
+
+  Raises:
+    UserError: see `host_alone`.
+  """
+  chips = tpu_chips() if wants_tpu() else []
+  if chips and not any(name in os.environ for name in _TOPOLOGY):
+    os.environ.update(host_alone(len(chips)))
+
+
+def wants_tpu() -> bool:
+  return not os.environ.get("JAX_PLATFORMS") or "tpu" in os.environ["JAX_PLATFORMS"]

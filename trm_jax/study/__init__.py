@@ -1,0 +1,7 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Named configs in groups that answer one question each, sweeps over them, and the runs that these are."""
+
+from trm_jax.study.groups import Group, Make, Sweep, group
+from trm_jax.study.plan import File, Run, plan
+
+__all__ = ["File", "Group", "Make", "Run", "Sweep", "group", "plan"]

@@ -1,0 +1,349 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Sudoku puzzles with exactly one solution, 4x4 and 9x9, and the solver that makes sure of it.
+
+The splits share no solution grid. Only for 9x9 does that survive augmentation: two random 9x9 grids are practically
+never images of each other under digit permutation, transposition and shuffled bands, rows, stacks and columns. The 288
+4x4 grids however are only 2 up to these symmetries, so training on 4x4 puzzles must NOT be augmented if the held-out
+grids are to stay unseen.
+"""
+
+from collections.abc import Callable, Iterator
+import functools
+import itertools
+
+import numpy as np
+
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.errors import UserError
+from trm_jax.tasks.sudoku import csv_files
+
+SPLITS = ("train", "validation", "test")
+BLANK = csv_files.BLANK
+
+# 4x4: no puzzle with fewer clues has one solution. 9x9: the fewest that removing clues at random, never putting one
+# back, reaches in a fair share of grids (17 is the mathematical limit, but takes a search of its own).
+_MIN_CLUES = {2: 4, 3: 24}
+# Shares of the 288 4x4 grids.
+_SMALL_SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
+
+
+def count_solutions(puzzle_tokens: np.ndarray, *, box: int, limit: int = 2) -> int:
+  """How many grids solve a puzzle, counted up to a limit.
+
+  Args:
+    puzzle_tokens: (S,) integer tokens, 1 for a blank.
+    box: side of a box.
+    limit: stop counting here; 2 tells "none", "one" and "more".
+
+  Returns:
+    min(limit, number of solutions).
+  """
+  return sum(1 for _ in itertools.islice(_solutions(_to_digits(puzzle_tokens), box), limit))
+
+
+def solve(puzzle_tokens: np.ndarray, *, box: int) -> np.ndarray | None:
+  """A solution of a puzzle, the only one if it has just one.
+
+  Args:
+    puzzle_tokens: (S,) integer tokens, 1 for a blank.
+    box: side of a box.
+
+  Returns:
+    (S,) uint8 tokens, or None if there is no solution.
+  """
+  digits = next(_solutions(_to_digits(puzzle_tokens), box), None)
+  return None if digits is None else np.array(digits, np.uint8) + np.uint8(BLANK)
+
+
+def generate_splits(
+    *,
+    box: int,
+    num_train: int,
+    num_validation: int,
+    num_test: int,
+    num_clues: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, puzzles_lib.Puzzles]:
+  """Puzzles in three splits whose solution grids are disjoint; all puzzles of a split differ.
+
+  The same arguments give the same puzzles (with the same numpy random streams), and the size of one split does not
+  change the puzzles of another. 9x9: every puzzle has its own grid. Grids come from randomised backtracking: every
+  grid can occur, not all equally often. 4x4: the 288 grids are dealt out 70/15/15 and a split's puzzles are drawn
+  uniformly from all its puzzles with that many clues; see the module's docstring about augmentation.
+
+  Args:
+    box: 2 for 4x4, 3 for 9x9.
+    num_train: puzzles, 0 or more, likewise the next two.
+    num_validation: as num_train.
+    num_test: as num_train.
+    num_clues: given cells of every puzzle.
+    seed: 0 or more.
+    progress: called now and then with (puzzles done, puzzles in all).
+
+  Returns:
+    'train', 'validation' and 'test': Puzzles with S = box**4, no ratings.
+
+  Raises:
+    UserError: for a value out of range, or more puzzles than there are.
+  """
+  if box not in _MIN_CLUES:
+    raise UserError(f"box is {box}, must be 2 (4x4 puzzles) or 3 (9x9 puzzles)")
+  cells = box**4
+  if not _MIN_CLUES[box] <= num_clues <= cells:
+    raise UserError(
+        f"num_clues is {num_clues}, must be from {_MIN_CLUES[box]} to {cells} for {box * box}x{box * box} puzzles: with"
+        " fewer the generator finds no or hardly any puzzle with exactly one solution"
+    )
+  sizes = dict(zip(SPLITS, (num_train, num_validation, num_test)))
+  for split, size in sizes.items():
+    if size < 0:
+      raise UserError(f"num_{split} is {size}, must be 0 or more")
+  if seed < 0:
+    raise UserError(f"seed is {seed}, must be 0 or more")
+  progress = progress or (lambda done, total: None)
+  make = _small_split if box == 2 else _large_split
+  result, taken, done = {}, set(), 0
+  for i, (split, size) in enumerate(sizes.items()):
+    report = functools.partial(_report, progress, done, sum(sizes.values()))
+    inputs, labels = make(split, size, num_clues, seed, np.random.default_rng([seed, i]), taken, report)
+    done += size
+    result[split] = puzzles_lib.one_group_each(
+        inputs.astype(np.uint8), labels.astype(np.int8), vocab_size=csv_files.vocab_size(box)
+    )
+  return result
+
+
+def _report(progress, before, total, done):
+  progress(before + done, total)
+
+
+def _to_digits(tokens: np.ndarray) -> list[int]:
+  """(S,) tokens to a list with 0 for blanks."""
+  assert np.min(tokens) >= BLANK, "padding has no place in a Sudoku"
+  return [int(t) - BLANK for t in tokens]
+
+
+@functools.cache
+def _geometry(box: int) -> tuple[list[tuple[int, int, int]], list[list[int]]]:
+  """For each cell its three units; for each unit its cells. Units: rows, then columns, then boxes."""
+  n = box * box
+  of_cell = [(c // n, n + c % n, 2 * n + c // n // box * box + c % n // box) for c in range(n * n)]
+  of_unit = [[c for c in range(n * n) if u in of_cell[c]] for u in range(3 * n)]
+  return of_cell, of_unit
+
+
+def _solutions(digits: list[int], box: int, order: list[list[int]] | None = None) -> Iterator[list[int]]:
+  """All solutions, by backtracking on the most constrained cell, or on a digit with one place left in a unit.
+
+  Args:
+    digits: S digits, 0 for a blank. Not changed.
+    box: side of a box.
+    order: for each cell the order in which to try the n digit bits; rising if None.
+
+  Yields:
+    S digits.
+  """
+  n = box * box
+  full = 2**n - 1
+  of_cell, _ = _geometry(box)
+  grid = list(digits)
+  used = [0] * (3 * n)  # bit d - 1 of used[u]: digit d stands in unit u
+  blanks = []
+  for c, d in enumerate(grid):
+    if d == 0:
+      blanks.append(c)
+      continue
+    bit = 1 << (d - 1)
+    for u in of_cell[c]:
+      if used[u] & bit:
+        return
+      used[u] |= bit
+
+  def search():
+    best, best_mask, best_count = None, 0, n + 1
+    for i, c in enumerate(blanks):
+      r, k, b = of_cell[c]
+      mask = full & ~(used[r] | used[k] | used[b])
+      count = mask.bit_count()
+      if count < best_count:
+        if count == 0:
+          return
+        best, best_mask, best_count = i, mask, count
+        if count == 1:
+          break
+    if best is None:
+      yield list(grid)
+      return
+    # Where no cell is forced, a digit may still have one place only; looking for it keeps the hardest puzzles quick.
+    choices = _single_place(grid, used, box) if best_count > 1 else None
+    if choices is None:
+      cell = blanks[best]
+      bits = order[cell] if order else [1 << i for i in range(n)]
+      choices = [(cell, bit) for bit in bits if best_mask & bit]
+    for cell, bit in choices:
+      r, k, b = of_cell[cell]
+      blanks.remove(cell)
+      used[r] |= bit
+      used[k] |= bit
+      used[b] |= bit
+      grid[cell] = bit.bit_length()
+      yield from search()
+      grid[cell] = 0
+      used[r] ^= bit
+      used[k] ^= bit
+      used[b] ^= bit
+      blanks.append(cell)
+
+  yield from search()
+
+
+def _single_place(grid, used, box: int) -> list[tuple[int, int]] | None:
+  """A digit that has one place left in some unit.
+
+  Args:
+    grid: S digits, 0 for a blank.
+    used: digit bits that stand in each unit.
+    box: side of a box.
+
+  Returns:
+    [(cell, digit bit)]; [] if some digit has no place in some unit, so that there is no solution; None if neither.
+  """
+  full = 2 ** (box * box) - 1
+  of_cell, of_unit = _geometry(box)
+  masks = [0] * len(grid)
+  for c, d in enumerate(grid):
+    if d == 0:
+      r, k, b = of_cell[c]
+      masks[c] = full & ~(used[r] | used[k] | used[b])
+  found = None
+  for u, cells in enumerate(of_unit):
+    once = twice = 0
+    for c in cells:
+      twice |= once & masks[c]
+      once |= masks[c]
+    if once | used[u] != full:
+      return []
+    single = once & ~twice
+    if single and found is None:
+      bit = single & -single
+      found = [(c, bit) for c in cells if masks[c] & bit]
+  return found
+
+
+def _small_split(split, size, num_clues, seed, rng, taken, report):
+  """4x4: see generate_splits. Returns (size, 16) inputs and labels, tokens."""
+  del taken  # the deal below is disjoint by itself
+  grids = _small_grids()
+  deal = np.random.default_rng([seed, len(SPLITS)]).permutation(len(grids))
+  bounds = np.round(np.cumsum([0.0, *_SMALL_SHARES.values()]) * len(grids)).astype(int)
+  at = SPLITS.index(split)
+  mine = np.sort(deal[bounds[at] : bounds[at + 1]])
+  clue_sets = _clue_sets(num_clues)
+  unique = _one_solution(num_clues)[mine]
+  grid, clues = np.nonzero(unique)
+  if size > len(grid):
+    raise UserError(
+        f"num_{split} is {size}, but the {len(mine)} solution grids of this split have only {len(grid)} different 4x4"
+        f" puzzles with {num_clues} clues; ask for fewer puzzles or another num_clues"
+    )
+  pick = rng.choice(len(grid), size, replace=False)
+  labels = grids[mine[grid[pick]]] + BLANK
+  shown = clue_sets[clues[pick], None] >> np.arange(16) & 1
+  report(size)
+  return np.where(shown, labels, BLANK), labels
+
+
+@functools.cache
+def _small_grids() -> np.ndarray:
+  """(288, 16) int64 digits of every 4x4 grid."""
+  return np.array(list(_solutions([0] * 16, 2)))
+
+
+def _clue_sets(num_clues: int) -> np.ndarray:
+  """(C,) int64, every choice of that many of 16 cells, as bits."""
+  sets = np.arange(2**16)
+  return sets[np.bitwise_count(sets) == num_clues]
+
+
+@functools.cache
+def _one_solution(num_clues: int) -> np.ndarray:
+  """(288, C) bool: do the clues tell the grid from all others?"""
+  grids, sets = _small_grids(), _clue_sets(num_clues).astype(np.uint16)
+  # Renaming the digits of a grid does not change which clues suffice: 12 cases instead of 288.
+  rank = np.argsort(grids[:, :4], axis=1) + 1
+  renamed = np.take_along_axis(rank, grids - 1, axis=1)
+  _, first, case = np.unique(renamed, axis=0, return_index=True, return_inverse=True)
+  unique = np.empty((len(first), len(sets)), bool)
+  for i, g in enumerate(first):
+    others = np.delete(grids, g, axis=0)
+    differs = ((others != grids[g]) @ (1 << np.arange(16))).astype(np.uint16)
+    unique[i] = (sets[:, None] & differs).all(1)
+  return unique[case.reshape(-1)]
+
+
+def _large_split(split, size, num_clues, seed, rng, taken, report):
+  """9x9: see generate_splits. Returns (size, 81) inputs and labels, tokens; adds its grids to `taken`."""
+  del split, seed
+  inputs, labels = np.empty((size, 81), np.uint8), np.empty((size, 81), np.uint8)
+  done = 0
+  while done < size:
+    grid = _random_grid(rng)
+    puzzle = _dig(grid, num_clues, rng.permutation(81).tolist())
+    if puzzle is None or bytes(grid) in taken:
+      continue
+    taken.add(bytes(grid))
+    inputs[done], labels[done] = puzzle, grid
+    done += 1
+    if done % 100 == 0 or done == size:
+      report(done)
+  return inputs + BLANK, labels + BLANK
+
+
+def _random_grid(rng: np.random.Generator) -> list[int]:
+  """81 digits. The three boxes of the diagonal do not see each other, so they are filled freely."""
+  grid = np.zeros((9, 9), np.int64)
+  for b in range(0, 9, 3):
+    grid[b : b + 3, b : b + 3] = rng.permutation(9).reshape(3, 3) + 1
+  order = (1 << rng.random((81, 9)).argsort(axis=1)).tolist()
+  return next(_solutions(grid.reshape(-1).tolist(), 3, order))
+
+
+def _dig(grid: list[int], num_clues: int, order: list[int]) -> list[int] | None:
+  """Removes clues in the given order, except those without which there were a second solution.
+
+  Args:
+    grid: 81 digits.
+    num_clues: how many to leave.
+    order: the 81 cells.
+
+  Returns:
+    81 digits, 0 for a blank; None if more clues than that are needed.
+  """
+  of_cell, of_unit = _geometry(3)
+  peers = _peers()
+  puzzle = list(grid)
+  clues = 81
+  for cell in order:
+    if clues == num_clues:
+      return puzzle
+    digit = puzzle[cell]
+    puzzle[cell] = 0
+    # The cheap ways first: the clue follows at once from the others, so there still is one solution.
+    if len({puzzle[p] for p in peers[cell]} - {0}) == 8 or any(
+        all(puzzle[c] or c == cell or any(puzzle[p] == digit for p in peers[c]) for c in of_unit[u])
+        for u in of_cell[cell]
+    ):
+      clues -= 1
+    elif sum(1 for _ in itertools.islice(_solutions(puzzle, 3), 2)) == 1:
+      clues -= 1
+    else:
+      puzzle[cell] = digit
+  return puzzle if clues == num_clues else None
+
+
+@functools.cache
+def _peers() -> list[list[int]]:
+  """For each of 81 cells the 20 others that share a unit with it."""
+  of_cell, of_unit = _geometry(3)
+  return [sorted({p for u in of_cell[c] for p in of_unit[u]} - {c}) for c in range(81)]

@@ -1,0 +1,450 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Checkpoints by Orbax: the whole training state and the config it belongs to, written while training goes on.
+
+Beside the state, a checkpoint holds a note: what the caller needs to make sense of the state, the digest of every array
+and a digest of the note itself. Whatever is restored is compared with them first.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shlex
+from typing import Any
+
+from etils import epath
+import jax
+from jax.sharding import Mesh
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from trm_jax import errors
+from trm_jax.config import Config, parse_saved
+from trm_jax.data import rows as rows_lib
+from trm_jax.errors import UserError
+from trm_jax.model.trm import TRM
+from trm_jax.runtime import buckets
+from trm_jax.runtime import digests
+from trm_jax.runtime import distributed
+from trm_jax.runtime import files
+from trm_jax.runtime import paths
+from trm_jax.runtime import sharding
+from trm_jax.training.optim import ema_params
+from trm_jax.training.train_step import Trainer
+
+# Steps that were evaluated, with their accuracies; in the folder of checkpoints.
+_EVALUATIONS = "evaluations.json"
+
+
+def keep_last(config: Config) -> int:
+  """How many of the newest checkpoints of a run are kept."""
+  return max(5, config.average_checkpoints)
+
+
+class Damaged(UserError):
+  """A checkpoint, or a file beside it, was read, and is not what was written."""
+
+
+class Checkpoints:
+  """The checkpoints of one run: the last few, and the one with the best validation accuracy.
+
+  All processes of a job make one, and call its methods together.
+
+  Args:
+    directory: of the checkpoints. Without `read_only` it is made if it does not exist, and what a killed run left half
+      written is removed, so that no other run may be writing there.
+    keep: how many of the newest stay.
+    read_only: nothing is written or removed.
+
+  Raises:
+    UserError: the directory cannot be used, or does not exist though read_only.
+    Damaged: the file of evaluations is not what was written.
+  """
+
+  def __init__(self, directory: os.PathLike | str, *, keep: int = 5, read_only: bool = False):
+    self.directory = epath.Path(directory)
+    paths.check_checkpoints_can_be_kept(self.directory, "folder of checkpoints")
+    self._keep = keep
+    options = ocp.CheckpointManagerOptions(
+        create=not read_only,
+        read_only=read_only,
+        cleanup_tmp_directories=not read_only,
+        preservation_policy=None if read_only else _Preserve(self._kept),
+    )
+    # Orbax refuses to write to a relative path; for people it stays as they named it.
+    path = paths.absolute(self.directory)
+    with _way_to(self.directory, f"{self.directory}: checkpoints cannot be {'read' if read_only else 'kept'} here"):
+      if read_only and not self.directory.is_dir():
+        raise UserError(f"{self.directory}: no such folder of checkpoints")
+      self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "run"))
+    self._evaluations = self._read_evaluations()
+
+  def steps(self) -> Sequence[int]:
+    """Steps that have a complete checkpoint, ascending."""
+    return sorted(self._manager.all_steps())
+
+  def latest_step(self) -> int | None:
+    """The newest complete one; None where there is none."""
+    return self._manager.latest_step()
+
+  def best_step(self) -> int | None:
+    """The checkpoint with the best validation accuracy, of equal ones the newest; None where none has one."""
+    return self._best(self.steps())
+
+  def evaluated(self, step: int) -> bool:
+    """Whether `add_evaluation` was called for a step, in this run or an earlier start of it."""
+    return step in self._evaluations
+
+  def add_evaluation(self, step: int, exact_accuracy: float | None) -> None:
+    """Notes that the state of a step was evaluated, before or after it is saved; does not save it.
+
+    Args:
+      step: optimizer steps made.
+      exact_accuracy: of validation; None if it was evaluated on something by which no checkpoint may be chosen.
+
+    Raises:
+      UserError: the note cannot be written.
+    """
+    kept = {s: self._evaluations[s] for s in self.steps() if s in self._evaluations}
+    self._evaluations = kept | {step: exact_accuracy}
+    if not distributed.is_main():
+      return
+    text = json.dumps(_sealed({str(s): accuracy for s, accuracy in self._evaluations.items()}), indent=2) + "\n"
+    with self._saving("the accuracies of checkpoints"):
+      file = self.directory / _EVALUATIONS
+      if buckets.is_remote(file):
+        file.write_text(text)  # an object is replaced in one move
+      else:
+        files.replace_text(pathlib.Path(file), text)
+
+  def save(self, step: int, state: Any, run: dict[str, Any]) -> None:
+    """Starts writing a checkpoint; returns as soon as the state has been copied off the devices.
+
+    Args:
+      step: optimizer steps made; one that has no checkpoint yet.
+      state: pytree of arrays.
+      run: what is needed to make sense of the state, as JSON.
+
+    Raises:
+      UserError: this or the save before it failed; earlier checkpoints are as they were.
+    """
+    note = _sealed({"run": run, "step": step, "arrays": digests.digests(state)})
+    with self._saving("a checkpoint"):
+      self._manager.save(
+          step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(state), run=ocp.args.JsonSave(note)), force=True)
+
+  def wait(self) -> None:
+    """Until everything is on disk or in the bucket. Raises UserError if a save failed."""
+    with self._saving("a checkpoint"):
+      self._manager.wait_until_finished()
+      self._manager.check_for_errors()
+
+  def close(self) -> None:
+    """Releases threads."""
+    self._manager.close()
+
+  def read_run(self, step: int) -> dict[str, Any]:
+    """The `run` that was saved with a step. Raises UserError like `restore`."""
+    try:
+      return self._note(step)["run"]
+    except Damaged as e:
+      raise Damaged(f"{e}; {self._advice(step, self._note)}") from e
+
+  def restore(self, step: int, abstract_state: Any) -> Any:
+    """The state of a step, on the devices and in the layout that the abstract state asks for.
+
+    Args:
+      step: one of `steps()`.
+      abstract_state: pytree of jax.ShapeDtypeStruct with shardings; or of ocp.PLACEHOLDER, which stays, where an array
+        is not wanted (see `only`).
+
+    Raises:
+      Damaged: an array, or what is needed to read it, is not what was saved.
+      UserError: the checkpoint cannot be read, or holds another state.
+    """
+    try:
+      return self._restore(step, abstract_state)
+    except Damaged as e:
+      raise Damaged(f"{e}; {self._advice(step, lambda other: self._restore(other, abstract_state))}") from e
+
+  def mean_params(self, num: int, abstract_state: Any) -> Any:
+    """The mean of the parameters (not of their moving averages) in the newest `num` checkpoints.
+
+    Args:
+      num: at least 1.
+      abstract_state: see `restore`.
+
+    Raises:
+      UserError: there are fewer, or one cannot be restored.
+    """
+    steps = self.steps()[-num:]
+    if len(steps) < num:
+      raise UserError(f"{self.directory}: the mean of {num} checkpoints is asked for, and {len(steps)} are there")
+    total = None
+    for step in steps:
+      params = self.restore(step, only(abstract_state, abstract_state.params)).params
+      total = params if total is None else jax.tree.map(jnp.add, total, params)
+    return jax.tree.map(lambda x: x / num, total)
+
+  def _best(self, steps: Sequence[int]) -> int | None:
+    """The one of these steps with the best accuracy, of equal ones the newest; None where none has one."""
+    rated = [(accuracy, step) for step in steps if (accuracy := self._evaluations.get(step)) is not None]
+    return max(rated)[1] if rated else None
+
+  def _kept(self, steps: Sequence[int]) -> set[int]:
+    """Those of the steps, ascending, that stay."""
+    return {*steps[-self._keep:], self._best(steps)}
+
+  def _read_evaluations(self) -> dict[int, float | None]:
+    """What `add_evaluation` has noted, of steps that have a checkpoint: others are evaluated again when they are made
+    again."""
+    file = self.directory / _EVALUATIONS
+    content = _content(file)
+    try:
+      found = {} if content is None else _unsealed(content)
+    except ValueError as e:
+      raise Damaged(f"{file}: damaged ({errors.in_one_line(e)}); to go on without the accuracies of the checkpoints "
+                    f"that are there, which are not damaged themselves: {_move(file, self._aside(file))}") from e
+    return {int(step): accuracy for step, accuracy in found.items() if int(step) in self.steps()}
+
+  @contextlib.contextmanager
+  def _saving(self, what: str) -> Iterator[None]:
+    """Turns what goes wrong while saving, in this thread or the one that writes, into one clear line."""
+    try:
+      yield
+    except Exception as e:  # Orbax and TensorStore raise whatever the disk or the network trips first.
+      latest = self.latest_step()
+      newest = "there is no complete checkpoint" if latest is None else f"the newest complete one is of step {latest}"
+      raise self._explained(f"{self.directory}: {what} could not be written; {newest}", e) from e
+
+  def _explained(self, what: str, error: Exception) -> UserError:
+    """What could not be done, why, and what to do."""
+    if buckets.is_remote(self.directory) and not errors.cause_of(error).outside:
+      try:
+        with buckets.reaching(what):
+          raise error
+      except UserError as e:
+        return e
+    return errors.explained(what, error)
+
+  def _note(self, step: int) -> dict[str, Any]:
+    """What `save` noted beside the state."""
+    file = self.directory / str(step) / "run" / "metadata"
+    content = _content(file)
+    if content is None:
+      raise Damaged(f"{self.directory / str(step)}: incomplete checkpoint (run/metadata is missing)")
+    try:
+      note = _unsealed(content)
+    except ValueError as e:
+      raise Damaged(f"{self.directory / str(step)}: damaged checkpoint (run/metadata: {errors.in_one_line(e)})") from e
+    if note["step"] != step:
+      raise Damaged(f"{self.directory / str(step)}: damaged checkpoint (it was saved as that of step {note['step']})")
+    return note
+
+  def _restore(self, step: int, abstract_state: Any) -> Any:
+    saved = self._note(step)["arrays"]
+    wanted = digests.kinds(abstract_state)
+    different = [
+        f"{name}: {saved.get(name, 'nothing').split()[0]} there, {wanted.get(name, 'nothing')} here"
+        for name in sorted(saved.keys() | wanted.keys())
+        if name not in saved or name not in wanted or wanted[name] not in ("", saved[name].split()[0])]
+    if different:
+      raise UserError(
+          f"{self.directory / str(step)}: holds another state than this model has, as one does that another version of "
+          f"trm_jax wrote; {len(different)} of {len(saved)} arrays differ ({different[0]})")
+    args = ocp.args.PyTreeRestore(
+        abstract_state, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract_state))
+    try:
+      state = self._manager.restore(step, args=ocp.args.Composite(state=args)).state
+    except Exception as e:  # Orbax and TensorStore raise whatever the damage, the disk or the network trips first.
+      path, cause = self.directory / str(step), errors.cause_of(e)
+      if _tells_of_content(e):
+        raise Damaged(f"{path}: damaged or incomplete checkpoint ({cause.words})") from e
+      if isinstance(e, jax.errors.JaxRuntimeError) and not cause.outside:
+        raise  # Another process of the job is gone, or a device fails.
+      raise self._explained(f"{path}: cannot be read", e) from e
+    wrong = [name for name, digest in digests.digests(state).items() if digest != saved[name]]
+    if wrong:
+      raise Damaged(f"{self.directory / str(step)}: damaged checkpoint ({wrong[0]} is not what was saved; "
+                    f"{len(wrong)} of {len(saved)} arrays in all)")
+    return state
+
+  def _advice(self, step: int, restore: Callable[[int], Any]) -> str:
+    """What to do about a damaged checkpoint.
+
+    Args:
+      step: of it.
+      restore: called with another step; raises UserError if that cannot be restored.
+    """
+    for other in reversed([s for s in self.steps() if s != step]):
+      with contextlib.suppress(UserError):
+        restore(other)
+        path = self.directory / str(step)
+        return (f"the one of step {other} is whole; to go on from it, move the damaged one aside and give the same "
+                f"command again: {_move(path, self._aside(path))}")
+    return "no other one is whole; put a copy of one in its place, or start the run in another folder"
+
+  def _aside(self, path: epath.Path) -> epath.Path:
+    return self.directory.parent / f"damaged-{path.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Preserve:
+  """Orbax's protocol of a preservation policy. Attributes: kept, from ascending steps to those that stay."""
+
+  kept: Callable[[Sequence[int]], set[int]]
+
+  def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+    """Whether each of the checkpoints stays."""
+    del context
+    kept = self.kept([checkpoint.step for checkpoint in checkpoints])
+    return [checkpoint.step in kept for checkpoint in checkpoints]
+
+
+def _tells_of_content(error: Exception) -> bool:
+  """Whether restoring failed because of what was read, not because it could not be read."""
+  cause = errors.cause_of(error)
+  if cause.kind in (errors.Kind.MISSING, errors.Kind.PATH):
+    return True
+  library = type(error).__module__.partition(".")[0]
+  # RuntimeErrors are those of JAX and of threads; these libraries reach buckets.
+  return not (cause.outside or isinstance(error, (OSError, RuntimeError)) or library in ("aiohttp", "gcsfs", "google"))
+
+
+@contextlib.contextmanager
+def _way_to(path: epath.Path, what: str) -> Iterator[None]:
+  """Turns what goes wrong on the way to a file or folder into one line. Args: the path; what could not be done."""
+  if buckets.is_remote(path):
+    with buckets.reaching(what):
+      yield
+  else:
+    try:
+      yield
+    except OSError as e:
+      raise errors.explained(what, e) from e
+
+
+def _content(file: epath.Path) -> bytes | None:
+  """Of a small file; None if there is none."""
+  with _way_to(file, f"{file}: cannot be read"):
+    try:
+      return file.read_bytes()
+    except FileNotFoundError:
+      return None
+
+
+def _sealed(value: dict[str, Any]) -> dict[str, Any]:
+  """A value with a digest of it; both as JSON."""
+  return {"value": value, "sha256": _sha256(value)}
+
+
+def _unsealed(content: bytes) -> dict[str, Any]:
+  """The value that was sealed. Raises ValueError if the content is not what was written."""
+  sealed = json.loads(content)
+  if not isinstance(sealed, dict) or sealed.get("sha256") != _sha256(sealed.get("value")):
+    raise ValueError("its text is not what was written")
+  return sealed["value"]
+
+
+def _sha256(value: Any) -> str:
+  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _move(path: epath.Path, target: epath.Path) -> str:
+  """The command that renames."""
+  command = "gcloud storage mv" if buckets.is_remote(path) else "mv"
+  return f"{command} {shlex.quote(str(path))} {shlex.quote(str(target))}"
+
+
+def only(abstract_state: Any, part: Any) -> Any:
+  """The abstract state with ocp.PLACEHOLDER for every leaf that is not, as an object, one of `part`."""
+  wanted = {id(x) for x in jax.tree.leaves(part)}
+  return jax.tree.map(lambda x: x if id(x) in wanted else ocp.PLACEHOLDER, abstract_state)
+
+
+def find(path: str) -> tuple[epath.Path, int | None]:
+  """What --checkpoint names: a workdir, its checkpoints folder, or one checkpoint in it.
+
+  Returns:
+    The folder of checkpoints, and the step if the path names one.
+
+  Raises:
+    UserError: there is no checkpoint, or the folder cannot be read.
+  """
+  path = paths.user_path(path, "--checkpoint")
+  paths.check_checkpoints_can_be_kept(path, "--checkpoint")
+  names = _names(path)
+  if "checkpoints" in names:  # first: a run's folder may have a number for a name
+    path = path / "checkpoints"
+    names = _names(path)
+  elif names and path.name.isdigit():
+    return path.parent, int(path.name)
+  elif names and ocp.path.step.TMP_DIR_SUFFIX in path.name:
+    raise UserError(f"--checkpoint={path}: only half written; give a run's folder, for its newest complete checkpoint")
+  if not any(name.isdigit() for name in names):
+    raise UserError(f"{path}: no checkpoint here; give a run's folder, or one of the numbered folders in its "
+                    "checkpoints/")
+  return path, None
+
+
+def _names(folder: epath.Path) -> list[str]:
+  """Of what is in a folder; nothing if there is none."""
+  with _way_to(folder, f"--checkpoint={folder}: cannot be read"):
+    try:
+      return [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+      return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """A trained model. Attributes: model with averaged parameters; config of its run; step of the checkpoint."""
+
+  model: TRM
+  config: Config
+  step: int
+
+
+def load_model(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Loaded:
+  """The model of a checkpoint, whatever devices wrote it.
+
+  Args:
+    path: a run's folder (its newest checkpoint), or one checkpoint (see `find`).
+    mesh: on which it shall lie, whole on every device; None for the default device.
+    average: with the mean of the parameters in so many last checkpoints instead of their moving average.
+
+  Raises:
+    UserError: there is no checkpoint, it is damaged, or there are too few; `average` of a path to one checkpoint.
+  """
+  directory, step = find(path)
+  if average and step is not None:
+    raise UserError(f"--average={average}: needs a run's folder, not its checkpoint of step {step}")
+  with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
+    newest = checkpoints.latest_step()
+    if newest is None or step is not None and step not in checkpoints.steps():
+      raise UserError(f"--checkpoint={path}: only half written; there is "
+                      + ("no complete checkpoint" if newest is None else f"a complete one of step {newest}"))
+    step = newest if step is None else step
+    run = checkpoints.read_run(step)
+    config = parse_saved(run["config"], f"{directory / str(step)}")
+    model_config = dataclasses.replace(config.model, **run["data"])
+    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
+    trainer = Trainer(model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size,
+                      total_steps=run["total_steps"], loss_config=config.loss)
+    batch = rows_lib.abstract_batch(config.batch_size, model_config.seq_len)
+    shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)
+    whole = sharding.replicated(mesh)
+    layout = abstract(shapes, jax.tree.map(lambda _: whole, shapes))
+    weights = () if average else ema_params(layout.opt_state) or layout.params
+    state = checkpoints.restore(step, only(layout, (weights, layout.prefix_table, layout.initial)))
+    if average:
+      state = trainer.with_params(state, checkpoints.mean_params(average, layout))
+  return Loaded(model=trainer.model(state, averaged=True), config=config, step=step)
+
+
+def abstract(state: Any, shardings: Any) -> Any:
+  """Shapes and dtypes of a state, to be restored with these shardings."""
+  return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)

@@ -1,0 +1,111 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Whose folder it is: a run's folder belongs to one run, which is checked against all that lies there."""
+
+from typing import Any
+
+from etils import epath
+
+from trm_jax import config as config_lib
+from trm_jax.data.splits import Splits
+from trm_jax.errors import Damaged, UserError
+from trm_jax.runtime import buckets
+from trm_jax.runtime import console
+from trm_jax.runtime import files
+from trm_jax.training import metrics_log
+
+# What a run writes in its folder after config.json, apart from its checkpoints.
+_WRITTEN = {"metrics.jsonl", "results.json", "parameters.txt", "tensorboard", "learning_curve.png", "solved.png",
+            "wandb_id"}
+
+
+def digests(splits: Splits) -> dict[str, str | None]:
+  """What tells the puzzles of a run from others, kept with it as `puzzles`; None where there are none."""
+  return {name: puzzles and puzzles.digest()
+          for name, puzzles in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))}
+
+
+def check_same(run: dict[str, Any], saved: dict[str, Any], place: str) -> None:
+  """Makes sure that two runs are one, but for what is free to change (config.FREE_ON_RESUME).
+
+  Args:
+    run: that is to go on: `config` (see config.to_dict) and, where they are known, `data` (facts of its puzzles that
+      the model depends on), `puzzles` (see `digests`) and `total_steps`.
+    saved: the same, as it was saved, with everything.
+    place: where that lies, for the message.
+
+  Raises:
+    UserError: they differ.
+  """
+  different = config_lib.differences(run["config"], saved["config"])
+  different += [f"{name} of the data: {saved.get('data', {}).get(name)!r} -> {value!r}"
+                for name, value in run.get("data", {}).items() if saved.get("data", {}).get(name) != value]
+  if not different and "total_steps" in run and run["total_steps"] != saved["total_steps"]:
+    different = [f"total steps: {saved['total_steps']} -> {run['total_steps']}"]
+  if not different and "puzzles" in run:
+    data, before = run["config"]["data"], saved.get("puzzles", {})
+    names = {"train": "training", "validation": "validation"}
+    if data["num_test"] == saved["config"]["data"]["num_test"]:  # free to change
+      names["test"] = "test"
+    changed = [word for name, word in names.items() if run["puzzles"][name] != before.get(name)]
+    if changed:
+      raise UserError(f"{place}: holds this run with other puzzles: config.data.source = {data['source']!r} does not "
+                      f"give the same {' and '.join(changed)} puzzles any more; put the earlier ones back, or name "
+                      "another folder")
+  if different:
+    raise UserError(f"{place}: holds another run; it differs in {'; '.join(different)}. Name another folder, or give "
+                    "the values it was started with")
+
+
+def state(run: dict[str, Any], folder: epath.Path) -> str:
+  """What lies in a folder of this very run.
+
+  Args:
+    run: see `check_same`.
+    folder: of the run; need not exist.
+
+  Returns:
+    "finished" with results; "begun" with checkpoints, which say themselves of which run they are; or "new" with nothing
+    that could get lost.
+
+  Raises:
+    UserError: there is another run, or this one without its checkpoints, or something else by a name that a run uses.
+  """
+  with buckets.reaching(str(folder)):
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    checkpoints = folder / "checkpoints"
+    in_checkpoints = [path.name for path in checkpoints.iterdir()] if checkpoints.is_dir() else []
+    has_checkpoints = any(map(str.isdecimal, in_checkpoints))
+    if "config.json" not in there:
+      if has_checkpoints:
+        return "begun"
+      used = there & _WRITTEN
+      if in_checkpoints or checkpoints.is_file():  # an empty folder is left by a start that failed
+        used.add("checkpoints")
+      if used:
+        raise UserError(f"{folder}: has {', '.join(sorted(used))}, but no config.json: these are no run's files, and a "
+                        "run would write over them; name another folder")
+      return "new"
+    try:
+      saved = files.read_json(folder / "config.json")
+      if not isinstance(saved.get("config"), dict) or not isinstance(saved.get("total_steps"), int):
+        raise Damaged(f"{folder / 'config.json'}: has no config or no total_steps")
+    except Damaged as e:
+      if not has_checkpoints:
+        raise UserError(f"{e}: it is no run's, or damaged; name another folder") from e
+      console.warn(f"{e}; the run that goes on there writes it again")
+      return "begun"
+    if not has_checkpoints and "results.json" not in there and not (
+        "metrics.jsonl" in there and any(r["step"] > 0 for r in metrics_log.read_metrics(folder / "metrics.jsonl"))):
+      return "new"
+    check_same(run, saved, str(folder))
+    if "results.json" in there:
+      try:
+        if metrics_log.read_results(folder / "results.json")["step"] == saved["total_steps"]:
+          return "finished"
+      except Damaged as e:
+        console.warn(f"{e}; its run makes the test again")
+  # A run makes checkpoints/ before anything else; a bucket has no folders that are empty.
+  if not has_checkpoints and "checkpoints" not in there and not buckets.is_remote(folder):
+    raise UserError(f"{folder}: this run has begun, but its checkpoints are not here: it cannot go on, and would write "
+                    "over its records if it began again; bring checkpoints/ here, or name another folder")
+  return "begun" if has_checkpoints else "new"

@@ -1,0 +1,200 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The compiled programs of a run, from its config and the sizes of its data; nothing is allocated or read."""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+import jax.numpy as jnp
+
+from trm_jax import config as config_lib
+from trm_jax.config import Config
+from trm_jax.data import rows as rows_lib
+from trm_jax.data.puzzles import Puzzles
+from trm_jax.errors import UserError
+from trm_jax.model import flops
+from trm_jax.model.config import TRMConfig
+from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import checkpoint
+from trm_jax.training import evaluator as evaluator_lib
+from trm_jax.training.train_step import Trainer
+
+_SEED = jax.ShapeDtypeStruct((), jnp.uint32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """What the programs depend on of the training puzzles.
+
+  Attributes:
+    num_examples: N, stored augmentations included.
+    num_groups: G, original puzzles.
+    seq_len: S.
+    vocab_size: V.
+    num_puzzle_identifiers: rows of the prefix table in use.
+  """
+
+  num_examples: int
+  num_groups: int
+  seq_len: int
+  vocab_size: int
+  num_puzzle_identifiers: int
+
+  @classmethod
+  def of(cls, puzzles: Puzzles) -> "Sizes":
+    """Of puzzles that are there."""
+    return cls(len(puzzles), puzzles.num_groups, puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_identifiers)
+
+  def of_model(self) -> dict[str, int]:
+    """The fields of TRMConfig that the data determines."""
+    return {name: getattr(self, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
+
+
+def check_fits(config: Config, mesh: Mesh) -> None:
+  """Raises UserError unless the batch can be split over the mesh and into micro-batches, and its devices have what the
+  model asks for."""
+  data, model = (mesh.shape[name] for name in (sharding.DATA, sharding.MODEL))
+  parts = data * config.micro_batches
+  if config.batch_size % parts:
+    below = config.batch_size // parts * parts
+    what = f"{mesh.size} devices" + f" / config.model_devices = {model}" * (model > 1)
+    what += f" times config.micro_batches = {config.micro_batches}" * (config.micro_batches > 1)
+    raise UserError(f"config.batch_size = {config.batch_size}: must be divisible by the {what}; "
+                    f"use {' or '.join(str(n) for n in (below, below + parts) if n)}")
+  platform = mesh.devices.flat[0].platform
+  if config.model.dtype == "float16" and not config.model.mlp_t and platform == "cpu":
+    raise UserError("config.model.dtype = 'float16': JAX's attention has none on a CPU; use bfloat16 or float32")
+  if config.model.attention == "cudnn" and not config.model.mlp_t and platform not in ("gpu", "cuda"):
+    raise UserError(f"config.model.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A stretch of a run in which one program makes the steps.
+
+  Attributes:
+    start: the step after which it begins.
+    model_config: TRMConfig, with this stage's cycles.
+    steps: (state, number of steps () int32, seed () uint32, arrays) -> (state, metrics), jitted; donates the state. See
+      Trainer.steps.
+  """
+
+  start: int
+  model_config: TRMConfig
+  steps: Callable[..., Any]
+
+
+def stage_models(config: Config, model_config: TRMConfig, total_steps: int) -> list[tuple[int, TRMConfig]]:
+  """For every stage of a run the step after which it begins, and its model.
+
+  Args:
+    config: the run.
+    model_config: of the last stage.
+    total_steps: of the run.
+  """
+  return [(round(stage.start * total_steps),
+           dataclasses.replace(model_config, H_cycles=stage.H_cycles, L_cycles=stage.L_cycles))
+          for stage in config_lib.stages(config.depth_schedule, model_config)]
+
+
+class Program:
+  """What a run computes, on a mesh of real devices or of described ones (see preflight.py).
+
+  The seed and the puzzles are arguments of its functions, so that runs which differ in nothing else compile to the same
+  programs and find each other's in the compilation cache.
+
+  Args:
+    config: the run.
+    task: of its puzzles.
+    sizes: of its training puzzles.
+    mesh: from sharding.make_mesh.
+
+  Attributes:
+    config, mesh: as given.
+    model_config: TRMConfig; of the last stage, and of every evaluation.
+    trainer: Trainer, likewise.
+    stages: of config.depth_schedule, at least one.
+    total_steps: of the whole run.
+    state: abstract TrainState with shardings.
+    arrays: abstract rows.DeviceArrays with shardings: what batches are drawn from.
+    init: (seed () uint32, arrays) -> TrainState, jitted.
+
+  Raises:
+    UserError: the batch cannot be split over the mesh, or the run is too long or empty.
+  """
+
+  def __init__(self, config: Config, task: SudokuTask, sizes: Sizes, mesh: Mesh):
+    check_fits(config, mesh)
+    self.config, self.mesh = config, mesh
+    self.model_config = dataclasses.replace(config.model, **sizes.of_model())
+    self.total_steps = config.steps or rows_lib.total_steps(config.epochs, sizes.num_groups, config.batch_size)
+    rows_lib.check_positions(self.total_steps, config.batch_size)
+
+    def keys(seed):
+      """Of the parameters, the batches and exploration."""
+      return jax.random.split(jax.random.key(seed), 3)
+
+    def make_batch(data_key, arrays, step):
+      batch = rows_lib.sample_batch(arrays, task.sample_symmetry, data_key, step, batch_size=config.batch_size,
+                                   num_aug=config.data.num_aug)
+      return jax.lax.with_sharding_constraint(batch, sharding.along_data(mesh))
+
+    def init(seed, arrays):
+      param_key, data_key, _ = keys(seed)
+      return self.trainer.init(param_key, make_batch(data_key, arrays, jnp.int32(0)))
+
+    def steps(trainer, state, num_steps, seed, arrays):
+      _, data_key, explore_key = keys(seed)
+      return trainer.steps(state, num_steps, functools.partial(make_batch, data_key, arrays), explore_key)
+
+    stages = stage_models(config, self.model_config, self.total_steps)
+    trainers = [
+        Trainer(model, config.optimizer, mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps,
+                loss_config=config.loss, micro_batches=config.micro_batches, record_every=config.log_every)
+        for _, model in stages]
+    self.trainer = trainers[-1]
+    whole = sharding.replicated(mesh)
+    n, g, s = sizes.num_examples, sizes.num_groups, sizes.seq_len
+    self.arrays = rows_lib.DeviceArrays(*(
+        jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
+        for shape, dtype in (((n, s), "uint8"), ((n, s), "int8"), ((n,), "int32"), ((g + 1,), "int32"))))
+    shapes = jax.eval_shape(init, _SEED, self.arrays)
+    layout = sharding.state_shardings(mesh, shapes)  # known before anything is allocated
+    self.state = checkpoint.abstract(shapes, layout)
+    self.init = jax.jit(init, out_shardings=layout)
+    self.stages = tuple(
+        Stage(start, model,
+              jax.jit(functools.partial(steps, trainer), donate_argnums=0, out_shardings=(layout, whole)))
+        for (start, model), trainer in zip(stages, trainers))
+
+  @property
+  def num_params(self) -> int:
+    """Trained parameters, the prefix table aside."""
+    return sum(x.size for x in jax.tree.leaves(self.state.params))
+
+  def stage_at(self, step: int) -> int:
+    """Number of the stage that makes the next step when `step` are made; the last one's after the last step."""
+    return max(i for i, stage in enumerate(self.stages) if stage.start <= step)
+
+  def train_flops(self, step: int) -> int:
+    """FLOPs of the first `step` steps, of all devices together, by flops.py's count."""
+    return flops.training_flops([(s.start, s.model_config) for s in self.stages], self.config.batch_size, step)
+
+  def compile_steps(self, stage: int = -1) -> Any:
+    """`steps` of a stage, compiled. The number of steps in a call and the seed are data, so once a stage is enough."""
+    return self.stages[stage].steps.lower(
+        self.state, jax.ShapeDtypeStruct((), jnp.int32), _SEED, self.arrays).compile()
+
+  def evaluator(self, max_puzzles: int) -> evaluator_lib.Evaluator:
+    """Of the averaged parameters of a state.
+
+    Args:
+      max_puzzles: in the largest set that is evaluated.
+    """
+    return evaluator_lib.Evaluator(
+        lambda state: self.trainer.model(state, averaged=True), mesh=self.mesh, batch_size=self.config.eval_batch_size,
+        max_puzzles=max_puzzles, halting=self.config.eval_halting)

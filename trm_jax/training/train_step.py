@@ -1,0 +1,287 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The training state and the jitted step. The loop around them is in loop.py."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+from flax import nnx
+from flax import struct
+import jax
+from jax.sharding import Mesh, PartitionSpec as P
+import jax.numpy as jnp
+import optax
+
+from trm_jax.config import LossConfig, OptimizerConfig
+from trm_jax.model.config import TRMConfig
+from trm_jax.model.trm import Batch, Carry, InitialState, PrefixTable, TRM
+from trm_jax.runtime import sharding
+from trm_jax.training import losses
+from trm_jax.training import optim
+
+Metrics = dict[str, jax.Array]
+
+# Of the loss scale in float16: doubled after so many steps without an overflow, halved after a step with one.
+_GROWTH_INTERVAL = 2000
+_FIRST_SCALE, _LARGEST_SCALE = 2.0**15, 2.0**24
+
+
+@struct.dataclass
+class LossScale:
+  """What the loss is multiplied with, so that its gradients do not vanish in float16 (arXiv:1710.03740).
+
+  Attributes:
+    scale: () float32.
+    good_steps: () int32, since it was changed.
+  """
+
+  scale: jax.Array
+  good_steps: jax.Array
+
+  def next(self, finite: jax.Array) -> "LossScale":
+    """The scale after a step whose gradients were finite, or not."""
+    grow = self.good_steps + 1 >= _GROWTH_INTERVAL
+    scale = jnp.where(finite, self.scale * jnp.where(grow, 2, 1), self.scale / 2)
+    return LossScale(scale=jnp.clip(scale, 1, _LARGEST_SCALE),
+                     good_steps=jnp.where(finite & ~grow, self.good_steps + 1, 0))
+
+
+@struct.dataclass
+class TrainState:
+  """All that training is made of; a checkpoint of it is the whole run.
+
+  Attributes:
+    step: () int32, optimizer steps made.
+    params: nested dict of the trained parameters, float32.
+    prefix_table: {"puzzle_emb": (num_puzzle_identifiers, puzzle_emb_ndim)}, empty for a model without a prefix.
+    initial: H_init and L_init.
+    opt_state: of the optimizer of `params`, the EMA included.
+    prefix_opt_state: of the prefix table's optimizer.
+    carry: of every row of the global batch.
+    loss_scale: None but for a model in float16.
+    metrics: sums over the steps since the last record, () each: here, so that a run that was stopped between two
+      records goes on to write the same ones.
+  """
+
+  step: jax.Array
+  params: dict[str, Any]
+  prefix_table: dict[str, jax.Array]
+  initial: dict[str, jax.Array]
+  opt_state: optax.OptState
+  prefix_opt_state: optax.OptState
+  carry: Carry
+  loss_scale: LossScale | None
+  metrics: Metrics
+
+
+class Trainer:
+  """What does not change during a run: the model's structure, the optimizers, the mesh.
+
+  Args:
+    model_config: the model.
+    optimizer_config: the optimizers.
+    mesh: with axes `data` and `model`.
+    batch_size: B, global; the loss is divided by it.
+    total_steps: where the learning rate's cosine ends.
+    loss_config: what is added to the reference's loss.
+    micro_batches: parts of the batch that one after the other go through the network, to save memory.
+    record_every: steps after which `TrainState.metrics` starts from 0 again.
+  """
+
+  def __init__(self, model_config: TRMConfig, optimizer_config: OptimizerConfig, *, mesh: Mesh, batch_size: int,
+               total_steps: int, loss_config: LossConfig = LossConfig(), micro_batches: int = 1,
+               record_every: int = 1):
+    self.model_config = model_config
+    self.loss_config = loss_config
+    self.mesh = mesh
+    self.batch_size = batch_size
+    self.micro_batches = micro_batches
+    self.record_every = record_every
+    self.graphdef, *_ = nnx.split(nnx.eval_shape(lambda: TRM(model_config, rngs=nnx.Rngs(0))),
+                                  nnx.Param, PrefixTable, InitialState)
+    o = optimizer_config
+    schedule = functools.partial(
+        optim.warmup_cosine, warmup_steps=o.warmup_steps, total_steps=total_steps, min_ratio=o.lr_min_ratio)
+    # Linear scaling: a batch k times the base batch takes steps k times as long.
+    scale = batch_size / o.base_batch_size if o.base_batch_size else 1.0
+    self.schedule = schedule(scale * o.learning_rate)
+    make = {"adam_atan2": optim.adam_atan2, "adamw": optax.adamw, "muon": optim.muon}[o.name]
+    optimizer = make(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
+    if o.clip_norm:
+      optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), optimizer)
+    self.optimizer = optax.chain(optimizer, optim.ema(o.ema_rate)) if o.ema_rate else optimizer
+    self.prefix_optimizer = optim.sign_sgd_rows(
+        schedule(scale * o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
+
+  def init(self, key: jax.Array, batch: Batch) -> TrainState:
+    """The state before the first step, with freshly drawn parameters. Jittable.
+
+    Args:
+      key: of the parameters.
+      batch: one batch, for its shapes.
+    """
+    return self.init_from(TRM(self.model_config, rngs=nnx.Rngs(key)), batch)
+
+  def init_from(self, model: TRM, batch: Batch) -> TrainState:
+    """The state before the first step, from a model's parameters."""
+    params, prefix_table, initial = (
+        nnx.to_pure_dict(nnx.state(model, kind)) for kind in (nnx.Param, PrefixTable, InitialState))
+    state = TrainState(
+        step=jnp.zeros([], jnp.int32),
+        params=params,
+        prefix_table=prefix_table,
+        initial=initial,
+        opt_state=self.optimizer.init(params),
+        prefix_opt_state=self.prefix_optimizer.init(None),
+        carry=model.initial_carry(batch),
+        loss_scale=LossScale(scale=jnp.float32(_FIRST_SCALE), good_steps=jnp.int32(0))
+        if self.model_config.dtype == "float16" else None,
+        metrics={},
+    )
+    metrics = jax.eval_shape(self.step, state, batch, jax.random.key(0))[1]
+    zeros = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
+    return state.replace(metrics=zeros | {"num_steps": jnp.float32(0), "bad_step": jnp.int32(-1)})
+
+  def model(self, state: TrainState, *, averaged: bool) -> TRM:
+    """The model with the state's parameters, or with their average where there is one."""
+    params = (optim.ema_params(state.opt_state) if averaged else None) or state.params
+    return self._bind(params, state)
+
+  def with_params(self, state: TrainState, params: dict[str, Any]) -> TrainState:
+    """The state with these parameters and, where there is an average, with them for it too; to be evaluated."""
+    averaged = optim.ema_params(state.opt_state) is not None
+    return state.replace(
+        params=params, opt_state=optim.with_ema_params(state.opt_state, params) if averaged else state.opt_state)
+
+  def _bind(self, params: dict[str, Any], state: TrainState) -> TRM:
+    return nnx.merge(self.graphdef, params, state.prefix_table, state.initial)
+
+  def step(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+    """One supervision step and the optimizer update from it.
+
+    Args:
+      state: TrainState.
+      batch: inputs, labels (B, S), puzzle_identifiers (B,): what halted rows take next.
+      key: of exploration; folded with the step.
+
+    Returns:
+      The next state and scalars: loss and gradient norm of the global batch, the learning rate, the sums of
+      `losses.act_loss`, and in float16 the loss scale and whether an overflow made this step be skipped.
+    """
+    model = self.model(state, averaged=False)
+    draws = model.draws(jax.random.fold_in(key, state.step), self.batch_size)
+    carry = model.refill(state.carry, batch, draws.start_keys)
+    prefix_rows = model.prefix_rows(carry.batch)
+    (loss, metrics, grads), (carry, row_grads) = self._gradients(
+        state, (carry, prefix_rows, draws.min_steps, draws.noise_keys))
+    grad_norm = optax.tree.norm(grads)
+
+    updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+    prefix_table, prefix_opt_state = state.prefix_table, state.prefix_opt_state
+    if row_grads is not None:
+      identifiers = carry.batch["puzzle_identifiers"]
+      row_updates, prefix_opt_state = self.prefix_optimizer.update(
+          row_grads, prefix_opt_state, prefix_rows, identifiers=identifiers)
+      table = prefix_table["puzzle_emb"]
+      prefix_table = {"puzzle_emb": table.at[identifiers].set(prefix_rows + row_updates)}
+
+    new_state = state.replace(
+        params=optax.apply_updates(state.params, updates),
+        prefix_table=prefix_table,
+        opt_state=opt_state,
+        prefix_opt_state=prefix_opt_state,
+    )
+    metrics |= {"loss": loss, "grad_norm": grad_norm, "lr": self.schedule(state.step)}
+    if state.loss_scale is not None:
+      finite = jnp.isfinite(optax.tree.norm((grads, row_grads)))
+      new_state = jax.tree.map(functools.partial(jnp.where, finite), new_state, state)
+      # An overflow is expected now and then, and no failure, until the scale cannot go down any more.
+      metrics["grad_norm"] = jnp.where(finite | (state.loss_scale.scale <= 1), grad_norm, 0)
+      metrics |= {"loss_scale": state.loss_scale.scale, "skipped": 1 - finite.astype(jnp.float32)}
+      new_state = new_state.replace(loss_scale=state.loss_scale.next(finite))
+    return new_state.replace(step=state.step + 1, carry=carry), metrics
+
+  def _gradients(self, state: TrainState, rows: Any) -> tuple[Any, Any]:
+    """Loss, metrics and gradients of the global batch, and what becomes of its rows.
+
+    Every device goes through its own rows, in micro-batches, and all gradients are summed over the devices at the very
+    end, in float32. Left to itself the compiler sums each where it comes about: those of the last network
+    application in bfloat16 and apart from the others.
+
+    Args:
+      state: for the parameters.
+      rows: the arguments of TRM.supervision_step, every leaf with a leading batch axis.
+
+    Returns:
+      (loss, metrics, grads), the same everywhere, and (carry, gradient by prefix_rows or None), by row.
+    """
+
+    scale = 1.0 if state.loss_scale is None else state.loss_scale.scale
+
+    def loss_fn(params, prefix_rows, carry, min_steps, noise_keys):
+      carry, outputs = self._bind(params, state).supervision_step(carry, prefix_rows, min_steps, noise_keys)
+      loss, metrics = losses.act_loss(
+          carry, outputs, step_decay=self.loss_config.step_decay, halt_cost=self.loss_config.halt_cost,
+          halt_max_steps=self.model_config.halt_max_steps)
+      loss /= self.batch_size
+      return scale * loss, (loss, carry, metrics)
+
+    def micro_batch(params, rows):
+      carry, prefix_rows, *draws = rows
+      argnums = (0,) if prefix_rows is None else (0, 1)
+      (_, (loss, carry, metrics)), (grads, *row_grads) = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
+          params, prefix_rows, carry, *draws)
+      return (loss, metrics, grads), (carry, row_grads[0] if row_grads else None)
+
+    def device(params, rows):
+      if self.micro_batches == 1:
+        sums, rows = micro_batch(params, rows)
+      else:
+        split = jax.tree.map(lambda x: x.reshape(self.micro_batches, -1, *x.shape[1:]), rows)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(
+            lambda: micro_batch(params, jax.tree.map(lambda x: x[0], split))[0]))
+
+        def add(sums, rows):
+          more, rows = micro_batch(params, rows)
+          return jax.tree.map(jnp.add, sums, more), rows
+
+        sums, rows = jax.lax.scan(add, zeros, split)
+        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+      return jax.lax.psum(sums, sharding.DATA), rows
+
+    (loss, metrics, grads), (carry, row_grads) = jax.shard_map(
+        device, mesh=self.mesh, axis_names={sharding.DATA}, check_vma=False,
+        in_specs=(P(), P(sharding.DATA)), out_specs=(P(), P(sharding.DATA)))(state.params, rows)
+    if state.loss_scale is not None:
+      grads, row_grads = jax.tree.map(lambda g: g / scale, (grads, row_grads))
+    return (loss, metrics, grads), (carry, row_grads)
+
+  def steps(
+      self, state: TrainState, num_steps: jax.Array, make_batch: Callable[[jax.Array], Batch], key: jax.Array
+  ) -> tuple[TrainState, Metrics]:
+    """Several steps without the host. Jit it once: the number of steps is data, so no number recompiles.
+
+    Args:
+      state: TrainState.
+      num_steps: () int32.
+      make_batch: step (() int32) -> batch.
+      key: of exploration.
+
+    Returns:
+      The state after them, and a copy of its metrics: sums over the steps since the last multiple of `record_every`,
+      and among these `num_steps` and `bad_step`, the first step (counted from 1) whose loss or gradient was not
+      finite, or -1.
+    """
+
+    def one(_, state):
+      sums = jax.tree.map(lambda x: jnp.where(state.step % self.record_every == 0, jnp.zeros_like(x), x),
+                          state.metrics)
+      bad_step = state.metrics["bad_step"]  # is not forgotten
+      state, metrics = self.step(state, make_batch(state.step), key)
+      finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+      metrics["num_steps"] = jnp.float32(1)
+      return state.replace(metrics={name: sums[name] + value for name, value in metrics.items()} | {
+          "bad_step": jnp.where((bad_step < 0) & ~finite, state.step, bad_step)})
+
+    state = jax.lax.fori_loop(0, num_steps, one, state)
+    return state, state.metrics
