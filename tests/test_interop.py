@@ -228,7 +228,7 @@ def test_sizes_that_contradict_each_other(state):
 
 @needs_torch
 @pytest.mark.parametrize("changes", [{}, ATTENTION])
-def test_lines_of_the_readme(changes, tmp_path, monkeypatch):
+def test_the_lines_of_the_documentation(changes, tmp_path, monkeypatch):
   """In a folder as the reference leaves it."""
   monkeypatch.chdir(tmp_path)
   config = dataclasses.replace(CONFIG, dtype="bfloat16", **changes)
@@ -239,8 +239,8 @@ def test_lines_of_the_readme(changes, tmp_path, monkeypatch):
   dataset = pathlib.Path("data/sudoku-extreme-1k-aug-1000/train/dataset.json")
   dataset.parent.mkdir(parents=True)
   dataset.write_text(json.dumps(DATASET))
-  readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
-  block, = (block for block in readme.split("```python\n") if "read_reference_file" in block)
+  page = (pathlib.Path(__file__).parents[1] / "docs" / "python.md").read_text()
+  block, = (block for block in page.split("```python\n") if "read_reference_file" in block)
   names = {}
   exec(block.partition("```")[0], names)  # pylint: disable=exec-used
   assert names["model"].config == config

@@ -19,7 +19,7 @@ EDGES = [0.0, -0.0, 1.0, -1.0, np.nextafter(np.float32(1), np.float32(2)), np.ne
 
 
 def stablemax_float64(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Cross entropy by cell, and its gradient by logit, as TRM.md has it."""
+  """Cross entropy by cell, and its gradient by logit, as docs/model.md has it."""
   x = logits.astype(np.float64)
   s = np.where(x >= 0, x + 1, 1 / (1 - np.minimum(x, 0)))
   p = s / s.sum(-1, keepdims=True)

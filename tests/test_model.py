@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The network against a plain NumPy version of TRM.md's formulas, and the properties of supervision steps."""
+"""The network against a plain NumPy version of docs/model.md's formulas, and the properties of supervision steps."""
 
 import dataclasses
 import functools
@@ -78,7 +78,7 @@ def step(model, carry, batch, key=None, *, train=False):
 
 
 def numpy_step(state, config, z_H, z_L, inputs, identifiers):
-  """One supervision step of TRM.md in float64, by the reference's parameter names. Returns z_H, z_L, logits, q."""
+  """One supervision step of docs/model.md in float64, by the reference's parameter names: z_H, z_L, logits, q."""
   w = {name.removeprefix("model.inner."): np.float64(value) for name, value in state.items()}
   D, P = config.hidden_size, config.prefix_len
 

@@ -158,7 +158,7 @@ def test_ema():
 def test_warmup_cosine():
   schedule = optim.warmup_cosine(0.5, warmup_steps=4, total_steps=24, min_ratio=0.2)
 
-  def at(t):  # Optax counts from 0, TRM.md from 1.
+  def at(t):  # Optax counts from 0, docs/model.md from 1.
     return pytest.approx(float(schedule(t - 1)), rel=1e-6)
 
   assert at(1) == 0.5 / 4

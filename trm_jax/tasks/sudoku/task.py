@@ -1,7 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Sudoku as a task: everything the trainer, the evaluation and the drawing know of it.
 
-Tokens are TRM.md's: 0 padding, 1 blank, 2 … side + 1 the digits 1 … side. Another task has the same public members.
+Tokens are those of docs/model.md: 0 padding, 1 blank, 2 … side + 1 the digits 1 … side. Another task has the same
+public members.
 """
 
 import dataclasses
@@ -56,7 +57,7 @@ class SudokuTask:
     return self.side + FIRST_DIGIT
 
   def sample_symmetry(self, key: jax.Array) -> symmetry_lib.Symmetry:
-    """A uniformly random symmetry of Sudoku, as in TRM.md ("Data").
+    """A uniformly random symmetry of Sudoku, as in docs/model.md ("Data").
 
     Digits are permuted, the board is transposed with probability 1/2, bands, rows within a band, stacks and columns
     within a stack come in a random order.

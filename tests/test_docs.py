@@ -1,0 +1,107 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""README and docs/ name files, headings, modules and configs that exist, and their Python lines run."""
+
+import importlib
+import importlib.util
+import pathlib
+import re
+
+import pytest
+from trm_jax import study
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted(ROOT.glob("docs/**/*.md"))]
+CONFIGS = study.File.load(str(ROOT / "configs" / "sudoku.py"))
+# Files that cite the documents.
+CODE = [path for folder in ("trm_jax", "configs", "benchmarks", "tests", "launch", ".ci")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.is_file() and (path.suffix in (".py", ".yaml") or not path.suffix)]
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+  """The anchors that GitHub makes of the headings of a page."""
+  text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+  headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+  return {re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)).strip().lower().replace(" ", "-")
+          for heading in headings}
+
+
+@pages
+def test_every_relative_link_leads_somewhere(page):
+  broken = []
+  for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    if re.match(r"\w+:", link):  # another site
+      continue
+    name, _, anchor = link.partition("#")
+    target = (page.parent / name) if name else page
+    if not target.exists() or anchor and anchor not in anchors(target):
+      broken.append(link)
+  assert not broken
+
+
+@pages
+def test_every_file_that_a_page_names_exists(page):
+  folders = "trm_jax|tests|configs|benchmarks|notebooks|launch|constraints"
+  named = re.findall(rf"(?<![\w/.-])((?:{folders})/[\w./-]*\w)", page.read_text())
+  made_by_you = {"launch/settings"}
+  assert not sorted({name for name in named if not (ROOT / name).exists()} - made_by_you)
+
+
+@pages
+def test_every_module_and_name_that_a_page_names_exists(page):
+  missing = []
+  for name in set(re.findall(r"\b(?:trm_jax|benchmarks)(?:\.\w+)+", page.read_text())):
+    parts = name.split(".")
+    if parts[-1] in ("py", "git"):  # a file
+      continue
+    length = max(i for i in range(1, len(parts) + 1) if (ROOT / pathlib.Path(*parts[:i])).is_dir()
+                 or (ROOT / pathlib.Path(*parts[:i])).with_suffix(".py").is_file())
+    thing = importlib.import_module(".".join(parts[:length])) if length < len(parts) else None
+    for part in parts[length:]:
+      thing = getattr(thing, part, missing)
+    if thing is missing:
+      missing.append(name)
+  assert not missing
+
+
+@pages
+def test_every_config_that_a_page_names_exists(page):
+  named = set(re.findall(r"configs/sudoku\.py:(\w+)", page.read_text()))
+  assert not sorted(named - {"help", "NAME"} - set(CONFIGS.configs) - set(CONFIGS.sweeps))
+
+
+def test_every_function_of_a_formula_is_where_the_page_says():
+  """Paragraphs of docs/model.md: *Here:* `function`, `Class.method` in [file](link)."""
+  page = ROOT / "docs" / "model.md"
+  paragraphs = re.findall(r"\*Here:\*(.*?)(?:\*Paper|\*Reference|\n\n)", page.read_text(), re.DOTALL)
+  assert len(paragraphs) > 5
+  missing = []
+  for paragraph in paragraphs:
+    code = "".join((page.parent / link).read_text() for link in re.findall(r"\]\(([^)]*)\)", paragraph))
+    missing += [name for name in re.findall(r"`([\w.]+)`", paragraph)
+                if not re.search(rf"^\s*(def|class) {name.rpartition('.')[2]}\b|^{name} = ", code, re.MULTILINE)]
+  assert not missing
+
+
+def test_every_document_that_the_code_cites_exists():
+  cited = {(name, path.name) for path in CODE
+           for name in re.findall(r"(?<![\w/])docs/[\w./-]*\w", path.read_text(errors="ignore"))}
+  assert not sorted((name, path) for name, path in cited if not (ROOT / name).exists())
+
+
+def test_the_lines_of_the_readme_run():
+  """With a smaller model."""
+  block, = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+  small = "seq_len=81, hidden_size=64, puzzle_emb_ndim=64, puzzle_emb_len=1, H_cycles=1, L_cycles=1"
+  names = {}
+  exec(block.replace("seq_len=81", small), names)  # pylint: disable=exec-used
+  assert names["answers"].shape == (1, 81)
+
+
+def test_the_readme_is_short():
+  lines = README.read_text().splitlines()
+  assert len(lines) <= 100
+  assert max(map(len, lines)) <= 160
