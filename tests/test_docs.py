@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import pathlib
 import re
+import tomllib
 
 import pytest
 from trm_jax import study
@@ -84,6 +85,27 @@ def test_every_function_of_a_formula_is_where_the_page_says():
     missing += [name for name in re.findall(r"`([\w.]+)`", paragraph)
                 if not re.search(rf"^\s*(def|class) {name.rpartition('.')[2]}\b|^{name} = ", code, re.MULTILINE)]
   assert not missing
+
+
+def test_the_map_has_every_file():
+  """docs/design.md: a heading for each folder of the library, with a table of its files."""
+  text = (ROOT / "docs" / "design.md").read_text()
+  described = {folder + name for folder, table in re.findall(r"^### (trm_jax/\S*)\n(.*?)(?=^#)", text, re.M | re.S)
+               for name in re.findall(r"^\| `(\w+\.py)` \|", table, re.M)}
+  there = {str(path.relative_to(ROOT)) for path in ROOT.glob("trm_jax/**/*.py") if path.name != "__init__.py"}
+  assert not sorted(there - described), "say in docs/design.md what these files hold"
+  assert not sorted(described - there), "docs/design.md describes files that are gone"
+
+
+def test_the_picture_has_the_layers():
+  """From top to bottom, left to right, as import-linter has them."""
+  contract, = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+  picture = (ROOT / "docs" / "design.svg").read_text()
+  boxes = re.findall(r' y="(\d+)" class="b" text-anchor="middle">(\w+)(/|\.py)<', picture)
+  drawn = [[name for y, name, _ in boxes if y == row] for row in sorted({y for y, *_ in boxes}, key=int)]
+  assert drawn == [layer.split(" | ") for layer in contract["layers"]]
+  for _, name, kind in boxes:
+    assert (ROOT / "trm_jax" / f"{name}{kind}").exists()
 
 
 def test_every_document_that_the_code_cites_exists():
