@@ -74,6 +74,12 @@ def test_every_config_that_a_page_names_exists(page):
   assert not sorted(named - {"help", "NAME"} - set(CONFIGS.configs) - set(CONFIGS.sweeps))
 
 
+def defined(name: str, code: str) -> bool:
+  """Whether Python code defines a function, class, method or constant, of which "Class.method" names the last part."""
+  name = name.rpartition(".")[2]
+  return bool(re.search(rf"^\s*(async def|def|class) {name}\b|^\s*{name}(: [^=]+)? = ", code, re.MULTILINE))
+
+
 def test_every_function_of_a_formula_is_where_the_page_says():
   """Paragraphs of docs/model.md: *Here:* `function`, `Class.method` in [file](link)."""
   page = ROOT / "docs" / "model.md"
@@ -81,10 +87,16 @@ def test_every_function_of_a_formula_is_where_the_page_says():
   assert len(paragraphs) > 5
   missing = []
   for paragraph in paragraphs:
-    code = "".join((page.parent / link).read_text() for link in re.findall(r"\]\(([^)]*)\)", paragraph))
-    missing += [name for name in re.findall(r"`([\w.]+)`", paragraph)
-                if not re.search(rf"^\s*(def|class) {name.rpartition('.')[2]}\b|^{name} = ", code, re.MULTILINE)]
+    code = "\n".join((page.parent / link).read_text() for link in re.findall(r"\]\(([^)]*)\)", paragraph))
+    missing += [name for name in re.findall(r"`([\w.]+)`", paragraph) if not defined(name, code)]
   assert not missing
+
+
+@pages
+def test_every_name_is_in_the_file_that_a_page_links(page):
+  """`name` in [file](link), and (`name` in [file](link))."""
+  named = re.findall(r"`([A-Za-z_][\w.]*)`\s+(?:in|of)\s+\[[^]]*\]\(([^)#]+\.py)\)", page.read_text())
+  assert not [name for name, link in named if not defined(name, (page.parent / link).read_text())]
 
 
 def test_the_map_has_every_file():
