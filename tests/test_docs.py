@@ -8,6 +8,7 @@ import re
 import tomllib
 
 import pytest
+from trm_jax import config as config_lib
 from trm_jax import study
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -72,6 +73,16 @@ def test_every_module_and_name_that_a_page_names_exists(page):
 def test_every_config_that_a_page_names_exists(page):
   named = set(re.findall(r"configs/sudoku\.py:(\w+)", page.read_text()))
   assert not sorted(named - {"help", "NAME"} - set(CONFIGS.configs) - set(CONFIGS.sweeps))
+
+
+@pages
+def test_every_knob_that_a_page_names_exists(page):
+  """config.x.y, written as in a command or in a sentence."""
+  known = set(config_lib.flatten(config_lib.to_dict(config_lib.Config())))
+  known |= {name.rpartition(".")[0] for name in known}  # groups
+  named = set(re.findall(r"(?<![\w./])config\.([a-z]\w*(?:\.\w+)*)", page.read_text()))
+  others = {"json", "py", "parse", "x", "new"}  # files, a function, and the names of examples
+  assert not sorted(named - known - others)
 
 
 def defined(name: str, code: str) -> bool:
