@@ -15,7 +15,6 @@ from benchmarks import measure
 from trm_jax import cli
 from trm_jax.data import rows as rows_lib
 from trm_jax.runtime import sharding
-from trm_jax.tasks.sudoku.task import SudokuTask
 
 _STEPS = flags.DEFINE_integer("steps", None, "Steps, and batches, that are timed together, in one call; default: what "
                               "takes a second of each.", lower_bound=1)
@@ -30,27 +29,27 @@ class Batches:
 
   def __init__(self, step: cases.TrainStep, num: int | None):
     config, mesh = step.config, step.program.mesh
-    sample_symmetry, key = SudokuTask(config.data.box).sample_symmetry, jax.random.key(config.seed)
+    row, key = step.task.row, jax.random.key(config.seed)
 
     @jax.jit
-    def make(arrays, num):
+    def make(source, num):
 
       def add(i, total):
         batch = jax.lax.with_sharding_constraint(rows_lib.sample_batch(
-            arrays, sample_symmetry, key, i, batch_size=config.batch_size, num_aug=config.data.num_aug),
+            source, row, key, i, batch_size=config.batch_size, num_aug=config.data.num_aug),
                                                  sharding.along_data(mesh))
         # Something that every number goes into, lest the compiler leave one out.
         return total + sum(x.sum(dtype="int32") for x in jax.tree.leaves(batch))
 
       return jax.lax.fori_loop(0, num, add, jnp.int32(0))
 
-    self._make, self._arrays = make, step.arrays
+    self._make, self._source = make, step.source
     self.num = 1
     self.num = num or measure.calls_a_second(self)
 
   def __call__(self) -> None:
     """Makes them and waits."""
-    jax.block_until_ready(self._make(self._arrays, self.num))
+    jax.block_until_ready(self._make(self._source, self.num))
 
 
 def main(argv: list[str]) -> None:

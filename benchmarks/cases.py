@@ -12,12 +12,12 @@ import numpy as np
 from benchmarks import measure
 from configs import sudoku
 from trm_jax import config as config_lib
+from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import rows as rows_lib
-from trm_jax.data.puzzles import Puzzles
+from trm_jax.data.puzzles import Puzzles, Sizes
 from trm_jax.runtime import sharding
-from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import program
 
 _NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py; repeat for several.")
@@ -58,7 +58,7 @@ def label(config: Config, batch: int) -> dict[str, Any]:
 
 def make_puzzles(config: Config, number: int) -> Puzzles:
   """Random tokens."""
-  task, rng = SudokuTask(config.data.box), np.random.default_rng(0)
+  task, rng = tasks.of(config.task, config.data), np.random.default_rng(0)
   shape = 2, number, _SEQ_LEN.value or task.seq_len
   inputs, labels = rng.integers(1, task.vocab_size, shape)
   return puzzles_lib.one_group_each(inputs.astype(np.uint8), labels.astype(np.int8), vocab_size=task.vocab_size)
@@ -70,7 +70,8 @@ class TrainStep:
   Attributes:
     config: Config.
     program: Program.
-    arrays: what batches are drawn from.
+    task: of the config.
+    source: what batches are drawn from.
     state: after the steps made so far.
     compiled: the step.
     compile_s: seconds that it took.
@@ -79,19 +80,20 @@ class TrainStep:
 
   def __init__(self, config: Config, num_steps: int | None = None):
     self.config = config
-    mesh = sharding.make_mesh(model=config.model_devices)
+    mesh = sharding.make_mesh(model=config.compute.model_devices)
     puzzles = make_puzzles(config, config.data.num_train or 1000)
-    self.program = program.Program(config, SudokuTask(config.data.box), program.Sizes.of(puzzles), mesh)
-    self.arrays = rows_lib.to_device_arrays(puzzles, sharding.replicated(mesh))
+    self.task = tasks.of(config.task, config.data)
+    self.program = program.Program(config, self.task, Sizes.of(puzzles), mesh)
+    self.source = rows_lib.to_device(rows_lib.Source.of(self.task.arrays(puzzles), puzzles), sharding.replicated(mesh))
     start = time.perf_counter()
     self.compiled = self.program.compile_steps()
     self.compile_s = time.perf_counter() - start
-    self.state = self.program.init(np.uint32(config.seed), self.arrays)
+    self.state = self.program.init(np.uint32(config.seed), self.source)
     self.num_steps = 1
     self.num_steps = num_steps or measure.calls_a_second(self)
 
   def __call__(self) -> None:
     """Makes the steps and waits for them."""
     self.state, metrics = self.compiled(
-        self.state, np.int32(self.num_steps), np.uint32(self.config.seed), self.arrays)
+        self.state, np.int32(self.num_steps), np.uint32(self.config.seed), self.source)
     jax.block_until_ready(metrics)

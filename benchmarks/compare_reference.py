@@ -35,7 +35,7 @@ _MIXER = flags.DEFINE_enum("mixer", "mlp", ["mlp", "attention"], "Over tokens; a
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 81, "Cells: 81 of a Sudoku, 900 of a maze or ARC grid.", lower_bound=1)
 _HIDDEN = flags.DEFINE_integer("hidden_size", 512, "Features.", lower_bound=1)
 _CYCLES = flags.DEFINE_integer("cycles", 3, "T, H_cycles.", lower_bound=1)
-_MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "Of ours, see config.micro_batches.", lower_bound=1)
+_MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "Of ours, see config.compute.micro_batches.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 1, "Steps that are timed together, in one call of ours.", lower_bound=1)
 
 VOCAB = 11

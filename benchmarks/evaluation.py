@@ -19,12 +19,13 @@ import numpy as np
 from benchmarks import cases
 from benchmarks import measure
 from trm_jax import cli
+from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.data import rows as rows_lib
+from trm_jax.data.puzzles import Sizes
 from trm_jax.model import flops
 from trm_jax.runtime import chips
 from trm_jax.runtime import sharding
-from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training import program
 from trm_jax.training import train_step
@@ -36,13 +37,14 @@ class Case:
   """One config: what is timed, by name, in `calls`. Afterwards `evaluations` has what came out."""
 
   def __init__(self, config: Config):
-    self.config, batch = config, config.eval_batch_size
-    mesh = sharding.make_mesh(model=config.model_devices)
+    self.config, batch = config, config.eval.batch_size
+    mesh = sharding.make_mesh(model=config.compute.model_devices)
     self._puzzles = cases.make_puzzles(config, _BATCHES.value * batch)
-    made = program.Program(config, SudokuTask(config.data.box), program.Sizes.of(self._puzzles), mesh)
+    task = tasks.of(config.task, config.data)
+    made = program.Program(config, task, Sizes.of(self._puzzles), mesh)
     self.model_config = made.model_config
-    state = made.init(
-        np.uint32(config.seed), rows_lib.to_device_arrays(self._puzzles, sharding.replicated(mesh)))
+    source = rows_lib.Source.of(task.arrays(self._puzzles), self._puzzles)
+    state = made.init(np.uint32(config.seed), rows_lib.to_device(source, sharding.replicated(mesh)))
     get_model = functools.partial(made.trainer.model, averaged=False)
     plain, halting = (evaluator_lib.Evaluator(get_model, mesh=mesh, batch_size=batch, max_puzzles=len(self._puzzles),
                                          halting=halting) for halting in (False, True))
@@ -84,19 +86,19 @@ class Case:
   def row_steps(self, name: str) -> int:
     """Rows times steps of a call."""
     made = self.evaluations.get(name)
-    return made.row_steps if made else self.config.eval_batch_size * self.model_config.halt_max_steps
+    return made.row_steps if made else self.config.eval.batch_size * self.model_config.halt_max_steps
 
 
 def main(argv: list[str]) -> None:
   cli.no_arguments(argv)
-  found = [Case(config) for config in cases.configs("eval_batch_size")]
+  found = [Case(config) for config in cases.configs("eval.batch_size")]
   times = measure.by_turns({(i, name): call for i, case in enumerate(found) for name, call in case.calls.items()},
                            measure.ROUNDS.value)
   peak = chips.peak_flops(jax.devices()[0])
   rows, details = [], []
   for (i, name), seconds in times.items():
     case = found[i]
-    config, batch, made = case.config, case.config.eval_batch_size, case.evaluations.get(name)
+    config, batch, made = case.config, case.config.eval.batch_size, case.evaluations.get(name)
     row_steps, bare_row_steps = case.row_steps(name), case.row_steps("bare steps")
     rate = row_steps / statistics.median(seconds) * flops.eval_step_flops(case.model_config)
     row = cases.label(config, batch) | {

@@ -33,8 +33,10 @@ def make_config() -> config_lib.Config:
   values.data.update(source="generated", box=2, num_train=16, num_validation=0, num_test=16, num_clues=12, num_aug=0)
   values.model.update(hidden_size=8, num_heads=1, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
                       puzzle_emb_len=1, halt_max_steps=2, dtype="float32")
-  values.update(name="host", epochs=0, steps=_STEPS.value, batch_size=1, log_every=1, eval_every=_STEPS.value,
-                eval_batch_size=16, checkpoint_every=_STEPS.value)
+  values.update(name="host", epochs=0, steps=_STEPS.value, batch_size=1)
+  values.log.every = 1
+  values.eval.update(every=_STEPS.value, batch_size=16)
+  values.save.every = _STEPS.value
   return config_lib.parse(values)
 
 
@@ -63,7 +65,7 @@ def main(argv: list[str]) -> None:
     rows.append({"a step takes": f"{step_ms} ms", "steps a call": steps,
                  "host: µs a step": measure.spread(us / steps for us in calls_us),
                  "of the step": f"{call_us / steps / step_ms / 1000:.3%}"})
-  measure.report(f"What the training loop takes the host, where config.log_every = {log_every}", rows,
+  measure.report(f"What the training loop takes the host, where config.log.every = {log_every}", rows,
                  {"run_ms_a_step": run_ms, "one_call_ms_a_step": [1000 * s / config.steps for s in times["steps"]]})
 
 

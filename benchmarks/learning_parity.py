@@ -36,9 +36,11 @@ from trm_jax import config as config_lib
 from trm_jax.config import Config
 from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
+from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
 from trm_jax.runtime import files
 from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import evaluator as evaluator_lib
 
 _REFERENCE = flags.DEFINE_string("reference", None, "Folder of a checkout of the reference. Required, but for "
@@ -50,7 +52,7 @@ _ONLY = flags.DEFINE_multi_enum("only", [], [*_LIBRARIES, *_MIXERS, *_DTYPES], "
                                 "mixer or dtype; repeat to choose by several.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Of the parameters, the batches and exploration.")
 _STEPS = flags.DEFINE_integer("steps", 468, "Training steps, three epochs by default.", lower_bound=1)
-_EVAL_EVERY = flags.DEFINE_integer("eval_every", 78, "Steps between evaluations.", lower_bound=1)
+_EVAL_EVERY = flags.DEFINE_integer("eval.every", 78, "Steps between evaluations.", lower_bound=1)
 _PLOT_ONLY = flags.DEFINE_bool("plot_only", False, "Train nothing: make the picture and the table of what is there.")
 
 _LOSS_WINDOW = 13  # steps that a point of the loss's curve is the mean of
@@ -77,7 +79,7 @@ class Training:
 def make_config(mixer: str, dtype: str) -> Config:
   """The quick start with this mixer, dtype and the steps of --steps."""
   values = sudoku.quickstart()
-  config_lib.change(values, {"model.dtype": dtype, "steps": _STEPS.value, "eval_every": _EVAL_EVERY.value} | (
+  config_lib.change(values, {"model.dtype": dtype, "steps": _STEPS.value, "eval.every": _EVAL_EVERY.value} | (
       {} if mixer == "mlp" else {"model.mlp_t": False, "model.pos_encodings": "rope"}))
   return config_lib.parse(values)
 
@@ -98,16 +100,16 @@ class Pair:
 
   def __init__(self, folder: str, mixer: str, dtype: str):
     self.config = config = make_config(mixer, dtype)
-    splits = splits_lib.load(config.data)
+    task = SudokuTask(config.data)
+    splits = splits_lib.load(task)
     self._unseen = splits.validation
     train = splits.train
-    model = dataclasses.replace(config.model, vocab_size=train.vocab_size, seq_len=train.seq_len,
-                                num_puzzle_identifiers=train.num_puzzle_identifiers)
-    arrays = rows_lib.to_device_arrays(train)
+    model = config.model.sized(**Sizes.of(train).of_model())
+    source = rows_lib.to_device(rows_lib.Source.of(task.arrays(train), train))
 
     def make_batch(key, step):
-      return rows_lib.sample_batch(arrays, splits.task.sample_symmetry, key, step, batch_size=config.batch_size,
-                                  num_aug=config.data.num_aug)
+      return rows_lib.sample_batch(source, task.row, key, step, batch_size=config.batch_size,
+                                   num_aug=config.data.num_aug)
 
     sizes = {"batch_size": config.batch_size, "total_steps": config.steps}
     self._ours = side_by_side.Ours(model, config.optimizer, make_batch=make_batch, **sizes)
@@ -148,7 +150,7 @@ class Pair:
       for name, values in curves.items():
         values.append(metrics[name])
       made = step + 1
-      if made % self.config.eval_every == 0 or made == self.config.steps:
+      if made % self.config.eval.every == 0 or made == self.config.steps:
         found = (self._evaluator.evaluate(self._ours.state, self._unseen).metrics() if library == "trm_jax" else
                  reference.evaluate(self._unseen))
         evaluations.append({"step": made} | {
@@ -167,7 +169,7 @@ def read(out: pathlib.Path, training: Training) -> dict[str, Any] | None:
     raise UserError(f"{path}: is no result of this program; name another --out")
   theirs = result["settings"]
   changed = config_lib.differences(settings(training), theirs)
-  if changed or theirs["eval_every"] != _EVAL_EVERY.value:
+  if changed or theirs["eval.every"] != _EVAL_EVERY.value:
     what = ", ".join(changed) or f"eval_every: {theirs['eval_every']} -> {_EVAL_EVERY.value}"
     raise UserError(f"{path}: was trained with other settings ({what}); use those or name another --out")
   return result

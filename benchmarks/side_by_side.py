@@ -222,7 +222,7 @@ class Ours:
     batch_size: B.
     total_steps: where the learning rate's cosine ends.
     make_batch: (data, step () int32) -> batch, under jit; data is what `start` is given.
-    micro_batches: see config.micro_batches.
+    micro_batches: see config.compute.micro_batches.
 
   Attributes:
     trainer: Trainer.

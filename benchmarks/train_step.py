@@ -2,7 +2,7 @@
 """The training step of named configs, by batch and dtype, by turns, on all devices.
 
     python -m benchmarks.train_step --name=baseline --batch=256 --batch=768 --dtype=bfloat16 --dtype=float32
-    python -m benchmarks.train_step --name=baseline --set=model.mlp_t=False --seq_len=900 --set=micro_batches=4
+    python -m benchmarks.train_step --name=baseline --set=model.mlp_t=False --seq_len=900 --set=compute.micro_batches=4
 """
 
 import statistics

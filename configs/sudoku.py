@@ -10,12 +10,10 @@ the study is a line: its name, what it is, the fields in which it differs from t
 puzzles. docs/study.md is made of these docstrings (tests/test_study.py says how).
 """
 
-import dataclasses
-
 from trm_jax import config as config_lib
 from trm_jax import study
 from trm_jax.model import flops
-from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.study import estimate
 
 
 def baseline():
@@ -31,7 +29,8 @@ def quickstart():
   config.model.update(hidden_size=64, H_cycles=2, L_cycles=2, puzzle_emb_ndim=64, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
   _small_run(config)
-  config.update(steps=450, batch_size=128, log_every=50)
+  config.update(steps=450, batch_size=128)
+  config.log.every = 50
   return config
 
 
@@ -42,7 +41,8 @@ def quickstart_9x9():
   config.model.update(hidden_size=128, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1, halt_max_steps=8,
                       dtype="float32")
   _small_run(config)
-  config.update(steps=1_500, batch_size=32, log_every=50)
+  config.update(steps=1_500, batch_size=32)
+  config.log.every = 50
   return config
 
 
@@ -51,7 +51,8 @@ def mini():
   config = quickstart()
   config.data.update(num_clues=5, num_train=300, num_validation=256)
   config.model.update(hidden_size=32, num_heads=2, puzzle_emb_ndim=32)
-  config.update(steps=500, batch_size=64, eval_every=100)
+  config.update(steps=500, batch_size=64)
+  config.eval.every = 100
   return config
 
 
@@ -59,7 +60,8 @@ def _small_run(config):
   """What suits some thousand steps of a small model: a higher rate, a shorter warmup and memory."""
   config.optimizer.update(learning_rate=1e-3, weight_decay=0.1, prefix_learning_rate=1e-3, prefix_weight_decay=0.1,
                           warmup_steps=100, lr_min_ratio=0.1, ema_rate=0.99)
-  config.update(epochs=0, eval_batch_size=256)
+  config.epochs = 0
+  config.eval.batch_size = 256
 
 
 def laptop(config):
@@ -76,7 +78,8 @@ def laptop(config):
   config.data.update(num_validation=256, num_test=2_000)
   _small_run(config)
   config.optimizer.update(base_batch_size=0, ema_rate=0.99 if averaged else 0.0)
-  config.update(steps=2_500, batch_size=32, log_every=50)
+  config.update(steps=2_500, batch_size=32)
+  config.log.every = 50
 
 
 # Fields that several configs change together.
@@ -108,9 +111,7 @@ def _equal_compute(base, changes):
 
 
 def _example_flops(config):
-  task = SudokuTask(config.data.box)
-  model = config_lib.parse(config).model
-  return flops.train_step_flops(dataclasses.replace(model, seq_len=task.seq_len, vocab_size=task.vocab_size))
+  return flops.train_step_flops(estimate.model_config(config_lib.parse(config)))
 
 
 # The study.
@@ -149,7 +150,7 @@ def E1_2():
   Hardware: any GPU or TPU.
   Result: unmeasured.
   """
-  yield "e1_2_port_check", "1,000 steps, each of them logged", {"epochs": 0, "steps": 1_000, "log_every": 1}
+  yield "e1_2_port_check", "1,000 steps, each of them logged", {"epochs": 0, "steps": 1_000, "log.every": 1}
 
 
 @study.group(baseline)
@@ -352,7 +353,7 @@ def E4_4():
   Result: unmeasured.
   """
   yield ("e4_4_checkpoint_average", "the average of the last 5 checkpoints beside EMA",
-         {"average_checkpoints": 5, "checkpoint_minutes": 0.0})  # which ones must not depend on how fast the chips are
+         {"save.average": 5, "save.minutes": 0.0})  # which ones must not depend on how fast the chips are
 
 
 @study.group(baseline)

@@ -22,6 +22,7 @@ import jobs
 import numpy as np
 
 from trm_jax import config as config_lib
+from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
 from trm_jax.runtime import sharding
 from trm_jax.tasks.sudoku.task import SudokuTask
@@ -44,8 +45,8 @@ def main(number: int, seed: int) -> int:
   with contextlib.closing(checkpoint.Checkpoints(checkpoints, read_only=True)) as saved:
     note = saved.read_run(_STEPS)
     config = config_lib.parse_saved(note["config"], "the run")
-    task = SudokuTask(config.data.box)
-    sizes = program.Sizes(config.data.num_train, config.data.num_train, task.seq_len, task.vocab_size, 1)
+    task = SudokuTask(config.data)
+    sizes = Sizes(config.data.num_train, config.data.num_train, task.seq_len, task.vocab_size, 1)
     layout = program.Program(config, task, sizes, sharding.make_mesh()).state
     good = _bits(saved.restore(_STEPS, layout))
 

@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "configs/sudoku.py:quickstart"
 TINY = {"model.hidden_size": 16, "model.num_heads": 2, "model.L_layers": 1, "model.puzzle_emb_ndim": 16,
         "model.halt_max_steps": 4, "data.num_train": 100, "data.num_validation": 13, "data.num_test": 21,
-        "eval_batch_size": 8}
+        "eval.batch_size": 8}
 TIMES = ("train/examples_per_s", "train/step_ms", "train/seconds", "train/peak_memory_gib")
 
 

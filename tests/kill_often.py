@@ -21,7 +21,7 @@ import jobs
 import numpy as np
 
 STEPS = 1_200
-CONFIG = {"steps": STEPS, "batch_size": 16, "log_every": 7, "eval_every": 200, "checkpoint_every": 5}
+CONFIG = {"steps": STEPS, "batch_size": 16, "log.every": 7, "eval.every": 200, "save.every": 5}
 _WAITED_FOR = 3  # kills after which the rest of the job has to end by itself
 
 
@@ -45,7 +45,7 @@ def main(number: int, seed: int) -> int:
     starting = chance.random() < 0.25
     if not starting:
       victim.wait_for("to go")
-      enough = jobs.newest(folder / "killed") + CONFIG["checkpoint_every"] * chance.randrange(6)
+      enough = jobs.newest(folder / "killed") + CONFIG["save.every"] * chance.randrange(6)
       while jobs.newest(folder / "killed") < enough and victim.process.poll() is None:
         time.sleep(0.02)
     time.sleep(chance.uniform(0, 15 if starting else 1))

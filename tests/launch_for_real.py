@@ -22,10 +22,10 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import test_launch  # noqa: E402
 
-_FLAGS = ("--config.steps=60", "--config.log_every=10", "--config.checkpoint_every=20", "--config.batch_size=16",
+_FLAGS = ("--config.steps=60", "--config.log.every=10", "--config.save.every=20", "--config.batch_size=16",
           "--config.data.num_train=64", "--config.data.num_validation=16", "--config.data.num_test=32",
           "--config.model.hidden_size=16", "--config.model.puzzle_emb_ndim=16", "--config.model.halt_max_steps=2",
-          "--config.eval_batch_size=16")
+          "--config.eval.batch_size=16")
 
 
 def _shown(place, *call):

@@ -21,11 +21,11 @@ STEPS = 8
 LAYOUTS = [
     ("1 device", 1, 1, {}),
     ("8 devices", 1, 8, {}),
-    ("8 devices as 2 data x 4 model", 1, 8, {"model_devices": 4}),
-    ("8 devices, 2 micro-batches", 1, 8, {"micro_batches": 2}),
+    ("8 devices as 2 data x 4 model", 1, 8, {"compute.model_devices": 4}),
+    ("8 devices, 2 micro-batches", 1, 8, {"compute.micro_batches": 2}),
     ("2 processes x 2 devices", 2, 2, {}),
     ("8 processes x 4 devices", 8, 4, {}),
-    ("8 processes x 4 devices as 16 data x 2 model", 8, 4, {"model_devices": 2}),
+    ("8 processes x 4 devices as 16 data x 2 model", 8, 4, {"compute.model_devices": 2}),
 ]
 LOSS_TOLERANCE = 1e-5  # relative
 PARAMETER_TOLERANCE = 2e-5  # absolute; a step of the learning rate moves them by 1e-3 at most
@@ -46,8 +46,8 @@ def main() -> int:
   def run(name, workdir, processes, devices, config):
     nonlocal reference, bad
     start = time.monotonic()
-    job = jobs.Job(workdir, processes=processes, devices=devices, steps=STEPS, log_every=1, batch_size=64,
-                   checkpoint_every=STEPS // 2, eval_every=STEPS, model__num_heads=4, optimizer__warmup_steps=1,
+    job = jobs.Job(workdir, processes=processes, devices=devices, steps=STEPS, log__every=1, batch_size=64,
+                   save__every=STEPS // 2, eval__every=STEPS, model__num_heads=4, optimizer__warmup_steps=1,
                    **config)
     status = job.wait(1800)
     assert status == 0, f"{name} ended with {status}:\n{job.output()}"

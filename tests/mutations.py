@@ -465,7 +465,7 @@ MUTATIONS = [
              "by_seed.setdefault(run.path, run)",
              REPORT + "test_runs_that_differ_in_the_seed_and_in_free_knobs_are_one_setting"),
     mutation("report: free knobs make no setting", "runs.py",
-             'if k != "seed" and k not in config_lib.FREE_ON_RESUME}', 'if k != "seed"}',
+             'if k != "seed" and k not in free}', 'if k != "seed"}',
              REPORT + "test_runs_that_differ_in_the_seed_and_in_free_knobs_are_one_setting"),
     mutation("report: what stopped has no result", "analysis.py", "if run.result() is not None:",
              "if run.records:", REPORT + "test_missing_and_failed_runs_are_shown"),

@@ -2,27 +2,36 @@
 """Programs that the runs of a test file share: a tiny run spends most of its time on compiling."""
 
 import contextlib
-import dataclasses
 import functools
 
 import pytest
 
+from trm_jax import config as config_lib
+from trm_jax.config import Config
 from trm_jax.training import program
 
 # What a run's programs do not depend on, as test_program.py shows.
-NOT_COMPILED = dict(name="", seed=0, eval_every=0, checkpoint_every=2500, checkpoint_minutes=15.0,
-                    average_checkpoints=0, profile_steps=0, profile_from=10, wandb="")
+_DEFAULTS = config_lib.flatten(config_lib.to_dict(Config()))
+NOT_COMPILED = {name: _DEFAULTS[name] for name in (
+    "name", "seed", "eval.every", "save.every", "save.minutes", "save.average", "log.profile_steps",
+    "log.profile_from", "log.wandb")}
 
 
 @contextlib.contextmanager
 def shared():
   """Runs whose configs differ in nothing that is compiled get the same Program. Its jitted functions keep what they
   have compiled, so each is compiled once."""
-  made = functools.cache(program.Program)
+  made = {}
 
-  def make(config, *args):
-    config = dataclasses.replace(config, **NOT_COMPILED, data=dataclasses.replace(config.data, seed=0))
-    return made(config, *args)
+  def make(config, task, *args):
+    values = config_lib.default_config(config.task)
+    config_lib.change(values, config_lib.flatten(config_lib.to_dict(config)) | NOT_COMPILED | {"data.seed": 0})
+    key = config_lib.parse(values), *args
+    if key not in made:
+      made[key] = program_lib(key[0], task, *args)
+    return made[key]
+
+  program_lib = program.Program
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(program.Program, "evaluator", functools.cache(program.Program.evaluator))

@@ -106,7 +106,7 @@ def two_processes(folder: pathlib.Path) -> list[str]:
   wrong = []
   command = [str(jobs.ROOT / "launch" / "local"), jobs.CONFIG, f"--workdir={folder / 'job'}",
              *(f"--config.{name}={value}" for name, value in
-               (jobs.TINY | {"batch_size": 16, "steps": 100_000, "checkpoint_every": 50_000}).items())]
+               (jobs.TINY | {"batch_size": 16, "steps": 100_000, "save.every": 50_000}).items())]
   environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
                               "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
   for numbers, status in (((signal.SIGINT,), 130), ((signal.SIGHUP, signal.SIGTERM), 75)):

@@ -18,8 +18,8 @@ import time
 
 import jobs
 
-CONFIG = {"steps": 40, "batch_size": 16, "log_every": 1, "eval_every": 20, "checkpoint_every": 1000,
-          "checkpoint_minutes": 0, "optimizer.warmup_steps": 1}
+CONFIG = {"steps": 40, "batch_size": 16, "log.every": 1, "eval.every": 20, "save.every": 1000,
+          "save.minutes": 0, "optimizer.warmup_steps": 1}
 _LIMIT_SECONDS = 240
 
 
@@ -112,7 +112,7 @@ def _places() -> dict:
     return loop._Run, "safe_point", lambda run, doing: doing == what and run.step >= step
 
   return {
-      "start": (main.distributed, "find_job", None),
+      "start": (main.cluster, "find_job", None),
       "puzzles": (loop, "_load", None),
       "restoring": (checkpoint.Checkpoints, "restore", None),
       "compiling": (program.Program, "compile_steps", None),

@@ -12,9 +12,11 @@ import pytest
 from trm_jax import errors
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import rows as rows_lib
-from trm_jax.tasks.sudoku import task as task_lib
+from trm_jax.tasks.sudoku import rules
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
 
-TASK = task_lib.SudokuTask(2)
+TASK = SudokuTask(SudokuData(box=2))
 KEY = jax.random.key(7)
 
 
@@ -23,8 +25,8 @@ def _sudoku(groups: int) -> puzzles_lib.Puzzles:
   rng = np.random.default_rng(groups)
   r, c = np.indices((4, 4))
   pattern = ((2 * (r % 2) + r // 2 + c) % 4).reshape(-1)
-  labels = np.stack([rng.permutation(4)[pattern] for _ in range(groups)]) + task_lib.FIRST_DIGIT
-  inputs = np.where(rng.random(labels.shape) < 0.5, task_lib.BLANK, labels)
+  labels = np.stack([rng.permutation(4)[pattern] for _ in range(groups)]) + rules.FIRST_DIGIT
+  inputs = np.where(rng.random(labels.shape) < 0.5, rules.BLANK, labels)
   return puzzles_lib.Puzzles(
       inputs=inputs.astype(np.uint8),
       labels=labels.astype(np.int8),
@@ -35,13 +37,17 @@ def _sudoku(groups: int) -> puzzles_lib.Puzzles:
   )
 
 
+def _source(puzzles):
+  return rows_lib.Source.of(TASK.arrays(puzzles), puzzles)
+
+
 _sample_batch = jax.jit(rows_lib.sample_batch, static_argnums=1, static_argnames=("batch_size", "num_aug"))
 
 
 def _sampler(puzzles, *, batch_size, num_aug):
-  arrays = rows_lib.to_device_arrays(puzzles)
+  source = rows_lib.to_device(_source(puzzles))
   return lambda step, key=KEY: jax.tree.map(
-      np.asarray, _sample_batch(arrays, TASK.sample_symmetry, key, step, batch_size=batch_size, num_aug=num_aug)
+      np.asarray, _sample_batch(source, TASK.row, key, step, batch_size=batch_size, num_aug=num_aug)
   )
 
 
@@ -95,14 +101,14 @@ def test_any_number_of_devices_gives_the_same_batch(num_aug):
   results = []
   for count in (1, 8):
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), ("data",))
-    arrays = rows_lib.to_device_arrays(puzzles, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+    source = rows_lib.to_device(_source(puzzles), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
     jitted = jax.jit(
-        lambda a, key, step: rows_lib.sample_batch(a, TASK.sample_symmetry, key, step, batch_size=16, num_aug=num_aug),
+        lambda a, key, step: rows_lib.sample_batch(a, TASK.row, key, step, batch_size=16, num_aug=num_aug),
         out_shardings=jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")),
     )
-    compiled = jitted.lower(arrays, KEY, jnp.int32(5)).compile()
+    compiled = jitted.lower(source, KEY, jnp.int32(5)).compile()
     assert "all-" not in compiled.as_text() and "collective" not in compiled.as_text()  # rows need no other device
-    results.append(compiled(arrays, KEY, jnp.int32(5)))
+    results.append(compiled(source, KEY, jnp.int32(5)))
     assert all(len(x.sharding.device_set) == count for x in results[-1].values())
     assert results[-1]["inputs"].addressable_shards[0].data.shape == (16 // count, 16)
   _assert_equal(*[jax.tree.map(np.asarray, r) for r in results])
@@ -113,10 +119,10 @@ def test_any_number_of_devices_gives_the_same_batch(num_aug):
 def test_every_puzzle_is_valid_and_its_solution_right(num_aug):
   puzzles = _sudoku(5)
   batch = _sampler(puzzles, batch_size=200, num_aug=num_aug)(2)
-  assert TASK.is_solution(batch["inputs"], batch["labels"]).all()
+  assert TASK.solves(batch["inputs"], batch["labels"]).all()
   assert all(x.dtype == np.int32 for x in batch.values())
-  clues = (puzzles.inputs != task_lib.BLANK).sum(1)[batch["puzzle_identifiers"]]
-  np.testing.assert_array_equal((batch["inputs"] != task_lib.BLANK).sum(1), clues)  # same holes, so the same puzzle
+  clues = (puzzles.inputs != rules.BLANK).sum(1)[batch["puzzle_identifiers"]]
+  np.testing.assert_array_equal((batch["inputs"] != rules.BLANK).sum(1), clues)  # same holes, so the same puzzle
 
 
 def test_num_aug_versions_and_no_more():
@@ -168,11 +174,73 @@ def test_stored_augmentations_are_the_augmentations(num_aug):
   assert counts[1:].min() >= 20 and counts[1:].max() <= 65  # 40 each, standard deviation 5.7
 
 
+def _pairs(sizes_by_group):
+  """Puzzles of several examples: by group the number of versions and the examples of each. Cell 0 tells the group, cell
+  1 the version, cell 2 the example."""
+  rows = [(g, v, e) for g, (versions, examples) in enumerate(sizes_by_group) for v in range(versions)
+          for e in range(examples)]
+  inputs = np.zeros((len(rows), 16), np.uint8)
+  inputs[:, :3] = rows
+  puzzle_starts = np.cumsum([0, *(examples for versions, examples in sizes_by_group for _ in range(versions))])
+  return puzzles_lib.Puzzles(
+      inputs=inputs, labels=inputs.astype(np.int8), puzzle_identifiers=np.zeros(len(rows), np.int32),
+      group_starts=np.cumsum([0, *(versions for versions, _ in sizes_by_group)]).astype(np.int32),
+      puzzle_starts=puzzle_starts.astype(np.int32), vocab_size=6, num_puzzle_identifiers=1)
+
+
+def test_the_examples_of_a_puzzle_come_once_an_epoch_and_share_a_version():
+  groups = [(3, 2), (1, 4), (2, 1), (5, 3)]
+  sample = _sampler(_pairs(groups), batch_size=7, num_aug=0)
+  length = sum(examples for _, examples in groups)
+  stream = np.concatenate([sample(step)["inputs"][:, :3] for step in range(60)])
+  epochs = stream[: len(stream) // length * length].reshape(-1, length, 3)
+  expected = sorted((g, e) for g, (_, examples) in enumerate(groups) for e in range(examples))
+  versions = [[set(epoch[epoch[:, 0] == g, 1]) for g in range(len(groups))] for epoch in epochs]
+  for epoch, of_groups in zip(epochs, versions):
+    assert sorted(map(tuple, epoch[:, [0, 2]].tolist())) == expected
+    assert all(len(seen) == 1 for seen in of_groups)
+  for g, (number, _) in enumerate(groups):
+    assert set().union(*(of_groups[g] for of_groups in versions)) == set(range(number))
+
+
+def test_a_version_that_is_made_is_the_same_for_all_examples_of_a_puzzle():
+  """Two examples of each puzzle that look alike stay alike, whatever the version."""
+  once = _sudoku(5)
+  twice = dataclasses.replace(
+      once, **{name: np.repeat(getattr(once, name), 2, 0) for name in ("inputs", "labels", "puzzle_identifiers")},
+      puzzle_starts=np.arange(0, 11, 2, dtype=np.int32))
+  for num_aug in (4, rows_lib.FRESH):
+    batch = _sampler(twice, batch_size=10, num_aug=num_aug)(3)
+    for g in range(5):
+      first, second = batch["inputs"][batch["puzzle_identifiers"] == g]
+      np.testing.assert_array_equal(first, second)
+
+
+def test_a_permutation_and_its_inverse():
+  for size in (1, 2, 5, 64):
+    places = jnp.arange(size)
+    order = jax.vmap(lambda place, size=size: rows_lib.permuted(KEY, place, size))(places)
+    back = jax.vmap(lambda x, size=size: rows_lib.permuted(KEY, x, size, inverse=True))(order)
+    np.testing.assert_array_equal(np.sort(order), places)
+    np.testing.assert_array_equal(back, places)
+
+
+def _sizes(number, examples=1):
+  return puzzles_lib.Sizes(number * examples, number, number, 16, 6, 1)
+
+
+def test_steps_count_the_mean_examples_of_a_puzzle():
+  assert _sizes(10, examples=3).total_steps(4, 8) == 4 * 10 * 3 // 8
+  # Versions that are stored do not make an epoch longer.
+  assert puzzles_lib.Sizes(num_examples=60, num_puzzles=20, num_groups=10, seq_len=16, vocab_size=6,
+                           num_puzzle_identifiers=1).total_steps(4, 8) == 4 * 10 * 3 // 8
+
+
 def test_total_steps():
-  assert rows_lib.total_steps(50_000, 1000, 768) == 65_104
-  assert rows_lib.total_steps(3, 10, 4) == 7
+  assert _sizes(1000).total_steps(50_000, 768) == 65_104
+  assert _sizes(10).total_steps(3, 4) == 7
   with pytest.raises(errors.UserError, match="less than one step"):
-    rows_lib.total_steps(1, 10, 11)
+    _sizes(10).total_steps(1, 11)
 
 
 def test_positions_must_fit_int32():

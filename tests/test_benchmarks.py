@@ -77,7 +77,8 @@ for line in sys.stdin:
 def _learning_result(folder, library, seed, *, first_loss=2.0, accuracy=0.5):
   """A file as `benchmarks.learning_parity` writes it, of the token MLP in float32."""
   values = sudoku.quickstart()
-  values.update(steps=468, eval_every=78)
+  values.steps = 468
+  values.eval.every = 78
   folder.mkdir(exist_ok=True)
   (folder / f"{library}-mlp-float32-{seed}.json").write_text(json.dumps({
       "train": {"loss": [first_loss, *[1.0] * 467], "count": [16] * 468, "steps": [64] * 468},

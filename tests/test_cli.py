@@ -5,7 +5,6 @@ Starting Python and importing JAX takes seconds, so most command lines run in fo
 few are started for real.
 """
 
-import dataclasses
 import importlib.util
 import json
 import os
@@ -18,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from trm_jax import cli
 from trm_jax import config as config_lib
@@ -36,6 +36,7 @@ _FORKS = """
 import importlib, json, os, sys, tempfile, traceback, warnings
 program, modules, cases = json.load(sys.stdin)
 module, *_ = [importlib.import_module(name) for name in (program, *modules)]
+from trm_jax import cli
 warnings.simplefilter("ignore")  # JAX warns of forks; it has started no thread yet
 results = []
 for arguments in cases:
@@ -102,14 +103,9 @@ def _assert_one_line(result, message, *, status=2):
 
 def _save_run(folder):
   """A run's folder with a checkpoint of a model for 4x4 puzzles that has learned nothing."""
-  values = config_lib.default_config()
-  values.data.update(source="generated", box=2, num_train=9, num_validation=0, num_test=3, num_clues=8)
-  values.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
-                      puzzle_emb_len=1, halt_max_steps=2, dtype="float32")
-  values.update(batch_size=8, eval_batch_size=8)
-  config = config_lib.parse(values)
+  config = tiny.config(data__num_train=9, data__num_validation=0, data__num_test=3)
   data = {"vocab_size": 6, "seq_len": 16, "num_puzzle_identifiers": 1}
-  trainer = Trainer(dataclasses.replace(config.model, **data), config.optimizer, mesh=sharding.make_mesh(),
+  trainer = Trainer(config.model.sized(**data), config.optimizer, mesh=sharding.make_mesh(),
                     batch_size=8, total_steps=10)
   cells = jax.ShapeDtypeStruct((8, 16), "int32")
   batch = {"inputs": cells, "labels": cells, "puzzle_identifiers": jax.ShapeDtypeStruct((8,), "int32")}
@@ -302,8 +298,8 @@ SWEEP = {
     "unknown name": (["--sweep={}/unknown_name.py:x"],
                      "{}/unknown_name.py: the sweep x names 'y', which is not in CONFIGS"),
     "seed of 33 bits": ([_SWEEP, "--seeds=0,4294967296"], "--seeds: config.seed = 4294967296: must lie within 32 bits"),
-    "field of 33 bits": ([_SWEEP, "--set=log_every=1099511627776"],
-                         "mini_t1_n1: config.log_every = 1099511627776: must lie within 32 bits"),
+    "field of 33 bits": ([_SWEEP, "--set=log.every=1099511627776"],
+                         "mini_t1_n1: config.log.every = 1099511627776: must lie within 32 bits"),
     "syntax": (["--sweep={}/syntax.py:x"], "{}/syntax.py, line 3: invalid syntax"),
     "unknown sweep": (["--sweep=configs/sudoku.py:mini"],
                       "configs/sudoku.py:mini: no such sweep; known are replication"),

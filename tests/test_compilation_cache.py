@@ -69,16 +69,20 @@ jax.monitoring.register_event_listener(count)
 
 # Compiles the steps of a small run on a CPU that is kept like a TPU; prints how many programs were wanted and found.
 _PROGRAM = _COUNT + """
-from trm_jax import compilation_cache, config, program, sharding
-from trm_jax.data.sudoku.task import SudokuTask
+from trm_jax import config
+from trm_jax.data.puzzles import Sizes
+from trm_jax.runtime import compilation_cache, sharding
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import program
 backend, jax.default_backend = jax.default_backend(), lambda: "tpu"
 compilation_cache.enable(sys.argv[1])
 values = config.default_config()
 values.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
                     puzzle_emb_len=1, halt_max_steps=2, dtype="float32")
 values.update(batch_size=4, epochs=0, steps=5)
-task = SudokuTask(2)
-sizes = program.Sizes(3, 3, task.seq_len, task.vocab_size, 1)
+task = SudokuTask(SudokuData(box=2))
+sizes = Sizes(3, 3, 3, task.seq_len, task.vocab_size, 1)
 program.Program(config.parse(values), task, sizes, sharding.make_mesh()).compile_steps()
 print(json.dumps([backend, counts]))
 """
@@ -114,12 +118,14 @@ def test_a_second_start_compiles_nothing_in_a_bucket(bucket):
 
 # Two whole runs of one config that differ in their seeds; prints the counts after each.
 _RUNS = _COUNT + """
-from trm_jax import config, loop
+from trm_jax import config
+from trm_jax.training import loop
 values = config.default_config()
 values.data.update(source="generated", box=2, num_train=8, num_validation=3, num_test=5, num_clues=9, num_aug=-1)
 values.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
                     puzzle_emb_len=1, halt_max_steps=2, dtype="float32", random_init=True)
-values.update(batch_size=4, epochs=0, steps=2, eval_batch_size=4)
+values.update(batch_size=4, epochs=0, steps=2)
+values.eval.batch_size = 4
 for seed in range(2):
   values.seed = values.data.seed = seed
   loop.run(config.parse(values), f"{sys.argv[1]}/seed_{seed}")

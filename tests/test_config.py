@@ -12,11 +12,11 @@ import pytest
 
 from trm_jax import config as config_lib
 from trm_jax.config import Config
-from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.model import flops
 from trm_jax.runtime import sharding
+from trm_jax.study import estimate
 from trm_jax.tasks.sudoku import extreme
 from trm_jax.tasks.sudoku import generate
 from trm_jax.tasks.sudoku.task import SudokuTask
@@ -54,8 +54,8 @@ def _with(**changes):
 
 def _trace(config):
   """Abstract state before and after a step, and the metrics."""
-  task = SudokuTask(config.data.box)
-  model = dataclasses.replace(config.model, vocab_size=task.vocab_size, seq_len=task.seq_len)
+  task = SudokuTask(config.data)
+  model = config.model.sized(vocab_size=task.vocab_size, seq_len=task.seq_len)
   trainer = Trainer(model, config.optimizer, mesh=sharding.make_mesh(jax.devices()[:1]),
                     batch_size=config.batch_size, total_steps=10)
   cells = jax.ShapeDtypeStruct((config.batch_size, task.seq_len), "int32")
@@ -106,7 +106,7 @@ def test_optimizers_trace(name, ema_rate):
 def test_baseline_is_the_references_run():
   config = config_lib.parse(_sudoku().baseline())
   assert config == Config()
-  assert rows_lib.total_steps(config.epochs, config.data.num_train, config.batch_size) == 65_104
+  assert estimate.total_steps(config) == 65_104
 
 
 def test_round_trip_through_json():
@@ -167,24 +167,24 @@ def test_check_field():
     assert message in str(e.value)
 
 
-
 # Field, values that must be refused, values at the edge that must not, what the message says.
 RULES = [
     *((name, [0, -1], [1], "must be at least 1")
-      for name in ("batch_size", "log_every", "eval_batch_size", "checkpoint_every", "micro_batches", "profile_from")),
+      for name in ("batch_size", "log.every", "eval.batch_size", "save.every", "compute.micro_batches",
+                   "log.profile_from")),
     *((name, [-1], [0, 1], "must not be negative")
-      for name in ("eval_every", "data.num_train", "data.num_validation", "data.num_test", "optimizer.warmup_steps",
-                   "seed", "data.seed", "profile_steps", "average_checkpoints")),
+      for name in ("eval.every", "data.num_train", "data.num_validation", "data.num_test", "optimizer.warmup_steps",
+                   "seed", "data.seed", "log.profile_steps", "save.average")),
     ("epochs", [-1], [1], "must not be negative"),
     ("steps", [-1], [0], "must not be negative"),
     *((name, [-0.1], [0.0, 2.0], "must not be negative")
       for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
                    "optimizer.prefix_weight_decay", "optimizer.clip_norm", "loss.halt_cost")),
-    *((name, [-0.1, 1.0], [0.0, 0.999], "must lie in [0, 1), as a number of 32 bits, too")
+    *((name, [-0.1, 1.0], [0.0, 0.999], "must lie in [0, 1), also when it is rounded to 32 bits")
       for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate")),
     ("optimizer.lr_min_ratio", [-0.1, 1.1], [0.0, 1.0], "must lie in [0, 1]"),
     ("loss.step_decay", [0.0, 1.1], [0.7, 1.0], "must lie in (0, 1]"),
-    ("optimizer.name", ["adam", ""], ["adamw", "adam_atan2", "muon"], "must be adam_atan2, adamw or muon"),
+    ("optimizer.name", ["adam", ""], ["adamw", "adam_atan2", "muon"], "must be one of adam_atan2, adamw, muon"),
     ("depth_schedule", ["0:1x2", "0.1:3x6", "0:1x2,0.5:2x4,0.5:3x6", "0:1x2,1:3x6", "0:1x2,0.3:3x", "0:0x2,.5:3x6",
                         "3x6"],
      ["0:3x6", "0:1x2,0.3:2x4, .6:3x6"], ""),
@@ -257,10 +257,13 @@ def test_differences_name_what_matters_to_training():
   run = config_lib.to_dict(Config())
   assert config_lib.differences(run, run) == []
   leaves = config_lib.flatten(run)
-  assert set(config_lib.FREE_ON_RESUME) < set(leaves)
+  free = config_lib.free_on_resume("sudoku")
+  assert free < set(leaves) and {"eval.every", "compute.micro_batches", "data.num_test"} < free
   for path, value in leaves.items():
+    if path == "task":
+      continue  # whose knobs are others
     found = config_lib.differences(_with(**{path.replace(".", "__"): "other"}), run)
-    assert found == ([] if path in config_lib.FREE_ON_RESUME else [f"{path}: {value!r} -> 'other'"])
+    assert found == ([] if path in free else [f"{path}: {value!r} -> 'other'"])
   # A knob that came or went since the checkpoint was written.
   old = _with(model__former=1)
   del old["seed"]
@@ -300,6 +303,14 @@ class _Reads:
           finally:
             reads._paused = False
 
+      def sized(self, **sizes):
+        reads._paused = True
+        try:
+          sized = super().sized(**sizes)
+        finally:
+          reads._paused = False
+        return reads.watch(sized, where)
+
     fields = {name: getattr(value, name) for name in names}
     fields = {name: self.watch(field, f"{where}{name}.") if dataclasses.is_dataclass(field) else field
               for name, field in fields.items()}
@@ -312,14 +323,14 @@ def test_every_knob_is_read(tmp_path, monkeypatch):
       data__source="generated", data__box=2, data__num_train=16, data__num_validation=8, data__num_test=8,
       data__num_clues=8, model__hidden_size=8, model__L_layers=1, model__num_heads=2, model__H_cycles=1,
       model__L_cycles=1, model__puzzle_emb_ndim=8, model__puzzle_emb_len=1, model__halt_max_steps=2,
-      model__dtype="float32", batch_size=8, epochs=1, eval_batch_size=8, profile_steps=1, profile_from=1))
+      model__dtype="float32", batch_size=8, epochs=1, eval__batch_size=8, log__profile_steps=1, log__profile_from=1))
   one_device = sharding.make_mesh(jax.devices()[:1])  # compiles faster than eight
   monkeypatch.setattr(sharding, "make_mesh", lambda model: one_device)
   loop.run(reads.watch(config), tmp_path)
   # Where the published puzzles are kept matters to them alone.
   made = generate.generate_splits(box=3, num_train=2, num_validation=0, num_test=1, num_clues=70, seed=0)
   monkeypatch.setattr(extreme, "read_extreme", lambda folder, split: made[split])
-  splits_lib.load(reads.watch(dataclasses.replace(Config().data, num_train=1, num_validation=1), "data."))
+  splits_lib.load(SudokuTask(reads.watch(dataclasses.replace(Config().data, num_train=1, num_validation=1), "data.")))
 
   knobs = set(config_lib.flatten(config_lib.to_dict(Config())))
   assert knobs - reads.paths == set()
@@ -333,32 +344,48 @@ def test_a_knob_that_nobody_reads_is_noticed():
   dataclasses.replace(config.model, H_cycles=2)
   hash(config), repr(config)
   assert reads.paths == set()
-  flops.eval_step_flops(dataclasses.replace(config.model, mlp_t=False))
+  flops.eval_step_flops(dataclasses.replace(config.model, mlp_t=False).sized(vocab_size=11, seq_len=81))
   assert reads.paths == {f"model.{name}" for name in (
       "H_cycles", "H_layers", "L_cycles", "L_layers", "expansion", "hidden_size", "mlp_t", "puzzle_emb_len",
       "recursion", "seq_len", "vocab_size")}
 
 
-def test_a_knob_that_is_added_says_what_older_configs_are_taken_to_have():
+def test_a_knob_that_is_added_or_moved_says_what_older_configs_are_taken_to_have():
   """tests/golden/knobs.json: the knobs of the first version, with their defaults. Configs saved since have them all.
 
-  Red where a knob was added: give it an entry in config._ADDED. Where a default was changed, the old one matters to
-  nobody but those who named no value and want the results of before: say so in CHANGELOG.md and change the file. An
-  entry of _ADDED stays as it is, since older configs were run with it.
+  Red where a knob was added, moved or renamed: give it an entry in config._ADDED or config._MOVED. Where a default was
+  changed, the old one matters to nobody but those who named no value and want the results of before: say so in
+  CHANGELOG.md and change the file. An entry of _ADDED stays as it is, since older configs were run with it.
   """
   first = json.loads((_ROOT / "tests" / "golden" / "knobs.json").read_text())
   now = config_lib.flatten(config_lib.to_dict(Config()))
-  added = config_lib._ADDED
-  assert now.keys() - first.keys() == added.keys()
-  assert first.keys() - now.keys() == set(), "checkpoints that have this knob can no longer be read"
-  assert {name: now[name] for name in first} == first
+  added, moved = config_lib._ADDED, config_lib._MOVED
+  names = {moved.get(name, name): value for name, value in first.items()}
+  assert moved.keys() <= first.keys()
+  assert now.keys() - names.keys() == added.keys()
+  assert names.keys() - now.keys() == set(), "checkpoints that have this knob can no longer be read"
+  assert {name: now[name] for name in names} == names
   assert {name: type(value) for name, value in added.items()} == {name: type(now[name]) for name in added}
+
+
+def test_a_config_of_the_first_version_is_read():
+  saved = {}
+  for name, value in json.loads((_ROOT / "tests" / "golden" / "knobs.json").read_text()).items():
+    group, _, leaf = name.rpartition(".")
+    (saved.setdefault(group, {}) if group else saved)[leaf] = value
+  saved["eval_every"], saved["model"]["attention"] = 7, "cudnn"
+  parsed = config_lib.parse_saved(saved, "x")
+  assert parsed == dataclasses.replace(
+      Config(), eval=config_lib.EvalConfig(every=7), compute=config_lib.ComputeConfig(attention="cudnn"))
+  assert config_lib.differences(config_lib.to_dict(Config()), saved) == []  # what is moved is free to change
+  saved["batch_size"] = 64
+  assert config_lib.differences(config_lib.to_dict(Config()), saved) == ["batch_size: 64 -> 768"]
 
 
 def test_a_saved_config_may_lack_knobs_that_were_added_since_and_no_others(monkeypatch):
   today = config_lib.to_dict(Config())
   assert config_lib.parse_saved(today, "x") == Config()
-  for name in ("optimizer.b1", "loss.halt_cost", "loss.step_decay", "average_checkpoints"):
+  for name in ("optimizer.b1", "loss.halt_cost", "loss.step_decay", "save.average"):
     old = _with()
     *group, leaf = name.split(".")
     del (old[group[0]] if group else old)[leaf]
@@ -366,12 +393,12 @@ def test_a_saved_config_may_lack_knobs_that_were_added_since_and_no_others(monke
       config_lib.parse_saved(old, "x")
   # As if these had been added after that was saved, with other defaults than today's; the loss as a whole.
   monkeypatch.setattr(config_lib, "_ADDED", {
-      "optimizer.b1": 0.5, "loss.halt_cost": 0.25, "loss.step_decay": 1.0, "average_checkpoints": 3})
+      "task": "sudoku", "optimizer.b1": 0.5, "loss.halt_cost": 0.25, "loss.step_decay": 1.0, "save.average": 3})
   old = _with()
-  del old["loss"], old["optimizer"]["b1"], old["average_checkpoints"]
+  del old["loss"], old["optimizer"]["b1"], old["save"]["average"]
   before = json.dumps(old)
   parsed = config_lib.parse_saved(old, "x")
-  assert (parsed.optimizer.b1, parsed.loss.halt_cost, parsed.average_checkpoints) == (0.5, 0.25, 3)
+  assert (parsed.optimizer.b1, parsed.loss.halt_cost, parsed.save.average) == (0.5, 0.25, 3)
   assert json.dumps(old) == before
   # What people write is complete: nothing is filled in.
   with pytest.raises(UserError, match="^config.optimizer.b1 is missing$|^config.loss is missing$"):
@@ -412,7 +439,7 @@ def test_every_number_must_fit_32_bits(name):
 
 def test_a_rate_that_is_1_in_32_bits_is_refused():
   assert _message(_with(optimizer__ema_rate=1 - 1e-9)).startswith(
-      "config.optimizer.ema_rate = 0.999999999: must lie in [0, 1), as a number of 32 bits, too")
+      "config.optimizer.ema_rate = 0.999999999: must lie in [0, 1), also when it is rounded to 32 bits")
 
 
 def test_what_is_no_config():

@@ -25,7 +25,7 @@ from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.runtime.cluster import Job
 
 STEPS = 12
-SHORT = {"steps": STEPS, "batch_size": 16, "log_every": 1, "eval_every": 6, "checkpoint_every": 6,
+SHORT = {"steps": STEPS, "batch_size": 16, "log.every": 1, "eval.every": 6, "save.every": 6,
          "optimizer__warmup_steps": 1}
 
 # ------------------------------------------------------------------------------------------ finding each other
@@ -430,7 +430,7 @@ def test_a_checkpoint_goes_on_in_another_number_of_processes(alone, together, tm
 
 def test_a_job_stops_at_one_step_goes_on_and_notices_a_hanging_peer(tmp_path, cache):
   workdir = tmp_path / "run"
-  endless = {"steps": 100_000, "batch_size": 16, "checkpoint_every": 50_000, "log_every": 5}
+  endless = {"steps": 100_000, "batch_size": 16, "save.every": 50_000, "log.every": 5}
 
   def start():
     job = jobs.Job(workdir, processes=2, devices=2, cache=cache, flags=("--peer_timeout_s=25",), **endless)

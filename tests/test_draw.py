@@ -8,12 +8,14 @@ import pytest
 
 from trm_jax import boards
 from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.tasks.sudoku import task as task_lib
+from trm_jax.tasks.sudoku import rules
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import curves
 
-TASK = task_lib.SudokuTask(2)
+TASK = SudokuTask(SudokuData(box=2))
 LABELS = np.array([1, 2, 3, 4, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 1], np.int8) + 1
-INPUTS = np.where(np.arange(16) % 3 == 0, LABELS, task_lib.BLANK).astype(np.uint8)  # clues 0, 3, 6, 9, 12, 15
+INPUTS = np.where(np.arange(16) % 3 == 0, LABELS, rules.BLANK).astype(np.uint8)  # clues 0, 3, 6, 9, 12, 15
 
 
 def _with(*changes: tuple[int, int]) -> np.ndarray:
@@ -44,7 +46,7 @@ def test_text_shows_the_puzzle_the_steps_that_matter_and_marks():
   assert lines[-1] == "' predicted, ! wrong; steps that changed nothing are left out"
   assert text.isascii() and max(map(len, lines)) <= 80
   for tall in (9, 16):  # of boxes 3 and 4
-    task = task_lib.SudokuTask(round(tall**0.5))
+    task = SudokuTask(SudokuData(box=round(tall**0.5)))
     board = np.ones(tall**2, np.uint8)
     assert max(map(len, boards.solving_text(task, board, np.stack([board] * 3), None, np.zeros(3)).split("\n"))) <= 80
 

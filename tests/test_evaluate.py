@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from trm_jax import config as config_lib
 from trm_jax import evaluate
@@ -18,6 +19,8 @@ from trm_jax.errors import UserError
 from trm_jax.runtime import sharding
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import checkpoint
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training.train_step import Trainer
@@ -27,15 +30,16 @@ ROUNDING = 1e-4
 T, N, S, V = 6, 21, 16, 6
 BATCH = 8  # the last batch has five puzzles
 NOT_COUNTED = 5  # the puzzle that has no label at all
+TASK = SudokuTask(SudokuData(box=2))
 
 
 def _config():
-  values = config_lib.default_config()
-  values.data.update(source="generated", box=2, num_train=9, num_validation=0, num_test=N, num_clues=8)
-  values.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=2, L_cycles=1, puzzle_emb_ndim=8,
-                      puzzle_emb_len=1, halt_max_steps=T, dtype="float32")
-  values.update(batch_size=8, eval_batch_size=BATCH)
-  return config_lib.parse(values)
+  return tiny.config(data__num_train=9, data__num_validation=0, data__num_test=N, model__H_cycles=2,
+                     model__halt_max_steps=T, eval__batch_size=BATCH)
+
+
+def _metrics(evaluation, puzzles):
+  return evaluation.metrics() | TASK.score(puzzles, evaluation)
 
 
 def _varied(state):
@@ -60,7 +64,7 @@ def _evaluator(devices=8, get_model=lambda model: model, **kwargs):
 
 @pytest.fixture(scope="module", name="trainer")
 def _trainer():
-  model = dataclasses.replace(_config().model, vocab_size=V, seq_len=S, num_puzzle_identifiers=2)
+  model = _config().model.sized(vocab_size=V, seq_len=S, num_puzzle_identifiers=2)
   return Trainer(model, _config().optimizer, mesh=sharding.make_mesh(), batch_size=8, total_steps=10)
 
 
@@ -242,7 +246,8 @@ def test_metrics_by_hand(evaluated, alone, puzzles):
   def mean(values):
     return pytest.approx(sum(values) / len(values), abs=1e-9)
 
-  metrics = evaluated[8][0].metrics()
+  evaluation = evaluated[8][0]
+  metrics = evaluation.metrics() | TASK.score(puzzles, evaluation)
   assert metrics["num_puzzles"] == N - 1
   for t in range(T):
     assert metrics["by_step"]["accuracy"][t] == mean([shares(t, i) for i in counted])
@@ -264,11 +269,10 @@ def test_metrics_by_hand(evaluated, alone, puzzles):
   assert json.loads(json.dumps(metrics)) == metrics
 
 
-def test_buckets_that_are_empty_or_unknown_are_left_out(evaluated):
-  evaluation = evaluated[1][0]
-  easy = dataclasses.replace(evaluation, ratings=np.full(N, 3, np.int32)).metrics()
+def test_buckets_that_are_empty_or_unknown_are_left_out(evaluated, puzzles):
+  easy = TASK.score(dataclasses.replace(puzzles, ratings=np.full(N, 3, np.int32)), evaluated[1][0])
   assert list(easy["by_rating"]) == ["1-9"] and easy["by_rating"]["1-9"]["num_puzzles"] == N - 1
-  assert "by_rating" not in dataclasses.replace(evaluation, ratings=None).metrics()
+  assert TASK.score(dataclasses.replace(puzzles, ratings=None), evaluated[1][0]) == {}
 
 
 def test_batch_size_is_rounded_up_to_the_devices():
@@ -310,9 +314,9 @@ def _saved(tmp_path, trainer, state):
 
 def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer, state, tmp_path, capsys):
   evaluator = _evaluator(get_model=lambda state: trainer.model(state, averaged=True), max_puzzles=30)
-  own = splits_lib.load_test(_config().data)[1]
+  own = splits_lib.load_test(SudokuTask(_config().data))
   metrics = evaluate.run(str(saved), None)
-  assert metrics["num_puzzles"] == N and metrics == evaluator.evaluate(_everywhere(state), own).metrics()
+  assert metrics["num_puzzles"] == N and metrics == _metrics(evaluator.evaluate(_everywhere(state), own), own)
 
   assert "steps a puzzle" not in capsys.readouterr().out
   metrics = evaluate.run(str(saved), None, batch_size=2 * BATCH, halting=True)
@@ -325,7 +329,7 @@ def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer
   csv_files.write_csv(tmp_path / "test.csv", made, source="made")
   capsys.readouterr()
   metrics = evaluate.run(str(saved), str(tmp_path))
-  assert metrics["num_puzzles"] == 30 and metrics == evaluator.evaluate(_everywhere(state), made).metrics()
+  assert metrics["num_puzzles"] == 30 and metrics == _metrics(evaluator.evaluate(_everywhere(state), made), made)
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].startswith(f"step 7 on 30 puzzles of {tmp_path}: ")
   assert [line.split()[0] for line in lines[2 : 2 + T]] == [str(t + 1) for t in range(T)]  # supervision steps
@@ -336,8 +340,8 @@ def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer
 def test_other_data_is_evaluated_whole(saved, monkeypatch):
   asked = []
 
-  def stop(data):
-    asked.append((data.source, data.num_test))
+  def stop(task):
+    asked.append((task.data.source, task.data.num_test))
     raise UserError("stop")
 
   monkeypatch.setattr(splits_lib, "load_test", stop)
@@ -355,8 +359,8 @@ def test_a_checkpoint_on_data_it_was_not_made_for(saved, tmp_path):
 
 
 def test_a_checkpoint_that_knows_fewer_identifiers(saved, tmp_path, monkeypatch):
-  more = dataclasses.replace(splits_lib.load_test(_config().data)[1], num_puzzle_identifiers=3)
-  monkeypatch.setattr(splits_lib, "load_test", lambda data: (None, more))
+  more = dataclasses.replace(splits_lib.load_test(SudokuTask(_config().data)), num_puzzle_identifiers=3)
+  monkeypatch.setattr(splits_lib, "load_test", lambda task: more)
   with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model knows 2$"):
     evaluate.run(str(saved), "folder")
 

@@ -18,7 +18,7 @@ from trm_jax.runtime import sharding
 from trm_jax.training import losses
 from trm_jax.training.train_step import Trainer
 
-SUDOKU = dataclasses.replace(Config().model, vocab_size=11, seq_len=81)
+SUDOKU = Config().model.sized(vocab_size=11, seq_len=81)
 MODELS = {
     "sudoku": {},
     "attention": dict(mlp_t=False, pos_encodings="rope"),

@@ -22,9 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_load
+from test_load import load, load_test
 
-from trm_jax.config import DataConfig
-from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
@@ -32,6 +31,8 @@ from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import extreme
 from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import checkpoint
 from trm_jax.training import metrics_log
 
@@ -410,7 +411,7 @@ def test_a_program_ends_without_a_word(bucket, gcs_server):
 
 # Puzzles.
 
-DATA = DataConfig(box=2, num_train=9, num_validation=0, num_test=0)
+DATA = SudokuData(box=2, num_train=9, num_validation=0, num_test=0)
 
 
 @functools.cache
@@ -455,8 +456,8 @@ def _assert_same(a, b):
 
 def test_puzzles_are_copied_once(source, gcs_server, tmp_path, capsys):
   data = dataclasses.replace(DATA, source=source)
-  local = splits_lib.load(dataclasses.replace(DATA, source=str(tmp_path / "csv")))
-  splits = splits_lib.load(data)
+  local = load(dataclasses.replace(DATA, source=str(tmp_path / "csv")))
+  splits = load(data)
   _assert_same(splits.train, local.train)
   _assert_same(splits.test, local.test)
   assert _copied(gcs_server) == ["test.csv", "train.csv"]
@@ -464,12 +465,12 @@ def test_puzzles_are_copied_once(source, gcs_server, tmp_path, capsys):
   assert sorted(path.name for path in copies.iterdir()) == [".lock", "test.csv", "train.csv"]
   out = capsys.readouterr().out
   assert out.count(f"copying {source}: 0.0 MiB, to {copies} (0 s)\n") == 2
-  _assert_same(splits_lib.load(data).train, local.train)
+  _assert_same(load(data).train, local.train)
   assert len(_copied(gcs_server)) == 2 and capsys.readouterr().out == ""
 
 
 def test_evaluation_copies_the_test_puzzles_alone(source, gcs_server):
-  _assert_same(splits_lib.load_test(dataclasses.replace(DATA, source=source))[1], _splits()["test"])
+  _assert_same(load_test(dataclasses.replace(DATA, source=source)), _splits()["test"])
   assert _copied(gcs_server) == ["test.csv"]
 
 
@@ -479,30 +480,30 @@ def test_evaluation_copies_the_test_puzzles_alone(source, gcs_server):
 ])
 def test_a_copy_that_differs_is_not_used(source, gcs_server, tmp_path, damage):
   data = dataclasses.replace(DATA, source=source)
-  splits_lib.load_test(data)
+  load_test(data)
   copy = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://") / "test.csv"
   good = copy.read_bytes()
   copy.write_bytes(damage(good))
   copy.with_name("test.csv.partial").write_bytes(b"of a copy that was interrupted")
-  _assert_same(splits_lib.load_test(data)[1], _splits()["test"])
+  _assert_same(load_test(data), _splits()["test"])
   assert copy.read_bytes() == good
   assert _copied(gcs_server) == ["test.csv", "test.csv"]
 
 
 def test_puzzles_that_have_changed_are_copied_anew(source, gcs_server, tmp_path):
   data = dataclasses.replace(DATA, source=source)
-  splits_lib.load_test(data)
+  load_test(data)
   other = dataclasses.replace(_splits()["test"], ratings=np.arange(5, dtype=np.int32)[::-1])
   csv_files.write_csv(tmp_path / "test.csv", other, source="made")
   epath.Path(f"{source}/test.csv").write_bytes((tmp_path / "test.csv").read_bytes())
-  _assert_same(splits_lib.load_test(data)[1], other)
+  _assert_same(load_test(data), other)
   assert _copied(gcs_server) == ["test.csv", "test.csv"]
 
 
 @pytest.mark.parametrize("reported", [{"crc32c": "AAAAAA=="}, {"size": "1"}])
 def test_puzzles_that_arrive_damaged_are_one_line(source, bucket, gcs_server, tmp_path, reported):
   gcs_server.describe(bucket, "data/csv/test.csv").update(reported)
-  assert _error(splits_lib.load_test, dataclasses.replace(DATA, source=source)) == (
+  assert _error(load_test, dataclasses.replace(DATA, source=source)) == (
       f"{source}/test.csv: arrived damaged, or was changed while it was copied; start the same command again")
   copies = tmp_path / "cache" / "trm_jax" / source.removeprefix("gs://")
   assert [path.name for path in copies.iterdir()] == [".lock"]
@@ -510,14 +511,14 @@ def test_puzzles_that_arrive_damaged_are_one_line(source, bucket, gcs_server, tm
 
 def test_a_copy_that_is_refused_is_one_line(source, gcs_server):
   gcs_server.refuse = lambda method, path: (403, _DENIED) if "alt=media" in path else None
-  error = _error(splits_lib.load_test, dataclasses.replace(DATA, source=source))
+  error = _error(load_test, dataclasses.replace(DATA, source=source))
   assert error.startswith(f"{source}/test.csv: refused (")
 
 
 def test_no_space_for_a_copy_is_one_line(source, tmp_path, monkeypatch):
   (tmp_path / "file").write_text("")
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-  assert _error(splits_lib.load_test, dataclasses.replace(DATA, source=source)).startswith(
+  assert _error(load_test, dataclasses.replace(DATA, source=source)).startswith(
       f"the copy of {source}={tmp_path}/file/trm_jax/")
 
 
@@ -527,7 +528,7 @@ def test_the_processes_of_a_host_copy_once(source, gcs_server, tmp_path):
   with concurrent.futures.ThreadPoolExecutor() as pool:
     with (copies / ".lock").open("w") as lock:  # as a process that is copying
       fcntl.flock(lock, fcntl.LOCK_EX)
-      other = pool.submit(splits_lib.load_test, dataclasses.replace(DATA, source=source))
+      other = pool.submit(load_test, dataclasses.replace(DATA, source=source))
       _wait_for(lambda: gcs_server.requests)
       time.sleep(0.5)
       assert not other.done()
@@ -544,9 +545,9 @@ def test_a_folder_of_the_reference(bucket, gcs_server, tmp_path):
   _upload(folder, source)
   gcs_server.requests.clear()
   data = dataclasses.replace(DATA, source=source)
-  np.testing.assert_array_equal(splits_lib.load_test(data)[1].inputs, _splits()["test"].inputs)
+  np.testing.assert_array_equal(load_test(data).inputs, _splits()["test"].inputs)
   assert len(_copied(gcs_server)) == 6 and "dataset.json" in _copied(gcs_server)
-  assert len(splits_lib.load(data).train) == 9
+  assert len(load(data).train) == 9
   assert len(_copied(gcs_server)) == 12
 
 
@@ -554,10 +555,10 @@ def test_sources_that_are_missing(source):
   usable = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
             "'sudoku-extreme' or 'generated'")
   for missing in (f"{source}/nope", source.rpartition("/")[0], f"{source}/test.csv"):
-    assert _error(splits_lib.load, dataclasses.replace(DATA, source=missing)) == (
+    assert _error(load, dataclasses.replace(DATA, source=missing)) == (
         f"config.data.source = {missing!r}: neither test.csv nor test/dataset.json is there; {usable}")
   assert buckets.names(epath.Path(f"{source}/test.csv")) == []
-  message = _error(splits_lib.load, dataclasses.replace(DATA, source="gs://no-such-bucket/x"))
+  message = _error(load, dataclasses.replace(DATA, source="gs://no-such-bucket/x"))
   assert message.startswith("config.data.source=gs://no-such-bucket/x: not found; if there is no such bucket")
 
 
@@ -591,18 +592,18 @@ def hub(tmp_path, monkeypatch):
 
 def test_sudoku_extreme_is_prepared_for_a_bucket_once(bucket, gcs_server, hub, tmp_path):
   _, _, requests = hub
-  data = DataConfig(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
-  assert _error(splits_lib.load_test, data) == (
+  data = SudokuData(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
+  assert _error(load_test, data) == (
       f"config.data.tfds_dir=gs://{bucket}/tfds: has no sudoku_extreme/1.0.0, prepared; a training run with this "
       "config.data.tfds_dir puts it there")
-  assert splits_lib.shared(data, tmp_path / "run") == data
+  assert SudokuTask(data).shared(tmp_path / "run").data == data
   assert sorted(requests) == ["/test.csv", "/train.csv"]
   shutil.rmtree(tmp_path / "home")  # another machine
-  assert splits_lib.shared(data, tmp_path / "run") == data
+  assert SudokuTask(data).shared(tmp_path / "run").data == data
   gcs_server.requests.clear()
-  _assert_same(splits_lib.load_test(data)[1], _splits(box=3)["test"])
+  _assert_same(load_test(data), _splits(box=3)["test"])
   assert not any("train" in name for name in _copied(gcs_server))
-  assert len(splits_lib.load(data).train) == 9
+  assert len(load(data).train) == 9
   assert len(_copied(gcs_server)) == len(set(_copied(gcs_server)))
   assert sorted(requests) == ["/test.csv", "/train.csv"]
   assert "tensorflow" not in sys.modules
@@ -610,14 +611,14 @@ def test_sudoku_extreme_is_prepared_for_a_bucket_once(bucket, gcs_server, hub, t
 
 def test_puzzles_that_are_half_in_the_bucket_do_not_count(bucket, gcs_server, hub, tmp_path):
   """The file by which others know them is the last one."""
-  data = DataConfig(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
+  data = SudokuData(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
   made = tmp_path / "home" / "tensorflow_datasets" / "sudoku_extreme" / "1.0.0"
   gcs_server.refuse = lambda method, path: (
       (403, _DENIED) if method == "POST" and len(gcs_server.objects(bucket)) == len(list(made.iterdir())) - 1 else None)
-  assert "dataset_info.json: refused" in _error(splits_lib.shared, data, tmp_path / "run")
-  assert "has no sudoku_extreme/1.0.0, prepared" in _error(splits_lib.load_test, data)
+  assert "dataset_info.json: refused" in _error(SudokuTask(data).shared, tmp_path / "run")
+  assert "has no sudoku_extreme/1.0.0, prepared" in _error(load_test, data)
   gcs_server.refuse = lambda method, path: None
-  _assert_same(splits_lib.load_test(splits_lib.shared(data, tmp_path / "run"))[1], _splits(box=3)["test"])
+  _assert_same(load_test(SudokuTask(data).shared(tmp_path / "run").data), _splits(box=3)["test"])
 
 
 def test_of_several_hosts_one_asks_the_hub(bucket, hub, tmp_path):
@@ -627,15 +628,15 @@ def test_of_several_hosts_one_asks_the_hub(bucket, hub, tmp_path):
     port = server.getsockname()[1]
   code = """
 import sys
-from trm_jax import distributed
-from trm_jax.data.sudoku import extreme
+from trm_jax.runtime import cluster
+from trm_jax.tasks.sudoku import extreme
 url, sha256, port, process, run = eval(sys.argv[1])
 extreme.BASE_URL, extreme.SHA256 = url, sha256
-distributed.join(distributed.Job(f"127.0.0.1:{port}", 2, process), 60)
-from trm_jax.config import DataConfig
-from trm_jax.data import load
-data = splits.shared(DataConfig(num_train=9, num_validation=0), run)
-print(data.tfds_dir, splits.load(data).train.digest())
+cluster.join(cluster.Job(f"127.0.0.1:{port}", 2, process), 60)
+from trm_jax.data import splits
+from trm_jax.tasks import sudoku
+task = sudoku.Task(sudoku.Data(num_train=9, num_validation=0)).shared(run)
+print(task.data.tfds_dir, splits.load(task).train.digest())
 """
   processes = [subprocess.Popen(
       [sys.executable, "-c", code, repr((url, sha256, port, i, f"gs://{bucket}/runs/a"))], text=True,
@@ -649,9 +650,9 @@ print(data.tfds_dir, splits.load(data).train.digest())
 
 
 @pytest.mark.parametrize("data, run", [
-    (DataConfig(), "runs/a"), (DataConfig(), "gs://bucket/runs/a"),  # a process alone reads the hub for itself
-    (DataConfig(source="generated"), "gs://bucket/runs/a"),
-    (DataConfig(source="gs://bucket/data", tfds_dir="gs://bucket/tfds"), "gs://bucket/runs/a"),
+    (SudokuData(), "runs/a"), (SudokuData(), "gs://bucket/runs/a"),  # a process alone reads the hub for itself
+    (SudokuData(source="generated"), "gs://bucket/runs/a"),
+    (SudokuData(source="gs://bucket/data", tfds_dir="gs://bucket/tfds"), "gs://bucket/runs/a"),
 ])
 def test_other_puzzles_are_read_where_the_config_says(data, run):
-  assert splits_lib.shared(data, run) == data
+  assert SudokuTask(data).shared(run).data == data

@@ -8,11 +8,13 @@ from etils import epath
 import pytest
 
 from trm_jax import config as config_lib
-from trm_jax.config import Config, DataConfig
+from trm_jax.config import Config
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import identity
 
 _PUZZLES = {"train": "a", "validation": "b", "test": "c"}
@@ -111,17 +113,17 @@ def test_the_number_of_test_puzzles_is_free():
 def test_files_that_were_replaced_are_other_puzzles(tmp_path):
   """By the same path, and just as many."""
   sizes = dict(box=2, num_train=9, num_validation=0, num_test=5, num_clues=9)
-  data = DataConfig(source=str(tmp_path), box=2, num_train=6, num_validation=3)
+  data = SudokuData(source=str(tmp_path), box=2, num_train=6, num_validation=3)
 
   def found(seed):
     for split, puzzles in generate.generate_splits(**sizes, seed=seed).items():
       if puzzles is not None:
         csv_files.write_csv(tmp_path / f"{split}.csv", puzzles, source="made")
-    return identity.digests(splits_lib.load(data))
+    return identity.digests(splits_lib.load(SudokuTask(data)))
 
   first = found(0)
   assert found(0) == first
   other = found(1)
   assert all(other[name] != first[name] for name in ("train", "validation", "test"))
-  none = identity.digests(splits_lib.load(dataclasses.replace(data, num_validation=0)))
+  none = identity.digests(splits_lib.load(SudokuTask(dataclasses.replace(data, num_validation=0))))
   assert none["validation"] is None and none["test"] == other["test"]

@@ -13,15 +13,29 @@ import time
 import numpy as np
 import pytest
 
-from trm_jax.config import DataConfig
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import extreme
 from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku import rules
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
 
-SMALL = DataConfig(box=2, num_train=30, num_validation=10, num_test=20)
+
+
+def load(data):
+  """The splits of config.data."""
+  return splits_lib.load(SudokuTask(data))
+
+
+def load_test(data):
+  """The test puzzles of config.data."""
+  return splits_lib.load_test(SudokuTask(data))
+
+
+SMALL = SudokuData(box=2, num_train=30, num_validation=10, num_test=20)
 
 
 @functools.cache
@@ -69,7 +83,6 @@ def _assert_same(a, b, *, ratings=True):
 
 
 def _assert_same_splits(a, b, *, ratings=True):
-  assert a.task == b.task
   for split in ("train", "validation", "test"):
     _assert_same(getattr(a, split), getattr(b, split), ratings=ratings)
 
@@ -79,9 +92,8 @@ def _rows(puzzles):
 
 
 def test_a_csv_folder(tmp_path):
-  splits = splits_lib.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv"))))
+  splits = load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv"))))
   assert (len(splits.train), len(splits.validation), len(splits.test)) == (30, 10, 20)
-  assert splits.task.box == 2
   # Each row is the one its rating names: inputs, labels and ratings were shuffled together.
   for name, split in (("train", splits.train), ("train", splits.validation), ("test", splits.test)):
     made = _made(2, 8)[name]
@@ -91,9 +103,9 @@ def test_a_csv_folder(tmp_path):
 
 
 def test_a_reference_folder_gives_the_same_puzzles(tmp_path):
-  from_csv = splits_lib.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv"))))
+  from_csv = load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv"))))
   folder = write_reference(tmp_path / "reference", _made(2, 8))
-  from_arrays = splits_lib.load(dataclasses.replace(SMALL, source=str(folder)))
+  from_arrays = load(dataclasses.replace(SMALL, source=str(folder)))
   assert from_arrays.test.ratings is None
   _assert_same_splits(from_csv, from_arrays, ratings=False)
 
@@ -101,7 +113,7 @@ def test_a_reference_folder_gives_the_same_puzzles(tmp_path):
 @pytest.mark.parametrize("num_aug", [0, 1, 2])
 def test_stored_augmentations_stay_with_their_puzzle(tmp_path, num_aug):
   folder = write_reference(tmp_path / "reference", _made(2, 8), num_aug=2)
-  splits = splits_lib.load(dataclasses.replace(SMALL, source=str(folder), num_aug=num_aug))
+  splits = load(dataclasses.replace(SMALL, source=str(folder), num_aug=num_aug))
   # The first of them, as many as asked for, and the original.
   assert (splits.train.num_groups, len(splits.train)) == (30, 30 * (num_aug + 1))
   stored = np.load(folder / "train" / "all__inputs.npy").reshape(80, 3, 16)
@@ -112,7 +124,7 @@ def test_stored_augmentations_stay_with_their_puzzle(tmp_path, num_aug):
   assert len(splits.validation) == splits.validation.num_groups == SMALL.num_validation
   assert set(_rows(splits.validation)) < row_of.keys()
   # The same puzzles as of a source that stores none.
-  from_csv = splits_lib.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=0))
+  from_csv = load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=0))
   _assert_same_splits(dataclasses.replace(splits, train=splits.train.first_versions(1)), from_csv, ratings=False)
   stored = f" with {30 * num_aug} stored augmentations" if num_aug else ""
   assert splits.summary == f"30 to train on{stored}, 10 for validation, 20 for the test"
@@ -122,7 +134,7 @@ def test_stored_augmentations_stay_with_their_puzzle(tmp_path, num_aug):
 def test_stored_augmentations_are_not_augmented_again(tmp_path, num_aug):
   folder = write_reference(tmp_path / "reference", _made(2, 8), num_aug=2)
   with pytest.raises(UserError) as e:
-    splits_lib.load(dataclasses.replace(SMALL, source=str(folder), num_aug=num_aug))
+    load(dataclasses.replace(SMALL, source=str(folder), num_aug=num_aug))
   assert str(e.value) == (
       f"config.data.num_aug = {num_aug}: {folder} stores 2 augmented versions of a puzzle, to which none are added; "
       "set config.data.num_aug = 2, or less for the first of them, or 0 for none")
@@ -131,14 +143,14 @@ def test_stored_augmentations_are_not_augmented_again(tmp_path, num_aug):
 def test_a_training_set_that_the_reference_has_built_is_taken_whole(tmp_path):
   folder = write_reference(tmp_path / "reference", _made(2, 8), num_aug=2)
   data = dataclasses.replace(SMALL, source=str(folder), num_train=80, num_aug=2)
-  splits = splits_lib.load(data)
+  splits = load(data)
   assert (splits.train.num_groups, len(splits.train), splits.validation) == (80, 240, None)
   assert splits.notes == (
       f"config.data.num_train = 80 takes all puzzles of {folder}: none are held out for validation "
       "(config.data.num_validation = 10), test puzzles are watched, and no checkpoint is chosen by them",)
   assert splits.summary == "80 to train on with 160 stored augmentations, 0 for validation, 20 for the test"
   assert splits.test_puzzle == "unseen puzzle"
-  assert splits_lib.load(dataclasses.replace(data, num_validation=0)).notes == ()
+  assert load(dataclasses.replace(data, num_validation=0)).notes == ()
 
 
 def test_stored_versions_of_test_puzzles_are_not_tested(tmp_path):
@@ -146,7 +158,7 @@ def test_stored_versions_of_test_puzzles_are_not_tested(tmp_path):
   folder = write_reference(tmp_path / "reference", {"train": made["train"]}, num_aug=2)
   write_reference(tmp_path / "other", {"train": made["test"]}, num_aug=2)
   (tmp_path / "other" / "train").rename(folder / "test")
-  _assert_same(splits_lib.load_test(dataclasses.replace(SMALL, source=str(folder), num_test=0))[1], made["test"],
+  _assert_same(load_test(dataclasses.replace(SMALL, source=str(folder), num_test=0)), made["test"],
                ratings=False)
 
 
@@ -158,7 +170,7 @@ def _repeat(path, rows, into=None):
 
 
 def test_no_repetition_no_warning(tmp_path):
-  splits = splits_lib.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=0))
+  splits = load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=0))
   assert splits.notes == () and splits.all_unseen and splits.test_puzzle == "unseen puzzle"
 
 
@@ -168,7 +180,7 @@ def test_puzzles_that_are_repeated_are_counted_and_not_called_unseen(tmp_path):
   _repeat(folder / "train.csv", [0, 1, 2, 3, 4, 5, 6], into=folder / "test.csv")
   _repeat(folder / "train.csv", [7, 7])
   data = dataclasses.replace(SMALL, source=str(folder), num_train=0, num_validation=0, num_test=0, num_aug=0)
-  splits = splits_lib.load(data)
+  splits = load(data)
   assert splits.notes == (
       "warning: 7 of 50 test puzzles are trained on, 3 of 50 test puzzles repeat others of the test, 2 of 82 training "
       "puzzles repeat others of them (compared is every cell of the puzzles as they are stored, not of what "
@@ -179,7 +191,7 @@ def test_puzzles_that_are_repeated_are_counted_and_not_called_unseen(tmp_path):
 def test_repeated_training_puzzles_leave_the_test_unseen(tmp_path):
   folder = _write_csv(tmp_path / "csv")
   _repeat(folder / "train.csv", [7, 7])
-  splits = splits_lib.load(dataclasses.replace(SMALL, source=str(folder), num_train=0, num_validation=0, num_aug=0))
+  splits = load(dataclasses.replace(SMALL, source=str(folder), num_train=0, num_validation=0, num_aug=0))
   assert splits.notes[0].startswith("warning: 2 of 82 training puzzles repeat others of them (")
   assert splits.test_puzzle == "unseen puzzle"
 
@@ -192,13 +204,13 @@ def test_stored_augmentations_are_compared_with_the_test(tmp_path):
   shutil.rmtree(folder / "test")
   write_reference(folder, {"test": test})
   data = dataclasses.replace(SMALL, source=str(folder), num_train=80, num_test=0)
-  assert splits_lib.load(dataclasses.replace(data, num_aug=2)).notes[-1].startswith(
+  assert load(dataclasses.replace(data, num_aug=2)).notes[-1].startswith(
       "warning: 80 of 80 test puzzles are trained on (")
-  assert "80 of 80" not in str(splits_lib.load(dataclasses.replace(data, num_aug=0)).notes)
+  assert "80 of 80" not in str(load(dataclasses.replace(data, num_aug=0)).notes)
 
 
 def test_augmented_4x4_puzzles_are_not_called_unseen(tmp_path):
-  splits = splits_lib.load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=1))
+  splits = load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=1))
   assert splits.test_puzzle == "test puzzle"
   assert splits.notes == (
       "warning: config.data.num_aug = 1 makes the 4x4 grids of the test out of those to train on; set "
@@ -210,12 +222,12 @@ def test_equal_puzzles_are_never_both_trained_on_and_held_out(tmp_path, seed):
   folder = _write_csv(tmp_path / "csv")
   _repeat(folder / "train.csv", range(40))
   data = dataclasses.replace(SMALL, source=str(folder), seed=seed, num_aug=0)
-  drawn = splits_lib.load(data)
+  drawn = load(data)
   assert (len(drawn.train), len(drawn.validation)) == (30, 10)  # as many as asked for
   assert not set(_rows(drawn.train)) & set(_rows(drawn.validation))
-  _assert_same_splits(drawn, splits_lib.load(data))
+  _assert_same_splits(drawn, load(data))
   # All that validation leaves.
-  rest = splits_lib.load(dataclasses.replace(data, num_train=0))
+  rest = load(dataclasses.replace(data, num_train=0))
   assert len(rest.validation) == 10 and len(set(_rows(rest.train)) | set(_rows(rest.validation))) == 80
   assert not set(_rows(rest.train)) & set(_rows(rest.validation))
   left_out = 110 - len(rest.train)
@@ -229,7 +241,7 @@ def test_puzzles_that_are_all_equal_cannot_be_held_out(tmp_path):
   for num_train in (0, 30):
     with pytest.raises(UserError, match=rf"^config.data.num_train = {num_train} and num_validation = 10: .* repeats "
                                         r"puzzles; without those that are equal, .* lower config.data.num_validation$"):
-      splits_lib.load(dataclasses.replace(SMALL, source=str(folder), num_train=num_train))
+      load(dataclasses.replace(SMALL, source=str(folder), num_train=num_train))
 
 
 @pytest.mark.parametrize("field, row, cell, token, message", [
@@ -251,7 +263,7 @@ def test_the_rules_of_sudoku_hold_in_a_reference_folder(tmp_path, split, field, 
     array[row, cell] = token
   np.save(path, array)
   with pytest.raises(UserError) as e:
-    splits_lib.load(dataclasses.replace(SMALL, source=str(folder)))
+    load(dataclasses.replace(SMALL, source=str(folder)))
   assert str(e.value).startswith(f"{path}, {message}") and str(e.value).endswith(
       "; write the folder anew with the reference's builder")
 
@@ -264,7 +276,7 @@ def test_an_answer_that_is_no_grid_is_found_among_stored_augmentations(tmp_path)
   labels[100, blank] = 2 + (labels[100, blank] - 1) % 4
   np.save(path, labels)
   with pytest.raises(UserError, match=rf"^{path}, row 100: the answer is not a Sudoku grid; each row, column and box"):
-    splits_lib.load(dataclasses.replace(SMALL, source=str(folder), num_aug=2))
+    load(dataclasses.replace(SMALL, source=str(folder), num_aug=2))
 
 
 def test_test_identifiers_must_be_known_from_training(tmp_path):
@@ -272,7 +284,7 @@ def test_test_identifiers_must_be_known_from_training(tmp_path):
   meta = json.loads((folder / "test" / "dataset.json").read_text())
   (folder / "test" / "dataset.json").write_text(json.dumps(meta | {"num_puzzle_identifiers": 3}))
   with pytest.raises(UserError, match=r"reference: the test puzzles have 3 puzzle identifiers, the training puzz"):
-    splits_lib.load(dataclasses.replace(SMALL, source=str(folder)))
+    load(dataclasses.replace(SMALL, source=str(folder)))
 
 
 @pytest.mark.parametrize("made", [_write_csv, lambda folder: write_reference(folder, _made(2, 8))])
@@ -286,7 +298,7 @@ def test_what_must_not_be_read_is_said_to_be_so(tmp_path, as_nobody_special, mad
       mode = path.stat().st_mode
       path.chmod(0)
       with as_nobody_special(), pytest.raises(UserError, match=message):
-        splits_lib.load(data)
+        load(data)
       path.chmod(mode)
 
 
@@ -308,20 +320,20 @@ def test_sudoku_extreme_gives_the_same_puzzles(tmp_path, monkeypatch):
     monkeypatch.setattr(
         extreme, "read_extreme", functools.partial(extreme.read_extreme, base_url=url, sha256=sha256))
     data = dataclasses.replace(SMALL, box=3, source="sudoku-extreme", tfds_dir=str(tmp_path / "tfds"))
-    downloaded = splits_lib.load(data)
+    downloaded = load(data)
   finally:
     server.shutdown()
     thread.join()
     server.server_close()
-  _assert_same_splits(downloaded, splits_lib.load(dataclasses.replace(data, source=str(folder))))
+  _assert_same_splits(downloaded, load(dataclasses.replace(data, source=str(folder))))
 
 
 @pytest.mark.parametrize("box, num_clues", [(2, 8), (3, 50)])
 def test_generated_puzzles_survive_a_csv_file(tmp_path, box, num_clues):
-  data = DataConfig(source="generated", box=box, num_train=20, num_validation=5, num_test=9, num_clues=num_clues)
-  made = splits_lib.load(data)
+  data = SudokuData(source="generated", box=box, num_train=20, num_validation=5, num_test=9, num_clues=num_clues)
+  made = load(data)
   assert (len(made.train), len(made.validation), len(made.test)) == (20, 5, 9)
-  assert (made.train.inputs != generate.BLANK).sum(1).tolist() == [num_clues] * 20
+  assert (made.train.inputs != rules.BLANK).sum(1).tolist() == [num_clues] * 20
   for split in (made.train, made.validation, made.test):
     csv_files.write_csv(tmp_path / "made.csv", split, source="generated")
     read = csv_files.read_csv(tmp_path / "made.csv", box=box)
@@ -330,27 +342,26 @@ def test_generated_puzzles_survive_a_csv_file(tmp_path, box, num_clues):
 
 
 def test_generated_test_puzzles_alone_are_those_of_the_run():
-  data = DataConfig(source="generated", box=2, num_train=20, num_validation=0, num_test=9, num_clues=8)
-  task, test = splits_lib.load_test(data)
-  splits = splits_lib.load(data)
-  assert task == splits.task and splits.validation is None
+  data = SudokuData(source="generated", box=2, num_train=20, num_validation=0, num_test=9, num_clues=8)
+  test, splits = load_test(data), load(data)
+  assert splits.validation is None
   _assert_same(test, splits.test)
 
 
 @pytest.mark.parametrize("name", ["num_train", "num_test"])
 def test_generated_puzzles_need_a_number(name):
-  data = DataConfig(source="generated", box=2, num_train=20, num_validation=0, num_test=9, num_clues=8)
+  data = SudokuData(source="generated", box=2, num_train=20, num_validation=0, num_test=9, num_clues=8)
   with pytest.raises(UserError, match=rf"^config.data.{name} = 0: means all, but 'generated' puzzles have no end"):
-    splits_lib.load(dataclasses.replace(data, **{name: 0}))
+    load(dataclasses.replace(data, **{name: 0}))
   with pytest.raises(UserError, match=rf"^config.data.{name} = 0: means all"):
-    splits_lib.load_test(dataclasses.replace(data, **{name: 0}))
+    load_test(dataclasses.replace(data, **{name: 0}))
 
 
 def test_subsets_follow_the_seed(tmp_path):
   data = dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")))
-  splits = splits_lib.load(data)
-  _assert_same_splits(splits, splits_lib.load(data))
-  other = splits_lib.load(dataclasses.replace(data, seed=1))
+  splits = load(data)
+  _assert_same_splits(splits, load(data))
+  other = load(dataclasses.replace(data, seed=1))
   for split in ("train", "validation", "test"):
     assert set(_rows(getattr(splits, split))) != set(_rows(getattr(other, split)))
   assert not set(_rows(splits.train)) & set(_rows(splits.validation))
@@ -358,12 +369,12 @@ def test_subsets_follow_the_seed(tmp_path):
 
 def test_the_size_of_one_split_does_not_change_the_others(tmp_path):
   data = dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")))
-  splits = splits_lib.load(data)
-  more = splits_lib.load(dataclasses.replace(data, num_validation=20, num_test=25))
+  splits = load(data)
+  more = load(dataclasses.replace(data, num_validation=20, num_test=25))
   _assert_same(more.train, splits.train)
   assert _rows(more.validation)[:10] == _rows(splits.validation)
   assert _rows(more.test)[:20] == _rows(splits.test)
-  _assert_same(splits_lib.load_test(data)[1], splits.test)
+  _assert_same(load_test(data), splits.test)
 
 
 @pytest.mark.parametrize("change, digests", [
@@ -373,19 +384,19 @@ def test_the_size_of_one_split_does_not_change_the_others(tmp_path):
 ])
 def test_the_puzzles_that_a_seed_draws_stay_the_same_ones(tmp_path, change, digests):
   data = dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=0, **change)
-  splits = splits_lib.load(data)
+  splits = load(data)
   assert [puzzles and puzzles.digest()[:16] for puzzles in (splits.train, splits.validation, splits.test)] == digests
 
 
 def test_zero_means_all(tmp_path):
   data = dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_train=0, num_test=0)
-  splits = splits_lib.load(data)
+  splits = load(data)
   assert (len(splits.train), len(splits.validation), len(splits.test)) == (70, 10, 40)
   assert len(set(_rows(splits.train) + _rows(splits.validation))) == 80
   _assert_same(splits.test, _made(2, 8)["test"])
-  splits = splits_lib.load(dataclasses.replace(data, num_validation=0))
+  splits = load(dataclasses.replace(data, num_validation=0))
   assert len(splits.train) == 80 and splits.validation is None
-  splits_lib.load(dataclasses.replace(data, num_train=70))  # just as many as there are
+  load(dataclasses.replace(data, num_train=70))  # just as many as there are
 
 
 @pytest.mark.parametrize("change, message", [
@@ -403,13 +414,13 @@ def test_zero_means_all(tmp_path):
 def test_sizes_that_do_not_fit(tmp_path, change, message):
   folder = _write_csv(tmp_path / "csv")
   with pytest.raises(UserError) as e:
-    splits_lib.load(dataclasses.replace(SMALL, source=str(folder), **change))
+    load(dataclasses.replace(SMALL, source=str(folder), **change))
   assert str(e.value).startswith(message.format(folder)) and "\n" not in str(e.value)
 
 
 def test_reference_folder_of_other_boards(tmp_path):
   folder = write_reference(tmp_path / "reference", _made(2, 8))
-  for read in (splits_lib.load, splits_lib.load_test):
+  for read in (load, load_test):
     with pytest.raises(UserError) as e:
       read(dataclasses.replace(SMALL, source=str(folder), box=3))
     assert str(e.value) == f"{folder}: 16 cells and 6 tokens, but config.data.box = 3 means 81 and 11"
@@ -417,28 +428,28 @@ def test_reference_folder_of_other_boards(tmp_path):
 
 def test_sources_that_are_missing(tmp_path):
   with pytest.raises(UserError, match=r"^config.data.source = 'nope': no such folder; use a folder with train.csv and"):
-    splits_lib.load(dataclasses.replace(SMALL, source="nope"))
+    load(dataclasses.replace(SMALL, source="nope"))
   (tmp_path / "empty").mkdir()
   with pytest.raises(UserError, match=r"empty/test.csv: no such file"):
-    splits_lib.load(dataclasses.replace(SMALL, source=str(tmp_path / "empty")))
+    load(dataclasses.replace(SMALL, source=str(tmp_path / "empty")))
   folder = _write_csv(tmp_path / "csv")
   (folder / "train.csv").unlink()
   with pytest.raises(UserError, match=r"csv/train.csv: no such file"):
-    splits_lib.load(dataclasses.replace(SMALL, source=str(folder)))
-  assert len(splits_lib.load_test(dataclasses.replace(SMALL, source=str(folder)))[1]) == 20  # all that evaluation needs
+    load(dataclasses.replace(SMALL, source=str(folder)))
+  assert len(load_test(dataclasses.replace(SMALL, source=str(folder)))) == 20  # all that evaluation needs
 
 
 def test_home_is_known(tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path))
   _write_csv(tmp_path / "csv")
-  assert len(splits_lib.load(dataclasses.replace(SMALL, source="~/csv")).train) == 30
+  assert len(load(dataclasses.replace(SMALL, source="~/csv")).train) == 30
 
 
 def test_watched_is_validation_or_part_of_test(monkeypatch, tmp_path):
   data = dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")))
-  splits = splits_lib.load(data)
+  splits = load(data)
   assert splits.watched == ("validation", splits.validation)
-  splits = splits_lib.load(dataclasses.replace(data, num_validation=0))
+  splits = load(dataclasses.replace(data, num_validation=0))
   name, watched = splits.watched
   assert name == "test" and sorted(_rows(watched)) == sorted(_rows(splits.test))
   monkeypatch.setattr(splits_lib, "WATCHED_TEST_PUZZLES", 7)
@@ -448,9 +459,9 @@ def test_watched_is_validation_or_part_of_test(monkeypatch, tmp_path):
 
 
 def test_eleven_thousand_real_puzzles_in_two_seconds(shared_dir):
-  data = DataConfig(source=str(shared_dir / "data" / "sudoku"))
+  data = SudokuData(source=str(shared_dir / "data" / "sudoku"))
   start = time.process_time()  # the machine may be busy with other things
-  splits = splits_lib.load(data)
+  splits = load(data)
   seconds = time.process_time() - start
   assert (len(splits.train), len(splits.validation), len(splits.test)) == (1000, 1024, 10_000)
   assert splits.train.ratings.max() > 0 and isinstance(splits.train, puzzles_lib.Puzzles)

@@ -23,9 +23,9 @@ from trm_jax.runtime import workdir as workdir_lib
 # Owns the folder argv[1], then does what it reads: "sync", or anything else to leave.
 _OWNER = """
 import sys
-from trm_jax import lock, storage
+from trm_jax.runtime import lock, workdir as workdir_lib
 lock._BEAT_SECONDS, lock._EXPIRE_SECONDS = map(float, sys.argv[2:])
-with storage.Workdir(sys.argv[1], main=True) as workdir:
+with workdir_lib.Workdir(sys.argv[1], main=True) as workdir:
   print("owns", flush=True)
   for line in sys.stdin:
     if line.strip() != "sync": break

@@ -136,7 +136,7 @@ def test_a_mirror_gets_what_is_written(tmp_path):
 
 def test_wandb_that_is_not_installed(tmp_path, monkeypatch):
   monkeypatch.delitem(sys.modules, "wandb", raising=False)
-  message = 'config.wandb = \'trm\': needs wandb, which is not installed; pip install -e "[.]\\[wandb\\]"'
+  message = 'config.log.wandb = \'trm\': needs wandb, which is not installed; pip install -e "[.]\\[wandb\\]"'
   (tmp_path / "wandb").mkdir()  # as W&B leaves it in the working directory
   for path in ([], [str(tmp_path)]):
     monkeypatch.setattr(sys, "path", path)

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 import tfevents
+import tiny
 
 from trm_jax import config as config_lib
 from trm_jax import evaluate
@@ -31,17 +32,12 @@ pytestmark = pytest.mark.usefixtures("shared_programs")
 
 
 def tiny_config(**changes):
-  values = config_lib.default_config()
-  values.data.update(source="generated", box=2, num_train=50, num_validation=13, num_test=21, num_clues=9, num_aug=0)
-  values.model.update(hidden_size=16, num_heads=2, L_layers=1, H_cycles=2, L_cycles=1, puzzle_emb_ndim=16,
-                      puzzle_emb_len=1, halt_max_steps=3, dtype="float32")
-  values.optimizer.update(learning_rate=1e-2, warmup_steps=2, ema_rate=0.5)
-  values.update(name="tiny", epochs=0, steps=STEPS, batch_size=16, log_every=2, eval_every=4, eval_batch_size=16,
-                checkpoint_every=2, average_checkpoints=2)
-  for name, value in changes.items():
-    group, field = name.split("__") if "__" in name else (None, name)
-    (values[group] if group else values)[field] = value
-  return config_lib.parse(values)
+  return tiny.config(**{
+      "data__num_train": 50, "data__num_validation": 13, "data__num_test": 21, "data__num_clues": 9,
+      "model__hidden_size": 16, "model__H_cycles": 2, "model__puzzle_emb_ndim": 16, "model__halt_max_steps": 3,
+      "optimizer__learning_rate": 1e-2, "optimizer__warmup_steps": 2, "optimizer__ema_rate": 0.5, "steps": STEPS,
+      "batch_size": 16, "log__every": 2, "eval__every": 4, "eval__batch_size": 16, "save__every": 2,
+      "save__average": 2} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def finished(tmp_path_factory, shared_programs):
   folder = tmp_path_factory.mktemp("run")
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(folder)  # Most people name a relative path.
-    return folder / "workdir", loop.run(tiny_config(profile_from=4, profile_steps=1), "workdir")
+    return folder / "workdir", loop.run(tiny_config(log__profile_from=4, log__profile_steps=1), "workdir")
 
 
 def arrays_of(workdir, step):
@@ -105,7 +101,7 @@ def test_a_run_leaves_what_it_promises(finished):
   assert {"_hparams_/session_start_info", "_hparams_/session_end_info", "config/text_summary"} < set(events)
   assert "Total: " in (workdir / "parameters.txt").read_text()
   config = json.loads((workdir / "config.json").read_text())
-  assert config_lib.parse(config["config"]) == tiny_config(profile_from=4, profile_steps=1)
+  assert config_lib.parse(config["config"]) == tiny_config(log__profile_from=4, log__profile_steps=1)
   assert config["total_steps"] == STEPS
 
 
@@ -142,10 +138,11 @@ def test_a_trace_holds_exactly_the_chosen_steps(finished):
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(profile_from=6, profile_steps=3), "config.profile_steps = 3, config.profile_from = 6: the run has only 8 "),
-    (dict(profile_from=3, profile_steps=2, checkpoint_every=9), r"step 4 ends with .* \(config.eval_every = 4\)"),
-    (dict(profile_from=4, profile_steps=3), r"step 6 ends with .* \(config.checkpoint_every = 2\)"),
-    (dict(profile_from=4, profile_steps=2, depth_schedule="0:1x1,0.6:2x1"), "begins a stage after step 5"),
+    (dict(log__profile_from=6, log__profile_steps=3),
+     "config.log.profile_steps = 3, config.log.profile_from = 6: the run has only 8 "),
+    (dict(log__profile_from=3, log__profile_steps=2, save__every=9), r"step 4 ends with .* \(config.eval.every = 4\)"),
+    (dict(log__profile_from=4, log__profile_steps=3), r"step 6 ends with .* \(config.save.every = 2\)"),
+    (dict(log__profile_from=4, log__profile_steps=2, depth_schedule="0:1x1,0.6:2x1"), "begins a stage after step 5"),
 ])
 def test_steps_that_cannot_be_traced_alone(tmp_path, change, message):
   with pytest.raises(UserError, match=message):
@@ -166,7 +163,7 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
       self.agreement.exchange([1, 0, 0])  # in the place of another call, for what is agreed on comes one call later
     return safe_point(self, now_doing)
 
-  profile = dict(profile_from=2, profile_steps=2)  # the first signal comes between the two
+  profile = dict(log__profile_from=2, log__profile_steps=2)  # the first signal comes between the two
   with monkeypatch.context() as patch:
     patch.setattr(loop._Run, "safe_point", told_to_stop)
     patch.setattr(loop, "_CALL_SECONDS", 0)
@@ -176,7 +173,7 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
   saved = checkpoint.Checkpoints(tmp_path / "checkpoints", read_only=True).latest_step()
   assert saved == at_step and f"stopped at step {at_step}, saved" in capsys.readouterr().out
   resumed = loop.run(tiny_config(**profile), tmp_path)
-  assert f"no step is traced: config.profile_from = 2, and {at_step} are made already" in capsys.readouterr().out
+  assert f"no step is traced: config.log.profile_from = 2, and {at_step} are made already" in capsys.readouterr().out
   traced(tmp_path)  # there is one trace
   jax.tree.map(np.testing.assert_array_equal, arrays_of(tmp_path, STEPS), arrays_of(workdir, STEPS))
   assert without_times(metrics_log.read_metrics(tmp_path / "metrics.jsonl")) == without_times(
@@ -192,8 +189,8 @@ def test_checkpoints_by_minutes(tmp_path, monkeypatch):
   monkeypatch.setattr(loop, "_CALL_SECONDS", 0)
   steps = {}
   for minutes in (1e-9, 0.0):
-    loop.run(tiny_config(checkpoint_every=1000, eval_every=STEPS, checkpoint_minutes=minutes, profile_from=3,
-                         profile_steps=3 * (minutes > 0)), tmp_path / str(minutes))
+    loop.run(tiny_config(save__every=1000, eval__every=STEPS, save__minutes=minutes, log__profile_from=3,
+                         log__profile_steps=3 * (minutes > 0)), tmp_path / str(minutes))
     steps[minutes] = checkpoint.Checkpoints(tmp_path / str(minutes) / "checkpoints", read_only=True).steps()
   assert steps[0.0] == [STEPS]
   assert len(steps[1e-9]) > 2 and not {4, 5} & set(steps[1e-9])
@@ -300,7 +297,7 @@ def test_a_run_in_a_bucket_is_stopped_resumed_evaluated_and_equal_to_one_on_disk
   with monkeypatch.context() as patch:
     patch.setattr(loop._Run, "safe_point", told_to_stop)
     with pytest.raises(exit_status.Interrupted):
-      loop.run(tiny_config(profile_from=2, profile_steps=2), path)
+      loop.run(tiny_config(log__profile_from=2, log__profile_steps=2), path)
   remote = epath.Path(path)
   assert list((remote / "tensorboard" / "plugins" / "profile").glob("*/*.xplane.pb"))
   assert {"metrics.jsonl", "config.json", "checkpoints"} <= {p.name for p in remote.iterdir()}
@@ -370,11 +367,11 @@ def test_the_mean_of_the_last_checkpoints(finished):
 
 def test_a_depth_schedule(tmp_path, capsys):
   """Stages begin where they should, cost what they should, and a stop in either changes nothing."""
-  schedule = dict(depth_schedule="0:1x1,0.6:2x1", eval_every=STEPS)  # the second begins after step 5
+  schedule = dict(depth_schedule="0:1x1,0.6:2x1", eval__every=STEPS)  # the second begins after step 5
   loop.run(tiny_config(**schedule), tmp_path / "whole")
   assert "5/8  from here on H_cycles = 2, L_cycles = 1; compiled in" in capsys.readouterr().out
   records = [r for r in metrics_log.read_metrics(tmp_path / "whole" / "metrics.jsonl") if "train/flops" in r]
-  model = dataclasses.replace(tiny_config().model, vocab_size=6, seq_len=16)
+  model = tiny_config().model.sized(vocab_size=6, seq_len=16)
   shallow, deep = (16 * flops.train_step_flops(dataclasses.replace(model, H_cycles=T)) for T in (1, 2))
   assert [(r["step"], r["train/flops"]) for r in records] == [
       (2, 2 * shallow), (4, 4 * shallow), (6, 5 * shallow + deep), (8, 5 * shallow + 3 * deep)]

@@ -18,9 +18,11 @@ from jax.sharding import Mesh, PartitionSpec as P
 import numpy as np
 import pytest
 import test_load
+import tiny
 
 from trm_jax import config as config_lib
 from trm_jax.data import splits as splits_lib
+from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
 from trm_jax.model import flops
 from trm_jax.preflight import check
@@ -28,7 +30,8 @@ from trm_jax.preflight import hlo
 from trm_jax.preflight import page
 from trm_jax.runtime import chips
 from trm_jax.study import estimate
-from trm_jax.training import program
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _GIB = 2**30
@@ -37,13 +40,11 @@ libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="
 
 
 def _tiny(**fields):
-  values = config_lib.default_config()
-  values.data.update(source="generated", box=2, num_train=100, num_validation=30, num_test=50, num_clues=8)
-  values.model.update(hidden_size=16, num_heads=2, L_layers=1, H_cycles=1, L_cycles=3, puzzle_emb_ndim=16,
-                      puzzle_emb_len=1, halt_max_steps=4, expansion=1.0)
-  values.update(name="tiny", epochs=0, steps=20, batch_size=64, eval_batch_size=16, eval_every=6)
-  values.update(fields)
-  return config_lib.parse(values)
+  return tiny.config(**{
+      "data__num_train": 100, "data__num_validation": 30, "data__num_test": 50, "data__num_aug": 1000,
+      "model__hidden_size": 16, "model__L_cycles": 3, "model__puzzle_emb_ndim": 16, "model__halt_max_steps": 4,
+      "model__expansion": 1.0, "model__dtype": "bfloat16", "steps": 20, "batch_size": 64, "eval__batch_size": 16,
+      "eval__every": 6} | fields)
 
 
 _SLICE = chips.Slice("v4", "2x2x1")
@@ -219,7 +220,7 @@ def test_without_libtpu(monkeypatch):
 
 
 def _data(**fields):
-  return estimate.assumed_data(dataclasses.replace(config_lib.DataConfig(), **fields))
+  return estimate.assumed_data(dataclasses.replace(config_lib.Config(), data=SudokuData(**fields)))
 
 
 def test_data_of_sudoku_extreme():
@@ -243,9 +244,9 @@ def test_data_that_is_assumed():
 def test_data_of_a_reference_folder_is_what_a_run_loads(tmp_path, num_aug, num_train, num_validation):
   folder = test_load.write_reference(tmp_path / "reference", test_load._made(2, 8), num_aug=2)
   fields = dict(source=str(folder), box=2, num_aug=num_aug, num_train=num_train, num_validation=num_validation)
-  data, splits = _data(**fields), splits_lib.load(config_lib.DataConfig(**fields))
+  data, splits = _data(**fields), splits_lib.load(SudokuTask(SudokuData(**fields)))
   assert data == estimate.Data(
-      program.Sizes.of(splits.train), num_watched=len(splits.watched[1]), num_test=len(splits.test),
+      Sizes.of(splits.train), num_watched=len(splits.watched[1]), num_test=len(splits.test),
       test_passes=1 if splits.validation is None else 2, assumptions=[])
 
 
@@ -294,7 +295,7 @@ def test_memory(answer):
 
 
 def test_speed(answer):
-  model = dataclasses.replace(_tiny().model, vocab_size=6, seq_len=16)
+  model = _tiny().model.sized(vocab_size=6, seq_len=16)
   assert answer.flops_per_example == flops.train_step_flops(model)
   speed, memory = answer.speed, answer.memory
   assert speed.matrix == pytest.approx(64 * flops.train_step_flops(model) / 4 / 275e12)
@@ -310,7 +311,7 @@ def test_speed(answer):
 
 
 def test_run(answer):
-  model = dataclasses.replace(_tiny().model, vocab_size=6, seq_len=16)
+  model = _tiny().model.sized(vocab_size=6, seq_len=16)
   assert answer.training_hours == pytest.approx(20 * answer.speed.expected / 3600)
   # After steps 6, 12, 18 and 20, 30 puzzles in two batches of 16; then twice 50 test puzzles in four.
   examples = (4 * 2 + 2 * 4) * 16
@@ -322,7 +323,7 @@ def test_run(answer):
 
 def test_baseline_by_hand():
   # 21 + 2 * 7 applications of 1.22 GFLOP; 768 examples over 32 chips of 275 TFLOP/s: 3.73 ms.
-  model = dataclasses.replace(config_lib.Config().model, vocab_size=11, seq_len=81)
+  model = config_lib.Config().model.sized(vocab_size=11, seq_len=81)
   assert 768 * flops.train_step_flops(model) / 32 / chips.TPUS["v4"].peak_flops == pytest.approx(3.73e-3, rel=2e-3)
 
 
@@ -367,16 +368,16 @@ def test_advice_of_micro_batches(answer, small_chip):
   smaller = _check(_tiny())
   assert not smaller.fits and smaller.verdict.startswith("does NOT fit: ")
   assert smaller.advice[0].startswith("to blame: what 16 examples at once on each chip keep for the backward pass")
-  micro_batches = int(smaller.advice[1].split("--config.micro_batches=")[1].split()[0])
+  micro_batches = int(smaller.advice[1].split("--config.compute.micro_batches=")[1].split()[0])
   assert smaller.advice[1].startswith("compiled, and fits: ") and micro_batches == 2
 
 
 def test_advice_of_evaluation(answer, small_chip):
   small_chip(answer.memory.total + answer.memory.training)
-  refused = _check(_tiny(eval_batch_size=16_384))
+  refused = _check(_tiny(eval__batch_size=16_384))
   assert not refused.fits and refused.memory.evaluation > refused.memory.training
   assert refused.advice[0] == "to blame: 4,096 puzzles at once on each chip"
-  assert refused.advice[1].startswith("compiled, and fits: --config.eval_batch_size=")
+  assert refused.advice[1].startswith("compiled, and fits: --config.eval.batch_size=")
   assert 64 < int(refused.advice[1].split("=")[1]) < 16_384
 
 
@@ -384,8 +385,8 @@ def test_advice_of_model_devices(answer, small_chip):
   small_chip(int(1.5 * sum(answer.state_bytes.values())))
   refused = _check(_tiny())
   assert refused.advice[0].startswith("to blame: ") and "optimizer and average" in refused.advice[0]
-  assert refused.advice[1:] == ["more chips with a larger config.model_devices, a smaller model, or fewer training "
-                                "puzzles"]
+  assert refused.advice[1:] == ["more chips with a larger config.compute.model_devices, a smaller model, or fewer "
+                                "training puzzles"]
 
 
 # The program.
@@ -450,7 +451,7 @@ def test_program_without_compiling():
 def test_a_sweep_on_v4(tmp_path):
   path = tmp_path / "configs.py"
   path.write_text(_CONFIG_FILE)
-  process = _start(f"--sweep={path}:both", "--set=log_every=7", "--topology=v4:2x2x1", "--json")
+  process = _start(f"--sweep={path}:both", "--set=log.every=7", "--topology=v4:2x2x1", "--json")
   out, err = process.communicate()
   assert (process.returncode, err) == (1, "")
   answers = json.loads(out)

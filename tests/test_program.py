@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The programs of a run, and what the TPU compiler makes of them for a v4 slice of 32 chips."""
 
+import dataclasses
 import importlib.util
 
 import jax
@@ -8,15 +9,18 @@ import programs
 import pytest
 
 from trm_jax import config as config_lib
+from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
 from trm_jax.preflight import hlo
 from trm_jax.runtime import chips
 from trm_jax.runtime import sharding
+from trm_jax.tasks.sudoku.config import SudokuData
 from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import program
 
 libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu (extra [tpu])")
-SUDOKU = program.Sizes(num_examples=1000, num_groups=1000, seq_len=81, vocab_size=11, num_puzzle_identifiers=1)
+SUDOKU = Sizes(num_examples=1000, num_puzzles=1000, num_groups=1000, seq_len=81, vocab_size=11,
+               num_puzzle_identifiers=1)
 BATCH = 1024
 SMALL = {"model.hidden_size": 128, "model.puzzle_emb_ndim": 128}  # compiles sooner; what travels are the same things
 
@@ -24,7 +28,7 @@ SMALL = {"model.hidden_size": 128, "model.puzzle_emb_ndim": 128}  # compiles soo
 def make_program(mesh, **changes):
   values = config_lib.default_config()
   values.update_from_flattened_dict({"batch_size": BATCH} | changes)
-  return program.Program(config_lib.parse(values), SudokuTask(3), SUDOKU, mesh)
+  return program.Program(config_lib.parse(values), SudokuTask(SudokuData(box=3)), SUDOKU, mesh)
 
 
 def test_sizes_of_the_baseline():
@@ -32,13 +36,13 @@ def test_sizes_of_the_baseline():
   assert made.total_steps == 50_000 * 1000 // BATCH
   assert made.num_params == 5_028_866
   assert made.state.carry.z_H.shape == (BATCH, 97, 512) and made.state.carry.z_H.dtype == "bfloat16"
-  assert made.arrays.inputs.shape == (1000, 81)
+  assert made.source.arrays["inputs"].shape == (1000, 81)
 
 
 @pytest.mark.parametrize("changes, message", [
     ({"batch_size": 20}, "config.batch_size = 20: must be divisible by the 8 devices; use 16 or 24"),
-    ({"batch_size": 24, "micro_batches": 2},
-     "config.batch_size = 24: must be divisible by the 8 devices times config.micro_batches = 2; use 16 or 32"),
+    ({"batch_size": 24, "compute.micro_batches": 2},
+     "config.batch_size = 24: must be divisible by the 8 devices times config.compute.micro_batches = 2; use 16 or 32"),
 ])
 def test_a_batch_that_cannot_be_split(changes, message):
   with pytest.raises(UserError) as e:
@@ -47,19 +51,19 @@ def test_a_batch_that_cannot_be_split(changes, message):
 
 
 def test_fused_attention_needs_its_devices():
-  with pytest.raises(UserError, match="config.model.attention = 'cudnn': needs NVIDIA GPUs, not cpu; use xla"):
-    make_program(sharding.make_mesh(), **{"model.attention": "cudnn", "model.mlp_t": False})
+  with pytest.raises(UserError, match="config.compute.attention = 'cudnn': needs NVIDIA GPUs, not cpu; use xla"):
+    make_program(sharding.make_mesh(), **{"compute.attention": "cudnn", "model.mlp_t": False})
 
 
 def test_a_batch_that_cannot_be_split_over_less_than_all_devices():
-  with pytest.raises(UserError, match="must be divisible by the 8 devices / config.model_devices = 2; use 4 or 8"):
-    make_program(sharding.make_mesh(model=2), batch_size=6, model_devices=2)
+  with pytest.raises(UserError, match="by the 8 devices / config.compute.model_devices = 2; use 4 or 8"):
+    make_program(sharding.make_mesh(model=2), **{"batch_size": 6, "compute.model_devices": 2})
 
 
 def test_seeds_and_what_surrounds_the_steps_are_not_compiled_in():
   """Runs that differ in nothing else find each other's programs in the compilation cache; so do the runs in tests."""
-  changed = dict(name="other", seed=7, eval_every=5, checkpoint_every=3, checkpoint_minutes=1.0, average_checkpoints=2,
-                 profile_steps=1, profile_from=4, wandb="project")
+  changed = {"name": "other", "seed": 7, "eval.every": 5, "save.every": 3, "save.minutes": 1.0, "save.average": 2,
+             "log.profile_steps": 1, "log.profile_from": 4, "log.wandb": "project"}
   assert set(changed) == set(programs.NOT_COMPILED)
   tiny = {"batch_size": 8, "epochs": 0, "steps": 4, "model.hidden_size": 8, "model.num_heads": 2,
           "model.puzzle_emb_ndim": 8, "model.H_cycles": 1, "model.L_cycles": 1, "model.random_init": True}
@@ -70,14 +74,15 @@ def test_seeds_and_what_surrounds_the_steps_are_not_compiled_in():
     steps, number, seed = made.stages[0].steps, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "uint32"))
     evaluator = made.evaluator(16)
     return [lowered.as_text() for lowered in (
-        made.init.lower(seed, made.arrays), steps.lower(made.state, number, seed, made.arrays),
+        made.init.lower(seed, made.source), steps.lower(made.state, number, seed, made.source),
         evaluator.call.lower(*evaluator.arguments(made.state)))]
 
   assert texts(**changed, **{"data.seed": 3}) == texts()
 
 
 @libtpu
-@pytest.mark.parametrize("changes", [{}, SMALL | {"batch_size": 8192, "micro_batches": 8}], ids=["1024", "8 x 1024"])
+@pytest.mark.parametrize("changes", [{}, SMALL | {"batch_size": 8192, "compute.micro_batches": 8}],
+                         ids=["1024", "8 x 1024"])
 def test_a_step_on_v4(changes):
   """What travels: one all-reduce of all gradients, in float32, with the metrics; the rows of the prefix table; nothing
   else. And, for the baseline, what the compiler has to do besides computing."""
@@ -110,8 +115,8 @@ def test_a_big_prefix_table_does_not_travel_on_v4():
   mesh = sharding.make_mesh(list(chips.Slice.parse("v4:2x4x4").devices()))
   values = config_lib.default_config()
   values.update_from_flattened_dict(SMALL | {"batch_size": BATCH})
-  sizes = program.Sizes(num_examples=1000, num_groups=1000, seq_len=81, vocab_size=11, num_puzzle_identifiers=876_406)
-  made = program.Program(config_lib.parse(values), SudokuTask(3), sizes, mesh)
+  sizes = dataclasses.replace(SUDOKU, num_puzzle_identifiers=876_406)
+  made = program.Program(config_lib.parse(values), SudokuTask(SudokuData(box=3)), sizes, mesh)
   table = made.state.prefix_table["puzzle_emb"]
   assert table.sharding.shard_shape(table.shape)[0] * 32 == table.shape[0] == 876_544
   found = hlo.collectives(made.compile_steps().as_text())

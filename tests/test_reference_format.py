@@ -59,7 +59,7 @@ def test_arrays(tmp_path):
   labels[[0, 2], [3, 2]] = puzzles_lib.IGNORE_LABEL
   np.testing.assert_array_equal(puzzles.labels, labels, strict=True)
   assert puzzles.puzzle_identifiers.tolist() == [3, 3, 1, 2, 0]
-  assert puzzles.group_starts.tolist() == [0, 3, 5]
+  assert puzzles.puzzle_starts.tolist() == [0, 2, 3, 4, 5] and puzzles.group_starts.tolist() == [0, 2, 4]
   assert (puzzles.vocab_size, puzzles.num_puzzle_identifiers, puzzles.ratings) == (5, 4, None)
 
 
@@ -85,7 +85,8 @@ def test_sets_follow_each_other(tmp_path):
   _write(tmp_path, META | {"sets": ["a", "b"], "total_groups": 4}, names=("a", "b"))
   puzzles = reference_format.read_split(tmp_path, "train")
   np.testing.assert_array_equal(puzzles.inputs, np.tile(ARRAYS["inputs"], (2, 1)))
-  assert puzzles.group_starts.tolist() == [0, 3, 5, 8, 10]
+  assert puzzles.puzzle_starts.tolist() == [0, 2, 3, 4, 5, 7, 8, 9, 10]
+  assert puzzles.group_starts.tolist() == [0, 2, 4, 6, 8]
   assert puzzles.puzzle_identifiers.tolist() == [3, 3, 1, 2, 0] * 2
 
 
@@ -221,7 +222,7 @@ def test_headers_of_which_a_byte_has_changed_are_one_line_or_right(tmp_path):
 def test_sizes_are_told_without_reading_the_arrays(tmp_path):
   place = _write(tmp_path, META | {"sets": ["a", "b"], "total_groups": 4}, names=("a", "b"))
   (place / "a__labels.npy").unlink()
-  assert reference_format.stored_sizes(tmp_path, "train") == (4, 10)
+  assert reference_format.stored(tmp_path, "train") == puzzles_lib.Stored(4, num_versions=1, num_examples=10 / 8)
 
 
 def test_rows_are_found_in_their_files(tmp_path):

@@ -124,7 +124,7 @@ def test_rank_correlation():
 
 def test_runs_that_differ_in_the_seed_and_in_free_knobs_are_one_setting(tmp_path):
   write_run(tmp_path / "a", 0.5, seed=0)
-  write_run(tmp_path / "b", 0.6, seed=1, log_every=7)
+  write_run(tmp_path / "b", 0.6, seed=1, log__every=7)
   write_run(tmp_path / "again", 0.9, seed=1)
   write_run(tmp_path / "data", 0.7, data__seed=1, name="other")
   found, unreadable = _read(tmp_path)
@@ -413,7 +413,7 @@ def test_the_same_as_files(written):
 
 def test_compare(tmp_path, capsys):
   write_run(tmp_path / "a", 0.80)
-  write_run(tmp_path / "b", 0.85, seed=1, model__H_cycles=2, log_every=3)
+  write_run(tmp_path / "b", 0.85, seed=1, model__H_cycles=2, log__every=3)
   write_run(tmp_path / "c", 0.82, stop=400)
   write.comparison([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "out")
   text = _check_page(tmp_path / "out")

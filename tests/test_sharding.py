@@ -85,7 +85,7 @@ def test_model_neighbours_are_device_neighbours():
 
 
 def test_model_devices_must_divide():
-  with pytest.raises(UserError, match="config.model_devices = 3: must divide the 8 devices"):
+  with pytest.raises(UserError, match="config.compute.model_devices = 3: must divide the 8 devices"):
     sharding.make_mesh(model=3)
 
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from trm_jax import solve
-from trm_jax.config import DataConfig
 from trm_jax.model import TRM, TRMConfig
 from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku.config import SudokuData
 from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import evaluator as evaluator_lib
 
-N, TASK = 10, SudokuTask(2)
+N, TASK = 10, SudokuTask(SudokuData(box=2))
 
 
 @pytest.fixture(name="parse")
@@ -75,7 +75,7 @@ def test_all_answers_are_in_a_file_and_a_few_are_drawn(model, puzzles, parse, mo
   for row, question, answer in zip(rows, puzzles.inputs, answers):
     assert row["question"] == "".join(" .1234"[token] for token in question)
     assert row["answer"] == "".join(" .1234"[token] for token in answer)
-    assert row["solved"] == str(int(TASK.is_solution(question, answer)))
+    assert row["solved"] == str(int(TASK.solves(question, answer)))
   printed = capsys.readouterr().out
   assert printed.count("picture: ") == 5
   num_solved = sum(row["solved"] == "1" for row in rows)
@@ -93,7 +93,7 @@ def test_puzzles_of_a_data_set_keep_their_identifiers(puzzles, parse, tmp_path):
                        "puzzle_indices": [0, 1, 2, 3], "group_indices": [0, 1, 2, 3]}.items():
     np.save(folder / f"all__{field}.npy", np.asarray(array))
   parse("--num=2")
-  inputs, identifiers, labels = solve._chosen(TASK, DataConfig(source=str(tmp_path), box=2))
+  inputs, identifiers, labels = solve._chosen(TASK, SudokuData(source=str(tmp_path), box=2))
   assert identifiers.tolist() == [3, 1]
   np.testing.assert_array_equal(inputs, puzzles.inputs[:2])
   np.testing.assert_array_equal(labels, puzzles.labels[:2])
@@ -102,11 +102,11 @@ def test_puzzles_of_a_data_set_keep_their_identifiers(puzzles, parse, tmp_path):
 def test_puzzles_of_a_file_and_of_the_command_line(puzzles, parse, tmp_path):
   csv_files.write_csv(tmp_path / "some.csv", puzzles, source="made")
   parse(f"--csv={tmp_path}/some.csv", "--num=100")
-  inputs, identifiers, labels = solve._chosen(TASK, DataConfig())
+  inputs, identifiers, labels = solve._chosen(TASK, SudokuData())
   np.testing.assert_array_equal(inputs, puzzles.inputs)
   np.testing.assert_array_equal(labels, puzzles.labels)
   assert not identifiers.any()
   parse("--puzzle=1...3..4.3..4..2", "--puzzle=0000000000000001")
-  inputs, identifiers, labels = solve._chosen(TASK, DataConfig())
+  inputs, identifiers, labels = solve._chosen(TASK, SudokuData())
   assert inputs.tolist() == [[2, 1, 1, 1, 4, 1, 1, 5, 1, 4, 1, 1, 5, 1, 1, 3], [1] * 15 + [2]]
   assert labels is None and identifiers.tolist() == [0, 0]

@@ -73,12 +73,12 @@ def _config(name: str) -> Config:
 @functools.cache
 def _traced(config: Config) -> int:
   """Its number of parameters, after its program has been traced: that checks everything but what compilers do."""
-  task = SudokuTask(config.data.box)
+  task = SudokuTask(config.data)
   mesh = sharding.make_mesh(jax.devices()[:1])
-  made = program.Program(config, task, estimate.assumed_data(config.data).sizes, mesh)
+  made = program.Program(config, task, estimate.assumed_data(config).sizes, mesh)
   for stage in made.stages:
     after, metrics = jax.eval_shape(stage.steps, made.state, jax.ShapeDtypeStruct((), "int32"),
-                                    jax.ShapeDtypeStruct((), "uint32"), made.arrays)
+                                    jax.ShapeDtypeStruct((), "uint32"), made.source)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), made.state)
     assert {x.dtype for x in jax.tree.leaves(after.params)} == {jax.numpy.dtype("float32")}
     assert metrics["loss"].shape == ()
@@ -96,7 +96,7 @@ def _essence(config: Config) -> Config:
       data=dataclasses.replace(plain.data, box=config.data.box, num_aug=min(1, config.data.num_aug)),
       optimizer=dataclasses.replace(plain.optimizer, name=o.name, ema_rate=0.9 if o.ema_rate else 0.0,
                                     clip_norm=1.0 if o.clip_norm else 0.0),
-      loss=config.loss, depth_schedule=config.depth_schedule, average_checkpoints=config.average_checkpoints)
+      loss=config.loss, depth_schedule=config.depth_schedule, save=config.save)
 
 
 @pytest.mark.parametrize("name", _COUNTED)

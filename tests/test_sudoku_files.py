@@ -13,6 +13,7 @@ import pytest
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.errors import TryAgain, UserError
 from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import rules
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "sudoku"
 
@@ -155,17 +156,17 @@ def test_every_broken_unit_is_seen(box):
   n = box * box
   r, c = np.divmod(np.arange(n * n), n)
   grid = (r % box * box + r // box + c) % n + 2
-  assert csv_files.valid_grids(grid[None], box=box).all()
+  assert rules.valid_grids(grid[None], box=box).all()
   # Swapping two different cells breaks some unit, wherever they are.
   rng = np.random.default_rng(0)
   for _ in range(100):
     a, b = rng.choice(n * n, 2, replace=False)
     swapped = grid.copy()
     swapped[[a, b]] = grid[[b, a]]
-    assert csv_files.valid_grids(swapped[None], box=box)[0] == (grid[a] == grid[b])
+    assert rules.valid_grids(swapped[None], box=box)[0] == (grid[a] == grid[b])
   # Rows and columns are right, only boxes are not.
   latin = (r + c) % n + 2
-  assert not csv_files.valid_grids(latin[None], box=box).any()
+  assert not rules.valid_grids(latin[None], box=box).any()
 
 
 def test_write_then_read(good, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from trm_jax.errors import UserError
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku import rules
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "sudoku"
 
@@ -33,7 +34,7 @@ def _grids():
   found = []
   for i, j in itertools.product(range(24), repeat=2):
     half = np.concatenate([np.broadcast_to(rows[[i, j]].reshape(8), (576, 8)), _pairs(rows)], axis=1)
-    found.append(half[csv_files.valid_grids(half, box=2)])
+    found.append(half[rules.valid_grids(half, box=2)])
   return np.concatenate(found)
 
 
@@ -52,7 +53,7 @@ def test_counts_as_many_solutions_as_there_are(grids):
     assert generate.count_solutions(puzzle, box=2, limit=1000) == expected
     assert generate.count_solutions(puzzle, box=2) == min(expected, 2)
     solution = generate.solve(puzzle, box=2)
-    assert solution.dtype == np.uint8 and csv_files.valid_grids(solution[None], box=2)[0]
+    assert solution.dtype == np.uint8 and rules.valid_grids(solution[None], box=2)[0]
     assert ((solution == puzzle) | (puzzle == 1)).all()
 
 
@@ -85,7 +86,7 @@ def test_puzzles_have_one_solution_and_splits_share_no_grid(box, sizes, num_clue
     assert name == expected and len(puzzles) == puzzles.num_groups == size
     assert puzzles.seq_len == box**4 and puzzles.vocab_size == box * box + 2 and puzzles.ratings is None
     assert ((puzzles.inputs != 1).sum(1) == num_clues).all()
-    assert csv_files.valid_grids(puzzles.labels, box=box).all()
+    assert rules.valid_grids(puzzles.labels, box=box).all()
     for puzzle, label in zip(puzzles.inputs[:100], puzzles.labels):
       assert generate.count_solutions(puzzle, box=box) == 1
       np.testing.assert_array_equal(generate.solve(puzzle, box=box), label)

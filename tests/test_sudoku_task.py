@@ -9,19 +9,22 @@ import pytest
 
 from trm_jax import errors
 from trm_jax.tasks import symmetry as symmetry_lib
-from trm_jax.tasks.sudoku import task as task_lib
+from trm_jax.tasks.sudoku import augment
+from trm_jax.tasks.sudoku import rules
+from trm_jax.tasks.sudoku.config import SudokuData
+from trm_jax.tasks.sudoku.task import SudokuTask
 
 
 def _pattern(box: int) -> np.ndarray:
   """(S,) tokens of the complete grid whose rows are shifts of one another."""
   side = box**2
   r, c = np.indices((side, side))
-  return ((box * (r % box) + r // box + c) % side + task_lib.FIRST_DIGIT).reshape(-1)
+  return ((box * (r % box) + r // box + c) % side + rules.FIRST_DIGIT).reshape(-1)
 
 
 def _puzzle(solution: np.ndarray, seed: int = 0) -> np.ndarray:
   hidden = np.random.default_rng(seed).random(solution.shape) < 0.5
-  return np.where(hidden, task_lib.BLANK, solution)
+  return np.where(hidden, rules.BLANK, solution)
 
 
 def _without_pattern(box: int) -> np.ndarray:
@@ -33,16 +36,16 @@ def _without_pattern(box: int) -> np.ndarray:
 
 @pytest.mark.parametrize("box", [2, 3])
 def test_symmetries_keep_puzzles_valid_and_their_solutions_right(box):
-  task = task_lib.SudokuTask(box)
+  task = SudokuTask(SudokuData(box=box))
   solution = _without_pattern(box)
   puzzle = _puzzle(solution)
-  assert task.is_solution(puzzle, solution)
+  assert task.solves(puzzle, solution)
 
   symmetries = jax.jit(jax.vmap(task.sample_symmetry))(jax.random.split(jax.random.key(0), 300))
   together = jax.vmap(symmetry_lib.apply, (0, None))
   puzzles, solutions = np.asarray(together(symmetries, puzzle)), np.asarray(together(symmetries, solution))
-  assert task.is_solution(puzzles, solutions).all()
-  assert ((puzzles == task_lib.BLANK).sum(1) == (puzzle == task_lib.BLANK).sum()).all()
+  assert task.solves(puzzles, solutions).all()
+  assert ((puzzles == rules.BLANK).sum(1) == (puzzle == rules.BLANK).sum()).all()
   assert len(np.unique(solutions, axis=0)) > 1
   np.testing.assert_array_equal(np.sort(symmetries.cells), np.tile(np.arange(task.seq_len), (300, 1)))
   np.testing.assert_array_equal(np.sort(symmetries.values), np.tile(np.arange(task.vocab_size), (300, 1)))
@@ -50,7 +53,7 @@ def test_symmetries_keep_puzzles_valid_and_their_solutions_right(box):
 
 
 def test_every_symmetry_of_4x4_is_drawn_equally_often():
-  task = task_lib.SudokuTask(2)
+  task = SudokuTask(SudokuData(box=2))
   draws = 16384
   symmetries = jax.jit(jax.vmap(task.sample_symmetry))(jax.random.split(jax.random.key(1), draws))
   # 2 (transpose) * 2 (bands) * 2**2 (rows in them) * 2 * 2**2 (columns) = 128 ways to move cells, 4! to rename digits.
@@ -64,30 +67,30 @@ def test_every_symmetry_of_4x4_is_drawn_equally_often():
 
 def test_order_is_a_permutation_even_when_bits_are_equal():
   bits = np.array([[7, 7, 7], [2, 9, 2]], np.uint32)
-  np.testing.assert_array_equal(task_lib._order(bits), [[0, 1, 2], [0, 2, 1]])
+  np.testing.assert_array_equal(augment._order(bits), [[0, 1, 2], [0, 2, 1]])
 
 
 def test_checker_finds_each_kind_of_mistake():
-  task = task_lib.SudokuTask(2)
+  task = SudokuTask(SudokuData(box=2))
   solution = _pattern(2)
-  blank = np.full(16, task_lib.BLANK)
+  blank = np.full(16, rules.BLANK)
   grid = solution.reshape(4, 4)
 
   rows_and_columns_only = np.array([[1, 2, 3, 4], [2, 3, 4, 1], [3, 4, 1, 2], [4, 1, 2, 3]]).reshape(-1) + 1
   rows_only = np.repeat(grid[:1], 4, axis=0).reshape(-1)
-  unfinished = np.where(np.arange(16) == 5, task_lib.BLANK, solution)
+  unfinished = np.where(np.arange(16) == 5, rules.BLANK, solution)
   padded = np.where(np.arange(16) == 5, 0, solution)
   columns_only = rows_only.reshape(4, 4).T.reshape(-1)
   answers = np.stack([solution, rows_and_columns_only, columns_only, rows_only, unfinished, padded])
-  np.testing.assert_array_equal(task.is_solution(blank, answers), [True] + [False] * 5)
+  np.testing.assert_array_equal(task.solves(blank, answers), [True] + [False] * 5)
 
   other_clue = np.where(np.arange(16) == 3, solution % 4 + 2, blank)  # a digit, but not the answer's
   assert other_clue[3] != solution[3]
-  assert not task.is_solution(other_clue, solution)
+  assert not task.solves(other_clue, solution)
 
 
 def test_checker_agrees_with_a_plain_loop():
-  task = task_lib.SudokuTask(2)
+  task = SudokuTask(SudokuData(box=2))
   rng = np.random.default_rng(0)
   answers = np.tile(_pattern(2), (200, 1))
   for answer in answers[20:]:
@@ -101,21 +104,21 @@ def test_checker_agrees_with_a_plain_loop():
 
   expected = [valid(answer) for answer in answers]
   assert 20 <= sum(expected) < 200
-  np.testing.assert_array_equal(task.is_solution(np.full(16, 1), answers), expected)
+  np.testing.assert_array_equal(task.solves(np.full(16, 1), answers), expected)
 
 
 def test_text():
-  task = task_lib.SudokuTask(2)
+  task = SudokuTask(SudokuData(box=2))
   tokens = _pattern(2)
-  tokens[3] = task_lib.BLANK
+  tokens[3] = rules.BLANK
   assert task.text(tokens) == "1 2 | 3 .\n3 4 | 1 2\n----+----\n2 3 | 4 1\n4 1 | 2 3"
-  lines = task_lib.SudokuTask(3).text(_pattern(3)).split("\n")
+  lines = SudokuTask(SudokuData(box=3)).text(_pattern(3)).split("\n")
   assert lines[0] == "1 2 3 | 4 5 6 | 7 8 9" and lines[3] == "------+-------+------" and len(lines) == 11
-  assert "G" in task_lib.SudokuTask(4).text(_pattern(4))
+  assert "G" in SudokuTask(SudokuData(box=4)).text(_pattern(4))
 
 
 def test_sizes_and_names():
-  task = task_lib.SudokuTask(3)
+  task = SudokuTask(SudokuData(box=3))
   assert (task.name, task.seq_len, task.vocab_size) == ("sudoku-9x9", 81, 11)
   with pytest.raises(errors.UserError, match="box 9 is not one of 2"):
-    task_lib.SudokuTask(9)
+    SudokuTask(SudokuData(box=9))

@@ -16,7 +16,6 @@ import pytest
 
 from trm_jax import config as config_lib
 from trm_jax import study
-from trm_jax import sweep
 from trm_jax.errors import UserError
 from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.study import dry_run
@@ -37,7 +36,9 @@ def tiny():
   config.data.update(source="generated", box=2, num_train=20, num_validation=0, num_test=9, num_clues=8, num_aug=0)
   config.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
                       puzzle_emb_len=1, halt_max_steps=1, dtype="float32")
-  config.update(epochs=0, steps=1, batch_size=8, eval_batch_size=8, log_every=1, eval_every=1_000_000)
+  config.update(epochs=0, steps=1, batch_size=8)
+  config.eval.update(batch_size=8, every=1_000_000)
+  config.log.every = 1
   return config
 
 @study.group(tiny)
@@ -157,8 +158,8 @@ from etils import epath
 from jax._src import xla_bridge
 from trm_jax import cost, study, sweep
 for run in study.plan(study.File.load("configs/sudoku.py"), "miniature", [0]):
-  assert sweep.state(run, epath.Path("/nowhere")) == "new"
-  assert sweep._training_flops(run) and estimate.total_steps(run.config)
+  assert run.state(epath.Path("/nowhere")) == "new"
+  assert running._training_flops(run) and estimate.total_steps(run.config)
 assert not xla_bridge._backends
 """
 
@@ -171,10 +172,10 @@ def test_a_sweep_leaves_the_devices_to_its_runs():
 def test_the_log_of_a_run_in_a_bucket_outlives_the_machine(bucket, tmp_path):
   log, folder = tmp_path / "seed_0.log", epath.Path(f"gs://{bucket}/x/seed_0")
   log.write_text("of an earlier start\nof this one\n")
-  sweep._keep_log(log, len("of an earlier start\n"), folder)
+  running._keep_log(log, len("of an earlier start\n"), folder)
   (kept,) = folder.glob("logs/*/*.log")
   assert kept.read_text() == "of this one\n"
-  sweep._keep_log(log, 0, epath.Path(tmp_path / "run"))  # on a disk the log is beside the run already
+  running._keep_log(log, 0, epath.Path(tmp_path / "run"))  # on a disk the log is beside the run already
   assert not (tmp_path / "run").exists()
 
 
@@ -258,7 +259,7 @@ def test_a_sweep_outlives_its_reader(stopped):
 def test_dry_run_says_what_there_is_to_do(stopped):
   path, workdir, *_ = stopped
   file = study.File.load(str(path))
-  runs = study.plan(file, "first", [0, 1], sets=["log_every=1"])
+  runs = study.plan(file, "first", [0, 1], sets=["log.every=1"])
   lines = list(dry_run.lines(runs, str(workdir)))
   rows = {" ".join(line.split()[: line.split().index("seed") + 2]): line for line in lines[: len(runs)]}
   assert list(rows) == [f"{name}, seed {seed}" for seed in (0, 1) for name in ("tiny = twin", "broken", "occupied",
@@ -313,25 +314,25 @@ def test_options_and_fields_go_to_every_run():
 def test_finished_is_what_has_results_of_the_same_config(tmp_path):
   run, folder = _plan("replication")[0], epath.Path(tmp_path)
   saved = {"config": config_lib.to_dict(run.config), "total_steps": 65_104}
-  assert sweep.state(run, folder / "none") == "new"
+  assert run.state(folder / "none") == "new"
   (folder / "config.json").write_text(json.dumps(saved))
-  assert sweep.state(run, folder) == "new"  # killed before it had saved anything
+  assert run.state(folder) == "new"  # killed before it had saved anything
   (folder / "checkpoints").mkdir()
-  assert sweep.state(run, folder) == "new"
+  assert run.state(folder) == "new"
   (folder / "checkpoints" / "5").mkdir()
-  assert sweep.state(run, folder) == "begun"
+  assert run.state(folder) == "begun"
   results = {"train_seconds": 9.0, "test": {"exact_accuracy": 0.5}}
   (folder / "results.json").write_text(json.dumps({"step": 65103, **results}))
-  assert sweep.state(run, folder) == "begun"
+  assert run.state(folder) == "begun"
   (folder / "results.json").write_text(json.dumps({"step": 65104, **results}))
-  assert sweep.state(run, folder) == "finished"
-  saved["config"] |= {"log_every": 3, "name": "e2_2_t3_n6"}  # changes nothing that is trained
+  assert run.state(folder) == "finished"
+  saved["config"]["name"], saved["config"]["log"]["every"] = "e2_2_t3_n6", 3  # changes nothing that is trained
   (folder / "config.json").write_text(json.dumps(saved))
-  assert sweep.state(run, folder) == "finished"
+  assert run.state(folder) == "finished"
   saved["config"] |= {"seed": 3}
   (folder / "config.json").write_text(json.dumps(saved))
   with pytest.raises(UserError, match="holds another run; it differs in seed: 3 -> 0. Name another folder"):
-    sweep.state(run, folder)
+    run.state(folder)
 
 
 def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
@@ -343,18 +344,18 @@ def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
   for content, reason in (("", ": is empty"), (results[:20], ": is cut off in line 1"),
                           ('{"step": 65104}', ": train_seconds is None, must be a number")):
     (folder / "results.json").write_text(content)
-    assert sweep.state(run, folder) == "begun"
+    assert run.state(folder) == "begun"
     assert capsys.readouterr().err == f"warning: {folder}/results.json{reason}; its run makes the test again\n"
   (folder / "results.json").write_text(results)
-  assert sweep.state(run, folder) == "finished"
+  assert run.state(folder) == "finished"
   (folder / "checkpoints" / "5").rmdir()
   for content, reason in ((config[:99], ": is cut off in line 1"), ("{}", ": has no config or no total_steps")):
     (folder / "config.json").write_text(content)
     with pytest.raises(UserError) as e:  # whose results are they?
-      sweep.state(run, folder)
+      run.state(folder)
     assert str(e.value) == f"{folder}/config.json{reason}: it is no run's, or damaged; name another folder"
     (folder / "checkpoints" / "5").mkdir()
-    assert sweep.state(run, folder) == "begun"
+    assert run.state(folder) == "begun"
     assert capsys.readouterr().err == (
         f"warning: {folder}/config.json{reason}; the run that goes on there writes it again\n")
     (folder / "checkpoints" / "5").rmdir()
@@ -364,13 +365,13 @@ def test_last_words_are_those_of_this_start(tmp_path):
   log = tmp_path / "seed_0.log"
   log.write_text("error: of an earlier start\n")
   before = log.stat().st_size
-  assert running._last_words(log, before) == "said nothing"
+  assert running._last_line(log, before) == "said nothing"
   with log.open("a") as f:
     f.write("step 5\nKilled\n\n")
-  assert running._last_words(log, before) == "Killed"
+  assert running._last_line(log, before) == "Killed"
   with log.open("a") as f:
     f.write("error: this one\nmore\n")
-  assert running._last_words(log, before) == "error: this one"
+  assert running._last_line(log, before) == "error: this one"
 
 
 @pytest.mark.parametrize("status, words", [

@@ -10,6 +10,7 @@ import jax
 from matplotlib import image
 import numpy as np
 import pytest
+import tiny
 
 from trm_jax import config as config_lib
 from trm_jax.errors import UserError
@@ -121,7 +122,7 @@ def test_a_failure_is_said_once_and_stops_nothing(tmp_path, capsys):
 
 
 def test_what_it_refuses_is_an_error_where_a_run_begins_only(tmp_path, capsys):
-  with pytest.raises(UserError, match="config.wandb = 'a/b': Weights & Biases cannot be used (.*); `wandb login`"):
+  with pytest.raises(UserError, match="config.log.wandb = 'a/b': Weights & Biases cannot be used (.*); `wandb login`"):
     _log(tmp_path, "a/b")
   assert not (tmp_path / "wandb_id").exists()
   (tmp_path / "wandb_id").write_text("abc123\n")
@@ -132,12 +133,7 @@ def test_what_it_refuses_is_an_error_where_a_run_begins_only(tmp_path, capsys):
 
 
 def test_a_run_that_is_stopped_and_goes_on(tmp_path, monkeypatch):
-  values = config_lib.default_config()
-  values.data.update(source="generated", box=2, num_train=16, num_validation=8, num_test=8, num_clues=8)
-  values.model.update(hidden_size=8, num_heads=2, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
-                      puzzle_emb_len=1, halt_max_steps=2, dtype="float32")
-  values.update(epochs=0, steps=4, batch_size=8, log_every=1, eval_every=2, eval_batch_size=8, wandb="trm")
-  config = config_lib.parse(values)
+  config = tiny.config(log__every=1, eval__every=2, log__wandb="trm")
   one_device = sharding.make_mesh(jax.devices()[:1])  # compiles faster than eight
   monkeypatch.setattr(sharding, "make_mesh", lambda model: one_device)
   safe_point = loop._Run.safe_point

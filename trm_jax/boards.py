@@ -7,14 +7,16 @@ Axes: N supervision steps, or puzzles; S cells of the puzzle.
 """
 
 import dataclasses
+import itertools
 import os
 import pathlib
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.runtime import files
+from trm_jax.tasks.task import Board, Task
 
 
 _TEXT_WIDTH = 80  # characters
@@ -23,33 +25,13 @@ _UNCHECKED = "#1f4e9c"  # a prediction without an answer to compare with
 _CLUE_FILL, _WRONG_FILL, _WRONG_HATCH = "#ececec", "#fbe3e1", "#efb8b3"
 
 
-class Drawable(Protocol):
-  """What drawing needs of a task.
-
-  Attributes:
-    grid_shape: rows and columns of the board, R * C = S.
-    block_shape: rows and columns between two heavy lines; grid_shape where there are none.
-  """
-
-  grid_shape: tuple[int, int]
-  block_shape: tuple[int, int]
-
-  def cell_text(self, token: int) -> str:
-    """The one character for a token."""
-
-  def is_given(self, inputs: np.ndarray) -> np.ndarray:
-    """(S,) bool: the cells whose answer the puzzle fixes."""
-
-  def is_solution(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """(N,) bool, of inputs (S,) and answers (N, S)."""
-
-
 @dataclasses.dataclass(frozen=True)
 class _Board:
   """One answer.
 
   Attributes:
     title: which one.
+    layout: of its cells.
     answer: (S,) tokens.
     given: (S,) bool, the puzzle fixed this cell and the answer keeps it.
     wrong: (S,) bool, other than the label, or a given cell changed.
@@ -59,6 +41,7 @@ class _Board:
   """
 
   title: str
+  layout: Board
   answer: np.ndarray
   given: np.ndarray
   wrong: np.ndarray
@@ -68,7 +51,7 @@ class _Board:
 
 
 def _boards(
-    task: Drawable, inputs: np.ndarray, answers_by_step: np.ndarray, labels: np.ndarray | None, q_halt: np.ndarray
+    task: Task, inputs: np.ndarray, answers_by_step: np.ndarray, labels: np.ndarray | None, q_halt: np.ndarray
 ) -> list[_Board]:
   """One board a step; arguments as in `solving_text`."""
   kept = task.is_given(inputs) & (answers_by_step == inputs)
@@ -76,19 +59,39 @@ def _boards(
   counted = None if labels is None else labels != puzzles_lib.IGNORE_LABEL
   if labels is not None:
     wrong |= counted & (answers_by_step != labels)
-  solved = task.is_solution(inputs, answers_by_step)
+  solved = solves(task, inputs, answers_by_step, labels)
   boards = []
   for i, answer in enumerate(answers_by_step):
-    verdict = "solved" if solved[i] else "not solved"
     if labels is not None:
       verdict = f"{(counted & (answer == labels)).sum()}/{counted.sum()} right" + ", solved" * bool(solved[i])
+    else:
+      verdict = "" if solved is None else "solved" if solved[i] else "not solved"
     halt = 1 / (1 + np.exp(-np.float64(q_halt[i])))
-    boards.append(_Board(f"step {i + 1}", answer, kept[i], wrong[i], labels is not None, verdict, halt))
+    boards.append(_Board(f"step {i + 1}", task.board(answer), answer, kept[i], wrong[i], labels is not None, verdict,
+                         halt))
   return boards
 
 
+def solves(task: Task, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
+  """Which answers are right, by the rules of the task, or else by the labels.
+
+  Args:
+    task: what the puzzles are of.
+    inputs: (…, S) integer tokens.
+    answers: (…, S) integer tokens, whose leading axes broadcast with those of inputs.
+    labels: (…, S) integer tokens or IGNORE_LABEL; None where the right answers are not known.
+
+  Returns:
+    (…) bool; None where nothing tells.
+  """
+  solved = task.solves(inputs, answers)
+  if solved is None and labels is not None:
+    solved = ((answers == labels) | (labels == puzzles_lib.IGNORE_LABEL)).all(-1)
+  return solved
+
+
 def solving_text(
-    task: Drawable,
+    task: Task,
     inputs: np.ndarray,
     answers_by_step: np.ndarray,
     labels: np.ndarray | None,
@@ -112,17 +115,17 @@ def solving_text(
   shown = [b for b, old in zip(boards, before) if (b.answer != old).any() or b is boards[-1]]
 
   blank_marks = np.full(inputs.shape, " ")
-  blocks = [["puzzle", "", "", *_board_lines(task, inputs, blank_marks)]]
+  blocks = [["puzzle", "", "", *_board_lines(task, task.board(inputs), inputs, blank_marks)]]
   for b in shown:
     marks = np.where(b.wrong, "!", np.where(b.given, " ", "'"))
-    blocks.append([b.title, b.verdict, f"halt {b.halt:.1%}", *_board_lines(task, b.answer, marks)])
+    blocks.append([b.title, b.verdict, f"halt {b.halt:.1%}", *_board_lines(task, b.layout, b.answer, marks)])
 
   width = max(len(line) for block in blocks for line in block)
   gap = 3
   columns = max(1, (_TEXT_WIDTH + gap) // (width + gap))
   lines = []
   for i in range(0, len(blocks), columns):
-    for parts in zip(*blocks[i : i + columns]):
+    for parts in itertools.zip_longest(*blocks[i : i + columns], fillvalue=""):
       lines.append((" " * gap).join(part.ljust(width) for part in parts).rstrip())
     lines.append("")
   legend = "' predicted" + (", ! wrong" if labels is not None else ", ! clue changed")
@@ -131,10 +134,10 @@ def solving_text(
   return "\n".join([*lines, legend])
 
 
-def _board_lines(task: Drawable, tokens: np.ndarray, marks: np.ndarray) -> list[str]:
+def _board_lines(task: Task, layout: Board, tokens: np.ndarray, marks: np.ndarray) -> list[str]:
   """A board with a one-character mark before each cell."""
-  (rows, columns), (block_rows, block_columns) = task.grid_shape, task.block_shape
-  cells = [mark + task.cell_text(token) for mark, token in zip(marks, tokens)]
+  (rows, columns), (block_rows, block_columns) = layout.cells.shape, layout.block
+  cells = [marks[i] + task.cell_text(tokens[i]) for i in layout.cells.reshape(-1)]
   lines = []
   for r in range(rows):
     if r and r % block_rows == 0:
@@ -146,7 +149,7 @@ def _board_lines(task: Drawable, tokens: np.ndarray, marks: np.ndarray) -> list[
 
 def solving_picture(
     path: str | os.PathLike[str],
-    task: Drawable,
+    task: Task,
     inputs: np.ndarray,
     answers_by_step: np.ndarray,
     labels: np.ndarray | None,
@@ -163,7 +166,7 @@ def solving_picture(
 
 
 def answers_picture(
-    task: Drawable, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray, q_halt: np.ndarray
+    task: Task, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray, q_halt: np.ndarray
 ) -> np.ndarray:
   """The answers to a few puzzles, one board each, as pixels.
 
@@ -188,14 +191,14 @@ def answers_picture(
   return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _figure(task: Drawable, boards: list[_Board]) -> Any:
+def _figure(task: Task, boards: list[_Board]) -> Any:
   """A panel a board, at most four in a row, and a legend."""
   from matplotlib import figure
   from matplotlib import patches
 
   panel_rows = -(-len(boards) // 4)
   panel_columns = -(-len(boards) // panel_rows)
-  rows, columns = task.grid_shape
+  rows, columns = np.max([board.layout.cells.shape for board in boards], axis=0).tolist()
 
   # Inches; laid out by hand, as the panels are alike and their headings may be wider than they are.
   cell = max(0.25, 1.8 / columns)
@@ -209,7 +212,9 @@ def _figure(task: Drawable, boards: list[_Board]) -> Any:
     r, c = divmod(i, panel_columns)
     x = left + c * (panel_width + gap)
     y = height - margin - (r + 1) * panel_height - r * gap
-    ax = fig.add_axes((x / width, y / height, panel_width / width, cell * rows / height))
+    own_rows, own_columns = board.layout.cells.shape
+    ax = fig.add_axes((x / width, (y + cell * (rows - own_rows)) / height, cell * own_columns / width,
+                       cell * own_rows / height))
     _draw_board(ax, task, board, fontsize=min(12, 36 * cell))
 
   legend = [patches.Patch(facecolor=_CLUE_FILL, edgecolor="#888888", label="clue")]
@@ -224,13 +229,12 @@ def _figure(task: Drawable, boards: list[_Board]) -> Any:
   return fig
 
 
-def _draw_board(ax: Any, task: Drawable, board: _Board, *, fontsize: float) -> None:
+def _draw_board(ax: Any, task: Task, board: _Board, *, fontsize: float) -> None:
   """Fills one panel."""
   from matplotlib import patches
 
-  (rows, columns), (block_rows, block_columns) = task.grid_shape, task.block_shape
-  for i, token in enumerate(board.answer):
-    r, c = divmod(i, columns)
+  (rows, columns), (block_rows, block_columns) = board.layout.cells.shape, board.layout.block
+  for (r, c), i in np.ndenumerate(board.layout.cells):
     text = dict(color=_PREDICTED if board.checked else _UNCHECKED)
     if board.wrong[i]:
       # Hatched and boxed too, for those who cannot tell red from green.
@@ -241,7 +245,7 @@ def _draw_board(ax: Any, task: Drawable, board: _Board, *, fontsize: float) -> N
     elif board.given[i]:
       text = dict(color=_CLUE, fontweight="bold")
       ax.add_patch(patches.Rectangle((c, r), 1, 1, facecolor=_CLUE_FILL, edgecolor="none"))
-    ax.text(c + 0.5, r + 0.53, task.cell_text(token), ha="center", va="center", fontsize=fontsize, **text)
+    ax.text(c + 0.5, r + 0.53, task.cell_text(board.answer[i]), ha="center", va="center", fontsize=fontsize, **text)
   ax.hlines(range(rows + 1), 0, columns, colors="#aaaaaa", linewidth=0.5)
   ax.vlines(range(columns + 1), 0, rows, colors="#aaaaaa", linewidth=0.5)
   ax.hlines(range(0, rows + 1, block_rows), 0, columns, colors=_CLUE, linewidth=1.4, capstyle="projecting")

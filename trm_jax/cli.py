@@ -5,6 +5,7 @@ from collections.abc import Callable
 import os
 import pathlib
 import re
+import runpy
 import shlex
 import sys
 import traceback
@@ -165,20 +166,30 @@ def _check_config_flags(arguments: list[str]) -> str | None:
   Returns:
     The config file.
   """
-  path = None
+  path = task = None
   for i, argument in enumerate(arguments):
     flag, equals, value = argument.partition("=")
     name = flag.lstrip("-").removeprefix("no") if flag.startswith("-") else ""
     if name == "config":
-      path = (value if equals else "".join(arguments[i + 1 : i + 2])).partition(":")[0]
+      path, _, wanted = (value if equals else "".join(arguments[i + 1 : i + 2])).partition(":")
       if not os.path.isfile(path):
         raise UserError(f"--config={path}: no such file; try --config=configs/sudoku.py:help")
     elif name.startswith("config."):
       from trm_jax import config  # pylint: disable=g-import-not-at-top
-      config.check_field(name.removeprefix("config."))
+      if path and task is None and name.startswith("config.data."):
+        task = _task_of(path, wanted)  # whose knobs these are
+      config.check_field(name.removeprefix("config."), task)
       if path is None:
         raise UserError(f"{argument}: changes a field of --config=FILE.py:NAME, which must come before it")
   return path
+
+
+def _task_of(path: str, argument: str) -> str | None:
+  """config.task of a config file; None where the file has mistakes, which are said when it is read for good."""
+  try:
+    return runpy.run_path(path)["get_config"](argument).task
+  except (Exception, SystemExit):  # whatever a person's file comes up with; SystemExit: it was asked for help
+    return None
 
 
 def refuse(why: str, *holders: flags.FlagHolder) -> None:

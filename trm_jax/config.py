@@ -10,111 +10,126 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import difflib
 import re
-import types
 import typing
-from typing import Any
+from typing import Any, ClassVar
 
 import ml_collections
-import numpy as np
 
 from trm_jax import errors
+from trm_jax import knobs
+from trm_jax import tasks
+from trm_jax.data.config import DataConfig
 from trm_jax.errors import UserError
-from trm_jax.model.config import TRMConfig
+from trm_jax.knobs import DECAY, SHARE, WEIGHT, at_least, knob, one_of
+from trm_jax.model.config import ModelConfig, TRMConfig
 
-# These TRMConfig fields are facts of the data.
-_FROM_DATA = ("vocab_size", "seq_len", "num_puzzle_identifiers")
-
-# Knobs that were added since the first version, by their names in `flatten`, with what configs that were saved before
-# are taken to have: mostly their default on that day, which stays here if the default changes. tests/test_config.py
-# asks for an entry.
-_ADDED: dict[str, Any] = {}
-
-# What may change between a checkpoint and the run that goes on from it: how often and on what to report, not what is
-# trained.
-FREE_ON_RESUME = (
-    "name", "data.tfds_dir", "data.num_test", "eval_every", "eval_batch_size", "eval_halting", "checkpoint_every",
-    "checkpoint_minutes", "log_every", "micro_batches", "model_devices", "model.attention", "average_checkpoints",
-    "profile_steps", "profile_from", "wandb",
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-  """Where puzzles come from and how many of them are used."""
-
-  # "sudoku-extreme": downloaded once by TFDS; "generated": made from the seed; otherwise a folder, local or gs://, with
-  # train.csv and test.csv in Sudoku-Extreme's format, or one written by the reference's dataset builder.
-  source: str = "sudoku-extreme"
-  box: int = 3  # side of a box: 3 for 9x9 boards, 2 for 4x4
-  num_train: int = 1000  # training puzzles, drawn from the source by the seed; 0: all that validation leaves
-  # Held out of the training source, to watch and choose by; 0: none. Nor are any held out of a folder that stores
-  # augmented versions of just num_train puzzles: a training set as the reference builds it.
-  num_validation: int = 1024
-  num_test: int = 0  # of the test set, drawn by the seed; 0: all
-  num_clues: int = 30  # of a generated puzzle
-  # Fixed augmented versions a puzzle, besides itself; 0: none; -1: a fresh one every time. Of a source that stores
-  # augmented versions, the first ones of these.
-  num_aug: int = 1000
-  seed: int = 0  # of subsampling and generation
-  # Where "sudoku-extreme" is kept. In gs:// a run puts it there, and later ones take it from there; so do several
-  # processes whose run is kept in gs://, in a folder beside it.
-  tfds_dir: str = "~/tensorflow_datasets"
+# What became of knobs since the first version, so that configs which were saved before can be read; by the names in
+# `flatten`. tests/test_config.py asks for an entry where a knob is added, moved or renamed.
+_MOVED = {
+    "eval_every": "eval.every", "eval_batch_size": "eval.batch_size", "eval_halting": "eval.halting",
+    "checkpoint_every": "save.every", "checkpoint_minutes": "save.minutes", "average_checkpoints": "save.average",
+    "log_every": "log.every", "profile_steps": "log.profile_steps", "profile_from": "log.profile_from",
+    "wandb": "log.wandb", "micro_batches": "compute.micro_batches", "model_devices": "compute.model_devices",
+    "model.attention": "compute.attention",
+}
+# Of a knob that was added, what configs are taken to have that were saved before: mostly its default on that day, which
+# stays here if the default changes.
+_ADDED: dict[str, Any] = {"task": "sudoku"}
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
   """How parameters follow gradients."""
 
-  name: str = "adam_atan2"  # adam_atan2 (the reference's), adamw, or muon (the networks' matrices; adamw for the rest)
-  learning_rate: float = 1e-4  # peak, after the warmup
-  base_batch_size: int = 0  # both rates grow linearly with batch_size over this; 0: they are as they are
-  weight_decay: float = 1.0  # decoupled, on every trained parameter
-  clip_norm: float = 0.0  # gradients longer than that, all parameters together, are cut to it; 0: none are
-  b1: float = 0.9  # decay of the first moment, in [0, 1); Muon's own momentum is 0.95
-  b2: float = 0.95  # decay of the second moment, in [0, 1)
-  warmup_steps: int = 2000  # linear, from 0
-  lr_min_ratio: float = 1.0  # the cosine's end over its peak; 1: constant
-  prefix_learning_rate: float = 1e-4  # of the sign-SGD that trains the prefix table
-  prefix_weight_decay: float = 1.0  # likewise, on the rows in use
-  ema_rate: float = 0.999  # of the parameters that evaluation uses; 0: the parameters themselves
+  name: str = knob("adam_atan2", one_of("adam_atan2", "adamw", "muon"))  # muon: for the networks' matrices, adamw else
+  learning_rate: float = knob(1e-4, at_least(0))  # peak, after the warmup
+  base_batch_size: int = knob(0, at_least(0))  # both rates are multiplied by batch_size over this; 0: by 1
+  weight_decay: float = knob(1.0, at_least(0))  # decoupled, on every trained parameter
+  clip_norm: float = knob(0.0, at_least(0))  # the largest norm of all gradients together; 0: any
+  b1: float = knob(0.9, DECAY)  # of the first moment; Muon's own momentum is 0.95
+  b2: float = knob(0.95, DECAY)  # of the second moment
+  warmup_steps: int = knob(2000, at_least(0))  # linear, from 0
+  lr_min_ratio: float = knob(1.0, SHARE)  # the cosine's end over its peak; 1: constant
+  prefix_learning_rate: float = knob(1e-4, at_least(0))  # of the sign-SGD that trains the prefix table
+  prefix_weight_decay: float = knob(1.0, at_least(0))  # of the rows in use
+  ema_rate: float = knob(0.999, DECAY)  # of the parameters that evaluation uses; 0: the parameters themselves
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
   """What is added to the reference's loss."""
 
-  step_decay: float = 1.0  # a row's loss counts step_decay^(s - 1) at its supervision step s; in (0, 1]
-  halt_cost: float = 0.0  # of each supervision step that a row is expected to make still
+  step_decay: float = knob(1.0, WEIGHT)  # a row's loss counts step_decay^(s - 1) at its supervision step s
+  halt_cost: float = knob(0.0, at_least(0))  # of each further supervision step that a row is expected to make
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  """When and how puzzles are evaluated."""
+
+  FREE: ClassVar[bool] = True
+
+  every: int = knob(0, at_least(0))  # steps between evaluations; 0: a tenth of the run
+  batch_size: int = knob(1024, at_least(1))  # of all devices together; rounded up to a multiple of their number
+  # True: a puzzle leaves its row once q_halt > 0 and its answer has stopped changing; False: halt_max_steps for all.
+  halting: bool = knob(False)
+
+
+@dataclasses.dataclass(frozen=True)
+class SaveConfig:
+  """When checkpoints are saved, besides at evaluations, at the end and where the run is told to stop."""
+
+  FREE: ClassVar[bool] = True
+
+  every: int = knob(2500, at_least(1))  # steps
+  minutes: float = knob(15.0, at_least(0))  # at the latest so long after the last one; 0: never because of time
+  average: int = knob(0, at_least(0))  # also test the mean of the last N checkpoints; 0: do not
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+  """What is recorded of a run."""
+
+  FREE: ClassVar[bool] = True
+
+  every: int = knob(100, at_least(1))  # steps between training records; the devices make them on their own, in one call
+  profile_steps: int = knob(0, at_least(0))  # traced by JAX's profiler (docs/performance.md); 0: none
+  profile_from: int = knob(10, at_least(1))  # steps before those; a run that goes on behind it traces nothing
+  wandb: str = knob("")  # project at Weights & Biases that gets the records, too; "": none
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+  """How a step is computed, which changes its result by rounding at the most."""
+
+  FREE: ClassVar[bool] = True
+
+  micro_batches: int = knob(1, at_least(1))  # parts of a batch that are computed one after another, to save memory
+  model_devices: int = knob(1, at_least(1))  # devices that share the matrices (mesh axis `model`); the rest share rows
+  attention: str = knob("xla", one_of("xla", "cudnn"))  # what computes it; cudnn: fused, on NVIDIA GPUs, 16 bits
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
   """One run."""
 
-  name: str = ""  # of the named config this came from
-  model: TRMConfig = TRMConfig(vocab_size=1, seq_len=1)  # the data fills in what it determines
-  data: DataConfig = DataConfig()
+  name: str = knob("", free=True)  # of the named config this came from
+  task: str = knob("sudoku")  # a folder of trm_jax/tasks, or a module of your own (docs/design.md)
+  data: DataConfig = dataclasses.field(default_factory=lambda: tasks.data_config("sudoku")())  # the task's own knobs
+  model: ModelConfig = ModelConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   loss: LossConfig = LossConfig()
-  seed: int = 0  # of parameters, batches and exploration
-  batch_size: int = 768  # global; divisible by the devices along `data` times micro_batches
-  micro_batches: int = 1  # parts of a batch that go through the network one after the other, to save memory
-  model_devices: int = 1  # devices that share the matrices (mesh axis `model`); the batch is split over all / this many
-  epochs: int = 50_000  # passes over the training puzzles; 0 where `steps` says how long
-  steps: int = 0  # optimizer steps; 0: floor(epochs * puzzles / batch_size)
+  eval: EvalConfig = EvalConfig()
+  save: SaveConfig = SaveConfig()
+  log: LogConfig = LogConfig()
+  compute: ComputeConfig = ComputeConfig()
+  seed: int = knob(0, at_least(0))  # of parameters, batches and exploration
+  batch_size: int = knob(768, at_least(1))  # of all devices together; they and the micro-batches share it evenly
+  epochs: int = knob(50_000, at_least(0))  # passes over the training puzzles; 0 where `steps` says how long
+  steps: int = knob(0, at_least(0))  # optimizer steps; 0: floor(epochs * puzzles / batch_size)
   # Cycles while training: "0:1x2,0.3:2x4,0.6:3x6" is H_cycles x L_cycles = 1 x 2 at first, 2 x 4 from 30 % of the steps
   # on, 3 x 6 from 60 % on; the last are the model's, with which it is evaluated throughout. "": the model's all along.
-  depth_schedule: str = ""
-  log_every: int = 100  # steps between training records; the devices make them on their own, in one call
-  eval_every: int = 0  # steps between evaluations; 0: a tenth of the run
-  eval_batch_size: int = 1024  # global; rounded up to a multiple of the number of devices
-  eval_halting: bool = False  # puzzles end once sure and settled, others take their rows; or all steps for each
-  checkpoint_every: int = 2500  # steps; evaluations, the end and an interruption save one, too
-  checkpoint_minutes: float = 15.0  # likewise, at the latest that long after the last one; 0: never because of time
-  average_checkpoints: int = 0  # at the end the mean of so many last checkpoints is tested, too; 0: it is not
-  profile_steps: int = 0  # traced by JAX's profiler, into WORKDIR/tensorboard (docs/performance.md); 0: none
-  profile_from: int = 10  # steps made before those; a run that goes on from there or later traces nothing
-  wandb: str = ""  # project at Weights & Biases that gets the records, too; "": none
+  depth_schedule: str = knob("")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +141,7 @@ class Stage:
   L_cycles: int
 
 
-def stages(depth_schedule: str, model: TRMConfig) -> tuple[Stage, ...]:
+def stages(depth_schedule: str, model: ModelConfig) -> tuple[Stage, ...]:
   """The stages of config.depth_schedule, in order; one where there is no schedule.
 
   Args:
@@ -154,22 +169,36 @@ def stages(depth_schedule: str, model: TRMConfig) -> tuple[Stage, ...]:
   return tuple(found)
 
 
-def steps_between_evaluations(eval_every: int, total_steps: int) -> int:
-  """config.eval_every, or a tenth of the run where that is 0."""
-  return eval_every or max(1, total_steps // 10)
+def stage_models(config: Config, model_config: TRMConfig, total_steps: int) -> list[tuple[int, TRMConfig]]:
+  """For every stage of a run the step after which it begins, and its model.
+
+  Args:
+    config: the run.
+    model_config: of the last stage.
+    total_steps: of the run.
+  """
+  return [(round(stage.start * total_steps),
+           dataclasses.replace(model_config, H_cycles=stage.H_cycles, L_cycles=stage.L_cycles))
+          for stage in stages(config.depth_schedule, model_config)]
 
 
-def default_config() -> ml_collections.ConfigDict:
-  """All knobs with their defaults: the reference's Sudoku-Extreme settings."""
-  return ml_collections.ConfigDict(to_dict(Config()))
+def steps_between_evaluations(every: int, total_steps: int) -> int:
+  """config.eval.every, or a tenth of the run where that is 0."""
+  return every or max(1, total_steps // 10)
+
+
+def default_config(task: str = "sudoku") -> ml_collections.ConfigDict:
+  """All knobs with their defaults, which are those of the reference's run on Sudoku-Extreme, and the task's own.
+
+  Raises:
+    UserError: there is no such task.
+  """
+  return ml_collections.ConfigDict(to_dict(Config(task=task, data=tasks.data_config(task)())))
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-  """Plain nested dict of the knobs, as in config.json. What the data determines is not a knob."""
-  values = dataclasses.asdict(config)
-  for name in _FROM_DATA:
-    del values["model"][name]
-  return values
+  """Plain nested dict of the knobs, as in config.json."""
+  return dataclasses.asdict(config)
 
 
 def flatten(values: dict[str, Any]) -> dict[str, Any]:
@@ -184,35 +213,53 @@ def flatten(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def completed(saved: dict[str, Any]) -> dict[str, Any]:
-  """A saved config, nested as in `to_dict`, with the knobs that have been added since it was written."""
-  saved = {name: dict(value) if isinstance(value, dict) else value for name, value in saved.items()}
-  for path, value in _ADDED.items():
+  """A saved config, nested as in `to_dict`, with the names of today and the knobs that have been added since."""
+  known = flatten(saved)
+  known = {_MOVED.get(path, path): value for path, value in known.items()}
+  known = {path: known.get(path, value) for path, value in _ADDED.items()} | known
+  result: dict[str, Any] = {}
+  for path, value in known.items():
     *groups, name = path.split(".")
-    place = saved
+    place = result
     for group in groups:
       place = place.setdefault(group, {})
-    if isinstance(place, dict):  # otherwise `parse` says what is wrong
-      place.setdefault(name, value)
-  return saved
+      if not isinstance(place, dict):  # `parse` says what is wrong
+        return saved
+    place[name] = value
+  return result
+
+
+def free_on_resume(task: str) -> frozenset[str]:
+  """The knobs that may change between a checkpoint and the run that goes on from it, by their names in `flatten`."""
+  return knobs.free(Config) | knobs.free(tasks.data_config(task), "data.")
 
 
 def differences(run: dict[str, Any], checkpoint: dict[str, Any]) -> list[str]:
   """Knobs that matter to training and differ, as "name: checkpoint's value -> run's value"; both are saved configs."""
-  run, checkpoint = flatten(completed(run)), flatten(completed(checkpoint))
+  run, checkpoint = completed(run), completed(checkpoint)
+  free = free_on_resume(run["task"])
+  run, checkpoint = flatten(run), flatten(checkpoint)
   return [
       f"{name}: {checkpoint.get(name, 'absent')!r} -> {run.get(name, 'absent')!r}"
       for name in sorted(run.keys() | checkpoint.keys())
-      if name not in FREE_ON_RESUME and run.get(name) != checkpoint.get(name)
+      if name not in free and run.get(name) != checkpoint.get(name)
   ]
 
 
-def check_field(path: str) -> None:
-  """Raises UserError unless there is a knob, or a group of them, of this name, e.g. "model.dtype"."""
-  where, known = "", to_dict(Config())
+def check_field(path: str, task: str | None = None) -> None:
+  """Raises UserError unless there is a knob, or a group of them, of this name, e.g. "model.dtype".
+
+  Args:
+    path: the name.
+    task: config.task; None where it is not known yet, so that config.data may have any knob.
+  """
+  where, known = "", to_dict(Config() if task is None else Config(task=task, data=tasks.data_config(task)()))
   for name in path.split("."):
     if not isinstance(known, dict):
       raise UserError(f"config.{path}: no such field; config.{where.rstrip('.')} is a value, not a group of fields")
     if name not in known:
+      if where == "data." and task is None:
+        return
       raise _no_such_field(where, name, known)
     where, known = f"{where}{name}.", known[name]
 
@@ -223,19 +270,16 @@ def _no_such_field(where: str, name: str, known: Iterable[str]) -> UserError:
   return UserError(f"config.{where}{name}: no such field; {hint}")
 
 
-def _build(cls, values: Any, where: str):
-  """A dataclass from a dict, every field present, known and of its type."""
+def _build(cls: type, values: Any, where: str) -> Any:
+  """A dataclass from a dict, every field present, known, of its type, and by its rule."""
   if not isinstance(values, dict):
     raise UserError(f"config.{where.rstrip('.')} = {values!r}: must be a group of fields")
-  types_by_name = typing.get_type_hints(cls)
-  fields = {f.name: types_by_name[f.name] for f in dataclasses.fields(cls)}
-  if cls is TRMConfig:
-    fields = {name: kind for name, kind in fields.items() if name not in _FROM_DATA}
+  kinds = {field.name: kind for field, kind in zip(dataclasses.fields(cls), _kinds(cls, values))}
   for name in values:
-    if name not in fields:
-      raise _no_such_field(where, name, fields)
+    if name not in kinds:
+      raise _no_such_field(where, name, kinds)
   typed = {}
-  for name, kind in fields.items():
+  for name, kind in kinds.items():
     if name not in values:
       raise UserError(f"config.{where}{name} is missing")
     value = values[name]
@@ -249,9 +293,17 @@ def _build(cls, values: Any, where: str):
     if type(value) is not kind:
       raise UserError(f"config.{where}{name} = {value!r}: must be of type {kind.__name__}, not {type(value).__name__}")
     typed[name] = value
-  if cls is TRMConfig:
-    typed.update(vocab_size=1, seq_len=1)
-  return cls(**typed)
+  built = cls(**typed)
+  knobs.check(built, f"config.{where}")
+  return built
+
+
+def _kinds(cls: type, values: dict[str, Any]) -> list[type]:
+  """The types of a dataclass's fields; that of config.data is its task's."""
+  hints = typing.get_type_hints(cls)
+  if cls is Config and isinstance(values.get("task"), str):
+    hints["data"] = tasks.data_config(values["task"])
+  return [hints[field.name] for field in dataclasses.fields(cls)]
 
 
 def parse(config: ml_collections.ConfigDict | dict[str, Any]) -> Config:
@@ -282,48 +334,30 @@ def parse_saved(config: Any, place: str) -> Config:
   """
   if not isinstance(config, dict):
     raise UserError(f"{place}: holds no config")
-  known = flatten(to_dict(Config()))
-  unknown = [name for name in flatten(config)
-             if name not in known and not any(other.startswith(f"{name}.") for other in known)]
-  if unknown:
-    raise UserError(f"{place}: config.{unknown[0]} is not known to this version of trm_jax; use the version that wrote "
-                    "it")
+  config = completed(config)
   try:
-    return parse(completed(config))
+    known = flatten(to_dict(Config(data=tasks.data_config(config["task"])())))
+    unknown = [name for name in flatten(config)
+               if name not in known and not any(other.startswith(f"{name}.") for other in known)]
+    if unknown:
+      raise UserError(f"config.{unknown[0]} is not known to this version of trm_jax; use the version that wrote it")
+    return parse(config)
   except UserError as e:
     raise UserError(f"{place}: {e}") from e
 
 
 def _check(config: Config) -> None:
-  flat = flatten(dataclasses.asdict(config))
-
-  def require(name: str, holds: types.FunctionType, rule: str):
-    if not holds(flat[name]):
-      raise UserError(f"config.{name} = {flat[name]!r}: {rule}")
-
-  for name in ("batch_size", "micro_batches", "model_devices", "log_every", "eval_batch_size", "checkpoint_every",
-               "profile_from"):
-    require(name, lambda v: v >= 1, "must be at least 1")
-  for name in ("epochs", "steps", "eval_every", "data.num_train", "data.num_validation", "data.num_test",
-               "optimizer.warmup_steps", "optimizer.base_batch_size", "seed", "data.seed", "average_checkpoints",
-               "profile_steps"):
-    require(name, lambda v: v >= 0, "must not be negative")
-  for name in ("optimizer.learning_rate", "optimizer.weight_decay", "optimizer.prefix_learning_rate",
-               "optimizer.prefix_weight_decay", "optimizer.clip_norm", "loss.halt_cost", "checkpoint_minutes"):
-    require(name, lambda v: v >= 0, "must not be negative")
-  for name in ("optimizer.b1", "optimizer.b2", "optimizer.ema_rate"):
-    require(name, lambda v: 0 <= v < 1 and np.float32(v) < 1, "must lie in [0, 1), as a number of 32 bits, too")
-  require("optimizer.lr_min_ratio", lambda v: 0 <= v <= 1, "must lie in [0, 1]")
-  require("optimizer.name", lambda v: v in ("adam_atan2", "adamw", "muon"), "must be adam_atan2, adamw or muon")
-  require("loss.step_decay", lambda v: 0 < v <= 1, "must lie in (0, 1]")
-  require("model_devices", lambda v: config.model.mlp_t or config.model.num_heads % v == 0,
-          f"must divide config.model.num_heads = {config.model.num_heads}: devices share whole heads")
-  require("data.box", lambda v: v in (2, 3), "must be 3 (9x9 boards) or 2 (4x4)")
-  require("data.num_aug", lambda v: v >= -1, "must be -1 (fresh ones), 0 (none) or a number of versions")
+  """The rules about several knobs."""
+  model, compute = config.model, config.compute
+  if not model.mlp_t and model.num_heads % compute.model_devices:
+    raise UserError(f"config.compute.model_devices = {compute.model_devices}: must divide config.model.num_heads = "
+                    f"{model.num_heads}: devices share whole heads")
+  if compute.attention == "cudnn" and model.dtype == "float32":
+    raise UserError(f"config.compute.attention = {compute.attention!r}: needs config.model.dtype = bfloat16 or float16")
   if (config.epochs > 0) == (config.steps > 0):
     raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them says how "
                     "long to train; set the other to 0")
-  stages(config.depth_schedule, config.model)
+  stages(config.depth_schedule, model)
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -348,7 +382,7 @@ def change(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> Non
     UserError: there is no such field.
   """
   for field in changes:
-    check_field(field)
+    check_field(field, config.task)
   with config.ignore_type():
     config.update_from_flattened_dict(changes)
 

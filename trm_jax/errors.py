@@ -130,8 +130,8 @@ _ADVICE = {
     Kind.OPEN_FILES: "allow more open files with `ulimit -n`",
     Kind.NETWORK: "check the network and start the same command again",
     Kind.MEMORY: "end other programs or use a machine with more memory",
-    Kind.DEVICE_MEMORY: ("lower config.batch_size or raise config.micro_batches where it trains, lower eval_batch_size "
-                         "where it evaluates, or use more or larger devices"),
+    Kind.DEVICE_MEMORY: ("lower config.batch_size or raise config.compute.micro_batches where it trains, lower "
+                         "eval.batch_size where it evaluates, or use more or larger devices"),
     Kind.DISK: "the disk or its server fails: look at the machine's log",
 }
 _PATH_ADVICE = {

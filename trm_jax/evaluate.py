@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from trm_jax import tasks
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.runtime import console
@@ -24,7 +25,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   Args:
     path: of the checkpoint (see checkpoint.find).
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
-    batch_size, halting: see config.eval_batch_size and config.eval_halting; None for what the run was configured for.
+    batch_size, halting: see config.eval; None for what the run was configured for.
     average: see checkpoint.load_model.
     peer_timeout_s: see loop.run.
 
@@ -33,19 +34,22 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   """
   mesh = sharding.make_mesh()
   loaded = checkpoint.load_model(path, mesh, average=average)
-  data = loaded.config.data
+  config, data = loaded.config, loaded.config.data
   if source is not None:
     # All there are; of generated ones there is no end.
-    data = dataclasses.replace(data, source=source, num_test=data.num_test or 1000 if source == "generated" else 0)
-  _, puzzles = splits_lib.load_test(splits_lib.shared(data, checkpoint.find(path)[0].parent))
+    data = dataclasses.replace(data, source=source, num_test=0)
+    if tasks.of(config.task, data).own_splits:
+      data = dataclasses.replace(data, num_test=config.data.num_test or 1000)
+  task = tasks.of(config.task, data).shared(checkpoint.find(path)[0].parent)
+  puzzles = splits_lib.load_test(task)
   model = loaded.model
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
                     f"{model.config.num_puzzle_identifiers}")
   what = f"mean of {average} checkpoints" if average else f"step {loaded.step:,}"
   progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {data.source}")
-  halting = loaded.config.eval_halting if halting is None else halting
-  evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=batch_size or loaded.config.eval_batch_size,
+  halting = config.eval.halting if halting is None else halting
+  evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=batch_size or config.eval.batch_size,
                         max_puzzles=len(puzzles), halting=halting)
   with contextlib.closing(distributed.Watchdog(peer_timeout_s if jax.process_count() > 1 else None)) as watchdog:
 
@@ -53,7 +57,8 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
       progress(done, total)
       watchdog.alive("evaluating")
 
-    metrics = evaluator.evaluate(model, puzzles, each_batch).metrics()
+    evaluation = evaluator.evaluate(model, puzzles, each_batch)
+    metrics = evaluation.metrics() | task.score(puzzles, evaluation)
   progress.done(f"{metrics['exact_accuracy']:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
                 f"{metrics['q_halt_accuracy']:.2%}, lm_loss {metrics['lm_loss']:.4g}, q_halt_loss "
                 f"{metrics['q_halt_loss']:.4g}" + f", {metrics['steps']:.2f} steps a puzzle" * halting)
@@ -62,9 +67,10 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   print("supervision step   solved    cells")
   for step, (exact, cells) in enumerate(zip(metrics["by_step"]["exact_accuracy"], metrics["by_step"]["accuracy"]), 1):
     print(f"{step:>16}  {exact:7.2%}  {cells:7.2%}")
-  if "by_rating" in metrics:
-    print("          rating   solved  puzzles")
-    for name, bucket in metrics["by_rating"].items():
-      print(f"{name:>16}  {bucket['exact_accuracy']:7.2%}  {bucket['num_puzzles']:>7,}")
+  for name, table in metrics.items():
+    if name.startswith("by_") and name != "by_step":
+      print(f"{name.removeprefix('by_').replace('_', ' '):>16}   solved  puzzles")
+      for row, values in table.items():
+        print(f"{row:>16}  {values['exact_accuracy']:7.2%}  {values['num_puzzles']:>7,}")
   print(json.dumps({"step": loaded.step, **metrics}))
   return metrics

@@ -16,20 +16,16 @@ import numpy as np
 
 from trm_jax import boards
 from trm_jax import cli
-from trm_jax.config import DataConfig
+from trm_jax import tasks
 from trm_jax.data import splits as splits_lib
-from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.model.trm import TRM
-from trm_jax.runtime import buckets
 from trm_jax.runtime import compilation_cache
 from trm_jax.runtime import console
 from trm_jax.runtime import files
 from trm_jax.runtime import hosts
-from trm_jax.runtime import paths
 from trm_jax.runtime import workdir as workdir_lib
-from trm_jax.tasks.sudoku import csv_files
-from trm_jax.tasks.sudoku.task import BLANK, SudokuTask
+from trm_jax.tasks import Task
 from trm_jax.training import checkpoint
 from trm_jax.training import evaluator as evaluator_lib
 
@@ -46,44 +42,28 @@ _OUT = flags.DEFINE_string("out", None, "Folder for answers and pictures; the de
 _BATCH = 256
 
 
-def _read_puzzle(text: str, task: SudokuTask) -> np.ndarray:
-  """(S,) tokens from the characters of a puzzle."""
-  if len(text) != task.seq_len:
-    raise UserError(f"--puzzle={text}: {len(text)} characters, but {task.name} has {task.seq_len} cells")
-  digits = "123456789"[: task.side]
-  foreign = sorted(set(text) - set(digits + ".0"))
-  if foreign:
-    raise UserError(f"--puzzle={text}: {''.join(foreign)!r} is neither a digit 1-{task.side} nor '.' or 0 for blank")
-  tokens = np.array([BLANK + int(c.replace(".", "0")) for c in text], np.uint8)
-  if repeated := task.repeated_clue(tokens):
-    raise UserError(f"--puzzle={text}: has no solution, because it has more than one {repeated}")
-  return tokens
-
-
-def _read_csv(path: str, task: SudokuTask) -> Puzzles:
-  """The puzzles of --csv."""
-  file = paths.user_path(path, "--csv")
-  if buckets.is_remote(file):
-    file = buckets.local_copy(file.parent, [file.name]) / file.name
-  return csv_files.read_csv(file, box=task.box)
-
-
-def _chosen(task: SudokuTask, data: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _chosen(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
   """What the flags name.
 
   Args:
     task: what the puzzles are of.
-    data: of the checkpoint's run.
 
   Returns:
     inputs (N, S), puzzle identifiers (N,), and labels (N, S), None where they are not known.
   """
   if _PUZZLE.value:
-    inputs = np.stack([_read_puzzle(text, task) for text in _PUZZLE.value])
+    inputs = np.stack([_parse(task, text) for text in _PUZZLE.value])
     return inputs, np.zeros(len(inputs), np.int32), None  # no identifier of their own
-  puzzles = _read_csv(_CSV.value, task) if _CSV.value is not None else splits_lib.load_test(data)[1]
+  puzzles = task.read_file(_CSV.value) if _CSV.value is not None else splits_lib.load_test(task)
   first = slice(_NUM.value)
   return puzzles.inputs[first], puzzles.puzzle_identifiers[first], puzzles.labels[first]
+
+
+def _parse(task: Task, text: str) -> np.ndarray:
+  try:
+    return task.parse(text)
+  except UserError as e:
+    raise UserError(f"--puzzle={e}") from e
 
 
 def _attempts(model: TRM, inputs: np.ndarray, identifiers: np.ndarray) -> Iterator[tuple[slice, evaluator_lib.Attempt]]:
@@ -106,7 +86,7 @@ def _attempts(model: TRM, inputs: np.ndarray, identifiers: np.ndarray) -> Iterat
     yield slice(start, end), evaluator_lib.Attempt(made.answers[:, : end - start], made.q_halt[:, : end - start])
 
 
-def _show(task: SudokuTask, out: workdir_lib.Workdir, number: int, *puzzle: np.ndarray | None) -> None:
+def _show(task: Task, out: workdir_lib.Workdir, number: int, *puzzle: np.ndarray | None) -> None:
   """Prints and draws a puzzle.
 
   Args:
@@ -115,15 +95,16 @@ def _show(task: SudokuTask, out: workdir_lib.Workdir, number: int, *puzzle: np.n
     number: of the puzzle, from 1.
     *puzzle: its inputs, answers_by_step, labels and q_halt, as boards.solving_text takes them.
   """
-  inputs, answers, *_ = puzzle
+  inputs, answers, labels, _ = puzzle
   name = f"{number}.png"
   print(boards.solving_text(task, *puzzle))
   boards.solving_picture(out.local / name, task, *puzzle)
-  solved = task.is_solution(inputs, answers[-1])
-  print(f"{'solved' if solved else 'NOT solved'}; picture: {out.path / name}\n", flush=True)
+  solved = boards.solves(task, inputs, answers[-1], labels)
+  words = "" if solved is None else "solved; " if solved else "NOT solved; "
+  print(f"{words}picture: {out.path / name}\n", flush=True)
 
 
-def _solve(model: TRM, task: SudokuTask, inputs: np.ndarray, identifiers: np.ndarray, labels: np.ndarray | None,
+def _solve(model: TRM, task: Task, inputs: np.ndarray, identifiers: np.ndarray, labels: np.ndarray | None,
            out: workdir_lib.Workdir) -> None:
   """Solves puzzles, shows the first ones, writes answers.csv and says how many are solved.
 
@@ -140,16 +121,19 @@ def _solve(model: TRM, task: SudokuTask, inputs: np.ndarray, identifiers: np.nda
   with files.replacing(file) as f:
     f.write(b"question,answer,solved\n")
     for rows, made in _attempts(model, inputs, identifiers):
-      solved = task.is_solution(inputs[rows], made.answers[-1])
+      solved = boards.solves(task, inputs[rows], made.answers[-1], None if labels is None else labels[rows])
+      known = solved is not None
+      if not known:
+        solved = np.zeros(len(made.answers[-1]), bool)
       for i, (question, answer, good) in enumerate(zip(inputs[rows], made.answers[-1], solved)):
-        texts = ("".join(map(task.cell_text, tokens)) for tokens in (question, answer))
-        f.write(f"{','.join(texts)},{int(good)}\n".encode())
+        f.write(f"{task.text(question)},{task.text(answer)},{int(good) if known else ''}\n".encode())
         if rows.start + i < num_shown:
           _show(task, out, rows.start + i + 1, question, made.answers[:, i],
                 None if labels is None else labels[rows.start + i], made.q_halt[:, i])
       num_solved += int(solved.sum())
       progress(rows.stop, num)
-  progress.done(f"{num_solved:,} of {num:,} solved, every row, column and box checked")
+  what = f"{num_solved:,} of {num:,} solved" if known else f"{num:,} answers"
+  progress.done(f"{what}, {task.checked}" if task.checked else what)
   shown = "" if num_shown == num else f"; of them the first {num_shown:,} are shown and drawn (--show={_SHOW.value})"
   print(f"all answers: {out.path / file.name}{shown}")
 
@@ -164,8 +148,8 @@ def main(argv: list[str]) -> None:
   hosts.stay_alone()
   compilation_cache.enable()
   loaded = checkpoint.load_model(_CHECKPOINT.value)
-  task = SudokuTask(loaded.config.data.box)
-  inputs, identifiers, labels = _chosen(task, loaded.config.data)
+  task = tasks.of(loaded.config.task, loaded.config.data)
+  inputs, identifiers, labels = _chosen(task)
   directory, _ = checkpoint.find(_CHECKPOINT.value)
   target = directory.parent / "solved" if _OUT.value is None else _OUT.value
   with workdir_lib.Workdir(target, main=True, flag="--out") as out:

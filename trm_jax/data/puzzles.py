@@ -7,6 +7,8 @@ import hashlib
 
 import numpy as np
 
+from trm_jax.errors import UserError
+
 # A cell whose label is this is neither trained on nor counted (the reference's value).
 IGNORE_LABEL = -100
 # Rows looked at together: bounds scratch memory.
@@ -15,19 +17,22 @@ _ROWS = 1 << 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Puzzles:
-  """One split of a task. N examples of S cells, in G groups.
+  """One split of a task: N examples of S cells, in P puzzles, in G groups.
 
-  A group is one original puzzle with whatever augmented versions of it are stored; its examples lie next to each
-  other. An epoch takes each group once. Without stored augmentations every example is its own group.
+  A puzzle is what one rule or solution belongs to: a board, or all pairs of an ARC task in one version. A group is one
+  original puzzle with whatever augmented versions of it are stored. Examples of a puzzle, and puzzles of a group, lie
+  next to each other, and the original comes first. An epoch takes the examples of one puzzle of each group.
 
   Attributes:
     inputs: (N, S) uint8, tokens; 0 is padding.
     labels: (N, S) int8, tokens, or IGNORE_LABEL.
     puzzle_identifiers: (N,) int32, the row of the prefix table.
-    group_starts: (G + 1,) int32, group g holds the examples group_starts[g]:group_starts[g + 1].
+    group_starts: (G + 1,) int32, group g holds the puzzles group_starts[g]:group_starts[g + 1].
     vocab_size: number of tokens, padding included.
     num_puzzle_identifiers: rows of the prefix table.
     ratings: (N,) int32 difficulty (Sudoku-Extreme: backtracks of the tdoku solver), or None where the data has none.
+    puzzle_starts: (P + 1,) int32, puzzle p holds the examples puzzle_starts[p]:puzzle_starts[p + 1]; None where every
+      example is a puzzle.
   """
 
   inputs: np.ndarray
@@ -37,13 +42,17 @@ class Puzzles:
   vocab_size: int
   num_puzzle_identifiers: int
   ratings: np.ndarray | None = None
+  puzzle_starts: np.ndarray | None = None
 
   def __post_init__(self):
     n, s = self.inputs.shape
     assert self.inputs.dtype == np.uint8, self.inputs.dtype
     assert self.labels.dtype == np.int8 and self.labels.shape == (n, s), (self.labels.dtype, self.labels.shape)
     assert self.puzzle_identifiers.dtype == np.int32 and self.puzzle_identifiers.shape == (n,)
-    assert self.group_starts.dtype == np.int32 and self.group_starts[0] == 0 and self.group_starts[-1] == n
+    starts = self.puzzle_starts
+    assert starts is None or (starts.dtype == np.int32 and starts[0] == 0 and starts[-1] == n)
+    assert self.group_starts.dtype == np.int32 and self.group_starts[0] == 0
+    assert self.group_starts[-1] == self.num_puzzles, (self.group_starts[-1], self.num_puzzles)
     assert self.ratings is None or (self.ratings.dtype == np.int32 and self.ratings.shape == (n,))
 
   def __len__(self) -> int:
@@ -56,14 +65,21 @@ class Puzzles:
     return self.inputs.shape[1]
 
   @property
+  def num_puzzles(self) -> int:
+    """Puzzles, stored augmented versions included, P."""
+    return len(self) if self.puzzle_starts is None else self.puzzle_starts.shape[0] - 1
+
+  @property
   def num_groups(self) -> int:
     """Original puzzles, G."""
     return self.group_starts.shape[0] - 1
 
   def digest(self) -> str:
-    """SHA-256, in hexadecimal, of what a model is trained and tested on: inputs, labels, identifiers and groups."""
+    """SHA-256, in hexadecimal, of what a model is trained and tested on: inputs, labels, identifiers, and what belongs
+    together."""
     sha256 = hashlib.sha256()
-    for array in (self.inputs, self.labels, self.puzzle_identifiers, self.group_starts):
+    starts = [] if self.puzzle_starts is None else [self.puzzle_starts]
+    for array in (self.inputs, self.labels, self.puzzle_identifiers, self.group_starts, *starts):
       # The shapes keep cells from moving between two arrays unseen. The order of bytes is the same on every machine.
       sha256.update(f"{array.shape} {array.dtype.name};".encode())
       for i in range(0, len(array), _ROWS):
@@ -83,14 +99,18 @@ class Puzzles:
     return self._take(self.group_starts[groups], np.diff(self.group_starts)[groups])
 
   def first_versions(self, number: int) -> "Puzzles":
-    """Of each group its first examples, without the augmented versions stored behind them; all, if it has no more."""
+    """Of each group its first puzzles, without the augmented versions stored behind them; all, if it has no more."""
     sizes = np.diff(self.group_starts)
     return self if sizes.max() <= number else self._take(self.group_starts[:-1], np.minimum(sizes, number))
+
+  def originals(self) -> np.ndarray:
+    """(G,) int32: the first example of each group."""
+    return self._examples(self.group_starts[:-1])
 
   def kin(self) -> np.ndarray:
     """(G,) int64: for each group the first one that has an equal puzzle, perhaps by way of other groups."""
     first, = first_alike([self.inputs])
-    groups = np.repeat(np.arange(self.num_groups), np.diff(self.group_starts))
+    groups = np.repeat(np.arange(self.num_groups), np.diff(self._examples(self.group_starts)))
     a, b = groups, groups[first]
     a, b = a[a != b], b[a != b]
     kin = np.arange(self.num_groups)
@@ -100,18 +120,114 @@ class Puzzles:
       np.minimum.at(kin, b, lower)
     return kin
 
+  def _examples(self, puzzles: np.ndarray) -> np.ndarray:
+    """The first example of each puzzle; for the number behind the last puzzle, that behind the last example."""
+    return puzzles if self.puzzle_starts is None else self.puzzle_starts[puzzles]
+
   def _take(self, starts: np.ndarray, sizes: np.ndarray) -> "Puzzles":
-    """Groups that begin at these examples and are so large."""
-    new_starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    rows = np.repeat(starts - new_starts[:-1], sizes) + np.arange(new_starts[-1])
+    """Groups that begin at these puzzles and have so many."""
+    puzzles, group_starts = _ranges(starts, sizes)
+    rows, puzzle_starts = puzzles, None
+    if self.puzzle_starts is not None:
+      rows, puzzle_starts = _ranges(self.puzzle_starts[puzzles], np.diff(self.puzzle_starts)[puzzles])
     return dataclasses.replace(
         self,
         inputs=self.inputs[rows],
         labels=self.labels[rows],
         puzzle_identifiers=self.puzzle_identifiers[rows],
-        group_starts=new_starts,
+        group_starts=group_starts,
+        puzzle_starts=puzzle_starts,
         ratings=None if self.ratings is None else self.ratings[rows],
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+  """What a source has of a split.
+
+  Attributes:
+    num_groups: original puzzles.
+    num_versions: augmented versions that are stored of a puzzle, at the most.
+    num_examples: of one puzzle, in the mean.
+  """
+
+  num_groups: int
+  num_versions: int = 0
+  num_examples: float = 1.0
+
+  @classmethod
+  def of(cls, puzzles: Puzzles) -> "Stored":
+    """Of puzzles that have been read."""
+    return cls(puzzles.num_groups, int(np.diff(puzzles.group_starts).max()) - 1, len(puzzles) / puzzles.num_puzzles)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """What compiled programs depend on of the training puzzles.
+
+  Attributes:
+    num_examples: N, stored augmentations included.
+    num_puzzles: P, likewise.
+    num_groups: G, original puzzles.
+    seq_len: S.
+    vocab_size: V.
+    num_puzzle_identifiers: rows of the prefix table in use.
+  """
+
+  num_examples: int
+  num_puzzles: int
+  num_groups: int
+  seq_len: int
+  vocab_size: int
+  num_puzzle_identifiers: int
+
+  @classmethod
+  def of(cls, puzzles: Puzzles) -> "Sizes":
+    """Of puzzles that are there."""
+    return cls(len(puzzles), puzzles.num_puzzles, puzzles.num_groups, puzzles.seq_len, puzzles.vocab_size,
+               puzzles.num_puzzle_identifiers)
+
+  def of_model(self) -> dict[str, int]:
+    """The fields of TRMConfig that the data determines."""
+    return {name: getattr(self, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
+
+  def total_steps(self, epochs: int, batch_size: int) -> int:
+    """Training steps of a run: floor(epochs * groups * mean examples of a puzzle / batch), as in the reference.
+
+    Args:
+      epochs: passes over the groups.
+      batch_size: of all devices together.
+
+    Raises:
+      UserError: not even one step.
+    """
+    steps = epochs * self.num_groups * self.num_examples // (self.num_puzzles * batch_size)
+    if steps == 0:
+      raise UserError(f"epochs {epochs} of {self.num_groups} puzzles are less than one step of batch_size {batch_size};"
+                      " raise epochs or lower batch_size")
+    return steps
+
+  def blank_puzzles(self) -> Puzzles:
+    """Puzzles of these sizes without content, which take memory for a few numbers a group and not for cells."""
+    cells = self.num_examples, self.seq_len
+    return Puzzles(
+        inputs=np.broadcast_to(np.uint8(0), cells), labels=np.broadcast_to(np.int8(0), cells),
+        puzzle_identifiers=np.broadcast_to(np.int32(0), cells[:1]), vocab_size=self.vocab_size,
+        group_starts=_even_starts(self.num_groups, self.num_puzzles),
+        puzzle_starts=(None if self.num_puzzles == self.num_examples
+                       else _even_starts(self.num_puzzles, self.num_examples)),
+        num_puzzle_identifiers=self.num_puzzle_identifiers)
+
+
+def _even_starts(number: int, total: int) -> np.ndarray:
+  """(number + 1,) int32: where parts begin that share `total` as evenly as they can."""
+  return (np.arange(number + 1, dtype=np.int64) * total // number).astype(np.int32)
+
+
+def _ranges(starts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """The numbers of ranges that begin at `starts`, one behind the other, and where each begins among them, (K + 1,)."""
+  new_starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+  return np.repeat(starts - new_starts[:-1], sizes) + np.arange(new_starts[-1]), new_starts
 
 
 def one_group_each(

@@ -51,15 +51,18 @@ def is_reference_folder(folder: pathlib.Path) -> bool:
     raise explained(f"{folder}: cannot be read", e) from e
 
 
-def stored_sizes(folder: pathlib.Path, split: str) -> tuple[int, int]:
-  """Groups and examples of a split, from its dataset.json and the headers of its arrays alone.
+def stored(folder: pathlib.Path, split: str) -> puzzles_lib.Stored:
+  """What a split has, from its dataset.json and the headers of its arrays alone.
 
   Raises:
     UserError: as `read_split`, as far as these tell.
   """
   place = folder / split
   meta = _read_metadata(place / "dataset.json")
-  return meta["total_groups"], sum(_set_sizes(place, meta).values())
+  groups, examples = meta["total_groups"], sum(_set_sizes(place, meta).values())
+  puzzles = round(examples / meta["mean_puzzle_examples"]) if meta["mean_puzzle_examples"] > 0 else examples
+  # Its builders store as many versions of each puzzle.
+  return puzzles_lib.Stored(groups, max(0, puzzles // groups - 1), examples / max(1, puzzles))
 
 
 def _set_sizes(place: pathlib.Path, meta: dict) -> dict[str, int]:
@@ -84,8 +87,8 @@ def file_of(folder: pathlib.Path, split: str, field: str, row: int) -> str:
 def read_split(folder: pathlib.Path, split: str) -> puzzles_lib.Puzzles:
   """Reads one split, its sets one after another.
 
-  A stored group becomes one group here; the identifier of a puzzle becomes that of each of its examples; labels equal
-  to ignore_label_id become IGNORE_LABEL.
+  Groups and puzzles are those that are stored; the identifier of a puzzle becomes that of each of its examples; labels
+  equal to ignore_label_id become IGNORE_LABEL.
 
   Args:
     folder: holds the splits' folders.
@@ -103,19 +106,19 @@ def read_split(folder: pathlib.Path, split: str) -> puzzles_lib.Puzzles:
   if num_examples > _MAX_COUNT:
     raise UserError(f"{place}: has {num_examples} examples, must have {_MAX_COUNT} at the most; build fewer")
   sets = [_read_set(place, name, meta) for name in meta["sets"]]
-  inputs, labels, identifiers, starts = (list(x) for x in zip(*sets))
-  offsets = np.cumsum([0] + [len(x) for x in inputs])
-  num_groups = sum(len(s) - 1 for s in starts)
+  inputs, labels, identifiers, puzzle_starts, group_starts = (list(x) for x in zip(*sets))
+  num_groups = sum(len(s) - 1 for s in group_starts)
   if meta["total_groups"] != num_groups:
     raise UserError(
         f"{place / 'dataset.json'}: total_groups is {meta['total_groups']}, but the sets have {num_groups}; {REBUILD}"
     )
-  group_starts = [s[:-1] + offset for s, offset in zip(starts, offsets)] + [offsets[-1:]]
+  puzzle_starts = _joined(puzzle_starts)
   return puzzles_lib.Puzzles(
       inputs=_concatenate(inputs),
       labels=_concatenate(labels),
       puzzle_identifiers=_concatenate(identifiers),
-      group_starts=np.concatenate(group_starts).astype(np.int32),
+      group_starts=_joined(group_starts),
+      puzzle_starts=None if len(puzzle_starts) == num_examples + 1 else puzzle_starts,
       vocab_size=meta["vocab_size"],
       num_puzzle_identifiers=meta["num_puzzle_identifiers"],
   )
@@ -124,6 +127,12 @@ def read_split(folder: pathlib.Path, split: str) -> puzzles_lib.Puzzles:
 def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
   # The usual single set is not copied.
   return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _joined(starts: list[np.ndarray]) -> np.ndarray:
+  """(K + 1,) int32: where parts begin, of several sets laid one behind the other, from where they begin in each."""
+  offsets = np.cumsum([0, *(s[-1] for s in starts)])
+  return np.concatenate([*(s[:-1] + offset for s, offset in zip(starts, offsets)), offsets[-1:]]).astype(np.int32)
 
 
 def _is_int(value) -> bool:
@@ -228,8 +237,9 @@ def _open(path: pathlib.Path, ndim: int) -> Iterator[_Array]:
     yield _Array(path, file, dtype, shape, columns_first and ndim > 1)
 
 
-def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """One set: (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 identifiers, (groups + 1,) int64 group starts."""
+def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, ...]:
+  """One set: (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 identifiers; at which example each puzzle starts and
+  at which puzzle each group, (puzzles + 1,) and (groups + 1,) int64."""
   paths = {field: place / f"{name}__{field}.npy" for field in _FIELDS}
   with contextlib.ExitStack() as exits:
     arrays = {field: exits.enter_context(_open(path, 2 if field in ("inputs", "labels") else 1))
@@ -239,7 +249,7 @@ def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, n
 
 def _read_arrays(
     arrays: dict[str, _Array], dataset: pathlib.Path, meta: dict
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
   """As `_read_set`."""
   paths = {field: array.path for field, array in arrays.items()}
   for field in ("inputs", "labels"):
@@ -290,7 +300,7 @@ def _read_arrays(
     _check_range(stored_labels, paths["labels"], meta["vocab_size"], "vocab_size", first=i)
     labels[rows] = stored_labels
     labels[rows][ignored] = puzzles_lib.IGNORE_LABEL
-  return inputs, labels, np.repeat(identifiers, np.diff(puzzle_starts)).astype(np.int32), group_starts
+  return (inputs, labels, np.repeat(identifiers, np.diff(puzzle_starts)).astype(np.int32), puzzle_starts, group_puzzles)
 
 
 def _offsets(stored: _Array, length: int, of: str) -> np.ndarray:

@@ -1,57 +1,85 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Training batches as a pure function of (key, step), computed on the device (DESIGN.md, decision 3).
+"""Training batches as a pure function of (key, step), computed on the device (docs/design.md).
 
-Training reads an endless stream of groups: one random permutation of all groups per epoch, one after the other. Row r
-of step t is position t * batch_size + r of that stream, and its example and augmentation depend on the key and the
-position alone. So there is no iterator to save, a resumed run sees the same batches, and a device computes just its
-own rows.
+Training reads an endless stream of examples: in every epoch one random permutation of the examples of all original
+puzzles, one epoch after the other. Row r of step t is position t * batch_size + r of that stream, and its example and
+version depend on the key and the position alone. So there is no iterator to save, a resumed run sees the same batches,
+and a device computes just its own rows. The examples of a puzzle share a version within an epoch.
 
-Axes: B batch, S cells, N examples, G groups.
+Axes: B batch, S cells, E examples of an epoch, G groups.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trm_jax import errors
-from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data.puzzles import Puzzles
 from trm_jax.runtime import sharding as sharding_lib
-from trm_jax.tasks import symmetry as symmetry_lib
 
-FRESH = -1  # num_aug: a new symmetry at every position
+# From the task's arrays, the number of an example, the number of a version and its key to a row; see tasks/task.py.
+Row = Callable[[Any, jax.Array, jax.Array | None, jax.Array | None], dict[str, jax.Array]]
+
+FRESH = -1  # num_aug: a new version at every position
 
 _MAX_POSITIONS = 2**31 - 1  # positions are int32
 
 
 @flax.struct.dataclass
-class DeviceArrays:
-  """A `Puzzles` on the device.
+class Source:
+  """What batches are drawn from, on the device.
 
   Attributes:
-    inputs: (N, S) uint8.
-    labels: (N, S) int8.
-    puzzle_identifiers: (N,) int32.
-    group_starts: (G + 1,) int32.
+    arrays: the task's, for its rows.
+    group_starts: (G + 1,) int32, group g holds the puzzles group_starts[g]:group_starts[g + 1].
+    puzzle_starts: (P + 1,) int32, the first example of each puzzle; None where every example is a puzzle.
+    slot_starts: (G + 1,) int32, which examples of an epoch are those of a group; None likewise.
+    slot_groups: (E,) int32, the group of each example of an epoch; None likewise.
+    stores_versions: whether there are groups of several puzzles, which are the augmentations then.
   """
 
-  inputs: jax.Array
-  labels: jax.Array
-  puzzle_identifiers: jax.Array
+  arrays: Any
   group_starts: jax.Array
+  puzzle_starts: jax.Array | None
+  slot_starts: jax.Array | None
+  slot_groups: jax.Array | None
+  stores_versions: bool = flax.struct.field(pytree_node=False)
+
+  @classmethod
+  def of(cls, arrays: Any, puzzles: Puzzles) -> "Source":
+    """On the host.
+
+    Args:
+      arrays: see Task.arrays.
+      puzzles: one split.
+    """
+    stores_versions = puzzles.num_puzzles > puzzles.num_groups
+    if puzzles.puzzle_starts is None:
+      return cls(arrays, puzzles.group_starts, None, None, None, stores_versions)
+    sizes = np.diff(puzzles.puzzle_starts)[puzzles.group_starts[:-1]]  # examples of the original of each group
+    return cls(arrays, puzzles.group_starts, puzzles.puzzle_starts,
+               np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32),
+               np.repeat(np.arange(len(sizes), dtype=np.int32), sizes), stores_versions)
+
+  @property
+  def num_groups(self) -> int:
+    """G."""
+    return self.group_starts.shape[0] - 1
 
 
-def to_device_arrays(puzzles: puzzles_lib.Puzzles, sharding: jax.sharding.Sharding | None = None) -> DeviceArrays:
-  """Puts the arrays that batches are drawn from on the device.
+def to_device(source: Source, sharding: jax.sharding.Sharding | None = None) -> Source:
+  """Puts what batches are drawn from on the device.
 
   Args:
-    puzzles: one split.
+    source: on the host.
     sharding: where to; replicated over the mesh in training, where every process has the same puzzles. None is the
       default device.
   """
-  host = DeviceArrays(puzzles.inputs, puzzles.labels, puzzles.puzzle_identifiers, puzzles.group_starts)
-  return jax.device_put(host) if sharding is None else sharding_lib.put(host, sharding)
+  return jax.device_put(source) if sharding is None else sharding_lib.put(source, sharding)
 
 
 def abstract_batch(
@@ -61,21 +89,6 @@ def abstract_batch(
   cells = jax.ShapeDtypeStruct((batch_size, seq_len), "int32", sharding=sharding)
   identifiers = jax.ShapeDtypeStruct((batch_size,), "int32", sharding=sharding)
   return {"inputs": cells, "labels": cells, "puzzle_identifiers": identifiers}
-
-
-def total_steps(epochs: int, num_groups: int, batch_size: int) -> int:
-  """Training steps of a run: floor(epochs * groups / global batch), as one example per group makes an epoch (TRM.md).
-
-  Raises:
-    UserError: not even one step.
-  """
-  steps = epochs * num_groups // batch_size
-  if steps == 0:
-    raise errors.UserError(
-        f"epochs {epochs} of {num_groups} puzzles are less than one step of batch_size {batch_size}: raise"
-        " epochs or lower batch_size"
-    )
-  return steps
 
 
 def check_positions(steps: int, batch_size: int) -> None:
@@ -91,71 +104,82 @@ def check_positions(steps: int, batch_size: int) -> None:
     )
 
 
+def version_key(key: jax.Array, group: jax.Array, version: jax.Array) -> jax.Array:
+  """The key of a fixed version of a group's puzzle.
+
+  Args:
+    key: of all fixed versions.
+    group: () int32.
+    version: () int32, from 0 for the original.
+  """
+  return jax.random.fold_in(jax.random.fold_in(key, group), version)
+
+
 def sample_batch(
-    arrays: DeviceArrays,
-    sample_symmetry: Callable[[jax.Array], symmetry_lib.Symmetry],
-    key: jax.Array,
-    step: jax.Array | int,
-    *,
-    batch_size: int,
-    num_aug: int,
+    source: Source, row: Row, key: jax.Array, step: jax.Array | int, *, batch_size: int, num_aug: int,
 ) -> dict[str, jax.Array]:
   """The batch of one training step. Runs under jit with a traced step; the same numbers on any number of devices.
 
   Args:
-    arrays: what to draw from.
-    sample_symmetry: the task's, from a key to a symmetry of S cells.
+    source: what to draw from.
+    row: the task's.
     key: the run's data key, the same at every step.
     step: () int32, steps made before this one.
     batch_size: B, of all devices together.
-    num_aug: 0: examples as stored. N > 0: the original or one of the N augmentations that the key fixes for this
-      example, all N + 1 equally likely. FRESH: a new symmetry at every position. Where groups have stored
-      augmentations, these are the augmentations: examples are as stored then, too.
+    num_aug: 0: puzzles as stored. N > 0: the original or one of the N versions that the key fixes for this puzzle, all
+      N + 1 equally likely. FRESH: a new version at every position. Where versions of the puzzles are stored, these are
+      the versions, and each puzzle is as stored.
 
   Returns:
     inputs (B, S) int32, labels (B, S) int32 (IGNORE_LABEL kept), puzzle_identifiers (B,) int32.
   """
   assert num_aug >= FRESH, num_aug
-  num_groups = arrays.group_starts.shape[0] - 1
-  if arrays.inputs.shape[0] > num_groups:
+  num_groups = source.num_groups
+  length = num_groups if source.slot_groups is None else source.slot_groups.shape[0]
+  if source.stores_versions:
     num_aug = 0
   key_epoch, key_row, key_fixed = jax.random.split(key, 3)
 
   start = jnp.asarray(step, jnp.int32) * batch_size
 
   def sample_row(position):
-    key_choices, key_fresh = jax.random.split(jax.random.fold_in(key_row, position))
-    epoch, place = position // num_groups, position % num_groups
-    group = _shuffled(jax.random.fold_in(key_epoch, epoch), place, num_groups)
-    first, end = arrays.group_starts[group], arrays.group_starts[group + 1]
-    choices = jnp.stack([end - first, max(num_aug, 0) + 1])
+    epoch, place = position // length, position % length
+    order = jax.random.fold_in(key_epoch, epoch)
+    group = slot = permuted(order, place, length)
+    first = position
+    if source.slot_groups is not None:
+      group = source.slot_groups[slot]
+      # What is drawn for a puzzle is drawn at the position of the first of its examples in this epoch.
+      first = epoch * length + permuted(order, source.slot_starts[group], length, inverse=True)
+    key_choices, key_fresh = jax.random.split(jax.random.fold_in(key_row, first))
+    first_puzzle, end = source.group_starts[group], source.group_starts[group + 1]
+    choices = jnp.stack([end - first_puzzle, max(num_aug, 0) + 1])
     chosen, version = jax.random.randint(key_choices, (2,), 0, choices)
-    example = first + chosen
-    inputs, labels = arrays.inputs[example].astype(jnp.int32), arrays.labels[example].astype(jnp.int32)
-    if num_aug != 0:
-      if num_aug == FRESH:
-        symmetry = sample_symmetry(key_fresh)
-      else:
-        symmetry = sample_symmetry(jax.random.fold_in(jax.random.fold_in(key_fixed, example), version))
-        original = symmetry_lib.identity(symmetry.cells.size, symmetry.values.size)
-        symmetry = jax.tree.map(lambda a, b: jnp.where(version == 0, a, b), original, symmetry)
-      inputs, labels = symmetry_lib.apply(symmetry, inputs), symmetry_lib.apply(symmetry, labels)
-    return {"inputs": inputs, "labels": labels, "puzzle_identifiers": arrays.puzzle_identifiers[example]}
+    example = first_puzzle + chosen
+    if source.slot_groups is not None:
+      example = source.puzzle_starts[example] + slot - source.slot_starts[group]
+    if num_aug == 0:
+      return row(source.arrays, example, None, None)
+    if num_aug == FRESH:
+      return row(source.arrays, example, jnp.int32(1), key_fresh)
+    return row(source.arrays, example, version, version_key(key_fixed, group, version))
 
   return jax.vmap(sample_row)(start + jnp.arange(batch_size, dtype=jnp.int32))
 
 
-def _shuffled(key: jax.Array, place: jax.Array, size: int) -> jax.Array:
+def permuted(key: jax.Array, place: jax.Array, size: int, *, inverse: bool = False) -> jax.Array:
   """One element of a random permutation, without making the others.
 
   The swap-or-not shuffle (Hoang, Morris, Rogaway, CRYPTO 2012): a round pairs x with (offset - x) mod size and swaps
-  each pair or not by a random bit of its own. Every round is a permutation whatever the bits are. Sorting instead
-  (jax.random.permutation) takes every device through all groups at every step: 5 s for 3 million on one core.
+  each pair or not by a random bit of its own. Every round is a permutation whatever the bits are, and its own inverse.
+  Sorting instead (jax.random.permutation) takes every device through all groups at every step: 5 s for 3 million on one
+  core.
 
   Args:
     key: names the permutation.
     place: () int32 in [0, size).
     size: elements of the permutation.
+    inverse: of the inverse permutation instead: the place at which an element is.
 
   Returns:
     () int32 in [0, size).
@@ -172,4 +196,4 @@ def _shuffled(key: jax.Array, place: jax.Array, size: int) -> jax.Array:
     swap = jax.random.bits(jax.random.fold_in(key_round, jnp.maximum(x, partner)), dtype=jnp.uint8) & 1
     return jnp.where(swap == 1, partner, x), None
 
-  return jax.lax.scan(swap_or_not, place, (offsets, jax.random.split(key_swap, rounds)))[0]
+  return jax.lax.scan(swap_or_not, place, (offsets, jax.random.split(key_swap, rounds)), reverse=inverse)[0]

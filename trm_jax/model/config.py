@@ -7,14 +7,11 @@ import math
 from typing import Any
 
 from trm_jax.errors import UserError
+from trm_jax.knobs import POSITIVE, SHARE, at_least, check, knob, one_of
 
 ROPE_THETA = 10000.0
 RMS_EPS = 1e-5
 
-_DTYPES = ("bfloat16", "float32", "float16")
-_ATTENTION = ("xla", "cudnn")
-_POS_ENCODINGS = ("none", "rope", "learned")
-_GRADIENTS = ("cycle", "one_step")
 RECURSIONS = ("two_z", "single_z", "multi_scale_z", "none")
 
 # The reference's models by the file that `name` of their config names: what they are here.
@@ -28,63 +25,48 @@ _REFERENCE_MODELS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class TRMConfig:
-  """Sizes and rules of one model. Defaults: the reference's Sudoku-Extreme model.
+class ModelConfig:
+  """The knobs of a model. Defaults: the reference's Sudoku-Extreme model.
 
   Raises:
     UserError: a combination that no model can have; names the field, its value and the rule.
   """
 
-  vocab_size: int  # tokens, padding included
-  seq_len: int  # S, cells of one puzzle
-  num_puzzle_identifiers: int = 1  # puzzles (or tasks) that have a prefix of their own
-  hidden_size: int = 512  # D
-  # two_z: z_H and z_L; single_z: one state; multi_scale_z: a z_L of its own for each of the L_cycles updates;
-  # none: z_H <- f(z_H + x) once a supervision step, so that H_cycles and L_cycles mean nothing; halts when
-  # q_halt > q_continue (docs/parity.md)
-  recursion: str = "two_z"
-  gradient: str = "cycle"  # through the last cycle, or one_step (two_z): its last update of z_L and that of z_H
-  L_layers: int = 2  # blocks of the network
-  H_layers: int = 0  # blocks of another network for the updates of z_H (two_z); 0: one network does both
-  num_heads: int = 8  # of attention; divides hidden_size
-  expansion: float = 4.0  # of SwiGLU; its width is 2/3 of that, rounded up to a multiple of 256
-  mlp_t: bool = True  # mix tokens by a SwiGLU over positions instead of attention
-  pos_encodings: str = "none"  # none, rope (attention only) or learned
-  attention: str = "xla"  # what computes it: xla, or cudnn (fused; NVIDIA GPUs, bfloat16 or float16)
-  H_cycles: int = 3  # T: cycles per supervision step, all but the last without gradient
-  L_cycles: int = 6  # n: updates of z_L per cycle
-  puzzle_emb_ndim: int = 512  # features of a prefix row; 0: no prefix
-  puzzle_emb_len: int = 16  # P, prefix tokens; 0: as many as puzzle_emb_ndim fills
-  halt_max_steps: int = 16  # supervision steps per puzzle at the most
-  halt_exploration_prob: float = 0.1  # share of row-steps in training that draw a minimum number of steps
-  q_continue: bool = False  # also learn q_continue, and halt when q_halt > q_continue
-  random_init: bool = False  # each puzzle starts from states of its own, drawn like H_init for every position (EqR)
-  state_noise: float = 0.0  # standard deviation of the noise on what each application of the network makes (EqR)
-  dtype: str = "bfloat16"  # of the matrix products; parameters, norms, heads and losses are float32
+  hidden_size: int = knob(512, at_least(1))  # D
+  # two_z: z_H and z_L; single_z: one state; multi_scale_z: a z_L of its own for each of the L_cycles updates; none:
+  # z_H <- f(z_H + x) once a supervision step, where H_cycles and L_cycles are ignored; halts when q_halt > q_continue
+  # (docs/parity.md)
+  recursion: str = knob("two_z", one_of(*RECURSIONS))
+  gradient: str = knob("cycle", one_of("cycle", "one_step"))  # through the last cycle, or (two_z) its last two updates
+  L_layers: int = knob(2, at_least(1))  # blocks of the network
+  H_layers: int = knob(0, at_least(0))  # blocks of another network for the updates of z_H (two_z); 0: one does both
+  num_heads: int = knob(8, at_least(1))  # of attention; divides hidden_size
+  expansion: float = knob(4.0, POSITIVE)  # of SwiGLU; its width is 2/3 of that, rounded up to a multiple of 256
+  mlp_t: bool = knob(True)  # mix tokens by a SwiGLU over positions instead of attention
+  pos_encodings: str = knob("none", one_of("none", "rope", "learned"))  # rope: with attention only
+  H_cycles: int = knob(3, at_least(1))  # T: cycles per supervision step, all but the last without gradient
+  L_cycles: int = knob(6, at_least(1))  # n: updates of z_L per cycle
+  puzzle_emb_ndim: int = knob(512, at_least(0))  # features of a prefix row; 0: no prefix
+  puzzle_emb_len: int = knob(16, at_least(0))  # P, prefix tokens; 0: as many as puzzle_emb_ndim fills
+  halt_max_steps: int = knob(16, at_least(1))  # supervision steps per puzzle at the most
+  halt_exploration_prob: float = knob(0.1, SHARE)  # of the row-steps in training that draw a minimum number of steps
+  q_continue: bool = knob(False)  # also learn q_continue, and halt when q_halt > q_continue
+  random_init: bool = knob(False)  # each puzzle starts from its own states, drawn like H_init for all positions (EqR)
+  # Standard deviation of the noise that is added to the result of each application of the network in training (EqR).
+  state_noise: float = knob(0.0, at_least(0))
+  dtype: str = knob("bfloat16", one_of("bfloat16", "float32", "float16"))  # of products; the rest is float32
 
   def __post_init__(self):
+    check(self, "model.")
+
     def require(holds: bool, field: str, rule: str):
       if not holds:
         raise UserError(f"model.{field} = {getattr(self, field)!r}: {rule}")
 
-    for field in ("vocab_size", "seq_len", "num_puzzle_identifiers", "hidden_size", "L_layers", "num_heads",
-                  "H_cycles", "L_cycles", "halt_max_steps"):
-      require(getattr(self, field) >= 1, field, "must be at least 1")
-    for field in ("H_layers", "puzzle_emb_ndim", "puzzle_emb_len"):
-      require(getattr(self, field) >= 0, field, "must not be negative")
-    require(0 < self.expansion < math.inf, "expansion", "must be positive and finite")
-    require(0 <= self.halt_exploration_prob <= 1, "halt_exploration_prob", "must lie in [0, 1]")
-    for field, values in (("recursion", RECURSIONS), ("gradient", _GRADIENTS)):
-      require(getattr(self, field) in values, field, f"must be one of {', '.join(values)}")
     for field, value in (("gradient", "cycle"), ("H_layers", 0)):
       require(self.recursion == "two_z" or getattr(self, field) == value, field,
               f"must be {value} where model.recursion = {self.recursion}; another value needs two_z")
-    require(self.dtype in _DTYPES, "dtype", f"must be one of {', '.join(_DTYPES)}")
-    require(self.pos_encodings in _POS_ENCODINGS, "pos_encodings", f"must be one of {', '.join(_POS_ENCODINGS)}")
-    require(self.attention in _ATTENTION, "attention", f"must be one of {', '.join(_ATTENTION)}")
-    require(self.attention == "xla" or self.dtype != "float32", "attention",
-            "needs model.dtype = bfloat16 or float16")
-    require(0 <= self.state_noise < math.inf, "state_noise", "must be finite and not negative")
+    require(self.state_noise < math.inf, "state_noise", "must be finite")
     if self.mlp_t:
       require(self.pos_encodings != "rope", "pos_encodings",
               "rope turns queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
@@ -104,6 +86,34 @@ class TRMConfig:
     return self.puzzle_emb_len or math.ceil(self.puzzle_emb_ndim / self.hidden_size)
 
   @property
+  def latent_states(self) -> tuple[int, ...] | None:
+    """Axes that z_L has between B and L: (), (n,) where every latent update has a state of its own; None: no z_L."""
+    return {"two_z": (), "multi_scale_z": (self.L_cycles,)}.get(self.recursion)
+
+  def sized(self, **sizes: Any) -> "TRMConfig":
+    """The model with what its puzzles and devices decide: the fields that TRMConfig has besides these."""
+    return TRMConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ModelConfig)}, **sizes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TRMConfig(ModelConfig):
+  """One model, whole.
+
+  Raises:
+    UserError: see ModelConfig.
+  """
+
+  vocab_size: int = knob(rule=at_least(1))  # tokens, padding included
+  seq_len: int = knob(rule=at_least(1))  # S, cells of one puzzle
+  num_puzzle_identifiers: int = knob(1, at_least(1))  # puzzles (or tasks) that have a prefix of their own
+  attention: str = knob("xla", one_of("xla", "cudnn"))  # what computes it; cudnn: fused, on NVIDIA GPUs, 16 bits
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.attention == "cudnn" and self.dtype == "float32":
+      raise UserError(f"model.attention = {self.attention!r}: needs model.dtype = bfloat16 or float16")
+
+  @property
   def prefix_table_rows(self) -> int:
     """Rows of the prefix table: big tables are rounded up, so that any number of devices can share them out."""
     rows, multiple = self.num_puzzle_identifiers, 1024
@@ -113,11 +123,6 @@ class TRMConfig:
   def positions(self) -> int:
     """L = P + S."""
     return self.prefix_len + self.seq_len
-
-  @property
-  def latent_states(self) -> tuple[int, ...] | None:
-    """Axes that z_L has between B and L: (), (n,) where every latent update has a state of its own; None: no z_L."""
-    return {"two_z": (), "multi_scale_z": (self.L_cycles,)}.get(self.recursion)
 
   @classmethod
   def from_reference(cls, arch: Mapping[str, Any], *, state: Mapping[str, Any] | None = None,

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.errors import UserError
 from trm_jax.model import flops
@@ -20,7 +21,6 @@ from trm_jax.runtime import chips
 from trm_jax.runtime import console
 from trm_jax.runtime import sharding
 from trm_jax.study import estimate
-from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import checkpoint
 from trm_jax.training import program
 
@@ -181,9 +181,9 @@ class _Run:
 
   def __init__(self, config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device]):
     self.config, self.slice, self.devices = config, tpu_slice, devices
-    self.data = estimate.assumed_data(config.data)
-    mesh = sharding.make_mesh(list(devices), model=config.model_devices)
-    self.program = program.Program(config, SudokuTask(config.data.box), self.data.sizes, mesh)
+    self.data = estimate.assumed_data(config)
+    mesh = sharding.make_mesh(list(devices), model=config.compute.model_devices)
+    self.program = program.Program(config, tasks.of(config.task, config.data), self.data.sizes, mesh)
     self.evaluator = self.program.evaluator(max(self.data.num_watched, self.data.num_test))
 
   def compile_training(self) -> Any:
@@ -210,11 +210,11 @@ class _Run:
   def kept_bytes(self) -> int:
     """What is kept on a chip for the backward pass, if devices along `model` share all of it."""
     model = self.program.model_config
-    parts = self.program.mesh.size * self.config.micro_batches
+    parts = self.program.mesh.size * self.config.compute.micro_batches
     return self.config.batch_size * flops.kept_elements(model) * np.dtype(model.dtype).itemsize // parts
 
   def data_bytes(self) -> int:
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.program.arrays))
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.program.source))
 
 
 def _bytes_on_chip(x: jax.ShapeDtypeStruct) -> int:
@@ -308,7 +308,7 @@ def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], text: s
            utilization: float) -> Speed:
   chip = run.slice.chip
   matrix = step_flops / run.slice.num_chips / chip.peak_flops
-  moved = sum(memory.state.values()) + memory.padding + run.config.micro_batches * memory.kept
+  moved = sum(memory.state.values()) + memory.padding + run.config.compute.micro_batches * memory.kept
   hbm = 2 * moved / chip.hbm_bandwidth
   interconnect = sum(c.sent_bytes for c in collectives) / chip.ici_bandwidth
   compiler = chip.clock and hlo.estimated_cycles(text) / chip.clock
@@ -350,46 +350,49 @@ def _advice(run: _Run, error: DoesNotFit, training: Any | None) -> list[str]:
     rows = run.evaluator.batch_size // data_devices
     advice = [f"to blame: {rows:,} puzzles at once on each chip"]
     for smaller in (int(rows / excess / 2**i) * data_devices for i in range(_TRIES)):
-      if smaller and _fits(run, training, eval_batch_size=smaller):
-        return [*advice, f"compiled, and fits: --config.eval_batch_size={smaller}"]
-    return [*advice, "lower config.eval_batch_size"]
+      if smaller and _fits(run, training, eval={"batch_size": smaller}):
+        return [*advice, f"compiled, and fits: --config.eval.batch_size={smaller}"]
+    return [*advice, "lower config.eval.batch_size"]
 
   if resident_bytes > usable / 2:
     largest = sorted(resident.items(), key=lambda item: -item[1])[:3]
     advice = [f"to blame: {console.size(resident_bytes)} that stay on each chip: "
               f"{', '.join(f'{name} {console.size(size)}' for name, size in largest)}"]
-    for devices in (config.model_devices * 2**i for i in range(1, _TRIES + 1)):
-      if _fits(run, model_devices=devices):
-        return [*advice, f"compiled, and fits: --config.model_devices={devices}"]
-    return [*advice, "more chips with a larger config.model_devices, a smaller model, or fewer training puzzles"]
+    for devices in (config.compute.model_devices * 2**i for i in range(1, _TRIES + 1)):
+      if _fits(run, compute={"model_devices": devices}):
+        return [*advice, f"compiled, and fits: --config.compute.model_devices={devices}"]
+    return [*advice, "more chips with a larger config.compute.model_devices, a smaller model, or fewer training "
+            "puzzles"]
 
-  rows = config.batch_size // data_devices
-  blame = (f"to blame: what {rows // config.micro_batches:,} examples at once on each chip keep for the backward pass, "
+  rows, parts = config.batch_size // data_devices, config.compute.micro_batches
+  blame = (f"to blame: what {rows // parts:,} examples at once on each chip keep for the backward pass, "
            f"{console.size(run.kept_bytes())}")
-  less = [m for m in range(config.micro_batches + 1, rows + 1) if rows % m == 0 and m >= config.micro_batches * excess]
+  less = [m for m in range(parts + 1, rows + 1) if rows % m == 0 and m >= parts * excess]
   advice = [blame]
   for micro_batches in less[:_TRIES]:
-    if _fits(run, micro_batches=micro_batches):
+    if _fits(run, compute={"micro_batches": micro_batches}):
       advice = [blame,
-                f"compiled, and fits: --config.micro_batches={micro_batches} (the same step, one part of the batch "
-                "after the other)"]
+                f"compiled, and fits: --config.compute.micro_batches={micro_batches} (the same step, one part of the "
+                "batch after the other)"]
       break
-  parts = data_devices * config.micro_batches
-  if smaller := int(config.batch_size / excess) // parts * parts:
+  multiple = data_devices * parts
+  if smaller := int(config.batch_size / excess) // multiple * multiple:
     advice.append(f"estimated: --config.batch_size={smaller}, or {math.ceil(excess)} times as many chips")
   return advice
 
 
-def _fits(run: _Run, training: Any | None = None, **changes: int) -> bool:
+def _fits(run: _Run, training: Any | None = None, **changes: dict[str, int]) -> bool:
   """Whether a run fits with some knobs changed.
 
   Args:
     run: the run.
     training: its compiled training step, where these knobs do not change it.
-    **changes: fields of the config.
+    **changes: by group of the config, the fields that change.
   """
   try:
-    changed = _Run(dataclasses.replace(run.config, **changes), run.slice, run.devices)
+    config = dataclasses.replace(run.config, **{
+        group: dataclasses.replace(getattr(run.config, group), **fields) for group, fields in changes.items()})
+    changed = _Run(config, run.slice, run.devices)
     training, evaluation = training or changed.compile_training(), changed.compile_evaluation()
   except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # whatever is the matter, it is no advice
     return False

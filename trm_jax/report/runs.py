@@ -15,6 +15,7 @@ from trm_jax import errors
 from trm_jax.errors import UserError, in_one_line
 from trm_jax.runtime import buckets
 from trm_jax.runtime import files
+from trm_jax.runtime import paths
 from trm_jax.training import metrics_log
 
 _FILES = {"config.json", "metrics.jsonl"}
@@ -105,18 +106,18 @@ class Run:
     return None if self.seconds is None else self.seconds / 3600 * self.num_devices
 
 
-def read_all(paths: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
+def read_all(places: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
   """The runs in folders, each once, and what could not be read.
 
   Args:
-    paths: each a run's folder, or one in which such folders lie at any depth; local or gs://.
+    places: each a run's folder, or one in which such folders lie at any depth; local or gs://.
 
   Raises:
     UserError: there is no run that can be read, or a bucket cannot be reached.
   """
   folders: dict[str, epath.Path] = {}
   read: list[Run | Unreadable] = []
-  for named in paths:
+  for named in places:
     path = paths.user_path(named, "a run's folder")
     with buckets.reaching(named):
       found = list(_folders(path)) if path.is_dir() else []
@@ -162,10 +163,12 @@ def _read(folder: epath.Path) -> Run | Unreadable:
     return Unreadable(str(folder), str(e).removeprefix(f"{folder}/"))
   try:
     devices = str(saved["environment"]["devices"])
-    knobs = config_lib.flatten(config_lib.completed(saved["config"]))
+    knobs = config_lib.completed(saved["config"])
+    free = config_lib.free_on_resume(knobs["task"])
+    knobs = config_lib.flatten(knobs)
     count = re.match(r"\d+", devices)
     return Run(path=str(folder), name=knobs.get("name", ""), seed=knobs["seed"], total_steps=int(saved["total_steps"]),
-               knobs={k: v for k, v in knobs.items() if k != "seed" and k not in config_lib.FREE_ON_RESUME},
+               knobs={k: v for k, v in knobs.items() if k != "seed" and k not in free},
                num_params=int(saved["num_params"]), devices=devices, num_devices=int(count[0]) if count else 1,
                records=records)
   except KeyError as e:

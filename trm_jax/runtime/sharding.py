@@ -53,7 +53,7 @@ def make_mesh(devices: list[jax.Device] | None = None, *, model: int = 1) -> Mes
   """
   devices = np.asarray(jax.devices() if devices is None else devices)
   if devices.size % model:
-    raise UserError(f"config.model_devices = {model}: must divide the {devices.size} devices")
+    raise UserError(f"config.compute.model_devices = {model}: must divide the {devices.size} devices")
   return Mesh(devices.reshape(-1, model), (DATA, MODEL))
 
 

@@ -93,7 +93,7 @@ def lines(runs: Sequence[Run], workdir: str) -> Iterator[str]:
   machine, rows, seconds, computed, counts = None, [], 0.0, 0, {}
   for run in runs:
     try:
-      found = run.state(root)
+      found = run.state(root / run.folder)
     except UserError as e:
       found = "another run"
       rows.append((run.label, found, "", "", str(e)))

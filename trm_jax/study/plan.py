@@ -77,18 +77,15 @@ class Run:
     """In WORKDIR."""
     return f"{self.names[0].replace(',', '-')}/seed_{self.config.seed}"
 
-  def state(self, root: epath.Path) -> str:
-    """What the run's folder holds: "finished", "begun" or "new" (see identity.state).
-
-    Args:
-      root: WORKDIR.
+  def state(self, folder: epath.Path) -> str:
+    """What a folder holds of the run: "finished", "begun" or "new" (see identity.state).
 
     Raises:
       UserError: another run is there, or what this one would write over.
     """
     from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
 
-    return identity.state({"config": config_lib.to_dict(self.config)}, root / self.folder)
+    return identity.state({"config": config_lib.to_dict(self.config)}, folder)
 
 
 def folder_of(runs: Sequence[Run], workdir: str) -> epath.Path:

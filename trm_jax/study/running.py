@@ -124,7 +124,7 @@ def _how_it_ended(status: int) -> str:
 def _state_if_ours(run: Run, root: epath.Path) -> str | None:
   """See Run.state; None for its error, which is said when the run's turn comes."""
   try:
-    return run.state(root)
+    return run.state(root / run.folder)
   except UserError:
     return None
 
@@ -257,7 +257,7 @@ class Sweep:
         print(name, what, flush=True)
 
     try:
-      found = run.state(self._root)
+      found = run.state(folder)
       if found == "finished":
         say(f"was finished before: {solved(results_of(folder))}")
         return

@@ -1,2 +1,55 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The tasks that a model can be trained on."""
+"""The tasks that a model can be trained on, each a folder here. config.task names one of them, or a module elsewhere.
+
+The module of a task has `Data`, the frozen dataclass of its knobs (see data/config.py), and `Task`, a class as task.py
+describes it, which is called with an instance of `Data`.
+"""
+
+import importlib
+import pkgutil
+import types
+
+from trm_jax.data.config import DataConfig
+from trm_jax.errors import UserError
+from trm_jax.tasks.task import Task
+
+__all__ = ["Task", "data_config", "of"]
+
+
+def _module(name: str) -> types.ModuleType:
+  """The module of a task.
+
+  Raises:
+    UserError: there is no such task.
+  """
+  known = [module.name for module in pkgutil.iter_modules(__path__) if module.ispkg]
+  path = f"{__name__}.{name}" if name in known else name
+  try:
+    module = importlib.import_module(path)
+  except (ModuleNotFoundError, ValueError) as e:  # ValueError: an empty name
+    if getattr(e, "name", None) not in (None, path, path.partition(".")[0]):
+      raise  # the module is there, and imports something that is not
+    raise UserError(f"config.task = {name!r}: no such task; known are {', '.join(known)}, or name a module of your own "
+                    "that can be imported") from e
+  if missing := [wanted for wanted in ("Data", "Task") if not hasattr(module, wanted)]:
+    raise UserError(f"config.task = {name!r}: {module.__name__} has no {' and no '.join(missing)}; see "
+                    "trm_jax/tasks/sudoku for how a task looks")
+  return module
+
+
+def data_config(name: str) -> type[DataConfig]:
+  """The class of config.data for config.task. Raises UserError if there is no such task."""
+  return _module(name).Data
+
+
+def of(name: str, data: DataConfig) -> Task:
+  """The task.
+
+  Args:
+    name: config.task.
+    data: config.data.
+
+  Raises:
+    UserError: there is no such task.
+  """
+  return _module(name).Task(data)

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Symmetries of puzzles as data: a permutation of the cells and a permutation of the token values.
 
-So are the augmentations of TRM.md: Sudoku's rows, columns and digits, a maze's dihedral transforms, ARC's dihedral
-transforms and colours. As data they run under jit and vmap, and have an inverse (to undo them on a predicted answer).
+The augmentations of Sudoku (rows, columns, digits) and of mazes (turns and reflections) are of this kind. As data they
+run under jit and vmap, and have an inverse, which puts an answer back on the original puzzle.
 
 Axes: S cells of the puzzle, V vocabulary.
 """
@@ -30,6 +30,12 @@ class Symmetry:
 def identity(seq_len: int, vocab_size: int) -> Symmetry:
   """The symmetry that changes nothing."""
   return Symmetry(cells=jnp.arange(seq_len, dtype=jnp.int32), values=jnp.arange(vocab_size, dtype=jnp.int32))
+
+
+def unless_original(version: jax.Array, symmetry: Symmetry) -> Symmetry:
+  """The symmetry, or for version 0, () int32, the one that changes nothing."""
+  original = identity(symmetry.cells.size, symmetry.values.size)
+  return jax.tree.map(lambda a, b: jnp.where(version == 0, a, b), original, symmetry)
 
 
 def apply(symmetry: Symmetry, tokens: jax.Array) -> jax.Array:

@@ -41,7 +41,7 @@ _EVALUATIONS = "evaluations.json"
 
 def keep_last(config: Config) -> int:
   """How many of the newest checkpoints of a run are kept."""
-  return max(5, config.average_checkpoints)
+  return max(5, config.save.average)
 
 
 class Damaged(UserError):
@@ -430,7 +430,7 @@ def load_model(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Load
     step = newest if step is None else step
     run = checkpoints.read_run(step)
     config = parse_saved(run["config"], f"{directory / str(step)}")
-    model_config = dataclasses.replace(config.model, **run["data"])
+    model_config = config.model.sized(attention=config.compute.attention, **run["data"])
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
     trainer = Trainer(model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size,
                       total_steps=run["total_steps"], loss_config=config.loss)

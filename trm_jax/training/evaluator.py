@@ -18,9 +18,6 @@ from trm_jax.model.trm import Batch, Carry, TRM
 from trm_jax.runtime import sharding
 from trm_jax.training import losses
 
-# Lower ends of the rating buckets that are reported apart. Sudoku-Extreme's rating counts the backtracks of a solver.
-RATING_BUCKETS = (0, 1, 10, 30, 100)
-
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -32,7 +29,6 @@ class Evaluation:
     counted_cells: (N,) int32, cells with a label.
     q_halt: (T, N) float32, logit of halting; likewise.
     losses: `lm_loss` and `q_halt_loss`, (N,) float32 each, of the last step (see losses.of_answers).
-    ratings: (N,) int32 or None.
     steps: (N,) int32, supervision steps that each puzzle made.
     row_steps: supervision steps that were computed, times rows: those of rows without a puzzle too.
   """
@@ -42,9 +38,18 @@ class Evaluation:
   counted_cells: np.ndarray
   q_halt: np.ndarray
   losses: dict[str, np.ndarray]
-  ratings: np.ndarray | None
   steps: np.ndarray
   row_steps: int
+
+  @property
+  def counted(self) -> np.ndarray:
+    """(N,) bool, which puzzles have a counted cell."""
+    return self.counted_cells > 0
+
+  @property
+  def exact(self) -> np.ndarray:
+    """(N,) bool, whether every counted cell of the last answer is right."""
+    return self.right_cells[-1] == self.counted_cells
 
   def metrics(self) -> dict[str, Any]:
     """Means over the puzzles that have a counted cell; accuracies are shares in [0, 1].
@@ -52,13 +57,12 @@ class Evaluation:
     Returns:
       num_puzzles, those with a counted cell; exact_accuracy, accuracy (mean share of right cells), q_halt_accuracy,
       lm_loss and q_halt_loss after the last step; steps that a puzzle made in the mean; row_steps, of all; `by_step`:
-      exact_accuracy and accuracy after each step; `by_rating` where there are ratings: buckets with their size and
-      exact accuracy.
+      exact_accuracy and accuracy after each step.
     """
-    counted = self.counted_cells > 0
+    counted = self.counted
     exact = (self.right_cells == self.counted_cells)[:, counted]
     cells = self.right_cells[:, counted] / self.counted_cells[counted]
-    metrics = {
+    return {
         "num_puzzles": int(counted.sum()),
         "exact_accuracy": float(exact[-1].mean()),
         "accuracy": float(cells[-1].mean()),
@@ -71,15 +75,6 @@ class Evaluation:
             "accuracy": [float(c) for c in cells.mean(1)],
         },
     }
-    if self.ratings is not None:
-      bucket = np.searchsorted(RATING_BUCKETS, self.ratings[counted], side="right") - 1
-      ends = [*(f"{low}-{high - 1}" if high > low + 1 else f"{low}"
-                for low, high in zip(RATING_BUCKETS, RATING_BUCKETS[1:])), f"{RATING_BUCKETS[-1]}+"]
-      metrics["by_rating"] = {
-          name: {"num_puzzles": int((bucket == i).sum()), "exact_accuracy": float(exact[-1, bucket == i].mean())}
-          for i, name in enumerate(ends) if (bucket == i).any()
-      }
-    return metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,7 +298,6 @@ class Evaluator:
         counted_cells=(puzzles.labels != IGNORE_LABEL).sum(1),
         q_halt=q_halt,
         losses={name: results[name] for name in ("lm_loss", "q_halt_loss")},
-        ratings=puzzles.ratings,
         steps=results["steps"],
         row_steps=int(num_steps) * self.batch_size,
     )

@@ -25,7 +25,7 @@ def digests(splits: Splits) -> dict[str, str | None]:
 
 
 def check_same(run: dict[str, Any], saved: dict[str, Any], place: str) -> None:
-  """Makes sure that two runs are one, but for what is free to change (config.FREE_ON_RESUME).
+  """Makes sure that two runs are one, but for what is free to change (config.free_on_resume).
 
   Args:
     run: that is to go on: `config` (see config.to_dict) and, where they are known, `data` (facts of its puzzles that

@@ -24,10 +24,11 @@ import numpy as np
 import trm_jax
 from trm_jax import boards
 from trm_jax import config as config_lib
-from trm_jax.config import Config, DataConfig
+from trm_jax import tasks
+from trm_jax.config import Config
 from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
-from trm_jax.data.puzzles import Puzzles
+from trm_jax.data.puzzles import Puzzles, Sizes
 from trm_jax.errors import UserError
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
@@ -37,6 +38,7 @@ from trm_jax.runtime import paths
 from trm_jax.runtime import sharding
 from trm_jax.runtime.signals import Signals
 from trm_jax.runtime.workdir import Workdir
+from trm_jax.tasks import Task
 from trm_jax.training import checkpoint
 from trm_jax.training import curves
 from trm_jax.training import evaluator as evaluator_lib
@@ -83,7 +85,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
   if jax.config.jax_enable_x64:
     raise UserError("jax_enable_x64 is on: this library computes in 32 bits; turn it off by "
                     "jax.config.update('jax_enable_x64', False)")
-  mesh = sharding.make_mesh(model=config.model_devices)
+  mesh = sharding.make_mesh(model=config.compute.model_devices)
   # The stack closes what is open, however the run ends, and that is not cut short by a signal.
   with Signals(announces=distributed.is_main()) as signals, contextlib.ExitStack() as exits:
     # Another process may own the folder.
@@ -109,15 +111,16 @@ class _Run:
     self.config, self.workdir, self.mesh, self.watchdog, self.exits = config, workdir, mesh, watchdog, exits
     self.signals = signals
     program.check_fits(config, mesh)  # before puzzles are read or made, which may take minutes
-    if config.wandb:
-      wandb_log.require_wandb(config.wandb)
+    if config.log.wandb:
+      wandb_log.require_wandb(config.log.wandb)
     watchdog.alive("reading puzzles", extra_s=_READ_SECONDS)
-    self.splits = _load(splits_lib.shared(config.data, workdir.path))
+    self.task = tasks.of(config.task, config.data).shared(workdir.path)
+    self.splits = _load(self.task)
     watchdog.alive("comparing puzzles")
-    sizes = program.Sizes.of(self.splits.train)
-    self.program = program.Program(config, self.splits.task, sizes, mesh)
+    sizes = Sizes.of(self.splits.train)
+    self.program = program.Program(config, self.task, sizes, mesh)
     self.total_steps = self.program.total_steps
-    self.eval_every = config_lib.steps_between_evaluations(config.eval_every, self.total_steps)
+    self.eval_every = config_lib.steps_between_evaluations(config.eval.every, self.total_steps)
     self.saved_run = {
         "config": config_lib.to_dict(config), "data": sizes.of_model(), "total_steps": self.total_steps}
     distributed.check_same("config", lambda: _fingerprint(self.saved_run))
@@ -128,7 +131,8 @@ class _Run:
     # Together: nothing is written there before all have looked.
     self.found = distributed.together(lambda: identity.state(self.saved_run, workdir.path))
     self.seed = np.uint32(config.seed)
-    self.arrays = rows_lib.to_device_arrays(self.splits.train, sharding.replicated(mesh))
+    self.source = rows_lib.to_device(
+        rows_lib.Source.of(self.task.arrays(self.splits.train), self.splits.train), sharding.replicated(mesh))
     self.agreement = distributed.Agreement(mesh, 3)
     self.traced = _steps_to_trace(
         config, self.eval_every, self.total_steps, [stage.start for stage in self.program.stages])
@@ -165,7 +169,7 @@ class _Run:
         self.workdir.checkpoints, keep=checkpoint.keep_last(self.config))))
     latest = self.checkpoints.latest_step()
     if latest is None:
-      self.state = self.program.init(self.seed, self.arrays)
+      self.state = self.program.init(self.seed, self.source)
       self.step = self.saved = self.evaluated = 0
       self.seconds = 0.0
     else:
@@ -221,9 +225,9 @@ class _Run:
     self.evaluator = self.program.evaluator(max(len(self.watched), len(self.splits.test)))
     knobs = self.saved_run["config"]
     mirrors = []
-    if self.config.wandb and distributed.is_main():
+    if self.config.log.wandb and distributed.is_main():
       mirrors.append(wandb_log.WandbLog(
-          self.config.wandb, self.workdir.local, name="/".join(self.workdir.path.parts[-2:]), config=knobs))
+          self.config.log.wandb, self.workdir.local, name="/".join(self.workdir.path.parts[-2:]), config=knobs))
     self.log = self.exits.enter_context(contextlib.closing(metrics_log.MetricsLog(
         self.workdir.local, resume_step=self.step,
         remade=("test",) if self.evaluated == self.step else ("test", f"{self.watched_name}/"),
@@ -234,7 +238,7 @@ class _Run:
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     distributed.say(
         f"{_describe(self.program.model_config)} {self.program.num_params:,} parameters | {self.mesh.size} x "
-        f"{self.mesh.devices.flat[0].device_kind}{processes}, mesh {dict(self.mesh.shape)} | {self.splits.task.name}, "
+        f"{self.mesh.devices.flat[0].device_kind}{processes}, mesh {dict(self.mesh.shape)} | {self.task.name}, "
         f"{self.splits.train.num_groups:,} puzzles | {self.total_steps:,} steps of {self.config.batch_size} | compiled "
         f"in {seconds:.1f} s")
 
@@ -273,7 +277,7 @@ class _Run:
     """Steps, evaluations and saves, to the last step."""
     told_how_long = False
     if self.traced and self.step >= self.traced.start:
-      distributed.say(f"no step is traced: config.profile_from = {self.traced.start}, and {self.step:,} are made "
+      distributed.say(f"no step is traced: config.log.profile_from = {self.traced.start}, and {self.step:,} are made "
                       "already")
       self.traced = range(0)
     call_steps, save_now = 1, False
@@ -282,7 +286,7 @@ class _Run:
       evaluate_now = self.step > self.evaluated and (
           self.step % self.eval_every == 0 or self.step == self.total_steps)
       if evaluate_now or save_now and self.step not in self.traced or (
-          self.step % self.config.checkpoint_every == 0 and self.step > self.saved):
+          self.step % self.config.save.every == 0 and self.step > self.saved):
         self.records.flush()  # a step that was not finite must be known before its state is saved
         if evaluate_now:
           self.evaluate()
@@ -296,13 +300,13 @@ class _Run:
       end = min(
           self.step + call_steps,
           *((self.step // every + 1) * every
-            for every in (self.config.log_every, self.eval_every, self.config.checkpoint_every)),
+            for every in (self.config.log.every, self.eval_every, self.config.save.every)),
           *(border for border in (self.traced.start, self.traced.stop, *(s.start for s in self.program.stages))
             if border > self.step),
           self.total_steps)
       if self.traced and self.step == self.traced.start:
         self.start_trace()
-      self.state, metrics = self.steps(self.state, np.int32(end - self.step), self.seed, self.arrays)
+      self.state, metrics = self.steps(self.state, np.int32(end - self.step), self.seed, self.source)
       self.records.called(end, end - self.step, metrics)
       self.step = end
       if self.traced and self.step == self.traced.stop:
@@ -325,7 +329,7 @@ class _Run:
     if distributed.is_main():  # its clock decides
       if self.records.step_seconds:
         call_steps = int(_CALL_SECONDS / self.records.step_seconds)
-      minutes = self.config.checkpoint_minutes
+      minutes = self.config.save.minutes
       if minutes and time.monotonic() - self.saved_at > 60 * minutes:
         save = self.saved + 1  # says since when, for by the time that it is agreed on there may be a newer one
     stop, call_steps, save = self.agreement.exchange([int(self.signals.received is not None), call_steps, save])
@@ -338,20 +342,20 @@ class _Run:
     """Evaluates on the watched puzzles and notes the accuracy, if it is one by which a checkpoint may be chosen."""
     evaluation = self.evaluator.evaluate(
         self.state, self.watched, lambda done, total: self.safe_point("evaluating"))
-    metrics = evaluation.metrics()
+    metrics = evaluation.metrics() | self.task.score(self.watched, evaluation)
     name = self.watched_name
     self.log.write({"step": self.step} | {f"{name}/{key}": value for key, value in metrics.items()})
     if distributed.is_main():  # nobody sees what the others draw
       few = slice(_DRAWN)
       self.log.image(f"{name}/answers", boards.answers_picture(
-          self.splits.task, self.watched.inputs[few], evaluation.answers[few], self.watched.labels[few],
+          self.task, self.watched.inputs[few], evaluation.answers[few], self.watched.labels[few],
           evaluation.q_halt[-1, few]), self.step)
     distributed.say(
         f"{train_log.at(self.step, self.total_steps)}  {name}: {metrics['exact_accuracy']:.1%} of "
         f"{len(self.watched):,} puzzles solved, {metrics['accuracy']:.1%} of cells, halting right for "
         f"{metrics['q_halt_accuracy']:.1%}{self._steps_a_puzzle(metrics)}")
     self.workdir.sync()  # An evaluation that is noted is not made again, so its record must be in place before.
-    self.checkpoints.add_evaluation(self.step, metrics["exact_accuracy"] if name == "validation" else None)
+    self.checkpoints.add_evaluation(self.step, metrics[self.task.headline] if name == "validation" else None)
     self.evaluated = self.step
 
   def save(self) -> None:
@@ -371,7 +375,7 @@ class _Run:
     if best is not None and best != self.total_steps:
       best_state = self.checkpoints.restore(best, self.program.state)
       results["test_best"] = {"step": best} | self.test(best_state, f"best on validation, step {best:,}")
-    num = min(self.config.average_checkpoints, len(self.checkpoints.steps()))
+    num = min(self.config.save.average, len(self.checkpoints.steps()))
     if num:
       mean = self.program.trainer.with_params(
           self.state, self.checkpoints.mean_params(num, self.program.state))
@@ -387,14 +391,15 @@ class _Run:
     self.watchdog.alive("reporting", extra_s=_REPORT_SECONDS)
     with self.signals.released():  # all is saved: nobody need wait for the pictures
       if distributed.is_main():
-        _pictures(jax.device_get(model), self.splits, self.workdir.local, self.config.name)
+        _pictures(jax.device_get(model), self.task, self.splits, self.workdir.local, self.config.name)
     files.write_json(self.workdir.local / "results.json", results)
     self.workdir.sync()
+    tables = [name.removeprefix("by_") for name in results["test"] if name.startswith("by_") and name != "by_step"]
     # Together: JAX gives processes that have left a minute to be followed by the others, then ends all.
     multihost_utils.sync_global_devices("reported")
     distributed.say(f"""
 {self.workdir.path}/
-  results.json        test accuracy, by supervision step{' and by rating' * (self.splits.test.ratings is not None)}
+  results.json        test accuracy, by {' and by '.join(['supervision step', *tables])}
   learning_curve.png  solved.png
   metrics.jsonl       tensorboard/       config.json       parameters.txt       checkpoints/
 next:
@@ -411,18 +416,19 @@ next:
       progress(done, total)
       self.safe_point("testing")
 
-    metrics = self.evaluator.evaluate(state, self.splits.test, each_batch).metrics()
+    evaluation = self.evaluator.evaluate(state, self.splits.test, each_batch)
+    metrics = evaluation.metrics() | self.task.score(self.splits.test, evaluation)
     progress.done(f"{metrics['exact_accuracy']:.2%} of {metrics['num_puzzles']:,} {self.splits.test_puzzle}s solved, "
                   f"{metrics['accuracy']:.2%} of cells right{self._steps_a_puzzle(metrics)}")
     return metrics
 
   def _steps_a_puzzle(self, metrics: dict[str, Any]) -> str:
-    return f", {metrics['steps']:.2f} steps a puzzle" if self.config.eval_halting else ""
+    return f", {metrics['steps']:.2f} steps a puzzle" if self.config.eval.halting else ""
 
 
-def _load(data: DataConfig) -> splits_lib.Splits:
-  progress = console.Progress(f"{data.source} puzzles")
-  splits = splits_lib.load(data, progress)
+def _load(task: Task) -> splits_lib.Splits:
+  progress = console.Progress(f"{task.data.source} puzzles")
+  splits = splits_lib.load(task, progress)
   progress.done(splits.summary)
   for note in splits.notes:
     distributed.say(note)
@@ -435,13 +441,13 @@ def _steps_to_trace(config: Config, eval_every: int, total_steps: int, stage_sta
   Raises:
     UserError: they are not all made, or not in one go.
   """
-  if not config.profile_steps:
+  if not config.log.profile_steps:
     return range(0)
-  first, stop = config.profile_from, config.profile_from + config.profile_steps
-  what = f"config.profile_steps = {config.profile_steps}, config.profile_from = {first}: "
+  first, stop = config.log.profile_from, config.log.profile_from + config.log.profile_steps
+  what = f"config.log.profile_steps = {config.log.profile_steps}, config.log.profile_from = {first}: "
   if stop > total_steps:
     raise UserError(f"{what}the run has only {total_steps:,} steps")
-  for name, every in (("eval_every", eval_every), ("checkpoint_every", config.checkpoint_every)):
+  for name, every in (("eval.every", eval_every), ("save.every", config.save.every)):
     border = (first // every + 1) * every
     if border < stop:
       raise UserError(f"{what}step {border:,} ends with an evaluation or a save (config.{name} = {every}), which must "
@@ -487,13 +493,13 @@ def _describe(model: train_step.TRMConfig) -> str:
   return " ".join([*words, f"{layers}x{model.hidden_size}", model.dtype])
 
 
-def _pictures(model: train_step.TRM, splits: splits_lib.Splits, folder: os.PathLike, name: str) -> None:
+def _pictures(model: train_step.TRM, task: Task, splits: splits_lib.Splits, folder: os.PathLike, name: str) -> None:
   """The learning curve, and the test puzzle of a few that took the model longest to solve."""
   curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name)
   few: Puzzles = splits.test.take_groups(np.arange(min(splits.test.num_groups, 64)))
   attempt = evaluator_lib.attempt(model, few.inputs, few.puzzle_identifiers)
   i = attempt.hardest_solved(few.labels)
   print(f"\none {splits.test_puzzle}, supervision step by supervision step:\n")
-  print(boards.solving_text(splits.task, few.inputs[i], attempt.answers[:, i], few.labels[i], attempt.q_halt[:, i]))
-  boards.solving_picture(folder / "solved.png", splits.task, few.inputs[i], attempt.answers[:, i], few.labels[i],
+  print(boards.solving_text(task, few.inputs[i], attempt.answers[:, i], few.labels[i], attempt.q_halt[:, i]))
+  boards.solving_picture(folder / "solved.png", task, few.inputs[i], attempt.answers[:, i], few.labels[i],
                        attempt.q_halt[:, i])

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from trm_jax import config as config_lib
 from trm_jax.config import Config
 from trm_jax.data import rows as rows_lib
-from trm_jax.data.puzzles import Puzzles
+from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
 from trm_jax.model import flops
 from trm_jax.model.config import TRMConfig
 from trm_jax.runtime import sharding
-from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.tasks import Task
 from trm_jax.training import checkpoint
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training.train_step import Trainer
@@ -26,50 +26,22 @@ from trm_jax.training.train_step import Trainer
 _SEED = jax.ShapeDtypeStruct((), jnp.uint32)
 
 
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-  """What the programs depend on of the training puzzles.
-
-  Attributes:
-    num_examples: N, stored augmentations included.
-    num_groups: G, original puzzles.
-    seq_len: S.
-    vocab_size: V.
-    num_puzzle_identifiers: rows of the prefix table in use.
-  """
-
-  num_examples: int
-  num_groups: int
-  seq_len: int
-  vocab_size: int
-  num_puzzle_identifiers: int
-
-  @classmethod
-  def of(cls, puzzles: Puzzles) -> "Sizes":
-    """Of puzzles that are there."""
-    return cls(len(puzzles), puzzles.num_groups, puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_identifiers)
-
-  def of_model(self) -> dict[str, int]:
-    """The fields of TRMConfig that the data determines."""
-    return {name: getattr(self, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
-
-
 def check_fits(config: Config, mesh: Mesh) -> None:
   """Raises UserError unless the batch can be split over the mesh and into micro-batches, and its devices have what the
   model asks for."""
   data, model = (mesh.shape[name] for name in (sharding.DATA, sharding.MODEL))
-  parts = data * config.micro_batches
+  parts = data * config.compute.micro_batches
   if config.batch_size % parts:
     below = config.batch_size // parts * parts
-    what = f"{mesh.size} devices" + f" / config.model_devices = {model}" * (model > 1)
-    what += f" times config.micro_batches = {config.micro_batches}" * (config.micro_batches > 1)
+    what = f"{mesh.size} devices" + f" / config.compute.model_devices = {model}" * (model > 1)
+    what += f" times config.compute.micro_batches = {config.compute.micro_batches}" * (config.compute.micro_batches > 1)
     raise UserError(f"config.batch_size = {config.batch_size}: must be divisible by the {what}; "
                     f"use {' or '.join(str(n) for n in (below, below + parts) if n)}")
   platform = mesh.devices.flat[0].platform
   if config.model.dtype == "float16" and not config.model.mlp_t and platform == "cpu":
     raise UserError("config.model.dtype = 'float16': JAX's attention has none on a CPU; use bfloat16 or float32")
-  if config.model.attention == "cudnn" and not config.model.mlp_t and platform not in ("gpu", "cuda"):
-    raise UserError(f"config.model.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
+  if config.compute.attention == "cudnn" and not config.model.mlp_t and platform not in ("gpu", "cuda"):
+    raise UserError(f"config.compute.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +51,7 @@ class Stage:
   Attributes:
     start: the step after which it begins.
     model_config: TRMConfig, with this stage's cycles.
-    steps: (state, number of steps () int32, seed () uint32, arrays) -> (state, metrics), jitted; donates the state. See
+    steps: (state, number of steps () int32, seed () uint32, source) -> (state, metrics), jitted; donates the state. See
       Trainer.steps.
   """
 
@@ -88,21 +60,8 @@ class Stage:
   steps: Callable[..., Any]
 
 
-def stage_models(config: Config, model_config: TRMConfig, total_steps: int) -> list[tuple[int, TRMConfig]]:
-  """For every stage of a run the step after which it begins, and its model.
-
-  Args:
-    config: the run.
-    model_config: of the last stage.
-    total_steps: of the run.
-  """
-  return [(round(stage.start * total_steps),
-           dataclasses.replace(model_config, H_cycles=stage.H_cycles, L_cycles=stage.L_cycles))
-          for stage in config_lib.stages(config.depth_schedule, model_config)]
-
-
 class Program:
-  """What a run computes, on a mesh of real devices or of described ones (see preflight.py).
+  """What a run computes, on a mesh of real devices or of described ones (see preflight/check.py).
 
   The seed and the puzzles are arguments of its functions, so that runs which differ in nothing else compile to the same
   programs and find each other's in the compilation cache.
@@ -120,49 +79,48 @@ class Program:
     stages: of config.depth_schedule, at least one.
     total_steps: of the whole run.
     state: abstract TrainState with shardings.
-    arrays: abstract rows.DeviceArrays with shardings: what batches are drawn from.
-    init: (seed () uint32, arrays) -> TrainState, jitted.
+    source: abstract rows.Source with shardings: what batches are drawn from.
+    init: (seed () uint32, source) -> TrainState, jitted.
 
   Raises:
     UserError: the batch cannot be split over the mesh, or the run is too long or empty.
   """
 
-  def __init__(self, config: Config, task: SudokuTask, sizes: Sizes, mesh: Mesh):
+  def __init__(self, config: Config, task: Task, sizes: Sizes, mesh: Mesh):
     check_fits(config, mesh)
     self.config, self.mesh = config, mesh
-    self.model_config = dataclasses.replace(config.model, **sizes.of_model())
-    self.total_steps = config.steps or rows_lib.total_steps(config.epochs, sizes.num_groups, config.batch_size)
+    self.model_config = config.model.sized(attention=config.compute.attention, **sizes.of_model())
+    self.total_steps = config.steps or sizes.total_steps(config.epochs, config.batch_size)
     rows_lib.check_positions(self.total_steps, config.batch_size)
 
     def keys(seed):
       """Of the parameters, the batches and exploration."""
       return jax.random.split(jax.random.key(seed), 3)
 
-    def make_batch(data_key, arrays, step):
-      batch = rows_lib.sample_batch(arrays, task.sample_symmetry, data_key, step, batch_size=config.batch_size,
-                                   num_aug=config.data.num_aug)
+    def make_batch(data_key, source, step):
+      batch = rows_lib.sample_batch(source, task.row, data_key, step, batch_size=config.batch_size,
+                                    num_aug=config.data.num_aug)
       return jax.lax.with_sharding_constraint(batch, sharding.along_data(mesh))
 
-    def init(seed, arrays):
+    def init(seed, source):
       param_key, data_key, _ = keys(seed)
-      return self.trainer.init(param_key, make_batch(data_key, arrays, jnp.int32(0)))
+      return self.trainer.init(param_key, make_batch(data_key, source, jnp.int32(0)))
 
-    def steps(trainer, state, num_steps, seed, arrays):
+    def steps(trainer, state, num_steps, seed, source):
       _, data_key, explore_key = keys(seed)
-      return trainer.steps(state, num_steps, functools.partial(make_batch, data_key, arrays), explore_key)
+      return trainer.steps(state, num_steps, functools.partial(make_batch, data_key, source), explore_key)
 
-    stages = stage_models(config, self.model_config, self.total_steps)
+    stages = config_lib.stage_models(config, self.model_config, self.total_steps)
     trainers = [
         Trainer(model, config.optimizer, mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps,
-                loss_config=config.loss, micro_batches=config.micro_batches, record_every=config.log_every)
+                loss_config=config.loss, micro_batches=config.compute.micro_batches, record_every=config.log.every)
         for _, model in stages]
     self.trainer = trainers[-1]
     whole = sharding.replicated(mesh)
-    n, g, s = sizes.num_examples, sizes.num_groups, sizes.seq_len
-    self.arrays = rows_lib.DeviceArrays(*(
-        jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
-        for shape, dtype in (((n, s), "uint8"), ((n, s), "int8"), ((n,), "int32"), ((g + 1,), "int32"))))
-    shapes = jax.eval_shape(init, _SEED, self.arrays)
+    blank = sizes.blank_puzzles()
+    self.source = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
+                               rows_lib.Source.of(task.arrays(blank), blank))
+    shapes = jax.eval_shape(init, _SEED, self.source)
     layout = sharding.state_shardings(mesh, shapes)  # known before anything is allocated
     self.state = checkpoint.abstract(shapes, layout)
     self.init = jax.jit(init, out_shardings=layout)
@@ -187,7 +145,7 @@ class Program:
   def compile_steps(self, stage: int = -1) -> Any:
     """`steps` of a stage, compiled. The number of steps in a call and the seed are data, so once a stage is enough."""
     return self.stages[stage].steps.lower(
-        self.state, jax.ShapeDtypeStruct((), jnp.int32), _SEED, self.arrays).compile()
+        self.state, jax.ShapeDtypeStruct((), jnp.int32), _SEED, self.source).compile()
 
   def evaluator(self, max_puzzles: int) -> evaluator_lib.Evaluator:
     """Of the averaged parameters of a state.
@@ -196,5 +154,5 @@ class Program:
       max_puzzles: in the largest set that is evaluated.
     """
     return evaluator_lib.Evaluator(
-        lambda state: self.trainer.model(state, averaged=True), mesh=self.mesh, batch_size=self.config.eval_batch_size,
-        max_puzzles=max_puzzles, halting=self.config.eval_halting)
+        lambda state: self.trainer.model(state, averaged=True), mesh=self.mesh, batch_size=self.config.eval.batch_size,
+        max_puzzles=max_puzzles, halting=self.config.eval.halting)

@@ -24,7 +24,7 @@ class NotFinite(Exception):
 
 
 class Records:
-  """Writes and prints a record every `log_every` steps.
+  """Writes and prints a record every `log.every` steps.
 
   Metrics are fetched one call late, so that the devices never wait for the host.
 
@@ -47,7 +47,7 @@ class Records:
   def __init__(self, log: metrics_log.MetricsLog, config: Config, num_devices: int, total_steps: int,
                train_flops: Callable[[int], int], seconds: float):
     self._log, self._batch_size, self._total_steps = log, config.batch_size, total_steps
-    self._every = config.log_every
+    self._every = config.log.every
     self._num_devices = num_devices
     self._train_flops = train_flops
     self._peak = chips.peak_flops(jax.local_devices()[0])

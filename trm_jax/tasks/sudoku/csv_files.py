@@ -17,22 +17,15 @@ import numpy as np
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.errors import UserError
 from trm_jax.runtime import files
+from trm_jax.tasks.sudoku import rules
 
 COLUMNS = ("source", "question", "answer", "rating")
-PAD, BLANK = 0, 1
 
 _FOREIGN = 255
 _BOM = b"\xef\xbb\xbf"
 _MAX_RATING_DIGITS = 9  # What surely fits int32.
 # Bounds the scratch memory of parsing, about ten times this.
 _CHUNK_BYTES = 8 << 20
-# Likewise of checking: puzzles at once.
-_ROWS = 1 << 16
-
-
-def vocab_size(box: int) -> int:
-  """Padding, blank and the digits of a grid of box x box boxes."""
-  return box * box + 2
 
 
 def read_csv(path: str | os.PathLike, *, box: int = 3) -> puzzles_lib.Puzzles:
@@ -84,7 +77,7 @@ def read_csv(path: str | os.PathLike, *, box: int = 3) -> puzzles_lib.Puzzles:
       n = rows.stop
   if n == 0:
     raise UserError(f"{path}: has a header but no puzzles; expected one puzzle a line")
-  return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=vocab_size(box), ratings=ratings[:n])
+  return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=rules.vocab_size(box), ratings=ratings[:n])
 
 
 def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, source: str) -> None:
@@ -100,7 +93,7 @@ def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, source: 
   Raises:
     UserError: if the file cannot be written.
   """
-  assert puzzles.inputs.min(initial=BLANK) >= BLANK and puzzles.labels.min(initial=BLANK + 1) > BLANK
+  assert (puzzles.inputs >= rules.BLANK).all() and (puzzles.labels > rules.BLANK).all()
   path = pathlib.Path(path)
   characters = np.array([ord(c) for c in " .123456789"], np.uint8)
   ratings = np.zeros(len(puzzles), np.int32) if puzzles.ratings is None else puzzles.ratings
@@ -109,66 +102,6 @@ def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, source: 
     writer.writerow(COLUMNS)
     for question, answer, rating in zip(characters[puzzles.inputs], characters[puzzles.labels], ratings):
       writer.writerow((source, question.tobytes().decode(), answer.tobytes().decode(), rating))
-
-
-def first_fault(inputs: np.ndarray, labels: np.ndarray, *, box: int) -> tuple[int, str, str] | None:
-  """Finds the first puzzle that breaks a rule of Sudoku, or whose answer does.
-
-  Args:
-    inputs: (N, box**4) tokens of any integer type.
-    labels: (N, box**4) tokens of any integer type.
-    box: side of a box.
-
-  Returns:
-    Its row, "inputs" or "labels", and the rule with the place where it is broken; None if all are right.
-  """
-  n = box * box
-  for i in range(0, len(inputs), _ROWS):
-    puzzles, answers = inputs[i : i + _ROWS], labels[i : i + _ROWS]
-    rules = (
-        ((puzzles < BLANK) | (puzzles > BLANK + n), "inputs",
-         f"the puzzle has the token {{puzzle}} in {{where}}; must be {BLANK} (a blank) or one of "
-         f"{BLANK + 1}-{BLANK + n} (the digits 1-{n})"),
-        ((answers <= BLANK) | (answers > BLANK + n), "labels",
-         f"the answer has no digit in {{where}}; must have one of 1-{n} in every cell"),
-        ((puzzles != BLANK) & (puzzles != answers), "labels",
-         "the answer contradicts the puzzle in {where}: the clue is {clue}, the answer {digit}; every clue must stay"))
-    faulty = ~valid_grids(answers, box=box)
-    for broken, _, _ in rules:
-      faulty |= broken.any(1)
-    if not faulty.any():
-      continue
-    row = int(np.argmax(faulty))
-    for broken, field, text in rules:
-      if broken[row].any():
-        at = int(np.argmax(broken[row]))
-        puzzle, answer = int(puzzles[row, at]), int(answers[row, at])
-        return i + row, field, text.format(where=f"row {at // n + 1}, column {at % n + 1}", puzzle=puzzle,
-                                           clue=puzzle - BLANK, digit=answer - BLANK)
-    return i + row, "labels", f"the answer is not a Sudoku grid; each row, column and box must hold 1-{n} once"
-  return None
-
-
-def valid_grids(grids: np.ndarray, *, box: int) -> np.ndarray:
-  """Which grids have every digit once in every row, column and box.
-
-  Args:
-    grids: (N, box**4) tokens of any integer type.
-    box: side of a box.
-
-  Returns:
-    (N,) bool.
-  """
-  n = box * box
-  cell = np.arange(n * n)
-  row, column = cell // n, cell % n
-  units = np.concatenate([row, column + n, row // box * box + column // box + 2 * n])
-  member = np.zeros((n * n, 3 * n), np.float32)
-  member[np.tile(cell, 3), units] = 1
-  # n powers of two below 2**n add up to 2**n - 1 only if each occurs once; float32 is exact for these sums.
-  bit = np.zeros(256, np.float32)
-  bit[BLANK + 1 : BLANK + 1 + n] = 2.0 ** np.arange(n)
-  return (bit[grids.astype(np.uint8)] @ member == 2**n - 1).all(1)
 
 
 def _end_of_text(file: BinaryIO) -> int:
@@ -213,9 +146,9 @@ def _tables(box: int) -> tuple[np.ndarray, np.ndarray]:
   """Byte to token, for questions and for answers: two (256,) uint8."""
   answer = np.full(256, _FOREIGN, np.uint8)
   digits = np.arange(box * box, dtype=np.uint8)
-  answer[ord("1") + digits] = BLANK + 1 + digits
+  answer[ord("1") + digits] = rules.BLANK + 1 + digits
   question = answer.copy()
-  question[ord(".")] = BLANK
+  question[ord(".")] = rules.BLANK
   return question, answer
 
 
@@ -256,7 +189,7 @@ def _parse_fast(chunk: np.ndarray, box: int) -> tuple[np.ndarray, np.ndarray, np
   labels = answer[windows[second + 1]]
   if (inputs == _FOREIGN).any() or (labels == _FOREIGN).any():
     return None
-  if first_fault(inputs, labels, box=box):
+  if rules.first_fault(inputs, labels, box=box):
     return None
   ratings = np.zeros(ends.size, np.int32)
   for i in range(lengths.max()):
@@ -298,7 +231,7 @@ def _parse_rows(
         )
       tokens.append(token)
     question, answer = tokens
-    if fault := first_fault(question[None], answer[None], box=box):
+    if fault := rules.first_fault(question[None], answer[None], box=box):
       raise UserError(f"{where}: {fault[2]}")
     if not re.fullmatch(rf"-?[0-9]{{1,{_MAX_RATING_DIGITS}}}", fields[3]):
       raise UserError(

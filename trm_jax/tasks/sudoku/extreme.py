@@ -20,14 +20,19 @@ import random
 import time
 from typing import Any, BinaryIO
 
+from etils import epath
 import numpy as np
 
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.errors import TryAgain, UserError, cause_of, explained, in_one_line
+from trm_jax.runtime import buckets
 from trm_jax.runtime import console
 from trm_jax.runtime import files
 from trm_jax.runtime import lock
+from trm_jax.runtime import paths
 from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import rules
+from trm_jax.tasks.sudoku.config import SudokuData
 
 BASE_URL = (
     "https://huggingface.co/datasets/sapientinc/sudoku-extreme/resolve/58942f96baeb572ca3127e2a9e9c70f330783d6b"
@@ -36,6 +41,10 @@ SHA256 = {
     "train": "64b46674db0148e0d73a16346dadeb2b1c00824d3fca3f85b2ae7037f6b4b38e",
     "test": "a2fd52aea23d331d5b4ee723c856236e838a9fb9a70e66f4e0e0cf26c338c6a8",
 }
+
+NUM_PUZZLES = {"train": 3_831_994, "test": 422_786}  # of the published files
+# The file that TFDS's folder of a data set has once it is prepared.
+_PREPARED = "dataset_info.json"
 
 _BOX = 3
 _CELLS = _BOX**4
@@ -81,7 +90,76 @@ def read_extreme(
     rows = slice(n, n + len(record["ratings"]))
     inputs[rows], labels[rows], ratings[rows] = record["inputs"], record["labels"], record["ratings"]
     n = rows.stop
-  return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=csv_files.vocab_size(_BOX), ratings=ratings[:n])
+  return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=rules.vocab_size(_BOX), ratings=ratings[:n])
+
+
+def shared(tfds_dir: str, run: os.PathLike | str) -> str:
+  """Makes sure that one process alone downloads and prepares Sudoku-Extreme; to be called by all of a job together.
+
+  The others take its copy from a bucket: from tfds_dir, or from a folder beside the run where several processes keep
+  their run in a bucket. A new slice finds it there, too. Without a bucket nothing is to be done: processes that share
+  tfds_dir wait for each other there, and hosts that do not, prepare for themselves.
+
+  Args:
+    tfds_dir: config.data.tfds_dir.
+    run: folder of the run that the puzzles are for.
+
+  Returns:
+    The folder that they are to be read from.
+
+  Raises:
+    UserError: in all processes, where the one cannot prepare or copy them.
+  """
+  import jax  # pylint: disable=g-import-not-at-top
+
+  from trm_jax.runtime import distributed  # pylint: disable=g-import-not-at-top
+
+  folder, local_folder = paths.user_path(tfds_dir, "config.data.tfds_dir"), tfds_dir
+  if buckets.is_remote(folder):
+    local_folder = SudokuData.tfds_dir
+  elif jax.process_count() > 1 and buckets.is_remote(run):
+    folder = paths.beside(run, "tensorflow_datasets")
+  else:
+    return tfds_dir
+
+  def provide():
+    where = _prepared_in(folder)
+    if distributed.is_main() and _PREPARED not in buckets.names(where):
+      made = prepared(paths.user_path(local_folder, "config.data.tfds_dir"))
+      buckets.publish(pathlib.Path(made.data_path), where, last=_PREPARED)
+
+  distributed.together(provide)
+  return os.fspath(folder)
+
+
+def local(tfds_dir: str, split: str) -> os.PathLike | str:
+  """A local folder for TFDS with what `read_extreme` needs of a split.
+
+  Args:
+    tfds_dir: config.data.tfds_dir; of one in a bucket a copy is made.
+    split: "train" or "test".
+
+  Raises:
+    UserError: the bucket's has no data, or cannot be read.
+  """
+  folder = paths.user_path(tfds_dir, "config.data.tfds_dir")
+  return _copy_prepared(folder, split) if buckets.is_remote(folder) else folder
+
+
+def _prepared_in(folder: epath.Path) -> epath.Path:
+  """Where TFDS has Sudoku-Extreme in one of its folders."""
+  builder = builder_class()
+  return folder / builder.name / str(builder.VERSION)
+
+
+def _copy_prepared(folder: epath.Path, split: str) -> pathlib.Path:
+  """A local folder for TFDS, with what a bucket's has of one split of Sudoku-Extreme."""
+  where = _prepared_in(folder)
+  needed = [name for name in buckets.names(where) if name.endswith(".json") or f"-{split}." in name]
+  if _PREPARED not in needed:
+    raise UserError(f"config.data.tfds_dir={folder}: has no {where.relative_to(folder)}, prepared; a training run with "
+                    "this config.data.tfds_dir puts it there")
+  return buckets.local_copy(where, needed).parents[1]
 
 
 def prepared(data_dir: str | os.PathLike, *, base_url: str | None = None, sha256: dict[str, str] | None = None) -> Any:

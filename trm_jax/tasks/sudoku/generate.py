@@ -15,10 +15,10 @@ import numpy as np
 
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.errors import UserError
-from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import rules
+from trm_jax.tasks.sudoku.rules import BLANK
 
 SPLITS = ("train", "validation", "test")
-BLANK = csv_files.BLANK
 
 # 4x4: no puzzle with fewer clues has one solution. 9x9: the fewest that removing clues at random, never putting one
 # back, reaches in a fair share of grids (17 is the mathematical limit, but takes a search of its own).
@@ -109,7 +109,7 @@ def generate_splits(
     inputs, labels = make(split, size, num_clues, seed, np.random.default_rng([seed, i]), taken, report)
     done += size
     result[split] = puzzles_lib.one_group_each(
-        inputs.astype(np.uint8), labels.astype(np.int8), vocab_size=csv_files.vocab_size(box)
+        inputs.astype(np.uint8), labels.astype(np.int8), vocab_size=rules.vocab_size(box)
     )
   return result
 

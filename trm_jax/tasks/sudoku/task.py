@@ -1,177 +1,190 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Sudoku as a task: everything the trainer, the evaluation and the drawing know of it.
-
-Tokens are those of docs/model.md: 0 padding, 1 blank, 2 … side + 1 the digits 1 … side. Another task has the same
-public members.
-"""
+"""Sudoku as a task."""
 
 import dataclasses
+import os
+import pathlib
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from trm_jax import errors
-from trm_jax.tasks import symmetry as symmetry_lib
+from trm_jax.data import reference_format
+from trm_jax.data.puzzles import Puzzles, Stored
+from trm_jax.errors import UserError, explained
+from trm_jax.runtime import buckets
+from trm_jax.runtime import paths
+from trm_jax.tasks import task
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import extreme
+from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku import rules
+from trm_jax.tasks.sudoku.config import SudokuData
 
-BLANK = 1
-FIRST_DIGIT = 2  # the token of the digit 1
+# Lower ends of the rating buckets that are reported apart. Sudoku-Extreme's rating counts the backtracks of a solver.
+RATING_BUCKETS = (0, 1, 10, 30, 100)
 
-_SYMBOLS = " .123456789ABCDEFGHIJKLMNOP"  # by token; the digits past 9 are letters
+_USABLE = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
+           "'sudoku-extreme' or 'generated'")
 
 
-@dataclasses.dataclass(frozen=True)
-class SudokuTask:
+class SudokuTask(task.Task):
   """Sudoku with boxes of box x box cells.
 
-  Attributes:
-    box: 2 (4x4), 3 (9x9), 4 (16x16) or 5 (25x25).
-
-  Raises:
-    UserError: there is no such Sudoku.
+  Args:
+    data: its knobs.
   """
 
-  box: int
+  checked = "every row, column and box checked"
 
-  def __post_init__(self):
-    if self.box not in (2, 3, 4, 5):
-      raise errors.UserError(f"Sudoku box {self.box!r} is not one of 2 (4x4), 3 (9x9), 4 (16x16), 5 (25x25)")
+  def __init__(self, data: SudokuData):
+    super().__init__(data)
+    self.box = data.box
+    self.side = data.box**2  # cells in a row
+    self.name = f"sudoku-{self.side}x{self.side}"
+    self.seq_len = self.side**2
+    self.vocab_size = rules.vocab_size(data.box)
+    self.own_splits = data.source == "generated"
+    self._made: dict[str, Puzzles] | None = None
 
-  @property
-  def side(self) -> int:
-    """Cells in a row."""
-    return self.box**2
+  # Puzzles.
 
-  @property
-  def name(self) -> str:
-    return f"sudoku-{self.side}x{self.side}"
+  def stored(self, split: str) -> Stored | None:
+    source = self.data.source
+    if source == "generated":
+      self._check_numbers()
+      return None
+    if source == "sudoku-extreme":
+      return Stored(extreme.NUM_PUZZLES[split])
+    if buckets.is_remote(source):
+      return None
+    folder = pathlib.Path(paths.user_path(source, "config.data.source"))
+    if not folder.is_dir() or not reference_format.is_reference_folder(folder):
+      return None
+    return reference_format.stored(folder, split)
 
-  @property
-  def seq_len(self) -> int:
-    """Cells of one puzzle, S."""
-    return self.side**2
+  def shared(self, run: os.PathLike | str) -> "SudokuTask":
+    if self.data.source != "sudoku-extreme":
+      return self
+    return SudokuTask(dataclasses.replace(self.data, tfds_dir=extreme.shared(self.data.tfds_dir, run)))
 
-  @property
-  def vocab_size(self) -> int:
-    """Number of tokens, padding and blank included."""
-    return self.side + FIRST_DIGIT
+  def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
+    data = self.data
+    if data.source == "generated":
+      self._check_numbers()
+      return self._generated(progress)[split]
+    if data.source == "sudoku-extreme":
+      puzzles = extreme.read_extreme(extreme.local(data.tfds_dir, split), split)
+      self._check_sizes(puzzles)
+      return puzzles
+    folder, csv = paths.user_path(data.source, "config.data.source"), f"{split}.csv"
+    if buckets.is_remote(folder):
+      in_split = buckets.names(folder / split)
+      if "dataset.json" in in_split:
+        return self._read_reference(buckets.local_copy(folder / split, in_split).parent, split)
+      if csv not in buckets.names(folder):
+        raise UserError(
+            f"config.data.source = {data.source!r}: neither {csv} nor {split}/dataset.json is there; {_USABLE}")
+      return csv_files.read_csv(buckets.local_copy(folder, [csv]) / csv, box=self.box)
+    try:
+      os.listdir(folder)
+    except FileNotFoundError as e:
+      raise UserError(f"config.data.source = {data.source!r}: no such folder; {_USABLE}") from e
+    except OSError as e:
+      raise explained(f"config.data.source = {data.source!r}: cannot be read", e, _USABLE) from e
+    if reference_format.is_reference_folder(folder):
+      return self._read_reference(pathlib.Path(folder), split)
+    return csv_files.read_csv(folder / csv, box=self.box)
 
-  def sample_symmetry(self, key: jax.Array) -> symmetry_lib.Symmetry:
-    """A uniformly random symmetry of Sudoku, as in docs/model.md ("Data").
+  def _read_reference(self, folder: pathlib.Path, split: str) -> Puzzles:
+    """One split of a folder of the reference's format, with the rules of Sudoku checked, as they are in a CSV file."""
+    puzzles = reference_format.read_split(folder, split)
+    self._check_sizes(puzzles)
+    if fault := rules.first_fault(puzzles.inputs, puzzles.labels, box=self.box):
+      row, field, rule = fault
+      raise UserError(f"{reference_format.file_of(folder, split, field, row)}: {rule}; {reference_format.REBUILD}")
+    return puzzles
 
-    Digits are permuted, the board is transposed with probability 1/2, bands, rows within a band, stacks and columns
-    within a stack come in a random order.
+  def _check_sizes(self, puzzles: Puzzles) -> None:
+    if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):
+      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
+                      f"config.data.box = {self.box} means {self.seq_len} and {self.vocab_size}")
 
-    Args:
-      key: one random key. Runs under jit and vmap.
+  def _check_numbers(self) -> None:
+    """Raises UserError unless the knobs say how many puzzles to generate."""
+    for name in ("num_train", "num_test"):
+      if not getattr(self.data, name):
+        raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
 
-    Returns:
-      Symmetry of (S,) cells and (V,) values; padding and blank keep their value.
-    """
-    box, side = self.box, self.side
-    # One draw for everything: vmapped over a batch, a draw costs more than the arithmetic on it.
-    bits = jax.random.bits(key, (1 + side + 2 * (box + side),))
-    flip, bits = bits[0] >> 31, bits[1:]
-    digits, row_bits, column_bits = jnp.split(bits, (side, side + box + side))
-    cells = _lines(row_bits, box)[:, None] * side + _lines(column_bits, box)[None, :]
-    cells = jnp.where(flip == 1, cells.T, cells).reshape(-1)
-    values = jnp.concatenate([jnp.arange(FIRST_DIGIT), FIRST_DIGIT + _order(digits)])
-    return symmetry_lib.Symmetry(cells=cells.astype(jnp.int32), values=values.astype(jnp.int32))
+  def _generated(self, progress: task.Progress | None) -> dict[str, Puzzles]:
+    """All splits, which are made together, so that no grid is in two of them."""
+    if self._made is None:
+      data = self.data
+      self._made = generate.generate_splits(
+          box=data.box, num_train=data.num_train, num_validation=data.num_validation, num_test=data.num_test,
+          num_clues=data.num_clues, seed=data.seed, progress=progress)
+    return self._made
 
-  def is_solution(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Which answers solve their puzzle: every digit once in each row, column and box, and every clue kept.
+  def leak(self, train: Puzzles) -> str:
+    # The 288 grids of 4x4 cells are two up to symmetry.
+    if self.box != 2 or self.data.num_aug == 0 or train.num_puzzles > train.num_groups:
+      return ""
+    return (f"config.data.num_aug = {self.data.num_aug} makes the 4x4 grids of the test out of those to train on; set "
+            "config.data.num_aug = 0 to test on grids that are new to the model")
 
-    Args:
-      inputs: (..., S) integer tokens.
-      answers: (..., S) integer tokens; its leading axes broadcast with those of inputs.
+  def read_file(self, path: str) -> Puzzles:
+    file = paths.user_path(path, "--csv")
+    if buckets.is_remote(file):
+      file = buckets.local_copy(file.parent, [file.name]) / file.name
+    return csv_files.read_csv(file, box=self.box)
 
-    Returns:
-      (...) bool.
-    """
-    inputs, answers = np.asarray(inputs), np.asarray(answers)
-    units = np.sort(self._units(answers), axis=-1)
-    complete = (units == np.arange(FIRST_DIGIT, FIRST_DIGIT + self.side)).all((-1, -2))
-    return complete & ((inputs == answers) | ~self.is_given(inputs)).all(-1)
-
-  def repeated_clue(self, inputs: np.ndarray) -> str | None:
-    """What contradicts the rules in a puzzle: "5 in row 1" if that clue is there twice, None if nothing does.
-
-    Args:
-      inputs: (S,) integer tokens.
-    """
-    for number, unit in enumerate(self._units(np.asarray(inputs))):
-      clues, times = np.unique(unit[self.is_given(unit)], return_counts=True)
-      if (times > 1).any():
-        where = ("row", "column", "box")[number // self.side]
-        return f"{self.cell_text(clues[times > 1][0])} in {where} {number % self.side + 1}"
-    return None
-
-  def _units(self, tokens: np.ndarray) -> np.ndarray:
-    """(..., 3 side, side): the rows, columns and boxes of boards (..., S), boxes row by row."""
-    box, side, batch = self.box, self.side, tokens.shape[:-1]
-    rows = tokens.reshape(*batch, side, side)
-    boxes = tokens.reshape(*batch, box, box, box, box).swapaxes(-2, -3).reshape(*batch, side, side)
-    return np.concatenate([rows, rows.swapaxes(-1, -2), boxes], axis=-2)
+  def parse(self, text: str) -> np.ndarray:
+    """Row by row, '.' or 0 for a blank."""
+    if len(text) != self.seq_len:
+      raise UserError(f"{text}: {len(text)} characters, but {self.name} has {self.seq_len} cells")
+    if foreign := sorted(set(text) - set("123456789"[: self.side] + ".0")):
+      raise UserError(f"{text}: {''.join(foreign)!r} is neither a digit 1-{self.side} nor '.' or 0 for blank")
+    tokens = np.array([rules.BLANK + int(c.replace(".", "0")) for c in text], np.uint8)
+    if repeated := rules.repeated_clue(tokens, box=self.box):
+      raise UserError(f"{text}: has no solution, because it has more than one {repeated}")
+    return tokens
 
   def text(self, tokens: np.ndarray) -> str:
-    """A board for the terminal.
+    return "".join(map(self.cell_text, tokens))
 
-    Args:
-      tokens: (S,) integer tokens.
+  # Rows of a batch.
 
-    Returns:
-      Lines joined by newlines, blanks as dots, boxes apart.
-    """
-    rows = np.asarray(tokens).reshape(self.side, self.box, self.box)
-    lines = [" | ".join(" ".join(map(self.cell_text, part)) for part in row) for row in rows]
-    rule = "+".join(["-" * (2 * self.box + 1)] * self.box)[1:-1]
-    bands = ["\n".join(lines[i : i + self.box]) for i in range(0, self.side, self.box)]
-    return f"\n{rule}\n".join(bands)
+  def symmetry(self, key: Any) -> Any:
+    from trm_jax.tasks.sudoku import augment  # pylint: disable=g-import-not-at-top
 
-  # What drawing asks of a task (trm_jax.draw.Drawable).
+    return augment.sample_symmetry(key, self.box)
 
-  @property
-  def grid_shape(self) -> tuple[int, int]:
-    """Rows and columns of the board."""
-    return self.side, self.side
+  # Answers.
 
-  @property
-  def block_shape(self) -> tuple[int, int]:
-    """Rows and columns between two heavy lines."""
-    return self.box, self.box
+  def solves(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    inputs, answers = np.asarray(inputs), np.asarray(answers)
+    return rules.valid_grids(answers, box=self.box) & rules.keep_clues(inputs, answers)
+
+  def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
+    if puzzles.ratings is None:
+      return {}
+    exact = evaluation.exact[evaluation.counted]
+    bucket = np.searchsorted(RATING_BUCKETS, puzzles.ratings[evaluation.counted], side="right") - 1
+    ends = [*(f"{low}-{high - 1}" if high > low + 1 else f"{low}"
+              for low, high in zip(RATING_BUCKETS, RATING_BUCKETS[1:])), f"{RATING_BUCKETS[-1]}+"]
+    return {"by_rating": {
+        name: {"num_puzzles": int((bucket == i).sum()), "exact_accuracy": float(exact[bucket == i].mean())}
+        for i, name in enumerate(ends) if (bucket == i).any()
+    }}
+
+  # Drawing.
+
+  def board(self, tokens: np.ndarray) -> task.Board:
+    del tokens  # all boards look alike
+    return task.Board(np.arange(self.seq_len).reshape(self.side, self.side), (self.box, self.box))
 
   def cell_text(self, token: int) -> str:
-    """The one character that stands for a token."""
-    return _SYMBOLS[token]
+    return " .123456789"[token]
 
   def is_given(self, inputs: np.ndarray) -> np.ndarray:
-    """Which cells the puzzle fixes: its clues.
-
-    Args:
-      inputs: (..., S) integer tokens.
-
-    Returns:
-      (..., S) bool.
-    """
-    return np.asarray(inputs) >= FIRST_DIGIT
-
-
-def _order(bits: jax.Array) -> jax.Array:
-  """Random permutations along the last axis, by rank: several times faster than a sort of so few elements under vmap.
-
-  Args:
-    bits: (..., n) random uint32.
-
-  Returns:
-    (..., n) int32, always a permutation: equal bits rank by their place.
-  """
-  mine, others = bits[..., :, None], bits[..., None, :]
-  place = jnp.arange(bits.shape[-1])
-  earlier = jnp.expand_dims(place[None, :] < place[:, None], range(bits.ndim - 1))
-  return jnp.sum((others < mine) | ((others == mine) & earlier), axis=-1, dtype=jnp.int32)
-
-
-def _lines(bits: jax.Array, box: int) -> jax.Array:
-  """(box**2,) the old row of each new row: bands in random order, rows in random order within their band."""
-  bands, within = _order(bits[:box]), _order(bits[box:].reshape(box, box))
-  return (bands[:, None] * box + within).reshape(-1)
+    """Its clues."""
+    return np.asarray(inputs) >= rules.FIRST_DIGIT

@@ -1,0 +1,213 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""What the rest of the library knows of a task.
+
+Axes: S cells of a puzzle, V vocabulary, N examples.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from trm_jax.data.config import DataConfig
+from trm_jax.data.puzzles import Puzzles, Stored
+from trm_jax.errors import UserError
+
+Progress = Callable[[int, int], None]  # called with what is done and what there is to do
+
+
+@dataclasses.dataclass(frozen=True)
+class Board:
+  """How a puzzle is drawn: R rows and C columns of cells.
+
+  Attributes:
+    cells: (R, C) int, the place in the sequence that each cell is at.
+    block: rows and columns between two heavy lines; (R, C) where there are none.
+  """
+
+  cells: np.ndarray
+  block: tuple[int, int]
+
+
+class Task:
+  """A task: its puzzles, their rows in a batch, the rules by which an answer is right.
+
+  A task overrides what is different with it. As they stand, the methods suit puzzles that are kept as they are seen,
+  one token a cell, and are right where they are equal to their labels. What is not about rows runs on the host and
+  imports no JAX, so that the sizes of a run are known without it.
+
+  Args:
+    data: the task's knobs, an instance of its Data.
+
+  Attributes:
+    data: as given.
+    name: for people, such as "sudoku-9x9".
+    seq_len: S.
+    vocab_size: V; token 0 is padding.
+    num_puzzle_identifiers: rows of the prefix table.
+    headline: the metric of an evaluation by which the best checkpoint is chosen.
+    checked: what `solves` checks, for people; "" where labels alone tell what is right.
+    own_splits: whether `read` makes of each split the number of puzzles that `data` asks for, as a generator does.
+      Otherwise it reads all there are, and data/splits.py draws from them.
+  """
+
+  name: str
+  seq_len: int
+  vocab_size: int
+  num_puzzle_identifiers = 1
+  headline = "exact_accuracy"
+  checked = ""
+  own_splits = False
+
+  def __init__(self, data: DataConfig):
+    self.data = data
+
+  # Puzzles.
+
+  def read(self, split: str, progress: Progress | None = None) -> Puzzles:
+    """The puzzles of a split, checked.
+
+    Args:
+      split: "train" or "test"; "validation", too, where the task has `own_splits`.
+      progress: called while puzzles are made.
+
+    Raises:
+      UserError: the source is missing, malformed, or of other puzzles than the knobs say.
+    """
+    raise NotImplementedError
+
+  def stored(self, split: str) -> Stored | None:
+    """What the source has of "train" or "test", as far as that is known before it is read; None where it is not.
+
+    Raises:
+      UserError: there is no such source, or it does not go with the other knobs.
+    """
+    del split
+    return None
+
+  def shared(self, run: os.PathLike | str) -> "Task":
+    """The task with its puzzles where every process of the job can read them. All processes call this together.
+
+    Args:
+      run: folder of the run.
+
+    Raises:
+      UserError: they cannot be provided.
+    """
+    del run
+    return self
+
+  def leak(self, train: Puzzles) -> str:
+    """Why augmented versions of these puzzles are test puzzles, and what to do about it; "" where they are not."""
+    del train
+    return ""
+
+  def read_file(self, path: str) -> Puzzles:
+    """Puzzles in a file of the task's own format. Raises UserError if they cannot be read."""
+    raise UserError(f"{path}: {self.name} has no format for files of puzzles")
+
+  def parse(self, text: str) -> np.ndarray:
+    """(S,) uint8 tokens of a puzzle that a person has typed. Raises UserError if it is none."""
+    tokens = text.split()
+    if len(tokens) != self.seq_len or not all(t.isdecimal() and int(t) < self.vocab_size for t in tokens):
+      raise UserError(f"{text}: {self.name} has {self.seq_len} tokens from 0 to {self.vocab_size - 1}, with blanks "
+                      "between them")
+    return np.array(tokens, np.uint8)
+
+  def text(self, tokens: np.ndarray) -> str:
+    """(S,) tokens on one line; of a puzzle, what `parse` reads."""
+    return " ".join(map(str, tokens))
+
+  # Rows of a batch.
+
+  def arrays(self, puzzles: Puzzles) -> Any:
+    """What `row` needs of puzzles, a pytree of NumPy arrays, which is put on the devices."""
+    return {"inputs": puzzles.inputs, "labels": puzzles.labels, "puzzle_identifiers": puzzles.puzzle_identifiers}
+
+  def row(self, arrays: Any, example: Any, version: Any | None, key: Any | None) -> dict[str, Any]:
+    """One row of a batch, of training or of evaluation. Runs under jit and vmap.
+
+    Args:
+      arrays: see `arrays`; on the device.
+      example: () int32, number of the example.
+      version: () int32, the version of its puzzle: 0 as it is stored, any other one augmented. None: as it is stored.
+      key: random key that decides what the version is, the same for all examples of a puzzle; None with version None.
+
+    Returns:
+      `inputs` and `labels`, (S,) int32, where a label may be IGNORE_LABEL; `puzzle_identifiers`, () int32.
+    """
+    import jax.numpy as jnp  # pylint: disable=g-import-not-at-top
+
+    from trm_jax.tasks import symmetry as symmetry_lib  # pylint: disable=g-import-not-at-top
+
+    inputs, labels = (arrays[name][example].astype(jnp.int32) for name in ("inputs", "labels"))
+    if version is not None:
+      symmetry = symmetry_lib.unless_original(version, self.symmetry(key))
+      inputs, labels = symmetry_lib.apply(symmetry, inputs), symmetry_lib.apply(symmetry, labels)
+    return {"inputs": inputs, "labels": labels, "puzzle_identifiers": arrays["puzzle_identifiers"][example]}
+
+  def symmetry(self, key: Any) -> Any:
+    """The tasks.symmetry.Symmetry that a random key decides. Runs under jit and vmap."""
+    del key
+    raise UserError(f"config.data.num_aug = {self.data.num_aug}: {self.name} has no augmented versions; set it to 0")
+
+  def undo(self, answer: np.ndarray, version: int, key: Any) -> np.ndarray | None:
+    """An answer to a version of a puzzle, put back on the puzzle as it is stored.
+
+    Args:
+      answer: (S,) tokens.
+      version, key: see `row`.
+
+    Returns:
+      (S,) tokens; None where no answer to this version could look like that.
+    """
+    from trm_jax.tasks import symmetry as symmetry_lib  # pylint: disable=g-import-not-at-top
+
+    if version == 0:
+      return answer
+    return np.asarray(symmetry_lib.apply(symmetry_lib.inverse(self.symmetry(key)), answer))
+
+  # Answers.
+
+  def solves(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray | None:
+    """Which answers are right by the rules.
+
+    Args:
+      inputs: (…, S) tokens.
+      answers: (…, S) tokens, whose leading axes broadcast with those of inputs.
+
+    Returns:
+      (…) bool; None where labels alone tell.
+    """
+    del inputs, answers
+    return None
+
+  def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
+    """What an evaluation reports besides what it reports of every task.
+
+    Args:
+      puzzles: N that were evaluated.
+      evaluation: of them, a training.evaluator.Evaluation.
+
+    Returns:
+      By name: numbers, or tables, {row: {"num_puzzles": …, "exact_accuracy": …}}, whose names begin with "by_".
+    """
+    del puzzles, evaluation
+    return {}
+
+  # Drawing.
+
+  def board(self, tokens: np.ndarray) -> Board:
+    """How a puzzle or an answer, (S,) tokens, is drawn."""
+    del tokens
+    return Board(np.arange(self.seq_len)[None], (1, self.seq_len))
+
+  def cell_text(self, token: int) -> str:
+    """The one character for a token."""
+    return " .123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[min(token, 36)]
+
+  def is_given(self, inputs: np.ndarray) -> np.ndarray:
+    """(…, S) bool, which cells of puzzles (…, S) have to stay in the answer."""
+    return np.zeros(np.shape(inputs), bool)
