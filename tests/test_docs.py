@@ -75,14 +75,26 @@ def test_every_config_that_a_page_names_exists(page):
   assert not sorted(named - {"help", "NAME"} - set(CONFIGS.configs) - set(CONFIGS.sweeps))
 
 
+KNOBS = set(config_lib.flatten(config_lib.to_dict(config_lib.Config())))
+KNOBS |= {name.rpartition(".")[0] for name in KNOBS}  # groups
+
+
 @pages
 def test_every_knob_that_a_page_names_exists(page):
   """config.x.y, written as in a command or in a sentence."""
-  known = set(config_lib.flatten(config_lib.to_dict(config_lib.Config())))
-  known |= {name.rpartition(".")[0] for name in known}  # groups
   named = set(re.findall(r"(?<![\w./])config\.([a-z]\w*(?:\.\w+)*)", page.read_text()))
   others = {"json", "py", "parse", "x", "new"}  # files, a function, and the names of examples
-  assert not sorted(named - known - others)
+  assert not sorted(named - KNOBS - others)
+
+
+def test_every_knob_that_a_message_names_exists():
+  """--config.x.y, "config.x.y = …"."""
+  pattern = re.compile(r"--config\.([a-z]\w*(?:\.\w+)*)|\bconfig\.([a-z]\w*(?:\.\w+)*) = [{']")
+  named = {(name, path.name) for path in (ROOT / "trm_jax").rglob("*.py")
+           for found in pattern.findall(path.read_text()) for name in found if name}
+  examples = {"x", "field"}
+  assert len(named) > 10
+  assert not sorted((name, path) for name, path in named if name not in KNOBS | examples)
 
 
 def defined(name: str, code: str) -> bool:

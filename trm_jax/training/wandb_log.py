@@ -28,7 +28,7 @@ def require_wandb(project: str) -> None:
   """
   found = importlib.util.find_spec("wandb")
   if found is None or found.origin is None:  # the folder wandb/ that it leaves where it ran can be imported, too
-    raise UserError(f'config.wandb = {project!r}: needs wandb, which is not installed; pip install -e ".[wandb]"')
+    raise UserError(f'config.log.wandb = {project!r}: needs wandb, which is not installed; pip install -e ".[wandb]"')
 
 
 class WandbLog:
@@ -67,8 +67,8 @@ class WandbLog:
       self._run.define_metric("*", step_metric="step")
     except Exception as e:  # Whatever trips first: HTTP, a socket, W&B's process, the disk.
       if not known:
-        raise UserError(f"config.wandb = {project!r}: Weights & Biases cannot be used ({in_one_line(e)}); `wandb "
-                        "login`, or WANDB_MODE=offline to upload later, or --config.wandb= to do without") from e
+        raise UserError(f"config.log.wandb = {project!r}: Weights & Biases cannot be used ({in_one_line(e)}); `wandb "
+                        "login`, or WANDB_MODE=offline to upload later, or --config.log.wandb= to do without") from e
       self._give_up(e)
     else:
       files.replace_text(file, self._run.id + "\n")
