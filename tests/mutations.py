@@ -44,7 +44,8 @@ class Mutation:
 
   @property
   def path(self) -> pathlib.Path:
-    [path] = (ROOT / "trm_jax").rglob(self.file)
+    direct = ROOT / "trm_jax" / self.file
+    [path] = [direct] if direct.is_file() else (ROOT / "trm_jax").rglob(self.file)
     return path
 
   def apply(self, text: str) -> str:
@@ -403,7 +404,7 @@ MUTATIONS = [
              STEP + "test_float16_skips_steps_that_overflow"),
     mutation("depth schedule: the stage that has begun", "program.py", "if stage.start <= step)",
              "if stage.start < step or i == 0)", "test_loop.py::test_a_depth_schedule"),
-    mutation("depth schedule: each stage's cycles", "program.py", "H_cycles=stage.H_cycles, L_cycles=stage.L_cycles",
+    mutation("depth schedule: each stage's cycles", "config.py", "H_cycles=stage.H_cycles, L_cycles=stage.L_cycles",
              "L_cycles=stage.L_cycles", "test_loop.py::test_a_depth_schedule"),
     mutation("mean of checkpoints: of the newest", "checkpoint.py", "self.steps()[-num:]", "self.steps()[:num]",
              "test_loop.py::test_the_mean_of_the_last_checkpoints"),
