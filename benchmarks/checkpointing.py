@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from benchmarks import measure
 from trm_jax import cli
 from trm_jax.runtime import digests
+from trm_jax.runtime import sharding
 from trm_jax.training import checkpoint
 
 _ROWS = flags.DEFINE_integer("rows", 876_406, "Of the table.", lower_bound=1)
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> None:
   cli.no_arguments(argv)
   state = {"prefix_table": jax.random.normal(jax.random.key(0), (_ROWS.value, _WIDTH.value)), "step": jnp.int32(1)}
   one_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-  layout = checkpoint.abstract(state, jax.tree.map(lambda _: one_device, state))
+  layout = sharding.abstract(state, jax.tree.map(lambda _: one_device, state))
   cpu = {name: [] for name in ("digests", "save", "restore")}
   with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
     checkpoints = checkpoint.Checkpoints(pathlib.Path(folder), keep=1)

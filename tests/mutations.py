@@ -385,10 +385,10 @@ MUTATIONS = [
              "rate * e + (1 - rate) * p", "test_optim.py::test_ema"),
     mutation("EMA: its rate", "optim.py", "rate * e + (1 - rate) * (p + u)", "(1 - rate) * e + rate * (p + u)",
              "test_optim.py::test_ema"),
-    mutation("EMA: not of the prefix table", "train_step.py", "params = (optim.ema_params(state.opt_state) if averaged",
+    mutation("EMA: not of the prefix table", "train_step.py", "return self._bind(state.params if state.ema is None",
              "if averaged:\n"
              "      state = state.replace(prefix_table=jax.tree.map(jnp.zeros_like, state.prefix_table))\n"
-             "    params = (optim.ema_params(state.opt_state) if averaged", STEP + "test_what_is_not_trained"),
+             "    return self._bind(state.params if state.ema is None", STEP + "test_what_is_not_trained"),
     # What the study adds to training.
     mutation("weights of supervision steps: 1 at the first", "losses.py", "step_decay ** (carry.steps - 1)",
              "step_decay ** carry.steps", LOSS_EXTRAS),
@@ -409,7 +409,7 @@ MUTATIONS = [
     mutation("mean of checkpoints: of the newest", "checkpoint.py", "self.steps()[-num:]", "self.steps()[:num]",
              "test_loop.py::test_the_mean_of_the_last_checkpoints"),
     mutation("mean of checkpoints: evaluated", "train_step.py",
-             "optim.with_ema_params(state.opt_state, params) if averaged else state.opt_state", "state.opt_state",
+             "ema=None if state.ema is None else params)", "ema=state.ema)",
              "test_loop.py::test_the_mean_of_the_last_checkpoints"),
     mutation("Muon: stacked matrices each by itself", "optim.py", "optax.contrib.MuonDimensionNumbers(*axes)",
              "optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)",

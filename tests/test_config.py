@@ -99,7 +99,7 @@ def test_optimizers_trace(name, ema_rate):
                                   model__puzzle_emb_ndim=8))
   state, *_ = _trace(config)
   # Two moments, the average, and counters.
-  floats = sum(x.size for x in jax.tree.leaves(state.opt_state) if x.dtype == "float32")
+  floats = sum(x.size for x in jax.tree.leaves((state.opt_state, state.ema)) if x.dtype == "float32")
   assert floats == (3 if ema_rate else 2) * _size(state.params)
 
 

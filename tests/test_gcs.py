@@ -27,6 +27,7 @@ from test_load import load, load_test
 from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
+from trm_jax.runtime import sharding
 from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import extreme
@@ -298,7 +299,7 @@ def _state(value):
 
 def _abstract():
   one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-  return checkpoint.abstract(_state(0), jax.tree.map(lambda _: one, _state(0)))
+  return sharding.abstract(_state(0), jax.tree.map(lambda _: one, _state(0)))
 
 
 def test_checkpoints_are_saved_listed_pruned_and_restored(bucket, gcs_server):

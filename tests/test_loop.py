@@ -19,6 +19,7 @@ import tiny
 
 from trm_jax import config as config_lib
 from trm_jax import evaluate
+from trm_jax import weights
 from trm_jax.errors import UserError
 from trm_jax.model import flops
 from trm_jax.runtime import exit_status
@@ -353,7 +354,7 @@ def test_a_checkpoint_evaluates_as_the_run_did(finished, capsys):
 def test_the_mean_of_the_last_checkpoints(finished):
   workdir, results = finished
   expected = jax.tree.map(lambda a, b: (a + b) / 2, *(arrays_of(workdir, step)["params"] for step in (6, 8)))
-  model = checkpoint.load_model(str(workdir), average=2).model
+  model = weights.load(str(workdir), average=2).model
   found = nnx.to_pure_dict(nnx.state(model, nnx.Param))
   chex.assert_trees_all_close(jax.tree.leaves(found), jax.tree.leaves(expected), rtol=1e-6)
   metrics = evaluate.run(str(workdir), None, average=2)
@@ -362,7 +363,7 @@ def test_the_mean_of_the_last_checkpoints(finished):
   assert record["step"] == STEPS and record["test_average/accuracy"] == metrics["accuracy"]
   assert metrics["accuracy"] != results["test"]["accuracy"]  # of the moving average
   with pytest.raises(UserError, match="the mean of 9 checkpoints is asked for, and 4 are there"):
-    checkpoint.load_model(str(workdir), average=9)
+    weights.load(str(workdir), average=9)
 
 
 def test_a_depth_schedule(tmp_path, capsys):

@@ -260,7 +260,7 @@ def test_what_is_not_trained(trainer, start, trajectory):
   """H_init and L_init never move. The average has the trained parameters' shape; the table is used as it is."""
   state = trajectory[0][-1]
   jax.tree.map(np.testing.assert_array_equal, state.initial, start.initial)
-  average = optim.ema_params(state.opt_state)
+  average = state.ema
   assert jax.tree.structure(average) == jax.tree.structure(state.params)
   averaged = trainer.model(state, averaged=True)
   np.testing.assert_array_equal(averaged.puzzle_emb[...], state.prefix_table["puzzle_emb"])
@@ -275,7 +275,7 @@ def test_what_is_not_trained(trainer, start, trajectory):
 def test_no_average():
   trainer = make_trainer(optimizer=dataclasses.replace(OPTIMIZER, ema_rate=0.0))
   state = trainer.init_from(TRM(MODEL, rngs=nnx.Rngs(0)), make_batch(0))
-  assert optim.ema_params(state.opt_state) is None
+  assert state.ema is None
   np.testing.assert_array_equal(trainer.model(state, averaged=True).lm_head[...], state.params["lm_head"])
 
 
@@ -309,7 +309,7 @@ def test_float16_skips_steps_that_overflow():
   bad, metrics = step(with_scale(2.0**100), make_batch(0), KEY)
   assert metrics["skipped"] == 1 and metrics["grad_norm"] == 0 and np.isfinite(metrics["loss"])
   assert (bad.step, bad.loss_scale.scale, bad.loss_scale.good_steps) == (1, 2.0**24, 0)  # its largest
-  for name in ("params", "opt_state", "prefix_table", "prefix_opt_state"):
+  for name in ("params", "ema", "opt_state", "prefix_table", "prefix_opt_state"):
     jax.tree.map(np.testing.assert_array_equal, getattr(bad, name), getattr(state, name))
   assert (np.asarray(bad.carry.steps) == 1).all()
 

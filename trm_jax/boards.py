@@ -90,6 +90,11 @@ def solves(task: Task, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarr
   return solved
 
 
+def board_text(task: Task, tokens: np.ndarray) -> str:
+  """A puzzle or an answer, (S,) tokens, as lines joined by newlines."""
+  return "\n".join(_board_lines(task, task.board(tokens), tokens, np.full(tokens.shape, " ")))
+
+
 def solving_text(
     task: Task,
     inputs: np.ndarray,
@@ -114,8 +119,7 @@ def solving_text(
   before = [inputs, *answers_by_step[:-1]]
   shown = [b for b, old in zip(boards, before) if (b.answer != old).any() or b is boards[-1]]
 
-  blank_marks = np.full(inputs.shape, " ")
-  blocks = [["puzzle", "", "", *_board_lines(task, task.board(inputs), inputs, blank_marks)]]
+  blocks = [["puzzle", "", "", *board_text(task, inputs).split("\n")]]
   for b in shown:
     marks = np.where(b.wrong, "!", np.where(b.given, " ", "'"))
     blocks.append([b.title, b.verdict, f"halt {b.halt:.1%}", *_board_lines(task, b.layout, b.answer, marks)])

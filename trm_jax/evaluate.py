@@ -9,12 +9,12 @@ from typing import Any
 import jax
 
 from trm_jax import tasks
+from trm_jax import weights
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
 from trm_jax.runtime import sharding
-from trm_jax.training import checkpoint
 from trm_jax.training.evaluator import Evaluator
 
 
@@ -26,21 +26,21 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
     path: of the checkpoint (see checkpoint.find).
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
     batch_size, halting: see config.eval; None for what the run was configured for.
-    average: see checkpoint.load_model.
+    average: see weights.load.
     peer_timeout_s: see loop.run.
 
   Raises:
     UserError: no such checkpoint or data, or data the model was not made for.
   """
   mesh = sharding.make_mesh()
-  loaded = checkpoint.load_model(path, mesh, average=average)
+  loaded = weights.load(path, mesh, average=average)
   config, data = loaded.config, loaded.config.data
   if source is not None:
     # All there are; of generated ones there is no end.
     data = dataclasses.replace(data, source=source, num_test=0)
     if tasks.of(config.task, data).own_splits:
       data = dataclasses.replace(data, num_test=config.data.num_test or 1000)
-  task = tasks.of(config.task, data).shared(checkpoint.find(path)[0].parent)
+  task = tasks.of(config.task, data).shared(loaded.folder)
   puzzles = splits_lib.load_test(task)
   model = loaded.model
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:

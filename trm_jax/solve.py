@@ -16,7 +16,7 @@ import numpy as np
 
 from trm_jax import boards
 from trm_jax import cli
-from trm_jax import tasks
+from trm_jax import weights
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.model.trm import TRM
@@ -26,7 +26,6 @@ from trm_jax.runtime import files
 from trm_jax.runtime import hosts
 from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.tasks import Task
-from trm_jax.training import checkpoint
 from trm_jax.training import evaluator as evaluator_lib
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
@@ -147,11 +146,10 @@ def main(argv: list[str]) -> None:
     cli.refuse("--puzzle says which puzzles to solve", _CSV, _NUM)
   hosts.stay_alone()
   compilation_cache.enable()
-  loaded = checkpoint.load_model(_CHECKPOINT.value)
-  task = tasks.of(loaded.config.task, loaded.config.data)
+  loaded = weights.load(_CHECKPOINT.value)
+  task = loaded.task
   inputs, identifiers, labels = _chosen(task)
-  directory, _ = checkpoint.find(_CHECKPOINT.value)
-  target = directory.parent / "solved" if _OUT.value is None else _OUT.value
+  target = loaded.folder / "solved" if _OUT.value is None else _OUT.value
   with workdir_lib.Workdir(target, main=True, flag="--out") as out:
     _solve(loaded.model, task, inputs, identifiers, labels, out)
 

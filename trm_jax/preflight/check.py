@@ -200,7 +200,7 @@ class _Run:
 
   def state_bytes(self) -> dict[str, int]:
     """Of the parts of the state, on one chip, without padding."""
-    names = {"params": "parameters", "opt_state": "optimizer and average", "prefix_table": "prefix table",
+    names = {"params": "parameters", "ema": "average", "opt_state": "optimizer", "prefix_table": "prefix table",
              "carry": "carry"}
     parts = collections.Counter()
     for path, x in jax.tree.leaves_with_path(self.program.state):

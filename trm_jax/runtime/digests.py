@@ -21,13 +21,13 @@ def digests(tree: Any) -> dict[str, str]:
   of them under way at once, was seen to hang jobs on CPUs.
 
   Args:
-    tree: pytree of jax.Array of any dtype of 1, 2, 4 or 8 bytes; a leaf `...` is passed over.
+    tree: pytree of jax.Array of any dtype of 1, 2, 4 or 8 bytes.
 
   Returns:
     By the leaf's path: dtype, shape and 64 bits, e.g. {"params/q_head": "float32[512,2] 0f1e2d3c4b5a6978"}. A change
     of a single element changes the bits for certain; any other change goes unnoticed once in 2^64.
   """
-  arrays = {name: x for name, x in _leaves(tree).items() if x is not ...}
+  arrays = _leaves(tree)
   parts = jax.device_get([
       [_sums(shard.data, _start(shard.index), shape=x.shape) for shard in x.addressable_shards if not shard.replica_id]
       for x in arrays.values()])
@@ -41,8 +41,8 @@ def digests(tree: Any) -> dict[str, str]:
 
 
 def kinds(tree: Any) -> dict[str, str]:
-  """What a digest begins with, dtype and shape, by the leaf's path; "" for a leaf `...`. Others may be abstract."""
-  return {name: "" if x is ... else f"{x.dtype}[{','.join(map(str, x.shape))}]" for name, x in _leaves(tree).items()}
+  """What a digest begins with, dtype and shape, by the leaf's path. Leaves may be abstract."""
+  return {name: f"{x.dtype}[{','.join(map(str, x.shape))}]" for name, x in _leaves(tree).items()}
 
 
 def _leaves(tree: Any) -> dict[str, Any]:

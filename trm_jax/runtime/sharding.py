@@ -105,6 +105,11 @@ def state_shardings(mesh: Mesh | AbstractMesh, state: Any) -> Any:
       state)
 
 
+def abstract(state: Any, shardings: Any) -> Any:
+  """Shapes and dtypes of a state, to be restored with these shardings."""
+  return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)
+
+
 def describe(mesh: Mesh | AbstractMesh, state: Any) -> str:
   """One line a leaf: path, shape, dtype, layout, bytes a device."""
   rows = []

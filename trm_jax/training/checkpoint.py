@@ -17,23 +17,17 @@ from typing import Any
 
 from etils import epath
 import jax
-from jax.sharding import Mesh
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from trm_jax import errors
-from trm_jax.config import Config, parse_saved
-from trm_jax.data import rows as rows_lib
+from trm_jax.config import Config
 from trm_jax.errors import UserError
-from trm_jax.model.trm import TRM
 from trm_jax.runtime import buckets
 from trm_jax.runtime import digests
 from trm_jax.runtime import distributed
 from trm_jax.runtime import files
 from trm_jax.runtime import paths
-from trm_jax.runtime import sharding
-from trm_jax.training.optim import ema_params
-from trm_jax.training.train_step import Trainer
 
 # Steps that were evaluated, with their accuracies; in the folder of checkpoints.
 _EVALUATIONS = "evaluations.json"
@@ -158,24 +152,36 @@ class Checkpoints:
 
     Args:
       step: one of `steps()`.
-      abstract_state: pytree of jax.ShapeDtypeStruct with shardings; or of ocp.PLACEHOLDER, which stays, where an array
-        is not wanted (see `only`).
+      abstract_state: pytree of jax.ShapeDtypeStruct with shardings.
 
     Raises:
       Damaged: an array, or what is needed to read it, is not what was saved.
       UserError: the checkpoint cannot be read, or holds another state.
     """
-    try:
-      return self._restore(step, abstract_state)
-    except Damaged as e:
-      raise Damaged(f"{e}; {self._advice(step, lambda other: self._restore(other, abstract_state))}") from e
+    return self._restored(step, abstract_state)
 
-  def mean_params(self, num: int, abstract_state: Any) -> Any:
+  def restore_parts(self, step: int, abstract_parts: dict[str, Any]) -> dict[str, Any]:
+    """Some of the fields of a step's state; nothing else is read.
+
+    Args:
+      step: one of `steps()`.
+      abstract_parts: by name of the field; see `restore`.
+
+    Raises:
+      Damaged, UserError: as `restore`.
+    """
+    return self._restored(step, abstract_parts, parts=True)
+
+  def fields(self, step: int) -> set[str]:
+    """The names of the fields of a step's state that hold arrays. Raises UserError like `restore`."""
+    return {name.partition("/")[0] for name in self._note(step)["arrays"]}
+
+  def mean_params(self, num: int, abstract_params: Any) -> Any:
     """The mean of the parameters (not of their moving averages) in the newest `num` checkpoints.
 
     Args:
       num: at least 1.
-      abstract_state: see `restore`.
+      abstract_params: see `restore`.
 
     Raises:
       UserError: there are fewer, or one cannot be restored.
@@ -185,7 +191,7 @@ class Checkpoints:
       raise UserError(f"{self.directory}: the mean of {num} checkpoints is asked for, and {len(steps)} are there")
     total = None
     for step in steps:
-      params = self.restore(step, only(abstract_state, abstract_state.params)).params
+      params = self.restore_parts(step, {"params": abstract_params})["params"]
       total = params if total is None else jax.tree.map(jnp.add, total, params)
     return jax.tree.map(lambda x: x / num, total)
 
@@ -244,19 +250,27 @@ class Checkpoints:
       raise Damaged(f"{self.directory / str(step)}: damaged checkpoint (it was saved as that of step {note['step']})")
     return note
 
-  def _restore(self, step: int, abstract_state: Any) -> Any:
-    saved = self._note(step)["arrays"]
-    wanted = digests.kinds(abstract_state)
+  def _restored(self, step: int, wanted: Any, parts: bool = False) -> Any:
+    try:
+      return self._restore(step, wanted, parts)
+    except Damaged as e:
+      raise Damaged(f"{e}; {self._advice(step, lambda other: self._restore(other, wanted, parts))}") from e
+
+  def _restore(self, step: int, wanted: Any, parts: bool) -> Any:
+    """The state of a step, or the parts of it that are wanted."""
+    saved, kinds = self._note(step)["arrays"], digests.kinds(wanted)
+    if parts:
+      saved = {name: digest for name, digest in saved.items() if name.partition("/")[0] in wanted}
     different = [
-        f"{name}: {saved.get(name, 'nothing').split()[0]} there, {wanted.get(name, 'nothing')} here"
-        for name in sorted(saved.keys() | wanted.keys())
-        if name not in saved or name not in wanted or wanted[name] not in ("", saved[name].split()[0])]
+        f"{name}: {saved.get(name, 'nothing').split()[0]} there, {kinds.get(name, 'nothing')} here"
+        for name in sorted(saved.keys() | kinds.keys())
+        if name not in saved or name not in kinds or kinds[name] != saved[name].split()[0]]
     if different:
       raise UserError(
           f"{self.directory / str(step)}: holds another state than this model has, as one does that another version of "
           f"trm_jax wrote; {len(different)} of {len(saved)} arrays differ ({different[0]})")
     args = ocp.args.PyTreeRestore(
-        abstract_state, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract_state))
+        wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=parts)
     try:
       state = self._manager.restore(step, args=ocp.args.Composite(state=args)).state
     except Exception as e:  # Orbax and TensorStore raise whatever the damage, the disk or the network trips first.
@@ -359,12 +373,6 @@ def _move(path: epath.Path, target: epath.Path) -> str:
   return f"{command} {shlex.quote(str(path))} {shlex.quote(str(target))}"
 
 
-def only(abstract_state: Any, part: Any) -> Any:
-  """The abstract state with ocp.PLACEHOLDER for every leaf that is not, as an object, one of `part`."""
-  wanted = {id(x) for x in jax.tree.leaves(part)}
-  return jax.tree.map(lambda x: x if id(x) in wanted else ocp.PLACEHOLDER, abstract_state)
-
-
 def find(path: str) -> tuple[epath.Path, int | None]:
   """What --checkpoint names: a workdir, its checkpoints folder, or one checkpoint in it.
 
@@ -397,54 +405,3 @@ def _names(folder: epath.Path) -> list[str]:
       return [path.name for path in folder.iterdir()]
     except FileNotFoundError:
       return []
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-  """A trained model. Attributes: model with averaged parameters; config of its run; step of the checkpoint."""
-
-  model: TRM
-  config: Config
-  step: int
-
-
-def load_model(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Loaded:
-  """The model of a checkpoint, whatever devices wrote it.
-
-  Args:
-    path: a run's folder (its newest checkpoint), or one checkpoint (see `find`).
-    mesh: on which it shall lie, whole on every device; None for the default device.
-    average: with the mean of the parameters in so many last checkpoints instead of their moving average.
-
-  Raises:
-    UserError: there is no checkpoint, it is damaged, or there are too few; `average` of a path to one checkpoint.
-  """
-  directory, step = find(path)
-  if average and step is not None:
-    raise UserError(f"--average={average}: needs a run's folder, not its checkpoint of step {step}")
-  with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
-    newest = checkpoints.latest_step()
-    if newest is None or step is not None and step not in checkpoints.steps():
-      raise UserError(f"--checkpoint={path}: only half written; there is "
-                      + ("no complete checkpoint" if newest is None else f"a complete one of step {newest}"))
-    step = newest if step is None else step
-    run = checkpoints.read_run(step)
-    config = parse_saved(run["config"], f"{directory / str(step)}")
-    model_config = config.model.sized(attention=config.compute.attention, **run["data"])
-    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
-    trainer = Trainer(model_config, config.optimizer, mesh=mesh, batch_size=config.batch_size,
-                      total_steps=run["total_steps"], loss_config=config.loss)
-    batch = rows_lib.abstract_batch(config.batch_size, model_config.seq_len)
-    shapes = jax.eval_shape(trainer.init, jax.random.key(0), batch)
-    whole = sharding.replicated(mesh)
-    layout = abstract(shapes, jax.tree.map(lambda _: whole, shapes))
-    weights = () if average else ema_params(layout.opt_state) or layout.params
-    state = checkpoints.restore(step, only(layout, (weights, layout.prefix_table, layout.initial)))
-    if average:
-      state = trainer.with_params(state, checkpoints.mean_params(average, layout))
-  return Loaded(model=trainer.model(state, averaged=True), config=config, step=step)
-
-
-def abstract(state: Any, shardings: Any) -> Any:
-  """Shapes and dtypes of a state, to be restored with these shardings."""
-  return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)

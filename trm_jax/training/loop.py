@@ -378,7 +378,7 @@ class _Run:
     num = min(self.config.save.average, len(self.checkpoints.steps()))
     if num:
       mean = self.program.trainer.with_params(
-          self.state, self.checkpoints.mean_params(num, self.program.state))
+          self.state, self.checkpoints.mean_params(num, self.program.state.params))
       results["test_average"] = {"num_checkpoints": num} | self.test(mean, f"mean of the last {num} checkpoints")
     for name in ("test", "test_best", "test_average"):
       if name in results:

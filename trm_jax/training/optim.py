@@ -139,8 +139,8 @@ class EmaState(NamedTuple):
 def ema(rate: float) -> optax.GradientTransformation:
   """Keeps an exponential moving average of the parameters; passes updates on as they are, so chain it last.
 
-  Starts at the initial parameters, takes every step's new parameters, has no bias correction (as the reference).
-  Read it with `ema_params`.
+  Starts at the initial parameters, takes every step's new parameters, has no bias correction (as the reference). The
+  state's `ema` is the average.
   """
 
   def init(params):
@@ -151,13 +151,3 @@ def ema(rate: float) -> optax.GradientTransformation:
     return updates, EmaState(new)
 
   return optax.GradientTransformation(init, update)
-
-
-def with_ema_params(opt_state: optax.OptState, params: Any) -> optax.OptState:
-  """The optimizer's state with these parameters for the average that `ema` keeps in it."""
-  return optax.tree.set(opt_state, ema=params)
-
-
-def ema_params(opt_state: optax.OptState) -> Any | None:
-  """The average that `ema` keeps somewhere in an optimizer's state; None where there is none."""
-  return optax.tree.get(opt_state, "ema")

@@ -19,7 +19,6 @@ from trm_jax.model import flops
 from trm_jax.model.config import TRMConfig
 from trm_jax.runtime import sharding
 from trm_jax.tasks import Task
-from trm_jax.training import checkpoint
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training.train_step import Trainer
 
@@ -122,7 +121,7 @@ class Program:
                                rows_lib.Source.of(task.arrays(blank), blank))
     shapes = jax.eval_shape(init, _SEED, self.source)
     layout = sharding.state_shardings(mesh, shapes)  # known before anything is allocated
-    self.state = checkpoint.abstract(shapes, layout)
+    self.state = sharding.abstract(shapes, layout)
     self.init = jax.jit(init, out_shardings=layout)
     self.stages = tuple(
         Stage(start, model,

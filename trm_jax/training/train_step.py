@@ -53,9 +53,10 @@ class TrainState:
   Attributes:
     step: () int32, optimizer steps made.
     params: nested dict of the trained parameters, float32.
+    ema: their moving average, with which is evaluated; None where there is none.
     prefix_table: {"puzzle_emb": (num_puzzle_identifiers, puzzle_emb_ndim)}, empty for a model without a prefix.
     initial: H_init and L_init.
-    opt_state: of the optimizer of `params`, the EMA included.
+    opt_state: of the optimizer of `params`.
     prefix_opt_state: of the prefix table's optimizer.
     carry: of every row of the global batch.
     loss_scale: None but for a model in float16.
@@ -65,6 +66,7 @@ class TrainState:
 
   step: jax.Array
   params: dict[str, Any]
+  ema: dict[str, Any] | None
   prefix_table: dict[str, jax.Array]
   initial: dict[str, jax.Array]
   opt_state: optax.OptState
@@ -109,7 +111,8 @@ class Trainer:
     optimizer = make(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
     if o.clip_norm:
       optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), optimizer)
-    self.optimizer = optax.chain(optimizer, optim.ema(o.ema_rate)) if o.ema_rate else optimizer
+    self.optimizer = optimizer
+    self.ema = optim.ema(o.ema_rate) if o.ema_rate else None
     self.prefix_optimizer = optim.sign_sgd_rows(
         schedule(scale * o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
 
@@ -129,6 +132,7 @@ class Trainer:
     state = TrainState(
         step=jnp.zeros([], jnp.int32),
         params=params,
+        ema=self.ema.init(params).ema if self.ema else None,
         prefix_table=prefix_table,
         initial=initial,
         opt_state=self.optimizer.init(params),
@@ -144,14 +148,11 @@ class Trainer:
 
   def model(self, state: TrainState, *, averaged: bool) -> TRM:
     """The model with the state's parameters, or with their average where there is one."""
-    params = (optim.ema_params(state.opt_state) if averaged else None) or state.params
-    return self._bind(params, state)
+    return self._bind(state.params if state.ema is None or not averaged else state.ema, state)
 
   def with_params(self, state: TrainState, params: dict[str, Any]) -> TrainState:
     """The state with these parameters and, where there is an average, with them for it too; to be evaluated."""
-    averaged = optim.ema_params(state.opt_state) is not None
-    return state.replace(
-        params=params, opt_state=optim.with_ema_params(state.opt_state, params) if averaged else state.opt_state)
+    return state.replace(params=params, ema=None if state.ema is None else params)
 
   def _bind(self, params: dict[str, Any], state: TrainState) -> TRM:
     return nnx.merge(self.graphdef, params, state.prefix_table, state.initial)
@@ -177,6 +178,9 @@ class Trainer:
     grad_norm = optax.tree.norm(grads)
 
     updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+    ema = state.ema
+    if self.ema:
+      _, (ema,) = self.ema.update(updates, optim.EmaState(ema), state.params)
     prefix_table, prefix_opt_state = state.prefix_table, state.prefix_opt_state
     if row_grads is not None:
       identifiers = carry.batch["puzzle_identifiers"]
@@ -187,6 +191,7 @@ class Trainer:
 
     new_state = state.replace(
         params=optax.apply_updates(state.params, updates),
+        ema=ema,
         prefix_table=prefix_table,
         opt_state=opt_state,
         prefix_opt_state=prefix_opt_state,

@@ -1,0 +1,110 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The weights of a trained model, without the rest of what a training is made of.
+
+    from trm_jax import weights
+
+    trained = weights.load("runs/baseline")     # a run, one of its checkpoints, or what `save` has written
+    carry, outputs = trained.model(carry, batch)
+
+Read are the parameters or their moving average, the prefix table and the initial states: no moments of an optimizer and
+no rows of a batch, and no training step is traced.
+"""
+
+import contextlib
+import dataclasses
+import os
+
+from flax import nnx
+import jax
+from jax.sharding import Mesh
+
+from trm_jax import config as config_lib
+from trm_jax import tasks
+from trm_jax.config import Config
+from trm_jax.errors import UserError
+from trm_jax.model.trm import TRM, InitialState, PrefixTable
+from trm_jax.runtime import paths
+from trm_jax.runtime import sharding
+from trm_jax.training import checkpoint
+
+# The fields of a TrainState that hold weights, with the kinds of variables that they are of a model's.
+_KINDS = {"params": nnx.Param, "prefix_table": PrefixTable, "initial": InitialState}
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+  """A trained model.
+
+  Attributes:
+    model: with averaged parameters where there is an average.
+    config: of its run.
+    step: of the checkpoint.
+    folder: of the run.
+  """
+
+  model: TRM
+  config: Config
+  step: int
+  folder: os.PathLike
+
+  @property
+  def task(self) -> tasks.Task:
+    """The task that it was trained on."""
+    return tasks.of(self.config.task, self.config.data)
+
+
+def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
+  """The weights of a checkpoint, whatever devices wrote it.
+
+  Args:
+    path: a run's folder (its newest checkpoint), or one checkpoint (see `checkpoint.find`).
+    mesh: on which they shall lie, laid out as in training: what is large is shared out. None: the default device.
+    average: with the mean of the parameters in so many last checkpoints instead of their moving average.
+
+  Raises:
+    UserError: there is no checkpoint, it is damaged, or there are too few; `average` of a path to one checkpoint.
+  """
+  directory, step = checkpoint.find(path)
+  if average and step is not None:
+    raise UserError(f"--average={average}: needs a run's folder, not its checkpoint of step {step}")
+  with contextlib.closing(checkpoint.Checkpoints(directory, read_only=True)) as checkpoints:
+    newest = checkpoints.latest_step()
+    if newest is None or step is not None and step not in checkpoints.steps():
+      raise UserError(f"--checkpoint={path}: only half written; there is "
+                      + ("no complete checkpoint" if newest is None else f"a complete one of step {newest}"))
+    step = newest if step is None else step
+    run = checkpoints.read_run(step)
+    config = config_lib.parse_saved(run["config"], f"{directory / str(step)}")
+    model_config = config.model.sized(attention=config.compute.attention, **run["data"])
+    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
+    graphdef, *variables = nnx.split(nnx.eval_shape(lambda: TRM(model_config, rngs=nnx.Rngs(0))), *_KINDS.values())
+    shapes = dict(zip(_KINDS, map(nnx.to_pure_dict, variables)))
+    layout = sharding.abstract(shapes, sharding.state_shardings(mesh, shapes))
+    wanted = {name: part for name, part in layout.items() if jax.tree.leaves(part)}
+    params = wanted.pop("params")
+    averaged = not average and "ema" in checkpoints.fields(step)
+    read = checkpoints.restore_parts(step, wanted if average else wanted | {"ema" if averaged else "params": params})
+    read["params"] = checkpoints.mean_params(average, params) if average else read.pop("ema" if averaged else "params")
+  model = nnx.merge(graphdef, *(read.get(name, {}) for name in _KINDS))
+  return Weights(model, config, step, directory.parent)
+
+
+def save(model: TRM, config: Config, folder: os.PathLike | str, *, step: int = 0) -> None:
+  """Writes a model so that `load` can read it: an import of somebody else's weights, for instance.
+
+  Args:
+    model: to be saved.
+    config: of the run that it is the result of, as far as that is known; config.model and config.task matter.
+    folder: to become a run's folder, local or gs://; must have no checkpoint of that step.
+    step: optimizer steps that it was trained for.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  sizes = {name: getattr(model.config, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
+  parts = {name: nnx.to_pure_dict(nnx.state(model, kind)) for name, kind in _KINDS.items()}
+  folder = paths.user_path(folder, "folder of the weights")
+  with contextlib.closing(checkpoint.Checkpoints(folder / "checkpoints")) as checkpoints:
+    checkpoints.save(step, {name: part for name, part in parts.items() if part},
+                     {"config": config_lib.to_dict(config), "data": sizes, "total_steps": step})
+    checkpoints.wait()
