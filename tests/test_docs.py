@@ -143,6 +143,21 @@ def test_the_picture_has_the_layers():
     assert (ROOT / "trm_jax" / f"{name}{kind}").exists()
 
 
+def test_every_axis_letter_is_in_the_table():
+  """Letters of names such as logits_BxSxV, and of shapes such as "labels: (B, S)" in docstrings."""
+  text = (ROOT / "docs" / "design.md").read_text().partition("## Axis letters")[2].partition("\n## ")[0]
+  table = set(re.findall(r"`([A-Za-z])`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))))
+  assert {"B", "S", "D"} <= table
+  used = set()
+  for path in (ROOT / "trm_jax").rglob("*.py"):
+    code = path.read_text()
+    for axes in re.findall(r"_((?:[A-Z]x)+[A-Z])\b", code):
+      used |= {(letter, path.name) for letter in axes.split("x")}
+    for shape in re.findall(r"^ +\w+: \(([^()]*)\)", code, re.MULTILINE):
+      used |= {(letter, path.name) for letter in re.findall(r"\b[A-Zn]\b", shape)}
+  assert not sorted((letter, name) for letter, name in used if letter not in table)
+
+
 def test_every_document_that_the_code_cites_exists():
   cited = {(name, path.name) for path in CODE
            for name in re.findall(r"(?<![\w/])docs/[\w./-]*\w", path.read_text(errors="ignore"))}
