@@ -46,8 +46,9 @@ class Case:
     source = rows_lib.Source.of(task.arrays(self._puzzles), self._puzzles)
     state = made.init(np.uint32(config.seed), rows_lib.to_device(source, sharding.replicated(mesh)))
     get_model = functools.partial(made.trainer.model, averaged=False)
-    plain, halting = (evaluator_lib.Evaluator(get_model, mesh=mesh, batch_size=batch, max_puzzles=len(self._puzzles),
-                                         halting=halting) for halting in (False, True))
+    plain, halting = (
+        evaluator_lib.Evaluator(get_model, task, mesh=mesh, batch_size=batch, max_puzzles=len(self._puzzles),
+                                halting=halting) for halting in (False, True))
 
     def with_q_head(q_head, bias):
       return state.replace(params=state.params | {

@@ -116,7 +116,7 @@ class Pair:
     self._reference = functools.partial(side_by_side.Reference, folder, model, config.optimizer, **sizes,
                                         products_in_float32=dtype == "bfloat16" and jax.default_backend() == "cpu")
     self._evaluator = evaluator_lib.Evaluator(
-        lambda state: self._ours.trainer.model(state, averaged=True), mesh=sharding.make_mesh(jax.devices()[:1]),
+        lambda state: self._ours.trainer.model(state, averaged=True), task, mesh=sharding.make_mesh(jax.devices()[:1]),
         batch_size=len(self._unseen), max_puzzles=len(self._unseen))
     self._batch = jax.jit(make_batch)
     self._min_steps = jax.jit(self._ours.min_steps)

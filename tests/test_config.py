@@ -285,7 +285,7 @@ class _Reads:
 
     def note(name, caller):
       path = pathlib.Path(caller.f_code.co_filename)
-      if not reads._paused and path.is_relative_to(_ROOT / "trm_jax") and path.name != "config.py":
+      if not reads._paused and path.is_relative_to(_ROOT / "trm_jax") and path != pathlib.Path(config_lib.__file__):
         paths.add(where + name)
 
     class Watched(type(value)):

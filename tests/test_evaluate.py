@@ -21,6 +21,7 @@ from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
 from trm_jax.tasks.sudoku.config import SudokuData
 from trm_jax.tasks.sudoku.task import SudokuTask
+from trm_jax.training import attempts
 from trm_jax.training import checkpoint
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training.train_step import Trainer
@@ -58,8 +59,8 @@ def _everywhere(source, devices=8):
 
 
 def _evaluator(devices=8, get_model=lambda model: model, **kwargs):
-  return evaluator_lib.Evaluator(get_model, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH,
-                            **{"max_puzzles": N} | kwargs)
+  return evaluator_lib.Evaluator(get_model, TASK, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH,
+                                 **{"max_puzzles": N} | kwargs)
 
 
 @pytest.fixture(scope="module", name="trainer")
@@ -213,8 +214,8 @@ def test_halting_with_split_matrices(trainer, state, alone, puzzles, halts):
   mesh = sharding.make_mesh(model=2)
   layout = sharding.state_shardings(mesh, state)
   assert any("model" in s.spec for s in jax.tree.leaves(layout.params))
-  evaluator = evaluator_lib.Evaluator(lambda state: trainer.model(state, averaged=False), mesh=mesh, batch_size=BATCH,
-                                 max_puzzles=N, halting=True)
+  evaluator = evaluator_lib.Evaluator(lambda state: trainer.model(state, averaged=False), TASK, mesh=mesh,
+                                      batch_size=BATCH, max_puzzles=N, halting=True)
   _assert_ends_where_it_halts(evaluator.evaluate(jax.device_put(state, layout), puzzles), alone, puzzles, halts)
 
 
@@ -278,12 +279,13 @@ def test_buckets_that_are_empty_or_unknown_are_left_out(evaluated, puzzles):
 def test_batch_size_is_rounded_up_to_the_devices():
   mesh = sharding.make_mesh()
   for size, rounded in ((1, 8), (8, 8), (9, 16)):
-    assert evaluator_lib.Evaluator(lambda m: m, mesh=mesh, batch_size=size, max_puzzles=1).batch_size == rounded
+    made = attempts.Attempter(lambda m: m, TASK, mesh=mesh, batch_size=size, max_puzzles=1)
+    assert made.batch_size == rounded
 
 
 def test_attempt_shows_every_step(model, alone, puzzles):
   inputs, answers, q_halt = alone
-  attempt = evaluator_lib.attempt(model, inputs, puzzles.puzzle_identifiers)
+  attempt = attempts.every_answer(model, TASK, puzzles, batch_size=BATCH)
   np.testing.assert_array_equal(attempt.answers, answers, strict=True)
   np.testing.assert_allclose(attempt.q_halt, q_halt, atol=ROUNDING)
 
@@ -292,7 +294,7 @@ def test_hardest_solved():
   def hardest(*right):
     """Right answers by puzzle and step, as strings of 0 and 1."""
     answers = np.array([[[int(r[t])] * 4 for r in right] for t in range(len(right[0]))], np.uint8)
-    return evaluator_lib.Attempt(answers, np.zeros(answers.shape[:2])).hardest_solved(np.ones((len(right), 4), np.int8))
+    return evaluator_lib.hardest_solved(answers, np.ones((len(right), 4), np.int8))
 
   assert hardest("1111", "0111", "0011", "0000") == 2
   assert hardest("1111", "1101", "0111") == 2  # found late, not lost and found again

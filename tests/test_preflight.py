@@ -237,7 +237,7 @@ def test_data_that_is_assumed():
   assert _data(source="/puzzles", num_train=5, num_test=7).assumptions == [
       "config.data.source = '/puzzles' is not read: taken to store no augmented versions"]
   assumption, = _data(source="gs://b/puzzles", num_train=0, num_test=7).assumptions
-  assert assumption.endswith("and for config.data.num_train = 0 to have as many puzzles as Sudoku-Extreme")
+  assert assumption.endswith("and to have 4,000,000 for config.data.num_train = 0 puzzles")
 
 
 @pytest.mark.parametrize("num_aug, num_train, num_validation", [(2, 80, 10), (1, 80, 0), (0, 0, 10), (2, 30, 10)])

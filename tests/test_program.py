@@ -72,10 +72,10 @@ def test_seeds_and_what_surrounds_the_steps_are_not_compiled_in():
   def texts(**changes):
     made = make_program(mesh, **tiny | changes)
     steps, number, seed = made.stages[0].steps, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "uint32"))
-    evaluator = made.evaluator(16)
+    attempter = made.evaluator(16).attempter
     return [lowered.as_text() for lowered in (
         made.init.lower(seed, made.source), steps.lower(made.state, number, seed, made.source),
-        evaluator.call.lower(*evaluator.arguments(made.state)))]
+        attempter.call.lower(*attempter.arguments(made.state)))]
 
   assert texts(**changed, **{"data.seed": 3}) == texts()
 

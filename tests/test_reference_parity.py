@@ -41,10 +41,12 @@ import pytest
 
 from trm_jax import interop
 from trm_jax.config import OptimizerConfig
+from trm_jax.data.config import DataConfig
 from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles
 from trm_jax.model import Carry, TRM, TRMConfig
 from trm_jax.model.trm import Batch
 from trm_jax.runtime import sharding
+from trm_jax.tasks import Task
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training import losses
 from trm_jax.training.train_step import TrainState, Trainer
@@ -550,8 +552,8 @@ def test_losses_of_a_whole_evaluation(golden):
       group_starts=np.arange(len(batch) + 1, dtype=np.int32), vocab_size=golden.config.vocab_size,
       num_puzzle_identifiers=golden.config.num_puzzle_identifiers)
   model = interop.from_reference(golden.state, dataclasses.replace(golden.config, halt_max_steps=1))
-  evaluator = evaluator_lib.Evaluator(lambda model: model, mesh=golden.trainer.mesh, batch_size=len(puzzles),
-                                 max_puzzles=len(puzzles))
+  evaluator = evaluator_lib.Evaluator(lambda model: model, Task(DataConfig()), mesh=golden.trainer.mesh,
+                                      batch_size=len(puzzles), max_puzzles=len(puzzles))
   metrics = evaluator.evaluate(model, puzzles).metrics()
   for name in ("lm_loss", "q_halt_loss"):
     np.testing.assert_allclose(len(puzzles) * metrics[name], golden.values[f"eval/metrics/{name}/0"], rtol=FLOOR)

@@ -18,7 +18,7 @@ from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
 from trm_jax.tasks.sudoku.config import SudokuData
 from trm_jax.tasks.sudoku.task import SudokuTask
-from trm_jax.training import evaluator as evaluator_lib
+from trm_jax.training import attempts
 
 N, TASK = 10, SudokuTask(SudokuData(box=2))
 
@@ -45,30 +45,13 @@ def _model():
   return model
 
 
-def test_batches_solve_what_all_at_once_would(model, puzzles, monkeypatch):
-  monkeypatch.setattr(solve, "_BATCH", 4)
-  identifiers = np.arange(N, dtype=np.int32) % 2
-  compiled = evaluator_lib._attempt._cache_size()
-  made = list(solve._attempts(model, puzzles.inputs, identifiers))
-  assert evaluator_lib._attempt._cache_size() == compiled + 1
-  assert [rows for rows, _ in made] == [slice(0, 4), slice(4, 8), slice(8, N)]
-  answers, q_halt = (np.concatenate([getattr(attempt, name) for _, attempt in made], axis=1)
-                     for name in ("answers", "q_halt"))
-  together = evaluator_lib.attempt(model, puzzles.inputs, identifiers)
-  np.testing.assert_array_equal(answers, together.answers)
-  np.testing.assert_allclose(q_halt, together.q_halt, atol=1e-5)
-  others = evaluator_lib.attempt(model, puzzles.inputs, 1 - identifiers)
-  assert not np.allclose(q_halt, others.q_halt, atol=1e-2)  # the identifiers matter
-
-
 def test_all_answers_are_in_a_file_and_a_few_are_drawn(model, puzzles, parse, monkeypatch, tmp_path, capsys):
-  monkeypatch.setattr(solve, "_BATCH", 4)
+  monkeypatch.setattr(solve, "_AT_ONCE", 4)
   parse("--show=5")
-  identifiers = np.zeros(N, np.int32)
   with workdir_lib.Workdir(tmp_path, main=True, flag="--out") as out:
-    solve._solve(model, TASK, puzzles.inputs, identifiers, puzzles.labels, out)
+    solve._solve(model, TASK, puzzles, True, out)
   assert {path.name for path in tmp_path.iterdir()} == {"answers.csv", *(f"{i}.png" for i in range(1, 6))}
-  answers = evaluator_lib.attempt(model, puzzles.inputs, identifiers).answers[-1]
+  answers = attempts.every_answer(model, TASK, puzzles).answers[-1]
   with (tmp_path / "answers.csv").open() as f:
     rows = list(csv.DictReader(f))
   assert [list(row) for row in rows] == [["question", "answer", "solved"]] * N
@@ -93,20 +76,20 @@ def test_puzzles_of_a_data_set_keep_their_identifiers(puzzles, parse, tmp_path):
                        "puzzle_indices": [0, 1, 2, 3], "group_indices": [0, 1, 2, 3]}.items():
     np.save(folder / f"all__{field}.npy", np.asarray(array))
   parse("--num=2")
-  inputs, identifiers, labels = solve._chosen(TASK, SudokuData(source=str(tmp_path), box=2))
-  assert identifiers.tolist() == [3, 1]
-  np.testing.assert_array_equal(inputs, puzzles.inputs[:2])
-  np.testing.assert_array_equal(labels, puzzles.labels[:2])
+  chosen, labelled = solve._chosen(SudokuTask(SudokuData(source=str(tmp_path), box=2)))
+  assert labelled and chosen.puzzle_identifiers.tolist() == [3, 1]
+  np.testing.assert_array_equal(chosen.inputs, puzzles.inputs[:2])
+  np.testing.assert_array_equal(chosen.labels, puzzles.labels[:2])
 
 
 def test_puzzles_of_a_file_and_of_the_command_line(puzzles, parse, tmp_path):
   csv_files.write_csv(tmp_path / "some.csv", puzzles, source="made")
   parse(f"--csv={tmp_path}/some.csv", "--num=100")
-  inputs, identifiers, labels = solve._chosen(TASK, SudokuData())
-  np.testing.assert_array_equal(inputs, puzzles.inputs)
-  np.testing.assert_array_equal(labels, puzzles.labels)
-  assert not identifiers.any()
+  chosen, labelled = solve._chosen(TASK)
+  np.testing.assert_array_equal(chosen.inputs, puzzles.inputs)
+  np.testing.assert_array_equal(chosen.labels, puzzles.labels)
+  assert labelled and not chosen.puzzle_identifiers.any()
   parse("--puzzle=1...3..4.3..4..2", "--puzzle=0000000000000001")
-  inputs, identifiers, labels = solve._chosen(TASK, SudokuData())
-  assert inputs.tolist() == [[2, 1, 1, 1, 4, 1, 1, 5, 1, 4, 1, 1, 5, 1, 1, 3], [1] * 15 + [2]]
-  assert labels is None and identifiers.tolist() == [0, 0]
+  chosen, labelled = solve._chosen(TASK)
+  assert chosen.inputs.tolist() == [[2, 1, 1, 1, 4, 1, 1, 5, 1, 4, 1, 1, 5, 1, 1, 3], [1] * 15 + [2]]
+  assert not labelled and chosen.puzzle_identifiers.tolist() == [0, 0]

@@ -169,17 +169,17 @@ def stages(depth_schedule: str, model: ModelConfig) -> tuple[Stage, ...]:
   return tuple(found)
 
 
-def stage_models(config: Config, model_config: TRMConfig, total_steps: int) -> list[tuple[int, TRMConfig]]:
+def stage_models(depth_schedule: str, model_config: TRMConfig, total_steps: int) -> list[tuple[int, TRMConfig]]:
   """For every stage of a run the step after which it begins, and its model.
 
   Args:
-    config: the run.
+    depth_schedule: see Config.
     model_config: of the last stage.
     total_steps: of the run.
   """
   return [(round(stage.start * total_steps),
            dataclasses.replace(model_config, H_cycles=stage.H_cycles, L_cycles=stage.L_cycles))
-          for stage in stages(config.depth_schedule, model_config)]
+          for stage in stages(depth_schedule, model_config)]
 
 
 def steps_between_evaluations(every: int, total_steps: int) -> int:

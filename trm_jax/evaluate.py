@@ -49,7 +49,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   what = f"mean of {average} checkpoints" if average else f"step {loaded.step:,}"
   progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {data.source}")
   halting = config.eval.halting if halting is None else halting
-  evaluator = Evaluator(lambda model: model, mesh=mesh, batch_size=batch_size or config.eval.batch_size,
+  evaluator = Evaluator(lambda model: model, task, mesh=mesh, batch_size=batch_size or config.eval.batch_size,
                         max_puzzles=len(puzzles), halting=halting)
   with contextlib.closing(distributed.Watchdog(peer_timeout_s if jax.process_count() > 1 else None)) as watchdog:
 

@@ -9,15 +9,15 @@ Every answer is written to answers.csv, whose columns are the puzzle, the answer
 first --show puzzles are printed and drawn as well.
 """
 
-from collections.abc import Iterator
-
 from absl import flags
 import numpy as np
 
 from trm_jax import boards
 from trm_jax import cli
 from trm_jax import weights
+from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import splits as splits_lib
+from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.model.trm import TRM
 from trm_jax.runtime import compilation_cache
@@ -26,7 +26,7 @@ from trm_jax.runtime import files
 from trm_jax.runtime import hosts
 from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.tasks import Task
-from trm_jax.training import evaluator as evaluator_lib
+from trm_jax.training import attempts
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
                                   allow_override=True)  # trm_jax.main, which a process may import, has it, too
@@ -37,25 +37,18 @@ _SHOW = flags.DEFINE_integer("show", 10, "How many of the puzzles to print and t
                              lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "Folder for answers and pictures; the default is solved/ in the run's folder.")
 
-# Puzzles that are solved together, which bounds the memory that is needed.
-_BATCH = 256
+# Puzzles whose answers of all steps are kept at a time, which bounds the memory that is needed.
+_AT_ONCE = 4096
 
 
-def _chosen(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-  """What the flags name.
-
-  Args:
-    task: what the puzzles are of.
-
-  Returns:
-    inputs (N, S), puzzle identifiers (N,), and labels (N, S), None where they are not known.
-  """
+def _chosen(task: Task) -> tuple[Puzzles, bool]:
+  """The puzzles that the flags name, and whether their labels are known."""
   if _PUZZLE.value:
     inputs = np.stack([_parse(task, text) for text in _PUZZLE.value])
-    return inputs, np.zeros(len(inputs), np.int32), None  # no identifier of their own
+    labels = np.full(inputs.shape, puzzles_lib.IGNORE_LABEL, np.int8)
+    return puzzles_lib.one_group_each(inputs, labels, vocab_size=task.vocab_size), False
   puzzles = task.read_file(_CSV.value) if _CSV.value is not None else splits_lib.load_test(task)
-  first = slice(_NUM.value)
-  return puzzles.inputs[first], puzzles.puzzle_identifiers[first], puzzles.labels[first]
+  return puzzles.take_groups(np.arange(min(_NUM.value, puzzles.num_groups))), True
 
 
 def _parse(task: Task, text: str) -> np.ndarray:
@@ -63,26 +56,6 @@ def _parse(task: Task, text: str) -> np.ndarray:
     return task.parse(text)
   except UserError as e:
     raise UserError(f"--puzzle={e}") from e
-
-
-def _attempts(model: TRM, inputs: np.ndarray, identifiers: np.ndarray) -> Iterator[tuple[slice, evaluator_lib.Attempt]]:
-  """Solves puzzles batch by batch, with one compiled program.
-
-  Args:
-    model: TRM.
-    inputs: (N, S) tokens.
-    identifiers: (N,) puzzle identifiers.
-
-  Yields:
-    Which puzzles a batch holds, and what the model made of them.
-  """
-  num, size = len(inputs), min(_BATCH, len(inputs))
-  for start in range(0, num, size):
-    # The last batch repeats its last puzzle, so that it has the shape of the others.
-    rows = np.minimum(np.arange(start, start + size), num - 1)
-    made = evaluator_lib.attempt(model, inputs[rows], identifiers[rows])
-    end = min(start + size, num)
-    yield slice(start, end), evaluator_lib.Attempt(made.answers[:, : end - start], made.q_halt[:, : end - start])
 
 
 def _show(task: Task, out: workdir_lib.Workdir, number: int, *puzzle: np.ndarray | None) -> None:
@@ -103,35 +76,34 @@ def _show(task: Task, out: workdir_lib.Workdir, number: int, *puzzle: np.ndarray
   print(f"{words}picture: {out.path / name}\n", flush=True)
 
 
-def _solve(model: TRM, task: Task, inputs: np.ndarray, identifiers: np.ndarray, labels: np.ndarray | None,
-           out: workdir_lib.Workdir) -> None:
+def _solve(model: TRM, task: Task, puzzles: Puzzles, labelled: bool, out: workdir_lib.Workdir) -> None:
   """Solves puzzles, shows the first ones, writes answers.csv and says how many are solved.
 
   Args:
     model: TRM.
     task: what the puzzles are of.
-    inputs: (N, S) tokens.
-    identifiers: (N,) puzzle identifiers.
-    labels: (N, S) solutions; None where they are not known.
+    puzzles: N.
+    labelled: whether their labels are the right answers.
     out: folder for answers and pictures.
   """
-  num, num_shown, num_solved = len(inputs), min(_SHOW.value, len(inputs)), 0
+  num, num_shown, num_solved = len(puzzles), min(_SHOW.value, len(puzzles)), 0
   file, progress = out.local / "answers.csv", console.Progress("solving")
   with files.replacing(file) as f:
     f.write(b"question,answer,solved\n")
-    for rows, made in _attempts(model, inputs, identifiers):
-      solved = boards.solves(task, inputs[rows], made.answers[-1], None if labels is None else labels[rows])
-      known = solved is not None
-      if not known:
-        solved = np.zeros(len(made.answers[-1]), bool)
-      for i, (question, answer, good) in enumerate(zip(inputs[rows], made.answers[-1], solved)):
-        f.write(f"{task.text(question)},{task.text(answer)},{int(good) if known else ''}\n".encode())
-        if rows.start + i < num_shown:
-          _show(task, out, rows.start + i + 1, question, made.answers[:, i],
-                None if labels is None else labels[rows.start + i], made.q_halt[:, i])
-      num_solved += int(solved.sum())
-      progress(rows.stop, num)
-  what = f"{num_solved:,} of {num:,} solved" if known else f"{num:,} answers"
+    for start in range(0, num, _AT_ONCE):
+      # The last ones are filled up with others, so that they share the program.
+      some = puzzles.take_groups(np.arange(start, min(start + _AT_ONCE, num)))
+      made = attempts.every_answer(model, task, some.padded(min(_AT_ONCE, num)))
+      answers, labels = made.answers[:, : len(some)], some.labels if labelled else None
+      solved = boards.solves(task, some.inputs, answers[-1], labels)
+      for i, (question, answer) in enumerate(zip(some.inputs, answers[-1])):
+        good = "" if solved is None else int(solved[i])
+        f.write(f"{task.text(question)},{task.text(answer)},{good}\n".encode())
+        if start + i < num_shown:
+          _show(task, out, start + i + 1, question, answers[:, i], labels[i] if labelled else None, made.q_halt[:, i])
+      num_solved += 0 if solved is None else int(solved.sum())
+      progress(start + len(some), num)
+  what = f"{num:,} answers" if solved is None else f"{num_solved:,} of {num:,} solved"
   progress.done(f"{what}, {task.checked}" if task.checked else what)
   shown = "" if num_shown == num else f"; of them the first {num_shown:,} are shown and drawn (--show={_SHOW.value})"
   print(f"all answers: {out.path / file.name}{shown}")
@@ -148,10 +120,10 @@ def main(argv: list[str]) -> None:
   compilation_cache.enable()
   loaded = weights.load(_CHECKPOINT.value)
   task = loaded.task
-  inputs, identifiers, labels = _chosen(task)
+  puzzles, labelled = _chosen(task)
   target = loaded.folder / "solved" if _OUT.value is None else _OUT.value
   with workdir_lib.Workdir(target, main=True, flag="--out") as out:
-    _solve(loaded.model, task, inputs, identifiers, labels, out)
+    _solve(loaded.model, task, puzzles, labelled, out)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,24 @@ class Puzzles:
     sizes = np.diff(self.group_starts)
     return self if sizes.max() <= number else self._take(self.group_starts[:-1], np.minimum(sizes, number))
 
+  def padded(self, number: int) -> "Puzzles":
+    """`number` examples: these, and the first of them again and again, each as a group of its own."""
+    more = np.zeros(number - len(self), np.int64)
+    rows = np.concatenate([np.arange(len(self)), more])
+
+    def longer(starts):
+      return np.concatenate([starts, starts[-1] + np.arange(1, len(more) + 1)]).astype(np.int32)
+
+    return dataclasses.replace(
+        self, inputs=self.inputs[rows], labels=self.labels[rows], puzzle_identifiers=self.puzzle_identifiers[rows],
+        group_starts=longer(self.group_starts),
+        puzzle_starts=None if self.puzzle_starts is None else longer(self.puzzle_starts),
+        ratings=None if self.ratings is None else self.ratings[rows]) if len(more) else self
+
+  def examples_of_groups(self) -> np.ndarray:
+    """(G,) the number of examples of each group, of all its puzzles together."""
+    return np.diff(self._examples(self.group_starts))
+
   def originals(self) -> np.ndarray:
     """(G,) int32: the first example of each group."""
     return self._examples(self.group_starts[:-1])
@@ -110,7 +128,7 @@ class Puzzles:
   def kin(self) -> np.ndarray:
     """(G,) int64: for each group the first one that has an equal puzzle, perhaps by way of other groups."""
     first, = first_alike([self.inputs])
-    groups = np.repeat(np.arange(self.num_groups), np.diff(self._examples(self.group_starts)))
+    groups = np.repeat(np.arange(self.num_groups), self.examples_of_groups())
     a, b = groups, groups[first]
     a, b = a[a != b], b[a != b]
     kin = np.arange(self.num_groups)

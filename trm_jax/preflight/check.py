@@ -184,18 +184,18 @@ class _Run:
     self.data = estimate.assumed_data(config)
     mesh = sharding.make_mesh(list(devices), model=config.compute.model_devices)
     self.program = program.Program(config, tasks.of(config.task, config.data), self.data.sizes, mesh)
-    self.evaluator = self.program.evaluator(max(self.data.num_watched, self.data.num_test))
+    self.attempter = self.program.evaluator(max(self.data.num_watched, self.data.num_test)).attempter
 
   def compile_training(self) -> Any:
     return _compiled("training", self.program.compile_steps)
 
   def compile_evaluation(self) -> Any:
-    arguments = self.evaluator.arguments(self.program.state)
-    return _compiled("evaluation", lambda: self.evaluator.call.lower(*arguments).compile())
+    arguments = self.attempter.arguments(self.program.state)
+    return _compiled("evaluation", lambda: self.attempter.call.lower(*arguments).compile())
 
   def evaluation_bytes(self) -> int:
     """Of its puzzles, rows and results, on one chip."""
-    _, *rest = self.evaluator.arguments(self.program.state)
+    _, *rest = self.attempter.arguments(self.program.state)
     return sum(_bytes_on_chip(x) for x in jax.tree.leaves(rest))
 
   def state_bytes(self) -> dict[str, int]:
@@ -278,8 +278,8 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
   full_steps = run.program.train_flops(run.program.total_steps) / answer.flops_per_step
   answer.training_hours = full_steps * speed.expected / 3600
   flops_per_hour = 3600 * tpu_slice.num_chips * tpu_slice.chip.peak_flops * utilization
-  answer.evaluation_hours = estimate.evaluation_flops(config, run.evaluator.batch_size) / flops_per_hour
-  answer.test_hours = estimate.test_flops(config, run.evaluator.batch_size) / flops_per_hour
+  answer.evaluation_hours = estimate.evaluation_flops(config, run.attempter.batch_size) / flops_per_hour
+  answer.test_hours = estimate.test_flops(config, run.attempter.batch_size) / flops_per_hour
   if price_per_chip_hour is not None:
     answer.price = (answer.training_hours + answer.evaluation_hours) * tpu_slice.num_chips * price_per_chip_hour
   answer.fits = memory.total <= memory.usable
@@ -347,7 +347,7 @@ def _advice(run: _Run, error: DoesNotFit, training: Any | None) -> list[str]:
   excess = (error.needed - resident_bytes) / max(1, usable - resident_bytes) if error.needed else 2
 
   if error.what == "evaluation":
-    rows = run.evaluator.batch_size // data_devices
+    rows = run.attempter.batch_size // data_devices
     advice = [f"to blame: {rows:,} puzzles at once on each chip"]
     for smaller in (int(rows / excess / 2**i) * data_devices for i in range(_TRIES)):
       if smaller and _fits(run, training, eval={"batch_size": smaller}):

@@ -74,7 +74,8 @@ def total_steps(config: Config) -> int:
 def training_flops(config: Config) -> int:
   """Of all training steps of a run."""
   steps = total_steps(config)
-  return flops.training_flops(stage_models(config, model_config(config), steps), config.batch_size, steps)
+  stages = stage_models(config.depth_schedule, model_config(config), steps)
+  return flops.training_flops(stages, config.batch_size, steps)
 
 
 def evaluation_flops(config: Config, batch_size: int | None = None) -> int:

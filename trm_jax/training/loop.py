@@ -39,6 +39,7 @@ from trm_jax.runtime import sharding
 from trm_jax.runtime.signals import Signals
 from trm_jax.runtime.workdir import Workdir
 from trm_jax.tasks import Task
+from trm_jax.training import attempts
 from trm_jax.training import checkpoint
 from trm_jax.training import curves
 from trm_jax.training import evaluator as evaluator_lib
@@ -497,8 +498,8 @@ def _pictures(model: train_step.TRM, task: Task, splits: splits_lib.Splits, fold
   """The learning curve, and the test puzzle of a few that took the model longest to solve."""
   curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name)
   few: Puzzles = splits.test.take_groups(np.arange(min(splits.test.num_groups, 64)))
-  attempt = evaluator_lib.attempt(model, few.inputs, few.puzzle_identifiers)
-  i = attempt.hardest_solved(few.labels)
+  attempt = attempts.every_answer(model, task, few)
+  i = evaluator_lib.hardest_solved(attempt.answers, few.labels)
   print(f"\none {splits.test_puzzle}, supervision step by supervision step:\n")
   print(boards.solving_text(task, few.inputs[i], attempt.answers[:, i], few.labels[i], attempt.q_halt[:, i]))
   boards.solving_picture(folder / "solved.png", task, few.inputs[i], attempt.answers[:, i], few.labels[i],

@@ -19,7 +19,7 @@ from trm_jax.model import flops
 from trm_jax.model.config import TRMConfig
 from trm_jax.runtime import sharding
 from trm_jax.tasks import Task
-from trm_jax.training import evaluator as evaluator_lib
+from trm_jax.training.evaluator import Evaluator
 from trm_jax.training.train_step import Trainer
 
 _SEED = jax.ShapeDtypeStruct((), jnp.uint32)
@@ -72,7 +72,7 @@ class Program:
     mesh: from sharding.make_mesh.
 
   Attributes:
-    config, mesh: as given.
+    config, task, mesh: as given.
     model_config: TRMConfig; of the last stage, and of every evaluation.
     trainer: Trainer, likewise.
     stages: of config.depth_schedule, at least one.
@@ -87,7 +87,7 @@ class Program:
 
   def __init__(self, config: Config, task: Task, sizes: Sizes, mesh: Mesh):
     check_fits(config, mesh)
-    self.config, self.mesh = config, mesh
+    self.config, self.task, self.mesh = config, task, mesh
     self.model_config = config.model.sized(attention=config.compute.attention, **sizes.of_model())
     self.total_steps = config.steps or sizes.total_steps(config.epochs, config.batch_size)
     rows_lib.check_positions(self.total_steps, config.batch_size)
@@ -109,7 +109,7 @@ class Program:
       _, data_key, explore_key = keys(seed)
       return trainer.steps(state, num_steps, functools.partial(make_batch, data_key, source), explore_key)
 
-    stages = config_lib.stage_models(config, self.model_config, self.total_steps)
+    stages = config_lib.stage_models(config.depth_schedule, self.model_config, self.total_steps)
     trainers = [
         Trainer(model, config.optimizer, mesh=mesh, batch_size=config.batch_size, total_steps=self.total_steps,
                 loss_config=config.loss, micro_batches=config.compute.micro_batches, record_every=config.log.every)
@@ -146,12 +146,12 @@ class Program:
     return self.stages[stage].steps.lower(
         self.state, jax.ShapeDtypeStruct((), jnp.int32), _SEED, self.source).compile()
 
-  def evaluator(self, max_puzzles: int) -> evaluator_lib.Evaluator:
+  def evaluator(self, max_puzzles: int) -> Evaluator:
     """Of the averaged parameters of a state.
 
     Args:
       max_puzzles: in the largest set that is evaluated.
     """
-    return evaluator_lib.Evaluator(
-        lambda state: self.trainer.model(state, averaged=True), mesh=self.mesh, batch_size=self.config.eval.batch_size,
-        max_puzzles=max_puzzles, halting=self.config.eval.halting)
+    return Evaluator(
+        lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
+        batch_size=self.config.eval.batch_size, max_puzzles=max_puzzles, halting=self.config.eval.halting)
