@@ -11,6 +11,8 @@ import tempfile
 # In the environment too, so that the programs which tests start stay off the machine's accelerators.
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+from absl import flags  # noqa: E402
+from absl.testing import flagsaver  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
@@ -92,3 +94,10 @@ def bucket(gcs_server, tmp_path, monkeypatch) -> str:
   gcs_server.requests.clear()
   gcs_server.refuse = lambda method, path: None
   return gcs_server.make_bucket()
+
+
+@pytest.fixture
+def parse():
+  """A function that parses the flags of trm_jax.solve; their values are put back after the test."""
+  with flagsaver.as_parsed():
+    yield lambda *arguments: flags.FLAGS(["solve", *arguments])

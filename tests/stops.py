@@ -107,9 +107,10 @@ def _places() -> dict:
   from trm_jax.training import checkpoint
   from trm_jax.training import loop
   from trm_jax.training import program
+  from trm_jax.training import train_log
 
   def safe_point(what, step=0):
-    return loop._Run, "safe_point", lambda run, doing: doing == what and run.step >= step
+    return loop.SafePoint, "__call__", lambda point, doing, _: doing == what and point.position.step >= step
 
   return {
       "start": (main.cluster, "find_job", None),
@@ -117,11 +118,12 @@ def _places() -> dict:
       "restoring": (checkpoint.Checkpoints, "restore", None),
       "compiling": (program.Program, "compile_steps", None),
       "in C++": (program.Program, "compile_steps", None),
-      "first step": (loop._Run, "take_steps", None),
+      "first step": (loop._Trace, "__init__", None),
       "training": safe_point("training", 3),
       "evaluating": safe_point("evaluating"),
       "saving": (checkpoint.Checkpoints, "save", None),
-      "stopping": (loop._Run, "save_and_stop", None),  # the events come after a SIGTERM
+      # The events come after a SIGTERM.
+      "stopping": (train_log.Records, "flush", lambda records: isinstance(sys.exception(), loop._Stop)),
       "testing": safe_point("testing"),
       "reporting": safe_point("reporting"),
       "drawing": (loop, "_pictures", None),
@@ -135,6 +137,8 @@ def _disturb(place: str, events: list[str], note: Callable[[int], None]) -> None
   or a moment after it has gone into C++ for half a minute, as it does where XLA compiles a large program."""
   if place == "stopping":
     _disturb("training", ["TERM"], lambda step: None)
+  from trm_jax.training import loop
+
   where, name, condition = _places()[place]
   original = getattr(where, name)
   happened = []
@@ -152,7 +156,7 @@ def _disturb(place: str, events: list[str], note: Callable[[int], None]) -> None
     if happened or condition and not condition(*args):
       return original(*args, **kwargs)
     happened.append(True)
-    note(getattr(args[0], "step", 0) if args else 0)
+    note(args[0].position.step if args and isinstance(args[0], loop.SafePoint) else 0)
     if place == "saving":
       original(*args, **kwargs)
       happen()

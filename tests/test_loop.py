@@ -156,17 +156,17 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
     finished, tmp_path, monkeypatch, capsys, doing, at_step):
   """Wherever the signal comes: nothing is repeated, nothing is lost, the best checkpoint included."""
   workdir, results = finished
-  safe_point = loop._Run.safe_point
+  safe_point = loop.SafePoint.__call__
 
-  def told_to_stop(self, now_doing):
-    if now_doing == doing and self.step >= at_step:
+  def told_to_stop(self, now_doing, step_seconds):
+    if now_doing == doing and self.position.step >= at_step:
       self.signals.received = signal.SIGTERM
       self.agreement.exchange([1, 0, 0])  # in the place of another call, for what is agreed on comes one call later
-    return safe_point(self, now_doing)
+    return safe_point(self, now_doing, step_seconds)
 
   profile = dict(log__profile_from=2, log__profile_steps=2)  # the first signal comes between the two
   with monkeypatch.context() as patch:
-    patch.setattr(loop._Run, "safe_point", told_to_stop)
+    patch.setattr(loop.SafePoint, "__call__", told_to_stop)
     patch.setattr(loop, "_CALL_SECONDS", 0)
     with pytest.raises(exit_status.Interrupted) as e:
       loop.run(tiny_config(**profile), tmp_path)
@@ -288,15 +288,15 @@ def test_a_run_in_a_bucket_is_stopped_resumed_evaluated_and_equal_to_one_on_disk
     finished, bucket, monkeypatch, capsys):
   workdir, results = finished
   path = f"gs://{bucket}/runs/tiny"
-  safe_point = loop._Run.safe_point
+  safe_point = loop.SafePoint.__call__
 
-  def told_to_stop(self, doing):
-    if self.step >= 5:
+  def told_to_stop(self, doing, step_seconds):
+    if self.position.step >= 5:
       self.signals.received = signal.SIGTERM
-    return safe_point(self, doing)
+    return safe_point(self, doing, step_seconds)
 
   with monkeypatch.context() as patch:
-    patch.setattr(loop._Run, "safe_point", told_to_stop)
+    patch.setattr(loop.SafePoint, "__call__", told_to_stop)
     with pytest.raises(exit_status.Interrupted):
       loop.run(tiny_config(log__profile_from=2, log__profile_steps=2), path)
   remote = epath.Path(path)
@@ -327,16 +327,16 @@ def test_a_damaged_checkpoint_stops_the_run_and_is_named(finished, tmp_path):
 @pytest.mark.parametrize("told", [False, True], ids=["", "at a signal"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path, monkeypatch, told):
   """Whether it is looked at after the next call or, when the run is told to stop in between, before it saves."""
-  safe_point = loop._Run.safe_point
+  safe_point = loop.SafePoint.__call__
 
-  def told_to_stop(self, doing):
-    if self.step >= 2:
+  def told_to_stop(self, doing, step_seconds):
+    if self.position.step >= 2:
       self.signals.received = signal.SIGTERM
       self.agreement.exchange([1, 0, 0])
-    return safe_point(self, doing)
+    return safe_point(self, doing, step_seconds)
 
   if told:
-    monkeypatch.setattr(loop._Run, "safe_point", told_to_stop)
+    monkeypatch.setattr(loop.SafePoint, "__call__", told_to_stop)
   with pytest.raises(UserError, match=r"not finite at step (\d+); the last good checkpoint is") as e:
     loop.run(tiny_config(optimizer__learning_rate=1e38, optimizer__warmup_steps=0), tmp_path)
   saved = checkpoint.Checkpoints(tmp_path / "checkpoints").steps()
@@ -401,7 +401,7 @@ def test_a_workdir_below_a_file_is_one_clear_error(tmp_path):
     ({"recursion": "none"}, "TRM mlp no recursion 1x16 float32"),
 ])
 def test_a_model_in_one_line(changes, line):
-  assert loop._describe(tiny_config(**{f"model__{name}": value for name, value in changes.items()}).model) == line
+  assert str(tiny_config(**{f"model__{name}": value for name, value in changes.items()}).model) == line
 
 
 def test_a_batch_that_does_not_divide_names_the_neighbours(tmp_path):

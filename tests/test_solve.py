@@ -4,8 +4,6 @@
 import csv
 import json
 
-from absl import flags
-from absl.testing import flagsaver
 from flax import nnx
 import jax
 import numpy as np
@@ -21,13 +19,6 @@ from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import attempts
 
 N, TASK = 10, SudokuTask(SudokuData(box=2))
-
-
-@pytest.fixture(name="parse")
-def _parse():
-  """A function that parses flags; their values are put back after the test."""
-  with flagsaver.as_parsed():
-    yield lambda *arguments: flags.FLAGS(["solve", *arguments])
 
 
 @pytest.fixture(scope="module", name="puzzles")

@@ -136,16 +136,16 @@ def test_a_run_that_is_stopped_and_goes_on(tmp_path, monkeypatch):
   config = tiny.config(log__every=1, eval__every=2, log__wandb="trm")
   one_device = sharding.make_mesh(jax.devices()[:1])  # compiles faster than eight
   monkeypatch.setattr(sharding, "make_mesh", lambda model: one_device)
-  safe_point = loop._Run.safe_point
+  safe_point = loop.SafePoint.__call__
 
-  def told_to_stop(self, doing):
-    if self.step >= 3:
+  def told_to_stop(self, doing, step_seconds):
+    if self.position.step >= 3:
       self.signals.received = signal.SIGTERM
-    return safe_point(self, doing)
+    return safe_point(self, doing, step_seconds)
 
   workdir = tmp_path / "run"
   with monkeypatch.context() as patch:
-    patch.setattr(loop._Run, "safe_point", told_to_stop)
+    patch.setattr(loop.SafePoint, "__call__", told_to_stop)
     with pytest.raises(exit_status.Interrupted):
       loop.run(config, workdir)
   results = loop.run(config, workdir)

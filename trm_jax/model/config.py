@@ -90,6 +90,17 @@ class ModelConfig:
     """Axes that z_L has between B and L: (), (n,) where every latent update has a state of its own; None: no z_L."""
     return {"two_z": (), "multi_scale_z": (self.L_cycles,)}.get(self.recursion)
 
+  def __str__(self):
+    """The model in one line."""
+    words = ["TRM", "mlp" if self.mlp_t else "attention"]
+    if self.recursion == "none":
+      words.append("no recursion")
+    else:
+      words += [self.recursion] * (self.recursion != "two_z") + [f"T={self.H_cycles} n={self.L_cycles}"]
+      words += ["one-step gradient"] * (self.gradient == "one_step")
+    layers = f"({self.L_layers}+{self.H_layers})" if self.H_layers else self.L_layers
+    return " ".join([*words, f"{layers}x{self.hidden_size}", self.dtype])
+
   def sized(self, **sizes: Any) -> "TRMConfig":
     """The model with what its puzzles and devices decide: the fields that TRMConfig has besides these."""
     return TRMConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ModelConfig)}, **sizes)

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Any, TypeVar
 
+from etils import epath
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
@@ -101,6 +102,32 @@ def check_same(what: str, fingerprint: Callable[[], int]) -> None:
   others = np.flatnonzero(everyones != everyones[0])
   if others.size:
     raise UserError(f"{names(others)}: another {what} than process 0's; all processes must have the same")
+
+
+def check_shared(folder: epath.Path, flag: str) -> None:
+  """Makes sure that all processes mean the same folder. All of them call this together.
+
+  Args:
+    folder: existing.
+    flag: that named it, for the message.
+
+  Raises:
+    UserError: a process does not see there what process 0 writes; in every process.
+  """
+  if jax.process_count() == 1:
+    return
+  token = int.from_bytes(os.urandom(4), "little")
+  note = folder / f".job-{int(multihost_utils.broadcast_one_to_all(np.uint32(token))):08x}"
+  if is_main():
+    note.write_text(socket.gethostname())
+  multihost_utils.sync_global_devices("note written")
+  seen = multihost_utils.process_allgather(np.int32(note.exists()))
+  if is_main():
+    note.unlink()
+  blind = np.flatnonzero(seen == 0)
+  if blind.size:
+    raise UserError(f"{flag}={folder}: {names(blind)} does not see there what process 0 writes; name a folder that all "
+                    "hosts share, or gs://BUCKET/FOLDER")
 
 
 def names(processes: Iterable[int]) -> str:

@@ -1,0 +1,111 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Any task: found by name, trained, evaluated, drawn and solved by programs that know nothing of it."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+import tiny
+import toy
+
+from trm_jax import config as config_lib
+from trm_jax import evaluate
+from trm_jax import solve
+from trm_jax import tasks
+from trm_jax import weights
+from trm_jax.data import splits as splits_lib
+from trm_jax.errors import UserError
+from trm_jax.runtime import sharding
+from trm_jax.runtime.workdir import Workdir
+from trm_jax.training import attempts
+from trm_jax.training import loop
+
+
+def _config(**fields):
+  values = config_lib.default_config("toy")
+  changes = {name: value for name, value in tiny.FIELDS.items() if not name.startswith("data.")}
+  config_lib.change(values, changes | {
+      "data.num_train": 32, "data.num_validation": 8, "data.num_test": 12, "data.num_aug": 3,
+      "eval.every": 2} | fields)
+  return config_lib.parse(values)
+
+
+@pytest.fixture(scope="module", name="run")
+def _run(tmp_path_factory, shared_programs):
+  folder = tmp_path_factory.mktemp("toy") / "run"
+  return folder, loop.run(_config(), folder)
+
+
+def test_a_task_of_ones_own_is_trained_and_drawn(run):
+  folder, results = run
+  assert results["test"]["num_puzzles"] == 12 and "by_rating" not in results["test"]
+  assert {"solved.png", "learning_curve.png"} <= {path.name for path in folder.iterdir()}
+  saved = json.loads((folder / "config.json").read_text())
+  assert saved["config"]["task"] == "toy" and saved["config"]["data"]["length"] == 6
+  assert saved["data"] == {"vocab_size": 6, "seq_len": 6, "num_puzzle_identifiers": 1}
+
+
+def test_it_is_evaluated(run):
+  folder, results = run
+  assert evaluate.run(str(folder), None) == results["test"]
+
+
+def test_it_is_solved(run, parse, tmp_path, capsys):
+  loaded = weights.load(str(run[0]))
+  parse("--puzzle=1 2 3 4 5 1", "--show=1")
+  puzzles, labelled = solve._chosen(loaded.task)
+  assert puzzles.inputs.tolist() == [[1, 2, 3, 4, 5, 1]] and not labelled
+  with Workdir(tmp_path, main=True, flag="--out") as out:
+    solve._solve(loaded.model, loaded.task, puzzles, labelled, out)
+  [row] = csv.DictReader((tmp_path / "answers.csv").read_text().splitlines())
+  assert row["question"] == "1 2 3 4 5 1" and len(row["answer"].split()) == 6 and row["solved"] == ""
+  assert "1 answers" in capsys.readouterr().out and (tmp_path / "1.png").exists()
+  parse("--puzzle=1 2 9", "--show=1")
+  with pytest.raises(UserError, match="^--puzzle=1 2 9: backwards has 6 tokens from 0 to 5, with blanks between them"):
+    solve._chosen(loaded.task)
+
+
+def test_versions_and_rollouts_are_attempts(run):
+  """Each version of a word is attempted; its answer, put back, is one to the word itself."""
+  loaded = weights.load(str(run[0]))
+  task, model = loaded.task, loaded.model
+  puzzles = splits_lib.load_test(task)
+  attempter = attempts.Attempter(lambda model: model, task, mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=8,
+                                 max_puzzles=12, versions=2, rollouts=2, seed=5)
+  made = attempter.attempt(model, puzzles)
+  answers = made.answers.reshape(12, 3, 2, 6)  # example, version, rollout
+  plain = attempts.every_answer(model, task, puzzles).answers[-1]
+  np.testing.assert_array_equal(answers[:, 0, 0], plain)
+  np.testing.assert_array_equal(answers[:, :, 0], answers[:, :, 1])  # nothing is random in this model
+  assert made.q_halt.shape == (2, 72) and made.steps.shape == (72,)
+  # What a version is asked is the word in other letters: two letters that are equal stay equal.
+  row_of, data = jax.jit(attempter._row), attempter._data(puzzles)
+  rows = [jax.tree.map(np.asarray, row_of(data, np.int32(number))) for number in range(72)]
+  for number, row in enumerate(rows):
+    word, version = puzzles.inputs[number // 6], number // 2 % 3
+    equal = word[:, None] == word[None]
+    np.testing.assert_array_equal(row["inputs"][:, None] == row["inputs"][None], equal)
+    assert version or (row["inputs"] == word).all()
+  assert any((rows[6 * i + 2]["inputs"] != puzzles.inputs[i]).any() for i in range(12))
+
+
+def test_a_task_that_is_not_there():
+  with pytest.raises(UserError, match="^config.task = 'nonsense': no such task; known are sudoku, or name a module"):
+    tasks.data_config("nonsense")
+  with pytest.raises(UserError, match="^config.task = 'csv': csv has no Data and no Task; see trm_jax/tasks/sudoku"):
+    tasks.data_config("csv")
+  assert isinstance(tasks.of("toy", toy.Data()), toy.Task)
+
+
+def test_knobs_of_another_task_are_named():
+  with pytest.raises(UserError, match="^config.data.box: no such field; known are length, num_aug"):
+    _config(**{"data.box": 2})
+
+
+def test_a_task_without_versions_says_so(tmp_path):
+  task = tasks.Task(config_lib.Config().data)
+  task.name = "plain"
+  with pytest.raises(UserError, match="config.data.num_aug = 1000: plain has no augmented versions; set it to 0"):
+    task.symmetry(None)

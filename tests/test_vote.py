@@ -1,0 +1,41 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Choosing among attempts: by their number, by the halting head, by proof."""
+
+import numpy as np
+import pytest
+
+from trm_jax.training import vote
+
+# Three times a, believed a little; twice b, believed; once c, believed most.
+ANSWERS = np.array([[1, 1], [1, 1], [2, 2], [1, 1], [2, 2], [3, 3]], np.uint8)
+Q_HALT = np.array([-2.0, -1.0, 1.0, 0.0, 2.0, 3.0], np.float32)
+
+
+def _chosen(**kwargs):
+  return [candidate.answer[0] for candidate in vote.candidates(ANSWERS, Q_HALT, **kwargs)]
+
+
+def test_the_most_frequent_answer_comes_first():
+  assert _chosen() == [1, 2, 3]
+  [first, second, _] = vote.candidates(ANSWERS, Q_HALT)
+  assert (first.count, second.count, first.proven) == (3, 2, None)
+  assert second.probability == pytest.approx(np.mean(1 / (1 + np.exp([-1.0, -2.0]))))
+
+
+def test_of_equally_frequent_answers_the_more_probable_one():
+  found = vote.candidates(ANSWERS[[0, 2]], Q_HALT[[0, 2]])
+  assert [candidate.answer[0] for candidate in found] == [2, 1]
+  # The mean of probabilities, not the probability of the mean logit.
+  found = vote.candidates(ANSWERS[[0, 0, 2, 2]], np.array([-9.0, 9.0, 0.1, 0.1]))
+  assert [candidate.answer[0] for candidate in found] == [2, 1]
+
+
+def test_by_the_halting_head_and_by_proof():
+  assert _chosen(by="halting") == [3, 2, 1]
+  solved = (ANSWERS == 2).all(-1)
+  assert _chosen(by="proof", solved=solved) == [2, 1, 3]
+  assert [c.proven for c in vote.candidates(ANSWERS, Q_HALT, by="proof", solved=solved)] == [True, False, False]
+  with pytest.raises(ValueError, match="needs solved"):
+    _chosen(by="proof")
+  with pytest.raises(ValueError, match="must be one of count, halting, proof"):
+    _chosen(by="luck")

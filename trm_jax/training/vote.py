@@ -1,0 +1,61 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Which of several attempts at a puzzle to believe.
+
+Axes: K attempts, S cells.
+"""
+
+import dataclasses
+
+import numpy as np
+
+BY = ("count", "halting", "proof")
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+  """An answer that some of the attempts came to.
+
+  Attributes:
+    answer: (S,) tokens.
+    count: attempts that came to it.
+    probability: the mean over these of sigmoid(q_halt), the model's belief that the answer is right.
+    proven: whether it is right by the rules; None where there are none.
+  """
+
+  answer: np.ndarray
+  count: int
+  probability: float
+  proven: bool | None = None
+
+
+def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
+               solved: np.ndarray | None = None) -> list[Candidate]:
+  """The different answers of attempts at one puzzle, the one to believe first.
+
+  Args:
+    answers: (K, S) tokens, each put back on the puzzle as it is stored (see Task.undo).
+    q_halt: (K,) logit of halting of each.
+    by: "count": the most frequent, of equally frequent ones the most probable, as the reference does for ARC;
+      "halting": the most probable; "proof": those that are right by the rules, in the order of "count".
+    solved: (K,) bool, which answers are right by the rules; needed for "proof".
+
+  Raises:
+    ValueError: there is no such way to choose, or it lacks what it needs.
+  """
+  if by not in BY:
+    raise ValueError(f"by = {by!r}: must be one of {', '.join(BY)}")
+  if by == "proof" and solved is None:
+    raise ValueError("by = 'proof': needs solved")
+  different, which = np.unique(answers, axis=0, return_inverse=True)
+  which = which.reshape(-1)
+  belief = 1 / (1 + np.exp(-np.asarray(q_halt, np.float64)))
+  found = [Candidate(answer, int((which == i).sum()), float(belief[which == i].mean()),
+                     None if solved is None else bool(solved[which == i].any()))
+           for i, answer in enumerate(different)]
+
+  def rank(candidate):
+    if by == "halting":
+      return (candidate.probability,)
+    return (bool(candidate.proven) if by == "proof" else False, candidate.count, candidate.probability)
+
+  return sorted(found, key=rank, reverse=True)
