@@ -79,6 +79,19 @@ def test_importing_the_model_is_light():
   assert not loaded & {"tensorflow", "tensorflow_datasets", "orbax.checkpoint", "matplotlib", "tensorboardX", "clu"}
 
 
+@pytest.mark.parametrize("module", [
+    "trm_jax.main", "trm_jax.sweep", "trm_jax.solve", "trm_jax.report.__main__", "trm_jax.preflight.__main__",
+    "configs.sudoku"])
+def test_what_answers_help_does_not_need_jax(module):
+  assert "jax" not in imported_by(f"import {module}")
+
+
+def test_nothing_imports_upwards():
+  """The contract in pyproject.toml: which folder may know which."""
+  done = subprocess.run(["lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
 def test_no_module_needs_tensorflow_or_touches_a_device_when_imported():
   modules = {module.name for module in pkgutil.walk_packages(trm_jax.__path__, "trm_jax.")}
   programs = {name for name in modules if '__name__ == "__main__"' in source(name)}  # define the same flags

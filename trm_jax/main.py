@@ -19,12 +19,13 @@ from absl import flags
 from ml_collections import config_flags
 
 from trm_jax import cli
+from trm_jax import config as config_lib
 from trm_jax.errors import UserError
 from trm_jax.runtime import cluster
-from trm_jax.runtime import distributed
 from trm_jax.runtime import guard
 from trm_jax.runtime import hosts
 from trm_jax.runtime import output
+from trm_jax.runtime import workdir as workdir_lib
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE.py:NAME[,OPTION…], e.g. configs/sudoku.py:baseline; --config.field=value changes a field.")
@@ -76,19 +77,20 @@ def main(argv: list[str]) -> None:
     cluster.join(job, _PEER_TIMEOUT.value)
   else:
     hosts.stay_alone()
-  distributed.announce()
-  # Imported here, so that --help and a misspelt flag answer at once.
+  # What needs JAX is imported here, so that --help and a misspelt flag answer at once.
   from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
-  from trm_jax import config as config_lib  # pylint: disable=g-import-not-at-top
-  from trm_jax import evaluate  # pylint: disable=g-import-not-at-top
-  from trm_jax.training import loop  # pylint: disable=g-import-not-at-top
-  from trm_jax.runtime import workdir as workdir_lib  # pylint: disable=g-import-not-at-top
+  from trm_jax.runtime import distributed  # pylint: disable=g-import-not-at-top
 
+  distributed.announce()
   if _MODE.value == "eval":
+    from trm_jax import evaluate  # pylint: disable=g-import-not-at-top
+
     compilation_cache.enable()
-    evaluate.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value,
-                            halting=_HALTING.value, average=_AVERAGE.value, peer_timeout_s=_PEER_TIMEOUT.value)
+    evaluate.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value, halting=_HALTING.value,
+                 average=_AVERAGE.value, peer_timeout_s=_PEER_TIMEOUT.value)
     return
+  from trm_jax.training import loop  # pylint: disable=g-import-not-at-top
+
   config = config_lib.parse(_CONFIG.value)
   compilation_cache.enable(_WORKDIR.value)
   workdir = _WORKDIR.value

@@ -9,24 +9,25 @@ Every answer is written to answers.csv, whose columns are the puzzle, the answer
 first --show puzzles are printed and drawn as well.
 """
 
+from typing import TYPE_CHECKING
+
 from absl import flags
 import numpy as np
 
 from trm_jax import boards
 from trm_jax import cli
-from trm_jax import weights
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
-from trm_jax.model.trm import TRM
-from trm_jax.runtime import compilation_cache
 from trm_jax.runtime import console
 from trm_jax.runtime import files
 from trm_jax.runtime import hosts
 from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.tasks import Task
-from trm_jax.training import attempts
+
+if TYPE_CHECKING:
+  from trm_jax.model.trm import TRM
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
                                   allow_override=True)  # trm_jax.main, which a process may import, has it, too
@@ -76,7 +77,7 @@ def _show(task: Task, out: workdir_lib.Workdir, number: int, *puzzle: np.ndarray
   print(f"{words}picture: {out.path / name}\n", flush=True)
 
 
-def _solve(model: TRM, task: Task, puzzles: Puzzles, labelled: bool, out: workdir_lib.Workdir) -> None:
+def _solve(model: "TRM", task: Task, puzzles: Puzzles, labelled: bool, out: workdir_lib.Workdir) -> None:
   """Solves puzzles, shows the first ones, writes answers.csv and says how many are solved.
 
   Args:
@@ -86,6 +87,8 @@ def _solve(model: TRM, task: Task, puzzles: Puzzles, labelled: bool, out: workdi
     labelled: whether their labels are the right answers.
     out: folder for answers and pictures.
   """
+  from trm_jax.training import attempts  # pylint: disable=g-import-not-at-top
+
   num, num_shown, num_solved = len(puzzles), min(_SHOW.value, len(puzzles)), 0
   file, progress = out.local / "answers.csv", console.Progress("solving")
   with files.replacing(file) as f:
@@ -117,6 +120,10 @@ def main(argv: list[str]) -> None:
   if _PUZZLE.value:
     cli.refuse("--puzzle says which puzzles to solve", _CSV, _NUM)
   hosts.stay_alone()
+  # What needs JAX is imported here, so that --help and a misspelt flag answer at once.
+  from trm_jax import weights  # pylint: disable=g-import-not-at-top
+  from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
+
   compilation_cache.enable()
   loaded = weights.load(_CHECKPOINT.value)
   task = loaded.task

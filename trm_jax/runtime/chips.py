@@ -8,9 +8,6 @@ import math
 import os
 from typing import Any
 
-import jax
-from jax.experimental import topologies
-
 from trm_jax.errors import UserError
 
 _GIB = 2**30
@@ -123,8 +120,8 @@ class Slice:
     """What `gcloud` calls it."""
     return f"{self.chip.accelerator}-{self.num_chips * self.chip.cores}"
 
-  def devices(self) -> Sequence[jax.Device]:
-    """Its devices, described: programs can be compiled for them, not run.
+  def devices(self) -> Sequence[Any]:
+    """Its devices, jax.Device each, described: programs can be compiled for them, not run.
 
     Raises:
       UserError: libtpu is missing or does not know the slice.
@@ -136,6 +133,9 @@ class Slice:
     for variable, value in {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": self.accelerator_type,
                             "TPU_WORKER_HOSTNAMES": "localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}.items():
       os.environ.setdefault(variable, value)
+    import jax  # pylint: disable=g-import-not-at-top
+    from jax.experimental import topologies  # pylint: disable=g-import-not-at-top
+
     try:
       return topologies.get_topology_desc(platform="tpu", topology_name=self.name,
                                           chips_per_host_bounds=self.host_shape, **self.chip.options).devices
@@ -173,6 +173,6 @@ _PEAK = (
 )
 
 
-def peak_flops(device: jax.Device) -> float | None:
-  """Peak bfloat16 FLOP/s of a device; None where it is not known (a CPU)."""
+def peak_flops(device: Any) -> float | None:
+  """Peak bfloat16 FLOP/s of a jax.Device; None where it is not known (a CPU)."""
   return next((peak for kind, peak in _PEAK if device.device_kind.startswith(kind)), None)

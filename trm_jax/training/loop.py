@@ -5,6 +5,7 @@ Every process of a job runs this and reaches restores, steps, evaluations and sa
 collective. Small files are written to `Workdir.local`, which only the main process keeps.
 """
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import json
@@ -196,6 +197,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     watched_name, watched = splits.watched
     evaluator = made.evaluator(max(len(watched), len(splits.test)))
     log = exits.enter_context(contextlib.closing(_open_log(config, workdir, position, watched_name)))
+    exits.enter_context(_not_finite_is_explained(log, checkpoints))
     log.write({"step": position.step, "compile_s": round(compile_s, 2)})
     records = train_log.Records(log, config, mesh.size, made.total_steps, made.train_flops, seconds)
     distributed.say(_headline(made, splits, compile_s))
@@ -326,13 +328,6 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
                       f"command with --workdir={workdir.path} goes on from there")
       # Another process may be the one that was told.
       raise exit_status.Interrupted(signals.status or exit_status.PREEMPTED) from None
-    except train_log.NotFinite as e:
-      log.write({"step": e.step, "failed": "the loss or its gradient is not finite"})
-      last = checkpoints.latest_step()
-      raise UserError(
-          f"the loss or its gradient is not finite at step {e.step:,}; the last good checkpoint is "
-          f"{'missing' if last is None else f'of step {last:,} in {checkpoints.directory}'}; "
-          "lower config.optimizer.learning_rate, or look at the data") from None
 
 
 def _load(task: Task) -> splits_lib.Splits:
@@ -403,6 +398,20 @@ def _open_log(config: Config, workdir: Workdir, position: Position, watched_name
       workdir.local, resume_step=position.step,
       remade=("test",) if position.evaluated == position.step else ("test", f"{watched_name}/"),
       knobs=config_lib.flatten(knobs), mirrors=mirrors)
+
+
+@contextlib.contextmanager
+def _not_finite_is_explained(log: metrics_log.MetricsLog, checkpoints: Checkpoints) -> Iterator[None]:
+  """Turns a loss or gradient that is not finite into a record and a line that says what is left and what to do."""
+  try:
+    yield
+  except train_log.NotFinite as e:
+    log.write({"step": e.step, "failed": "the loss or its gradient is not finite"})
+    last = checkpoints.latest_step()
+    raise UserError(
+        f"the loss or its gradient is not finite at step {e.step:,}; the last good checkpoint is "
+        f"{'missing' if last is None else f'of step {last:,} in {checkpoints.directory}'}; "
+        "lower config.optimizer.learning_rate, or look at the data") from None
 
 
 class _Trace(contextlib.ExitStack):
