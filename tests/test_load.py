@@ -265,7 +265,7 @@ def test_the_rules_of_sudoku_hold_in_a_reference_folder(tmp_path, split, field, 
   with pytest.raises(UserError) as e:
     load(dataclasses.replace(SMALL, source=str(folder)))
   assert str(e.value).startswith(f"{path}, {message}") and str(e.value).endswith(
-      "; write the folder anew with the reference's builder")
+      "; rebuild the folder with the reference's builder")
 
 
 def test_an_answer_that_is_no_grid_is_found_among_stored_augmentations(tmp_path):

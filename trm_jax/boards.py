@@ -3,7 +3,7 @@
 
 Matplotlib is imported by the functions that draw, and through its objects (no pyplot): no window, no global state.
 
-Axes: N supervision steps, or puzzles; S cells of the puzzle.
+Axes: M supervision steps, N puzzles, S cells of a puzzle, R rows and C columns of a board.
 """
 
 import dataclasses
@@ -107,9 +107,9 @@ def solving_text(
   Args:
     task: what the puzzle is of.
     inputs: (S,) integer tokens.
-    answers_by_step: (N, S) integer tokens, the answer after each supervision step.
+    answers_by_step: (M, S) integer tokens, the answer after each supervision step.
     labels: (S,) integer tokens or IGNORE_LABEL; None where the right answer is not known.
-    q_halt: (N,) logits of halting.
+    q_halt: (M,) logits of halting.
 
   Returns:
     Lines of at most 80 characters (unless one board is wider), joined by newlines. ASCII only. `'` before a predicted

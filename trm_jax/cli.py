@@ -33,7 +33,7 @@ def run(main: Callable[[list[str]], None]) -> None:
   signals.end_when_told()
 
   def guarded(argv):
-    # Orbax and TFDS say at length, and warn of, what our own lines say shortly. Other libraries' warnings stay.
+    # Our one-line messages replace the logs of Orbax and TFDS. Other libraries' warnings stay.
     logging.set_verbosity(logging.WARNING)
     # Their errors reach us as exceptions besides.
     logging.get_absl_logger().setLevel("CRITICAL")

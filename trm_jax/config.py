@@ -398,7 +398,7 @@ def from_argument(
   Args:
     argument: what follows the colon.
     configs: name -> function that makes it; the first line of its docstring says what it is.
-    options: name -> function that changes a config in place; documented likewise.
+    options: name -> function that changes a config in place; the first line of its docstring says what it does.
     groups: heading -> names of configs, the way in which `help` lists them; None for one list.
 
   Raises:

@@ -249,6 +249,7 @@ def _advice(number: int) -> str:
 
 
 def _shortened(text: str) -> str:
-  """The begin of a long line and, since the cause often stands there, its end; without what TensorStore adds."""
+  """A library's error on one line; of a long one the start and the end, where the cause often is, without what
+  TensorStore adds."""
   text = re.split(r" \[tensorstore_spec[\[=]", text)[0]
   return text if len(text) <= 200 else f"{text[:60]} … {text[-130:]}"

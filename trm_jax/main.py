@@ -40,16 +40,16 @@ _HALTING = flags.DEFINE_bool(
     "halting", None, "For --mode=eval: puzzles end once sure and settled, and others take their rows; default: as "
     "the run was configured.")
 _AVERAGE = flags.DEFINE_integer(
-    "average", 0, "For --mode=eval: the mean of the parameters in so many last checkpoints of the run, instead of "
+    "average", 0, "For --mode=eval: the mean of the parameters in the last N checkpoints of the run, instead of "
     "their moving average in the last one.", lower_bound=0)
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
     "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "Likewise, how many there are; default: JAX_NUM_PROCESSES. 1: this host alone.",
+    "num_processes", None, "How many processes the job has; default: JAX_NUM_PROCESSES. 1: this host alone.",
     lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer(
-    "process_id", None, "Likewise, the number of this one, from 0; default: JAX_PROCESS_ID.", lower_bound=0)
+    "process_id", None, "The number of this process, from 0; default: JAX_PROCESS_ID.", lower_bound=0)
 _PEER_TIMEOUT = flags.DEFINE_float(
     "peer_timeout_s", 600.0, "Of several processes, one ends with status 76 when the others do not come, or nothing "
     "moves, for so many seconds.", lower_bound=1.0, upper_bound=1e6)

@@ -59,7 +59,7 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
   Args:
     path: a run's folder (its newest checkpoint), or one checkpoint (see `checkpoint.find`).
     mesh: on which they shall lie, laid out as in training: what is large is shared out. None: the default device.
-    average: with the mean of the parameters in so many last checkpoints instead of their moving average.
+    average: with the mean of the parameters in the last `average` checkpoints instead of their moving average.
 
   Raises:
     UserError: there is no checkpoint, it is damaged, or there are too few; `average` of a path to one checkpoint.

@@ -17,7 +17,7 @@ _ROWS = 1 << 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Puzzles:
-  """One split of a task: N examples of S cells, in P puzzles, in G groups.
+  """One split of a task: N examples of S cells, in U puzzles, in G groups.
 
   A puzzle is what one rule or solution belongs to: a board, or all pairs of an ARC task in one version. A group is one
   original puzzle with whatever augmented versions of it are stored. Examples of a puzzle, and puzzles of a group, lie
@@ -31,7 +31,7 @@ class Puzzles:
     vocab_size: number of tokens, padding included.
     num_puzzle_identifiers: rows of the prefix table.
     ratings: (N,) int32 difficulty (Sudoku-Extreme: backtracks of the tdoku solver), or None where the data has none.
-    puzzle_starts: (P + 1,) int32, puzzle p holds the examples puzzle_starts[p]:puzzle_starts[p + 1]; None where every
+    puzzle_starts: (U + 1,) int32, puzzle p holds the examples puzzle_starts[p]:puzzle_starts[p + 1]; None where every
       example is a puzzle.
   """
 
@@ -66,7 +66,7 @@ class Puzzles:
 
   @property
   def num_puzzles(self) -> int:
-    """Puzzles, stored augmented versions included, P."""
+    """Puzzles, stored augmented versions included, U."""
     return len(self) if self.puzzle_starts is None else self.puzzle_starts.shape[0] - 1
 
   @property
@@ -91,10 +91,10 @@ class Puzzles:
     """The given groups, in the given order.
 
     Args:
-      groups: (K,) integers in [0, num_groups).
+      groups: integers in [0, num_groups), along one axis.
 
     Returns:
-      Puzzles of K groups.
+      Puzzles of as many groups.
     """
     return self._take(self.group_starts[groups], np.diff(self.group_starts)[groups])
 
@@ -143,7 +143,7 @@ class Puzzles:
     return puzzles if self.puzzle_starts is None else self.puzzle_starts[puzzles]
 
   def _take(self, starts: np.ndarray, sizes: np.ndarray) -> "Puzzles":
-    """Groups that begin at these puzzles and have so many."""
+    """Groups that begin at the puzzles `starts` and have `sizes` puzzles."""
     puzzles, group_starts = _ranges(starts, sizes)
     rows, puzzle_starts = puzzles, None
     if self.puzzle_starts is not None:
@@ -185,7 +185,7 @@ class Sizes:
 
   Attributes:
     num_examples: N, stored augmentations included.
-    num_puzzles: P, likewise.
+    num_puzzles: U, stored augmentations included.
     num_groups: G, original puzzles.
     seq_len: S.
     vocab_size: V.
@@ -243,7 +243,7 @@ def _even_starts(number: int, total: int) -> np.ndarray:
 
 
 def _ranges(starts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """The numbers of ranges that begin at `starts`, one behind the other, and where each begins among them, (K + 1,)."""
+  """The numbers of ranges that begin at `starts`, one behind the other, and where each begins among them."""
   new_starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
   return np.repeat(starts - new_starts[:-1], sizes) + np.arange(new_starts[-1]), new_starts
 

@@ -29,7 +29,7 @@ _COUNTS = (
     "total_groups",
     "total_puzzles",
 )
-REBUILD = "write the folder anew with the reference's builder"
+REBUILD = "rebuild the folder with the reference's builder"
 # Labels are int8, identifiers and numbers of examples int32.
 _MAX_VOCAB = 128
 _MAX_COUNT = 2**31 - 1
@@ -130,7 +130,7 @@ def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
 
 
 def _joined(starts: list[np.ndarray]) -> np.ndarray:
-  """(K + 1,) int32: where parts begin, of several sets laid one behind the other, from where they begin in each."""
+  """int32, where the parts of several sets begin that are laid one behind the other, from where they begin in each."""
   offsets = np.cumsum([0, *(s[-1] for s in starts)])
   return np.concatenate([*(s[:-1] + offset for s, offset in zip(starts, offsets)), offsets[-1:]]).astype(np.int32)
 
@@ -193,7 +193,7 @@ class _Array:
   columns_first: bool
 
   def pieces(self, rows: int) -> Iterator[np.ndarray]:
-    """Up to so many rows at a time, to the last; to be called once."""
+    """All rows, in pieces of up to `rows` rows; to be called once."""
     if self.columns_first:
       whole = self._numbers(math.prod(self.shape)).reshape(self.shape[::-1]).T
     for i in range(0, self.shape[0], rows):
@@ -304,7 +304,7 @@ def _read_arrays(
 
 
 def _offsets(stored: _Array, length: int, of: str) -> np.ndarray:
-  """Checked (K + 1,) int64 offsets into something of that length."""
+  """Checked int64 offsets into something of that length."""
   array = stored.whole().astype(np.int64)
   if len(array) < 2 or array[0] != 0 or array[-1] != length or (np.diff(array) < 0).any():
     raise UserError(

@@ -6,7 +6,7 @@ puzzles, one epoch after the other. Row r of step t is position t * batch_size +
 version depend on the key and the position alone. So there is no iterator to save, a resumed run sees the same batches,
 and a device computes just its own rows. The examples of a puzzle share a version within an epoch.
 
-Axes: B batch, S cells, E examples of an epoch, G groups.
+Axes: B batch, S cells, U puzzles, G groups.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ class Source:
   Attributes:
     arrays: the task's, for its rows.
     group_starts: (G + 1,) int32, group g holds the puzzles group_starts[g]:group_starts[g + 1].
-    puzzle_starts: (P + 1,) int32, the first example of each puzzle; None where every example is a puzzle.
-    slot_starts: (G + 1,) int32, which examples of an epoch are those of a group; None likewise.
-    slot_groups: (E,) int32, the group of each example of an epoch; None likewise.
+    puzzle_starts: (U + 1,) int32, the first example of each puzzle; None where every example is a puzzle.
+    slot_starts: (G + 1,) int32, which examples of an epoch are those of a group; None as before.
+    slot_groups: int32, the group of each example of an epoch; None as before.
     stores_versions: whether there are groups of several puzzles, which are the augmentations then.
   """
 

@@ -59,7 +59,7 @@ def train_step_flops(config: TRMConfig) -> int:
 
 
 def training_flops(stages: Sequence[tuple[int, TRMConfig]], batch_size: int, steps: int) -> int:
-  """FLOPs of the first so many steps of a run, of all devices together.
+  """FLOPs of the first steps of a run, of all devices together.
 
   Args:
     stages: the step after which each begins, and its model; the first begins at 0 (config.depth_schedule).

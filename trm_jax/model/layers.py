@@ -1,9 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The post-norm block that Tiny Recursive Models apply over and over.
 
-Letters for axes, used in names and einsums throughout the library:
-  B batch     S cells of the puzzle     P prefix tokens     L = P + S positions
-  D hidden    F inner width of SwiGLU   N heads             K head dimension     V vocabulary
+Axes are named by the letters of the table in docs/design.md. Here: B rows of a batch, S cells of a puzzle, P prefix
+tokens, L = P + S positions, D features of a state, F inner features of a SwiGLU, H attention heads, K features of a
+head, V tokens of the vocabulary.
 """
 
 from collections.abc import Callable
@@ -144,7 +144,7 @@ class TokenSwiGLU(nnx.Module):
 
   def __call__(self, h_LxBxD: jax.Array) -> jax.Array:
     gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
-    # XLA's CPU multiplies plain matrices faster. A TPU would lay merged axes out anew, and there bfloat16 counts.
+    # XLA multiplies plain matrices faster on a CPU. On a TPU (bfloat16) merging axes would cost a relayout.
     h, X = (h_LxBxD.reshape(h_LxBxD.shape[0], -1), "X") if self.dtype == jnp.float32 else (h_LxBxD, "BD")
     gate, up = (product(f"FL,L{X}->F{X}", gate_up[i], h) for i in range(2))
     return product(f"LF,F{X}->L{X}", down, _gated(gate, up)).reshape(h_LxBxD.shape)
@@ -167,24 +167,24 @@ class Attention(nnx.Module):
   def __call__(self, h_BxLxD: jax.Array) -> jax.Array:
     B, L, D = h_BxLxD.shape
     qkv = self.qkv[...].astype(self.dtype)
-    q, k, v = (product("BLD,DE->BLE", h_BxLxD, qkv[:, i]).reshape(B, L, self.num_heads, D // self.num_heads)
+    q, k, v = (product("BLD,DX->BLX", h_BxLxD, qkv[:, i]).reshape(B, L, self.num_heads, D // self.num_heads)
                for i in range(3))
     if self.rope:
       q, k = rotate(q), rotate(k)
     with jax.default_matmul_precision("highest" if precision(self.dtype) else None):  # it takes no precision itself
       mixed = jax.nn.dot_product_attention(q, k, v, implementation=self.implementation)  # scale 1/sqrt(K)
     mixed = checkpoint_name(mixed, _PRODUCT)
-    return product("BLD,DE->BLE", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
+    return product("BLD,DX->BLX", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
 
 
-def rotate(q_BxLxNxK: jax.Array) -> jax.Array:
+def rotate(q_BxLxHxK: jax.Array) -> jax.Array:
   """Rotary position embedding, rotate-half convention: feature i is paired with feature i + K/2. In float32."""
-  L, K = q_BxLxNxK.shape[1], q_BxLxNxK.shape[3]
+  L, K = q_BxLxHxK.shape[1], q_BxLxHxK.shape[3]
   frequency = ROPE_THETA ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)
   angle = (jnp.arange(L, dtype=jnp.float32)[:, None] * frequency[None, :])[None, :, None, :]  # 1xLx1x(K/2)
   cos, sin = jnp.cos(angle), jnp.sin(angle)
-  first, second = jnp.split(q_BxLxNxK.astype(jnp.float32), 2, axis=-1)
-  return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(q_BxLxNxK.dtype)
+  first, second = jnp.split(q_BxLxHxK.astype(jnp.float32), 2, axis=-1)
+  return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(q_BxLxHxK.dtype)
 
 
 class Block(nnx.Module):

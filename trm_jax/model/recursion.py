@@ -1,8 +1,13 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""How the states change in one supervision step, and which of these changes have a gradient.
+"""How the states change in one supervision step, and which of these changes have a gradient (paper, figure 3).
 
-A cycle is n latent updates and one update of the answer. A recursion is what these two do; all else is shared.
-Letters for axes: see layers.py.
+    for cycle in range(T):                # the last one with gradient, those before without
+      for _ in range(n):
+        z_L = f(z_L + z_H + x)            # latent update: think about the puzzle and the answer
+      z_H = f(z_H + z_L)                  # update of the answer
+
+The comparison models differ in these two lines alone; all else is shared.
+Axes are named by the letters of the table in docs/design.md.
 """
 
 from collections.abc import Callable
@@ -64,7 +69,7 @@ NAMES = (*_CYCLES, "none")
 
 
 def _noisy(config: "TRMConfig", network: Callable[[jax.Array], jax.Array]) -> _Network:
-  """The network, with normal noise on what it makes where there are keys, one a row: no row's depends on another."""
+  """The network, with normal noise added to its result where there are keys: one a row, so rows stay independent."""
   row_axis = 1 if config.mlp_t else 0
 
   def f(h, keys):
@@ -102,11 +107,12 @@ def recurse(config: "TRMConfig", networks: list[Callable[[jax.Array], jax.Array]
 
   z_H, z_L, x = swap((z_H, z_L, x))
   with_gradient = [_noisy(config, layers.keep_products(f)) for f in networks]
-  # Cutting the gradient at what goes in, not only at what comes out, keeps derivatives from being carried along.
+  # stop_gradient on the inputs, not only on the result: otherwise JAX traces tangents through these cycles.
   networks, x_cut, states = jax.lax.stop_gradient((networks, x, (z_H, z_L)))
   if config.recursion == "none":
     return swap((with_gradient[0](states[0] + x, noise_keys), None))
-  # Once, not at every application. With gradient it is: their sum over applications is then made in float32.
+  # Weights are cast once, outside of the loop. The last cycle casts them in each application, so that their gradients
+  # are summed in float32.
   networks = [_noisy(config, f) for f in jax.tree.map(lambda weights: weights.astype(config.dtype), networks)]
   think, answer = _CYCLES[config.recursion]
   T, n = config.H_cycles, config.L_cycles
@@ -122,5 +128,5 @@ def recurse(config: "TRMConfig", networks: list[Callable[[jax.Array], jax.Array]
   if config.gradient == "one_step":
     first, last = (None, None) if keys is None else (last[:n - 1], last[n - 1:])
     states, n = think(networks[0], *states, x_cut, n - 1, first, unroll=False), 1
-  # A loop would write what the backward pass needs into arrays of all its turns, and copy these.
+  # Unrolled: a scan would stack its residuals and copy them.
   return swap(cycle(with_gradient, *states, x, n, last, unroll=True))

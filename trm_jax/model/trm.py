@@ -12,7 +12,7 @@
       carry, outputs = model(carry, batch)          # eagerly or under jit
     answers = outputs.logits.argmax(-1)
 
-Axes are named by the letters listed in layers.py.
+Axes are named by the letters of the table in docs/design.md.
 """
 
 import functools
@@ -46,7 +46,7 @@ class Carry:
 
   Attributes:
     z_H: (B, L, D) the answer (y in the paper), in the model's dtype, detached; the only state of single_z and none.
-    z_L: (B, L, D) the latent state (z in the paper), likewise; (B, n, L, D) of multi_scale_z; None where there is none.
+    z_L: (B, L, D) the latent state (z in the paper), as z_H; (B, n, L, D) of multi_scale_z; None where there is none.
     steps: (B,) int32, supervision steps made on the row's puzzle.
     halted: (B,) bool, whether the row takes a new puzzle at the next step.
     batch: the puzzle each row is working on, with the keys and shapes of the batches it comes from.

@@ -135,7 +135,7 @@ def _objects(folder: epath.Path) -> dict[str, dict[str, Any]]:
 def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:
   """Files of a bucket's folder, copied to this machine, once, whatever the number of processes that ask for them.
 
-  A file is used only if its size and CRC32C are those that the bucket reports now; otherwise it is copied anew.
+  A file is used only if its size and CRC32C are those that the bucket reports now; otherwise it is copied again.
 
   Args:
     folder: in a bucket.

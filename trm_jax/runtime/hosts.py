@@ -49,7 +49,7 @@ def host_alone(num_chips: int) -> dict[str, str]:
     num_chips: that the host has; see `tpu_chips`.
 
   Raises:
-    UserError: it is not known how so many are laid out.
+    UserError: it is not known how this many chips are laid out.
   """
   bounds = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1", 8: "2,4,1"}.get(num_chips)
   if bounds is None:

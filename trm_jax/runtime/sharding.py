@@ -14,7 +14,7 @@ from trm_jax.errors import UserError
 DATA, MODEL = "data", "model"
 
 # Which leaf of a TrainState is laid out how: the first pattern that its path matches. Optimizer states and averages
-# have the paths of their parameters behind a prefix. Letters: see layers.py.
+# have the paths of their parameters behind a prefix. Letters: see docs/design.md.
 LAYOUT = (
     ("carry/*", P(DATA)),  # (B, …), every leaf starts with the batch axis
     ("prefix_table/puzzle_emb", P((DATA, MODEL))),  # (identifiers, E), rows over all devices

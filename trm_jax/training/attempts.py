@@ -1,11 +1,11 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """A model at puzzles, as many rows at a time as fit: its answers, and how it came to them. Labels play no part here.
 
-An attempt is one example in one version, one time: attempt j is rollout j % R of version j // R % V of example
-j // (R V), of R rollouts and V versions. Its row is made on the device from its number, as a row of training is, so
-that thousands of versions of a puzzle need no more memory than the puzzle.
+An attempt is one example in one version, one time: attempt j is rollout j % rollouts of version
+j // rollouts % versions of example j // (rollouts * versions). Its row is made on the device from its number, as a row
+of training is, so that thousands of versions of a puzzle need no more memory than the puzzle.
 
-Axes: J attempts, T supervision steps, S cells, B rows, K attempts of one device.
+Axes: J attempts, M supervision steps, S cells, B rows.
 """
 
 from collections.abc import Callable
@@ -42,10 +42,10 @@ class Attempts:
   """What a model made of puzzles.
 
   Attributes:
-    answers: (J, S) uint8, the last ones; (T, J, S) where all are kept. An attempt that has ended keeps what it had.
-    q_halt: (T, J) float32, logit of halting; likewise.
+    answers: (J, S) uint8, the last ones; (M, J, S) where all are kept. An attempt that has ended keeps what it had.
+    q_halt: (M, J) float32, logit of halting after each step; also kept.
     steps: (J,) int32, supervision steps that each attempt made.
-    measured: what was measured besides, by name, (J,) of the last step or (T, J).
+    measured: what was measured besides, by name, (J,) of the last step or (M, J).
     row_steps: supervision steps that were computed, times rows: those of rows without an attempt too.
   """
 
@@ -58,16 +58,17 @@ class Attempts:
 
 @struct.dataclass
 class Queue:
-  """Attempts under way. Each of the n devices along `data` has K of them, and B / n rows to make them.
+  """Attempts under way. Each device along `data` has room for as many of them, and an equal share of the B rows.
 
   Attributes:
     carry: of B rows.
-    attempt: (B,) int32, which of its device's attempts a row works on; K for none.
+    attempt: (B,) int32, which of its device's attempts a row works on; their number for none.
     answers: (B, S) uint8, each row's last ones.
-    waiting: (n,) int32, attempts that no row has begun: 0 … waiting - 1 of each device.
+    waiting: by device, int32, attempts that no row has begun: 0 … waiting - 1 of each device.
     unfinished: () int32, attempts that have not ended.
     num_steps: () int32, supervision steps made, each by all rows.
-    results: `last` and `each`, by name and attempt: (n, K, …) of its last step so far, (n, K, T, …) of each step.
+    results: `last` and `each`, by name: (devices, attempts of a device, …) of the last step so far, and
+      (devices, attempts of a device, M, …) of each step.
   """
 
   carry: Carry
@@ -108,7 +109,7 @@ class Attempter:
     measure: see Measure; None for nothing.
 
   Attributes:
-    start: (what get_model takes, waiting (n,)) -> Queue of which no row has an attempt yet; jitted.
+    start: (what get_model takes, waiting by device) -> Queue of which no row has an attempt yet; jitted.
     call: (what get_model takes, data, Queue) -> the Queue halt_max_steps steps later, or fewer if all attempts have
       ended, and its `unfinished`; jitted, donates the Queue.
 
@@ -128,7 +129,7 @@ class Attempter:
     self._devices = devices = mesh.shape[sharding.DATA]
     self._max_puzzles = max_puzzles
     self.batch_size = -(-batch_size // devices) * devices
-    self._room = -(-max_puzzles * self._versions * rollouts // devices)  # K
+    self._room = -(-max_puzzles * self._versions * rollouts // devices)  # attempts of a device
     self._along_data, self._whole = sharding.along_data(mesh), sharding.replicated(mesh)
     # What follows the rows: no device needs to know which attempts the others' rows are at.
     self._on_each_device = functools.partial(
@@ -176,7 +177,7 @@ class Attempter:
     last, each = (jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:number], results[name])
                   for name in ("last", "each"))
     # An attempt that has ended keeps what it had.
-    made = np.minimum(np.arange(each["q_halt"].shape[1]), last["steps"][:, None] - 1)  # (J, T)
+    made = np.minimum(np.arange(each["q_halt"].shape[1]), last["steps"][:, None] - 1)  # (J, M)
     each = {name: np.take_along_axis(x, made.reshape(*made.shape, *[1] * (x.ndim - 2)), axis=1).swapaxes(0, 1)
             for name, x in each.items()}
     found = last | each
@@ -241,7 +242,7 @@ class Attempter:
 
   def _start(self, source: Any, waiting: jax.Array) -> Queue:
     model = self._get_model(source)
-    B, S, T = self.batch_size, model.config.seq_len, model.config.halt_max_steps
+    B, S, M = self.batch_size, model.config.seq_len, model.config.halt_max_steps
     batch = rows_lib.abstract_batch(B, S)
 
     def values(carry):
@@ -253,7 +254,7 @@ class Attempter:
 
     carry = model.initial_carry(batch)
     kinds = jax.eval_shape(values, carry)
-    results = {"last": room(kinds["last"]), "each": room(kinds["each"], T)}
+    results = {"last": room(kinds["last"]), "each": room(kinds["each"], M)}
     return Queue(carry=carry, attempt=jnp.full(B, self._room, jnp.int32), answers=jnp.zeros((B, S), jnp.uint8),
                  waiting=waiting, unfinished=waiting.sum(), num_steps=jnp.int32(0), results=results)
 

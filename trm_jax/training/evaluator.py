@@ -17,13 +17,13 @@ from trm_jax.training.attempts import Attempter
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """What a model made of N puzzles in each of T supervision steps.
+  """What a model made of N puzzles in each of M supervision steps.
 
   Attributes:
     answers: (N, S) uint8, after the last step.
-    right_cells: (T, N) int32, counted cells that are right. A puzzle that halted keeps what it had.
+    right_cells: (M, N) int32, counted cells that are right. A puzzle that halted keeps what it had.
     counted_cells: (N,) int32, cells with a label.
-    q_halt: (T, N) float32, logit of halting; likewise.
+    q_halt: (M, N) float32, logit of halting. A puzzle that halted keeps what it had.
     losses: `lm_loss` and `q_halt_loss`, (N,) float32 each, of the last step (see losses.of_answers).
     steps: (N,) int32, supervision steps that each puzzle made.
     row_steps: supervision steps that were computed, times rows: those of rows without a puzzle too.
@@ -77,7 +77,7 @@ def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
   """Of the puzzles whose last answer is right, the one whose first right answer came last; 0 if there is none.
 
   Args:
-    answers: (T, N, S) of each supervision step.
+    answers: (M, N, S) of each supervision step.
     labels: (N, S) solutions.
   """
   right = (answers == labels.astype(np.uint8)).all(-1)

@@ -60,19 +60,19 @@ def of_answers(outputs: Outputs, labels_BxS: jax.Array) -> dict[str, jax.Array]:
 def expected_extra_steps(halt_logit_B: jax.Array, steps_left_B: jax.Array, max_steps: int) -> jax.Array:
   """Supervision steps that a row still makes, in the mean, if it halts after each with the probability that it has now.
 
-  With p = sigmoid(halt_logit) and R steps left that is the sum of (1 - p)^k for k = 1 .. R.
+  With p = sigmoid(halt_logit) that is the sum of (1 - p)^k over the steps k that are left.
 
   Args:
     halt_logit_B: float32.
-    steps_left_B: R, integers from 0 to max_steps.
+    steps_left_B: integers from 0 to max_steps.
     max_steps: the most that any row makes.
 
   Returns:
-    (B,) float32, from 0 to R.
+    (B,) float32, from 0 to the steps that are left.
   """
   k = jnp.arange(1, max_steps + 1)[None]
-  goes_on_BxK = jnp.exp(-k * jax.nn.softplus(halt_logit_B)[:, None])  # softplus(q) = -log(1 - p)
-  return jnp.where(k <= steps_left_B[:, None], goes_on_BxK, 0).sum(-1)
+  goes_on_BxM = jnp.exp(-k * jax.nn.softplus(halt_logit_B)[:, None])  # softplus(q) = -log(1 - p)
+  return jnp.where(k <= steps_left_B[:, None], goes_on_BxM, 0).sum(-1)
 
 
 def act_loss(carry: Carry, outputs: Outputs, *, step_decay: float = 1.0, halt_cost: float = 0.0,

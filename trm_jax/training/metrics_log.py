@@ -33,7 +33,7 @@ class MetricsLog:
   Args:
     workdir: existing folder.
     resume_step: what was written for later steps, by a run that got further than its last checkpoint, is dropped.
-    remade: so are records of `resume_step` itself with a name that begins like this: they will be made anew.
+    remade: records of `resume_step` itself with a name that begins like this are dropped, too: they are made again.
     knobs: flattened config, for TensorBoard's HPARAMS and TEXT; written where a run begins.
     mirrors: get the same records and images, and are closed with this.
   """

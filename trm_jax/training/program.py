@@ -74,7 +74,7 @@ class Program:
   Attributes:
     config, task, mesh: as given.
     model_config: TRMConfig; of the last stage, and of every evaluation.
-    trainer: Trainer, likewise.
+    trainer: Trainer of the last stage.
     stages: of config.depth_schedule, at least one.
     total_steps: of the whole run.
     state: abstract TrainState with shardings.

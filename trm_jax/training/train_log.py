@@ -134,7 +134,7 @@ def at(step: int, total_steps: int) -> str:
 
 
 def _peak_memory_bytes() -> float:
-  """Of this process's fullest device; of the process where devices do not tell (CPU)."""
+  """Peak bytes in use on this process's fullest device; on CPU, the peak resident memory of the process."""
   stats = [device.memory_stats() for device in jax.local_devices()]
   if all(stats):
     return max(s["peak_bytes_in_use"] for s in stats)

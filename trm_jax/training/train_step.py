@@ -21,7 +21,7 @@ from trm_jax.training import optim
 
 Metrics = dict[str, jax.Array]
 
-# Of the loss scale in float16: doubled after so many steps without an overflow, halved after a step with one.
+# Steps without an overflow after which the loss scale of float16 is doubled; a step with one halves it.
 _GROWTH_INTERVAL = 2000
 _FIRST_SCALE, _LARGEST_SCALE = 2.0**15, 2.0**24
 
@@ -210,7 +210,7 @@ class Trainer:
     """Loss, metrics and gradients of the global batch, and what becomes of its rows.
 
     Every device goes through its own rows, in micro-batches, and all gradients are summed over the devices at the very
-    end, in float32. Left to itself the compiler sums each where it comes about: those of the last network
+    end, in float32. Otherwise XLA would all-reduce each gradient where it is produced: those of the last network
     application in bfloat16 and apart from the others.
 
     Args:
@@ -238,7 +238,7 @@ class Trainer:
           params, prefix_rows, carry, *draws)
       return (loss, metrics, grads), (carry, row_grads[0] if row_grads else None)
 
-    def device(params, rows):
+    def on_own_rows(params, rows):
       if self.micro_batches == 1:
         sums, rows = micro_batch(params, rows)
       else:
@@ -255,7 +255,7 @@ class Trainer:
       return jax.lax.psum(sums, sharding.DATA), rows
 
     (loss, metrics, grads), (carry, row_grads) = jax.shard_map(
-        device, mesh=self.mesh, axis_names={sharding.DATA}, check_vma=False,
+        on_own_rows, mesh=self.mesh, axis_names={sharding.DATA}, check_vma=False,
         in_specs=(P(), P(sharding.DATA)), out_specs=(P(), P(sharding.DATA)))(state.params, rows)
     if state.loss_scale is not None:
       grads, row_grads = jax.tree.map(lambda g: g / scale, (grads, row_grads))

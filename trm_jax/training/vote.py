@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Which of several attempts at a puzzle to believe.
 
-Axes: K attempts, S cells.
+Axes: J attempts, S cells.
 """
 
 import dataclasses
@@ -33,11 +33,11 @@ def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
   """The different answers of attempts at one puzzle, the one to believe first.
 
   Args:
-    answers: (K, S) tokens, each put back on the puzzle as it is stored (see Task.undo).
-    q_halt: (K,) logit of halting of each.
+    answers: (J, S) tokens, each put back on the puzzle as it is stored (see Task.undo).
+    q_halt: (J,) logit of halting of each.
     by: "count": the most frequent, of equally frequent ones the most probable, as the reference does for ARC;
       "halting": the most probable; "proof": those that are right by the rules, in the order of "count".
-    solved: (K,) bool, which answers are right by the rules; needed for "proof".
+    solved: (J,) bool, which answers are right by the rules; needed for "proof".
 
   Raises:
     ValueError: there is no such way to choose, or it lacks what it needs.

@@ -74,9 +74,7 @@ def generate_splits(
 
   Args:
     box: 2 for 4x4, 3 for 9x9.
-    num_train: puzzles, 0 or more, likewise the next two.
-    num_validation: as num_train.
-    num_test: as num_train.
+    num_train, num_validation, num_test: puzzles, 0 or more.
     num_clues: given cells of every puzzle.
     seed: 0 or more.
     progress: called now and then with (puzzles done, puzzles in all).
@@ -261,14 +259,14 @@ def _small_grids() -> np.ndarray:
 
 
 def _clue_sets(num_clues: int) -> np.ndarray:
-  """(C,) int64, every choice of that many of 16 cells, as bits."""
+  """int64, every choice of that many of 16 cells, as bits."""
   sets = np.arange(2**16)
   return sets[np.bitwise_count(sets) == num_clues]
 
 
 @functools.cache
 def _one_solution(num_clues: int) -> np.ndarray:
-  """(288, C) bool: do the clues tell the grid from all others?"""
+  """(288, choices) bool: do the clues tell the grid from all others?"""
   grids, sets = _small_grids(), _clue_sets(num_clues).astype(np.uint16)
   # Renaming the digits of a grid does not change which clues suffice: 12 cases instead of 288.
   rank = np.argsort(grids[:, :4], axis=1) + 1
