@@ -102,14 +102,8 @@ def test_byte_that_is_not_utf8(tmp_path):
     csv_files.read_csv(path, box=2)
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_plain_files_are_not_read_line_by_line(good, tmp_path, monkeypatch, newline):
-  monkeypatch.setattr(csv_files, "_parse_rows", None)
-  _assert_same(csv_files.read_csv(_write(tmp_path / "plain.csv", [HEADER, *SMALL], newline, ""), box=2), good)
-
-
 def test_line_numbers_hold_across_chunks(good, tmp_path, monkeypatch):
-  monkeypatch.setattr(csv_files, "_CHUNK_BYTES", 100)
+  monkeypatch.setattr(csv_files, "_LINES", 3)
   path = _write(tmp_path / "long.csv", [HEADER] + 10 * SMALL)
   np.testing.assert_array_equal(csv_files.read_csv(path, box=2).ratings, np.tile(good.ratings, 10))
   path = _write(tmp_path / "long.csv", [HEADER] + 10 * SMALL + ["x"] + SMALL)
@@ -135,18 +129,18 @@ def test_missing_and_empty_file(tmp_path):
     lambda path: path.write_bytes(path.read_bytes().replace(b"a,1", b"a,.")),
 ], ids=["cut short", "longer", "of the same length"])
 def test_a_file_that_is_written_while_it_is_read_is_refused(tmp_path, monkeypatch, edit):
-  monkeypatch.setattr(csv_files, "_CHUNK_BYTES", 1000)
+  monkeypatch.setattr(csv_files, "_LINES", 20)
   path = _write(tmp_path / "long.csv", [HEADER] + 1000 * SMALL)
   os.utime(path, (0, 0))
-  parse, chunks = csv_files._parse_fast, []
+  parse, parts = csv_files._parse, []
 
-  def parse_and_edit(chunk, box):
-    if not chunks:
+  def parse_and_edit(lines, *args):
+    if not parts:
       edit(path)
-    chunks.append(chunk)
-    return parse(chunk, box)
+    parts.append(lines)
+    return parse(lines, *args)
 
-  monkeypatch.setattr(csv_files, "_parse_fast", parse_and_edit)
+  monkeypatch.setattr(csv_files, "_parse", parse_and_edit)
   with pytest.raises(TryAgain, match=r"long.csv: was written while it was read; start the same command again once"):
     csv_files.read_csv(path, box=2)
 
@@ -183,8 +177,7 @@ def test_write_then_read(good, tmp_path):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="shared/data/sudoku is not here")
 @pytest.mark.parametrize("split, count", [("train", 11000), ("test", 10000)])
-def test_real_puzzles(split, count, monkeypatch):
-  monkeypatch.setattr(csv_files, "_parse_rows", None)  # all of it must go the fast way
+def test_real_puzzles(split, count):
   path = REAL / f"{split}.csv"
   started = time.monotonic()
   puzzles = csv_files.read_csv(path)

@@ -6,11 +6,12 @@ files nor the samples of them ever write a blank as '0', so '0' is a foreign cha
 """
 
 import codecs
+from collections.abc import Iterable, Iterator, Sequence
 import csv
+import itertools
 import os
 import pathlib
 import re
-from typing import BinaryIO
 
 import numpy as np
 
@@ -22,10 +23,9 @@ from trm_jax.tasks.sudoku import rules
 COLUMNS = ("source", "question", "answer", "rating")
 
 _FOREIGN = 255
-_BOM = b"\xef\xbb\xbf"
 _MAX_RATING_DIGITS = 9  # What surely fits int32.
-# Bounds the scratch memory of parsing, about ten times this.
-_CHUNK_BYTES = 8 << 20
+# Lines that are checked at once: bounds scratch memory.
+_LINES = 1 << 16
 
 
 def read_csv(path: str | os.PathLike, *, box: int = 3) -> puzzles_lib.Puzzles:
@@ -48,36 +48,21 @@ def read_csv(path: str | os.PathLike, *, box: int = 3) -> puzzles_lib.Puzzles:
     TryAgain: the file was written while it was read.
   """
   path = pathlib.Path(path)
+  parts = []
   with files.reading(path, f"expected a CSV file with the columns {','.join(COLUMNS)}") as file:
-    end = _end_of_text(file)
-    if end == 0:
+    # A byte that is not UTF-8 becomes one character, so that lengths still count cells.
+    lines = enumerate(_without_blank_end(line.decode(errors="replace") for line in file), 1)
+    _, header = next(lines, (1, ""))
+    if not header:
       raise UserError(f"{path}: the file is empty; expected the header {','.join(COLUMNS)} and one puzzle a line")
-    start = _skip_header(file, end, path)
-    cells = box**4
-    # No row is shorter than its two grids, three commas, a one-digit rating and a newline. Rows that turn out not to
-    # exist are pages never touched.
-    max_rows = (end - start) // (2 * cells + 5) + 1
-    inputs = np.empty((max_rows, cells), np.uint8)
-    labels = np.empty((max_rows, cells), np.int8)
-    ratings = np.empty(max_rows, np.int32)
-    n = 0
-    while start < end:
-      file.seek(start)
-      chunk = np.frombuffer(file.read(min(_CHUNK_BYTES, end - start)), np.uint8)
-      if chunk.size == 0:
-        raise UserError(f"{path}: ends after {start} of its {end} bytes")
-      if start + chunk.size < end:
-        newlines = np.flatnonzero(chunk == ord("\n"))
-        if newlines.size:
-          chunk = chunk[: newlines[-1] + 1]
-      start += chunk.size
-      parsed = _parse_fast(chunk, box) or _parse_rows(chunk, box, path, first_line=n + 2)
-      rows = slice(n, n + parsed[0].shape[0])
-      inputs[rows], labels[rows], ratings[rows] = parsed
-      n = rows.stop
-  if n == 0:
+    if tuple(_fields(header.removeprefix("\ufeff")) or ()) != COLUMNS:
+      raise UserError(f"{path}, line 1: the header is {_shorten(header)}, must be '{','.join(COLUMNS)}'")
+    while some := list(itertools.islice(lines, _LINES)):
+      parts.append(_parse(some, box, path))
+  if not parts:
     raise UserError(f"{path}: has a header but no puzzles; expected one puzzle a line")
-  return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=rules.vocab_size(box), ratings=ratings[:n])
+  inputs, labels, ratings = map(np.concatenate, zip(*parts))
+  return puzzles_lib.one_group_each(inputs, labels, vocab_size=rules.vocab_size(box), ratings=ratings)
 
 
 def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, source: str) -> None:
@@ -104,30 +89,17 @@ def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, source: 
       writer.writerow((source, question.tobytes().decode(), answer.tobytes().decode(), rating))
 
 
-def _end_of_text(file: BinaryIO) -> int:
-  """Bytes of the file without the white space at its end."""
-  end = file.seek(0, os.SEEK_END)
-  while end:
-    start = max(0, end - 4096)
-    file.seek(start)
-    text = file.read(end - start).rstrip(b" \t\r\n")
-    if text:
-      return start + len(text)
-    end = start
-  return 0
-
-
-def _skip_header(file: BinaryIO, end: int, path: pathlib.Path) -> int:
-  """Checks the header; returns the offset of the first row."""
-  file.seek(0)
-  # A header is short: a file without a newline near its start has none.
-  head = file.read(min(4096, end))
-  start = len(_BOM) if head.startswith(_BOM) else 0
-  line, newline, _ = head[start:].partition(b"\n")
-  text = line.rstrip(b"\r").decode(errors="replace")
-  if tuple(_fields(text) or ()) != COLUMNS:
-    raise UserError(f"{path}, line 1: the header is {_shorten(text)}, must be '{','.join(COLUMNS)}'")
-  return start + len(line) + len(newline)
+def _without_blank_end(lines: Iterable[str]) -> Iterator[str]:
+  """Lines without their ends, and without those at the end of the file that are blank."""
+  blank = []
+  for line in lines:
+    line = line.rstrip("\r\n")
+    if line.strip():
+      yield from blank
+      blank = []
+      yield line
+    else:
+      blank.append(line)
 
 
 def _fields(line: str) -> list[str] | None:
@@ -152,92 +124,44 @@ def _tables(box: int) -> tuple[np.ndarray, np.ndarray]:
   return question, answer
 
 
-def _parse_fast(chunk: np.ndarray, box: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-  """Whole lines without quotes, at once; None if anything is out of the ordinary, for _parse_rows to judge.
+def _parse(lines: Sequence[tuple[int, str]], box: int, path: pathlib.Path) -> tuple[np.ndarray, ...]:
+  """Parses and checks lines.
 
   Args:
-    chunk: (bytes,) uint8, one line or more.
+    lines: with their numbers in the file.
     box: side of a box.
+    path: of the file, for messages.
 
   Returns:
-    (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 ratings; or None.
+    (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 ratings.
   """
-  cells = box**4
-  if (chunk == ord('"')).any():
-    return None
-  if chunk[-1] != ord("\n"):
-    chunk = np.append(chunk, np.uint8(ord("\n")))
-  ends = np.flatnonzero(chunk == ord("\n"))
-  starts = np.concatenate([[0], ends[:-1] + 1])
-  ends = ends - (chunk[ends - 1] == ord("\r"))
-  commas = np.flatnonzero(chunk == ord(","))
-  if commas.size != 3 * ends.size:
-    return None
-  first, second, third = commas.reshape(-1, 3).T
-  lengths = ends - third - 1
-  if (
-      (first < starts).any()
-      or (second - first != cells + 1).any()
-      or (third - second != cells + 1).any()
-      or (lengths < 1).any()
-      or (lengths > _MAX_RATING_DIGITS).any()
-  ):
-    return None
-  question, answer = _tables(box)
-  windows = np.lib.stride_tricks.sliding_window_view(chunk, cells)
-  inputs = question[windows[first + 1]]
-  labels = answer[windows[second + 1]]
-  if (inputs == _FOREIGN).any() or (labels == _FOREIGN).any():
-    return None
-  if rules.first_fault(inputs, labels, box=box):
-    return None
-  ratings = np.zeros(ends.size, np.int32)
-  for i in range(lengths.max()):
-    used = i < lengths
-    digits = chunk[np.where(used, third + 1 + i, 0)]
-    if (used & ((digits < ord("0")) | (digits > ord("9")))).any():
-      return None
-    ratings = np.where(used, ratings * 10 + digits - ord("0"), ratings).astype(np.int32)
-  return inputs, labels.astype(np.int8), ratings
-
-
-def _parse_rows(
-    chunk: np.ndarray, box: int, path: pathlib.Path, first_line: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """As _parse_fast, line by line: knows quotes, and says what is wrong where."""
   n, cells = box * box, box**4
-  tables = _tables(box)
-  allowed = f"1-{n}"
-  grids, ratings = [], []
-  # A byte that is not UTF-8 becomes one character, so that lengths still count cells.
-  lines = chunk.tobytes().decode(errors="replace").removesuffix("\n").split("\n")
-  for number, line in enumerate(lines, start=first_line):
-    where = f"{path}, line {number}"
-    fields = _fields(line.rstrip("\r"))
+  columns: tuple[list[str], ...] = ([], [], [])
+  for number, line in lines:
+    where, fields = f"{path}, line {number}", _fields(line)
     if fields is None:
       raise UserError(f"{where}: the quotes do not match in {_shorten(line)}; a field ends on its line")
     if len(fields) != len(COLUMNS):
       raise UserError(f"{where}: has {len(fields)} columns, must have {len(COLUMNS)} ({','.join(COLUMNS)})")
-    tokens = []
-    for name, text, table, rule in zip(COLUMNS[1:3], fields[1:3], tables, (f"{allowed} or '.' for a blank", allowed)):
+    for name, text in zip(COLUMNS[1:3], fields[1:3]):
       if len(text) != cells:
         raise UserError(f"{where}: the {name} has {len(text)} characters, must have {cells} ({n} x {n} cells)")
-      codes = np.array([ord(c) for c in text])
-      token = np.where(codes < 256, table[codes % 256], _FOREIGN).astype(np.uint8)
-      if (token == _FOREIGN).any():
-        at = int(np.argmax(token == _FOREIGN))
-        raise UserError(
-            f"{where}: the {name} has {text[at]!r} in row {at // n + 1}, column {at % n + 1}; must be {rule}"
-        )
-      tokens.append(token)
-    question, answer = tokens
-    if fault := rules.first_fault(question[None], answer[None], box=box):
-      raise UserError(f"{where}: {fault[2]}")
     if not re.fullmatch(rf"-?[0-9]{{1,{_MAX_RATING_DIGITS}}}", fields[3]):
       raise UserError(
-          f"{where}: the rating is {_shorten(fields[3])}, must be an integer of at most {_MAX_RATING_DIGITS} digits"
-      )
-    grids.append(tokens)
-    ratings.append(int(fields[3]))
-  array = np.array(grids, np.uint8)
-  return array[:, 0], array[:, 1].astype(np.int8), np.array(ratings, np.int32)
+          f"{where}: the rating is {_shorten(fields[3])}, must be an integer of at most {_MAX_RATING_DIGITS} digits")
+    for column, text in zip(columns, fields[1:]):
+      column.append(text)
+  questions, answers, ratings = columns
+  tokens = []
+  for name, texts, table, rule in zip(COLUMNS[1:3], (questions, answers), _tables(box),
+                                      (f"1-{n} or '.' for a blank", f"1-{n}")):
+    tokens.append(table[np.frombuffer("".join(texts).encode("latin-1", "replace"), np.uint8)].reshape(-1, cells))
+    foreign = tokens[-1] == _FOREIGN
+    if foreign.any():
+      i, at = (int(place[0]) for place in np.nonzero(foreign))
+      raise UserError(f"{path}, line {lines[i][0]}: the {name} has {texts[i][at]!r} in row {at // n + 1}, column "
+                      f"{at % n + 1}; must be {rule}")
+  if fault := rules.first_fault(*tokens, box=box):
+    row, _, rule = fault
+    raise UserError(f"{path}, line {lines[row][0]}: {rule}")
+  return tokens[0], tokens[1].astype(np.int8), np.array(ratings, np.int32)
