@@ -290,6 +290,41 @@ def test_attempt_shows_every_step(model, alone, puzzles):
   np.testing.assert_allclose(attempt.q_halt, q_halt, atol=ROUNDING)
 
 
+class _Ruled(SudokuTask):
+  """A task by whose rules an answer is right if its first two cells differ."""
+
+  def solves(self, inputs, answers):
+    return answers[..., 0] != answers[..., 1]
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("stop", ["converged", "proven"])
+def test_an_attempt_ends_by_its_rule(model, alone, puzzles, stop, devices):
+  inputs, answers, _ = alone
+  task = _Ruled(TASK.data)
+  made = attempts.Attempter(lambda model: model, task, mesh=sharding.make_mesh(jax.devices()[:devices]),
+                            batch_size=BATCH, max_puzzles=N, stop=stop).attempt(_everywhere(model, devices), puzzles)
+
+  def ends(t, i):
+    return task.solves(inputs[i], answers[t, i]) if stop == "proven" else t and (answers[t, i] == answers[t - 1, i]).all()
+
+  steps = np.array([next((t + 1 for t in range(T) if ends(t, i)), T) for i in range(N)])
+  assert len(set(steps)) > 2  # some end early, and not all at once
+  np.testing.assert_array_equal(made.steps, steps)
+  np.testing.assert_array_equal(made.answers, answers[steps - 1, np.arange(N)], strict=True)
+
+
+class _Unruled(SudokuTask):
+  checked = ""
+
+
+def test_a_rule_to_stop_by_that_is_not_there():
+  for stop, task, message in (("never", TASK, "must be one of steps, settled, converged, proven"),
+                              ("proven", _Unruled(TASK.data), "has no rules that tell whether an answer is right")):
+    with pytest.raises(UserError, match=message):
+      attempts.Attempter(lambda m: m, task, mesh=sharding.make_mesh(), batch_size=8, max_puzzles=1, stop=stop)
+
+
 def test_hardest_solved():
   def hardest(*right):
     """Right answers by puzzle and step, as strings of 0 and 1."""

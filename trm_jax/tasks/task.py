@@ -15,6 +15,7 @@ from trm_jax.data.config import DataConfig
 from trm_jax.data.puzzles import Puzzles, Stored
 from trm_jax.errors import UserError
 
+Array = Any  # of NumPy or JAX
 Progress = Callable[[int, int], None]  # called with what is done and what there is to do
 
 
@@ -171,15 +172,15 @@ class Task:
 
   # Answers.
 
-  def solves(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray | None:
+  def solves(self, inputs: Array, answers: Array) -> Array | None:
     """Which answers are right by the rules.
 
     Args:
-      inputs: (…, S) tokens.
-      answers: (…, S) tokens, whose leading axes broadcast with those of inputs.
+      inputs: (…, S) tokens, of NumPy, or of JAX and then maybe under jit.
+      answers: (…, S) tokens of the same library, whose leading axes broadcast with those of inputs.
 
     Returns:
-      (…) bool; None where labels alone tell.
+      (…) bool, of the same library; None where labels alone tell.
     """
     del inputs, answers
     return None

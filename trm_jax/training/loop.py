@@ -274,6 +274,8 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
         end = schedule.end_of_call(position.step, call_steps)
         if schedule.traced and position.step == schedule.traced.start:
           records.flush()
+          # The threads of a save are no part of these steps, and the profiler has crashed when it stopped amid them.
+          checkpoints.wait()
           trace.start(state)
           records.resume()
         state, metrics = steps(state, np.int32(end - position.step), seed, source)

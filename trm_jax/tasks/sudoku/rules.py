@@ -60,11 +60,11 @@ def valid_grids(grids: np.ndarray, *, box: int) -> np.ndarray:
   """Which grids have every digit once in every row, column and box.
 
   Args:
-    grids: (…, S) tokens of any integer type.
+    grids: (…, S) tokens of any integer type, of NumPy or JAX.
     box: side of a box.
 
   Returns:
-    (…) bool.
+    (…) bool, of the same library.
   """
   n = box * box
   cell = np.arange(n * n)
@@ -75,7 +75,8 @@ def valid_grids(grids: np.ndarray, *, box: int) -> np.ndarray:
   # n powers of two below 2**n add up to 2**n - 1 only if each occurs once; float32 is exact for these sums.
   bit = np.zeros(256, np.float32)
   bit[BLANK + 1 : BLANK + 1 + n] = 2.0 ** np.arange(n)
-  return (bit[grids.astype(np.uint8)] @ member == 2**n - 1).all(-1)
+  xp = grids.__array_namespace__()
+  return (xp.asarray(bit)[grids.astype(np.uint8)] @ member == 2**n - 1).all(-1)
 
 
 def keep_clues(inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:

@@ -160,8 +160,7 @@ class SudokuTask(task.Task):
 
   # Answers.
 
-  def solves(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    inputs, answers = np.asarray(inputs), np.asarray(answers)
+  def solves(self, inputs: task.Array, answers: task.Array) -> task.Array:
     return rules.valid_grids(answers, box=self.box) & rules.keep_clues(inputs, answers)
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
