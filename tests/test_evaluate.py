@@ -306,7 +306,9 @@ def test_an_attempt_ends_by_its_rule(model, alone, puzzles, stop, devices):
                             batch_size=BATCH, max_puzzles=N, stop=stop).attempt(_everywhere(model, devices), puzzles)
 
   def ends(t, i):
-    return task.solves(inputs[i], answers[t, i]) if stop == "proven" else t and (answers[t, i] == answers[t - 1, i]).all()
+    if stop == "proven":
+      return task.solves(inputs[i], answers[t, i])
+    return t > 0 and (answers[t, i] == answers[t - 1, i]).all()
 
   steps = np.array([next((t + 1 for t in range(T) if ends(t, i)), T) for i in range(N)])
   assert len(set(steps)) > 2  # some end early, and not all at once

@@ -104,7 +104,8 @@ def test_checker_agrees_with_a_plain_loop():
   expected = [valid(answer) for answer in answers]
   assert 20 <= sum(expected) < 200
   np.testing.assert_array_equal(task.solves(np.full(16, 1), answers), expected)
-  np.testing.assert_array_equal(jax.jit(task.solves)(np.full((1, 16), 1), answers), expected)  # where attempts end by it
+  # Attempts under jit end by it.
+  np.testing.assert_array_equal(jax.jit(task.solves)(np.full((1, 16), 1), answers), expected)
 
 
 def test_undo_puts_an_answer_back():
