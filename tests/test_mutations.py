@@ -4,7 +4,7 @@
 import ast
 import collections
 
-import mutations
+from by_hand import mutations
 
 
 def test_every_edit_fits_the_code():

@@ -1,12 +1,13 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Flips single bits in every file of a checkpoint, one at a time, and restores: nothing may change without a word.
 
-    python tests/flip_often.py [NUMBER] [SEED]      # 20 flips in each of about 24 files take a few minutes on two cores
+    python tests/by_hand/flip_often.py [--flips=N] [--seed=N]      # 20 in each of about 24 files take a few minutes
 
 A flip must either be named as damage, in one line, or leave the restored state and the note beside it as they were, bit
 for bit. Exits with 1 if one does neither.
 """
 
+import argparse
 import collections
 import contextlib
 import os
@@ -18,7 +19,6 @@ import tempfile
 import time
 
 import jax
-import jobs
 import numpy as np
 
 from trm_jax import config as config_lib
@@ -29,6 +29,9 @@ from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import checkpoint
 from trm_jax.training import program
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for the helpers of the tests
+import jobs  # noqa: E402
+
 _STEPS = 4
 
 
@@ -37,7 +40,7 @@ def _bits(state) -> list[bytes]:
           for x in jax.tree.leaves(state)]
 
 
-def main(number: int, seed: int) -> int:
+def main(flips: int, seed: int) -> int:
   folder, chance, start = pathlib.Path(tempfile.mkdtemp(prefix="flip_often-")), random.Random(seed), time.monotonic()
   job = jobs.Job(folder / "run", processes=1, devices=1, cache=folder / "cache", steps=_STEPS, batch_size=16)
   assert job.wait(600) == 0, job.output()
@@ -46,7 +49,8 @@ def main(number: int, seed: int) -> int:
     note = saved.read_run(_STEPS)
     config = config_lib.parse_saved(note["config"], "the run")
     task = SudokuTask(config.data)
-    sizes = Sizes(config.data.num_train, config.data.num_train, task.seq_len, task.vocab_size, 1)
+    number = config.data.num_train
+    sizes = Sizes(number, number, number, task.seq_len, task.vocab_size, 1)
     layout = program.Program(config, task, sizes, sharding.make_mesh()).state
     good = _bits(saved.restore(_STEPS, layout))
 
@@ -55,7 +59,7 @@ def main(number: int, seed: int) -> int:
   files = sorted(path for path in (checkpoints / str(_STEPS)).rglob("*") if path.is_file() and path.stat().st_size)
   for path in files:
     whole = path.read_bytes()
-    for bit in (chance.randrange(8 * len(whole)) for _ in range(number)):
+    for bit in (chance.randrange(8 * len(whole)) for _ in range(flips)):
       damaged = bytearray(whole)
       damaged[bit // 8] ^= 1 << bit % 8
       path.write_bytes(damaged)
@@ -78,6 +82,14 @@ def main(number: int, seed: int) -> int:
   return bool(silent)
 
 
+def _parsed() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--flips", type=int, default=20, help="in each file")
+  parser.add_argument("--seed", type=int, default=0)
+  return parser.parse_args()
+
+
 if __name__ == "__main__":
+  args = _parsed()
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
-  sys.exit(main(*(int(argument) for argument in (sys.argv[1:] + ["20", "0"][len(sys.argv) - 1:]))))
+  sys.exit(main(args.flips, args.seed))

@@ -1,20 +1,22 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The same training steps on any number of processes and devices: a table of how far they are apart.
 
-    python tests/many_processes.py      # a few minutes on two cores; most of it is 8 processes compiling at once
+    python tests/by_hand/many_processes.py      # some minutes on two cores; most of it is 8 processes compiling at once
 
 Every layout trains the same tiny model for a few steps from the same seed. The rows of the batch, who halts and the
 puzzles must be the same to the last bit, losses and parameters to float32 rounding. Then half a run of 8 processes is
 finished by one, and the other way round. Exits with 1 if any of it is not so.
 """
 
+import argparse
 import pathlib
 import shutil
 import sys
 import tempfile
 import time
 
-import jobs
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for the helpers of the tests
+import jobs  # noqa: E402
 
 STEPS = 8
 # name, processes, devices of each, config
@@ -73,5 +75,11 @@ def main() -> int:
   return bool(bad)
 
 
+def _parsed() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  return parser.parse_args()
+
+
 if __name__ == "__main__":
+  _parsed()
   sys.exit(main())

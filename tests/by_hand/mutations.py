@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Shows that each detail of the model, the loss and the optimizers is held by a test: breaks it and sees red.
 
-    python tests/mutations.py                  # all of them, about 10 minutes on 2 idle cores
-    python tests/mutations.py --only=rope,ema  # those whose name contains one of these
+    python tests/by_hand/mutations.py                  # all of them, about 10 minutes on 2 idle cores
+    python tests/by_hand/mutations.py --only=rope,ema  # those whose name contains one of these
 
 Every mutation is made in a temporary copy of the checkout, never in the checkout itself. The tests named must first
 pass in the untouched copy. Prints one line a detail and exits with 1 if a mutant survives: if no test named for it
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 COPIED = ("trm_jax", "tests", "configs", "docs", "pyproject.toml", "setup.cfg", "README.md")
 
 

@@ -1,15 +1,16 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The way of docs/setup_tpu.md from launch/create to launch/delete, against the stand-in gcloud, with the real program.
 
-    python tests/launch_for_real.py [FOLDER]
+    python tests/by_hand/launch_for_real.py [--out=FOLDER]
 
 Two workers install what constraints/ says from PyPI and train the tiny model together, three times: undisturbed;
 losing their machines in the middle (SIGTERM and right after it SIGHUP to everything); and with one host that answers no
 more. All three end with the same numbers. All the time, every command to the cloud fails the first time in every state
 of the slice, and the processes have other numbers than the workers, and others at each start. Takes some minutes;
-FOLDER (default: a temporary one) keeps everything.
+FOLDER keeps everything; without it nothing is kept.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -19,7 +20,7 @@ import tempfile
 import threading
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for the helpers of the tests
 import test_launch  # noqa: E402
 
 _FLAGS = ("--config.steps=60", "--config.log.every=10", "--config.save.every=20", "--config.batch_size=16",
@@ -84,10 +85,17 @@ def main(folder):
   print("\nthe disturbed runs ended with the undisturbed run's results")
 
 
+def _parsed() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--out", type=pathlib.Path, help="a new folder that keeps everything")
+  return parser.parse_args()
+
+
 if __name__ == "__main__":
-  if len(sys.argv) > 1:
-    pathlib.Path(sys.argv[1]).mkdir(parents=True)
-    main(pathlib.Path(sys.argv[1]).resolve())
+  out = _parsed().out
+  if out:
+    out.mkdir(parents=True)
+    main(out.resolve())
   else:
     with tempfile.TemporaryDirectory() as temporary:
       main(pathlib.Path(temporary))

@@ -1,13 +1,14 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Kills a job of two processes again and again at random moments, and compares what it ends with to an undisturbed run.
 
-    python tests/kill_often.py [NUMBER] [SEED]      # 50 kills take about 25 minutes on two cores
+    python tests/by_hand/kill_often.py [--kills=N] [--seed=N]      # 50 kills take about 25 minutes on two cores
 
 Each time one process, any of them, gets kill -9: while it starts, trains, evaluates or saves. Its peer ends by itself
 (the first few times this is waited for) or is ended. Then the same command is started again. At the end weights,
 optimizer state, records and test results must be those of the undisturbed run, bit for bit. Exits with 1 if not.
 """
 
+import argparse
 import json
 import pathlib
 import random
@@ -17,8 +18,10 @@ import tempfile
 import time
 
 import jax
-import jobs
 import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for the helpers of the tests
+import jobs  # noqa: E402
 
 STEPS = 1_200
 CONFIG = {"steps": STEPS, "batch_size": 16, "log.every": 7, "eval.every": 200, "save.every": 5}
@@ -82,5 +85,13 @@ def main(number: int, seed: int) -> int:
   return 0
 
 
+def _parsed() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--kills", type=int, default=50)
+  parser.add_argument("--seed", type=int, default=0)
+  return parser.parse_args()
+
+
 if __name__ == "__main__":
-  sys.exit(main(*(int(argument) for argument in (sys.argv[1:] + ["50", "0"][len(sys.argv) - 1:]))))
+  args = _parsed()
+  sys.exit(main(args.kills, args.seed))

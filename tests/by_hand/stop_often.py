@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Stops runs at every place in every way, and compares what they end with to an undisturbed run.
 
-    python tests/stop_often.py [EVERY]      # only every so many-th way; all of them take about 10 minutes on two cores
+    python tests/by_hand/stop_often.py [--every=N]      # every N-th way; all of them take about 10 minutes on two cores
 
 For each way there is one run, which is stopped at one place after the other, from its start to its end, and started
 again each time by the same command. Each stop must have the status that docs/multi_host.md promises, print no
@@ -10,6 +10,7 @@ records and test results must be those of the undisturbed run, bit for bit. Then
 its output lost. Exits with 1 if anything differs.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -21,9 +22,11 @@ import tempfile
 import time
 
 import jax
-import jobs
 import numpy as np
-import stops
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for the helpers of the tests
+import jobs  # noqa: E402
+import stops  # noqa: E402
 
 WAYS = [
     ("TERM",),
@@ -145,5 +148,11 @@ def main(every: int) -> int:
   return bool(wrong)
 
 
+def _parsed() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--every", type=int, default=1, help="every N-th way only")
+  return parser.parse_args()
+
+
 if __name__ == "__main__":
-  sys.exit(main(int((sys.argv[1:] + ["1"])[0])))
+  sys.exit(main(_parsed().every))
