@@ -21,7 +21,7 @@ _STEPS = flags.DEFINE_integer("steps", None, "Steps, and batches, that are timed
 
 
 class Batches:
-  """So many batches of a run in one call, each split over the devices as in training.
+  """A number of batches of a run in one call, each split over the devices as in training.
 
   Attributes:
     num: how many.

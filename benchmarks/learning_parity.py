@@ -95,7 +95,7 @@ class Pair:
   Args:
     folder: of the reference.
     mixer: see Training.
-    dtype: likewise.
+    dtype: see Training.
   """
 
   def __init__(self, folder: str, mixer: str, dtype: str):
@@ -126,7 +126,7 @@ class Pair:
 
     Args:
       library: see Training.
-      seed: likewise.
+      seed: see Training.
       progress: called after each evaluation with the steps made and what the evaluation found.
 
     Returns:

@@ -80,7 +80,7 @@ class MatrixProducts:
 
 
 def spread(values: Iterable[float], digits: int = 3) -> str:
-  """median (least .. most), with so many significant digits."""
+  """median (least .. most), rounded to `digits` significant digits."""
   values = list(values)
   low, middle, high = (f"{v:.{digits}g}" if v < 10**digits else f"{v:,.0f}"
                        for v in (min(values), statistics.median(values), max(values)))

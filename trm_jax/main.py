@@ -51,8 +51,8 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
     "process_id", None, "The number of this process, from 0; default: JAX_PROCESS_ID.", lower_bound=0)
 _PEER_TIMEOUT = flags.DEFINE_float(
-    "peer_timeout_s", 600.0, "Of several processes, one ends with status 76 when the others do not come, or nothing "
-    "moves, for so many seconds.", lower_bound=1.0, upper_bound=1e6)
+    "peer_timeout_s", 600.0, "Seconds after which one of several processes ends with status 76 if the others do not "
+    "come or nothing moves.", lower_bound=1.0, upper_bound=1e6)
 
 
 def main(argv: list[str]) -> None:

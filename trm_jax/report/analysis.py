@@ -333,7 +333,7 @@ def groups(settings: Sequence[Setting], base: Setting, most: int) -> list[tuple[
   """Settings in groups for one plot each, beside the base: by the knobs in which they differ from it.
 
   Returns:
-    (what varies, settings), at most so many each; settings that are alone in what they change come together.
+    (what varies, settings), at most `most` each; settings that are alone in what they change come together.
   """
   by_knobs: dict[tuple[str, ...], list[Setting]] = {}
   for s in settings:

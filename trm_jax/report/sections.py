@@ -25,7 +25,7 @@ from trm_jax.runtime import console
 @dataclasses.dataclass(frozen=True)
 class Table:
   """Attributes: name, of its CSV file; columns: header and how a value is shown; rows: values, None where there is
-  none; note: below it; in_file: so many of the last columns are for the CSV file only."""
+  none; note: below it; in_file: the number of last columns that are for the CSV file only."""
 
   name: str
   columns: Sequence[tuple[str, Callable[[Any], str]]]

@@ -45,9 +45,9 @@ class Chip:
 _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
 _SQUARES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 
-# https://docs.cloud.google.com/tpu/docs/v4 and likewise v5e, v5p and v6e: rates, memory, shapes. Links carry half of
-# the published "bidirectional" bandwidth each way; for v4 that page has 1.1 PB/s of all-reduce for 4,096 chips, which
-# is six links of 50 GB/s. What a program can use is from libtpu 0.0.42's out-of-memory message for each chip.
+# https://docs.cloud.google.com/tpu/docs/v4, and the pages of v5e, v5p and v6e: rates, memory, shapes. Links carry half
+# of the published "bidirectional" bandwidth each way; for v4 that page has 1.1 PB/s of all-reduce for 4,096 chips,
+# which is six links of 50 GB/s. What a program can use is from libtpu 0.0.42's out-of-memory message for each chip.
 TPUS = {
     "v4": Chip(275e12, 32 * _GIB, int(30.75 * _GIB), 1200e9, 300e9, 2, "v4", _CUBES, {"chip_config_name": "megacore"},
                clock=1.05e9),  # arXiv:2304.01433, table 4

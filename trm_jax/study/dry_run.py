@@ -27,7 +27,7 @@ from trm_jax.training import metrics_log
 
 # Share of the devices' peak rate, or of a CPU's in matrix products alone, where nothing has been measured.
 _UTILIZATION = 0.4
-# Runs whose training steps are so many times larger or smaller say nothing about a run's speed.
+# A run whose training steps are this many times larger or smaller than another's says nothing about its speed.
 _ALIKE = 8
 
 
