@@ -337,6 +337,9 @@ def test_hardest_solved():
   assert hardest("1111", "1101", "0111") == 2  # found late, not lost and found again
   assert hardest("1110", "0000", "1111") == 2  # lost at the end: not solved
   assert hardest("0000", "1110") == 0  # none is solved
+  answers, labels = np.ones((2, 2, 4), np.uint8), np.ones((2, 4), np.int8)
+  answers[0, 1, 2], answers[:, 1, 3], labels[1, 3] = 0, 0, IGNORE_LABEL
+  assert evaluator_lib.hardest_solved(answers, labels) == 1  # what has no label is not looked at
 
 
 @pytest.fixture(name="saved")

@@ -130,6 +130,22 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(finished, tmp_path,
       metrics_log.read_metrics(workdir / "metrics.jsonl"))
 
 
+@pytest.mark.parametrize("last", [4, STEPS])
+def test_a_resumed_run_without_validation_puzzles_has_all_its_records(tmp_path, last):
+  """Those of test puzzles on the way, which have the names of those at the end."""
+  config = tiny_config(data__num_validation=0)
+  loop.run(config, tmp_path / "whole")
+  cut = tmp_path / "cut"
+  shutil.copytree(tmp_path / "whole", cut)
+  (cut / "results.json").unlink()
+  for step in range(last + 1, STEPS + 1):
+    shutil.rmtree(cut / "checkpoints" / str(step), ignore_errors=True)
+  loop.run(config, cut)
+  records = [without_times(metrics_log.read_metrics(folder / "metrics.jsonl")) for folder in (tmp_path / "whole", cut)]
+  assert records[0] == records[1]
+  assert sum("test/accuracy" in record for record in records[0]) == 3
+
+
 @ignore_event_stats
 def test_a_trace_holds_exactly_the_chosen_steps(finished):
   """Of a run that evaluates and saves before them, and is as one that is not traced (below)."""

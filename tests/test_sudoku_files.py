@@ -79,6 +79,8 @@ def test_harmless_variations(good, tmp_path, edit):
         ([HEADER, SMALL[0].replace(",123434", ",12343.")], 2, "the answer has '.' in row 2, column 2; must be 1-4"),
         ([HEADER, SMALL[0].replace(",0", ",easy")], 2, "the rating is 'easy', must be an integer"),
         ([HEADER, SMALL[0].replace(",0", ",1.5")], 2, "the rating is '1.5'"),
+        ([HEADER, SMALL[0].replace(",0", ",-5")], 2, "the rating is '-5', must be an integer of 1 to 9 digits"),
+        (["", HEADER, *SMALL], 1, "the header is '', must be"),
         ([HEADER, SMALL[0].replace(",0", ",")], 2, "the rating is ''"),
         ([HEADER, SMALL[0].replace(",0", ",9999999999")], 2, "the rating is '9999999999'"),
         ([HEADER, SMALL[0].replace("a,1..4", "a,2..4")], 2, "contradicts the puzzle in row 1, column 1: the clue is 2"),

@@ -12,6 +12,7 @@ no rows of a batch, and no training step is traced.
 
 import contextlib
 import dataclasses
+import functools
 import os
 
 from flax import nnx
@@ -47,7 +48,7 @@ class Weights:
   step: int
   folder: os.PathLike
 
-  @property
+  @functools.cached_property  # compiled programs are kept by the task
   def task(self) -> tasks.Task:
     """The task that it was trained on."""
     return tasks.of(self.config.task, self.config.data)
@@ -75,8 +76,9 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
     step = newest if step is None else step
     run = checkpoints.read_run(step)
     config = config_lib.parse_saved(run["config"], f"{directory / str(step)}")
-    model_config = config.model.sized(attention=config.compute.attention, **run["data"])
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
+    attention = config.compute.attention if sharding.on_gpus(mesh) else "xla"
+    model_config = config.model.sized(attention=attention, **run["data"])
     graphdef, *variables = nnx.split(nnx.eval_shape(lambda: TRM(model_config, rngs=nnx.Rngs(0))), *_KINDS.values())
     shapes = dict(zip(_KINDS, map(nnx.to_pure_dict, variables)))
     layout = sharding.abstract(shapes, sharding.state_shardings(mesh, shapes))

@@ -57,6 +57,11 @@ def make_mesh(devices: list[jax.Device] | None = None, *, model: int = 1) -> Mes
   return Mesh(devices.reshape(-1, model), (DATA, MODEL))
 
 
+def on_gpus(mesh: Mesh) -> bool:
+  """Whether the devices of a mesh are GPUs."""
+  return mesh.devices.flat[0].platform in ("gpu", "cuda")
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   """The same on every device."""
   return NamedSharding(mesh, P())

@@ -24,13 +24,16 @@ def _module(name: str) -> types.ModuleType:
   """
   known = [module.name for module in pkgutil.iter_modules(__path__) if module.ispkg]
   path = f"{__name__}.{name}" if name in known else name
+  unknown = UserError(f"config.task = {name!r}: no such task; known are {', '.join(known)}, or name a module of your "
+                      "own that can be imported")
+  if not all(part.isidentifier() for part in path.split(".")):
+    raise unknown
   try:
     module = importlib.import_module(path)
-  except (ModuleNotFoundError, ValueError) as e:  # ValueError: an empty name
-    if getattr(e, "name", None) not in (None, path, path.partition(".")[0]):
+  except ModuleNotFoundError as e:
+    if not f"{path}.".startswith(f"{e.name}."):
       raise  # the module is there, and imports something that is not
-    raise UserError(f"config.task = {name!r}: no such task; known are {', '.join(known)}, or name a module of your own "
-                    "that can be imported") from e
+    raise unknown from e
   if missing := [wanted for wanted in ("Data", "Task") if not hasattr(module, wanted)]:
     raise UserError(f"config.task = {name!r}: {module.__name__} has no {' and no '.join(missing)}; see "
                     "trm_jax/tasks/sudoku for how a task looks")

@@ -152,7 +152,7 @@ class Task:
   def symmetry(self, key: Any) -> Any:
     """The tasks.symmetry.Symmetry that a random key decides. Runs under jit and vmap."""
     del key
-    raise UserError(f"config.data.num_aug = {self.data.num_aug}: {self.name} has no augmented versions; set it to 0")
+    raise UserError(f"{self.name} has no augmented versions; set config.data.num_aug to 0, and ask for none elsewhere")
 
   def undo(self, answer: np.ndarray, version: int, key: Any) -> np.ndarray | None:
     """An answer to a version of a puzzle, put back on the puzzle as it is stored.

@@ -78,9 +78,9 @@ def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
 
   Args:
     answers: (M, N, S) of each supervision step.
-    labels: (N, S) solutions.
+    labels: (N, S) solutions, IGNORE_LABEL where nothing is asked.
   """
-  right = (answers == labels.astype(np.uint8)).all(-1)
+  right = ((answers == labels) | (labels == IGNORE_LABEL)).all(-1)
   return int(np.argmax(np.where(right[-1], right.argmax(axis=0), -1)))
 
 

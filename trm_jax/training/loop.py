@@ -196,7 +196,11 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     stage, steps, compile_s = compile_stage()
     watched_name, watched = splits.watched
     evaluator = made.evaluator(max(len(watched), len(splits.test)))
-    log = exits.enter_context(contextlib.closing(_open_log(config, workdir, position, watched_name)))
+    if watched_name == "test" and position.step == made.total_steps:
+      position.evaluated = 0  # its record looks like that of the test at the end: both are made again
+    remade = ((f"{watched_name}/",) if position.evaluated != position.step else ()) + (
+        ("test",) if position.step == made.total_steps else ())
+    log = exits.enter_context(contextlib.closing(_open_log(config, workdir, position.step, remade)))
     exits.enter_context(_not_finite_is_explained(log, checkpoints))
     log.write({"step": position.step, "compile_s": round(compile_s, 2)})
     records = train_log.Records(log, config, mesh.size, made.total_steps, made.train_flops, seconds)
@@ -390,16 +394,14 @@ def _describe_run(workdir: Workdir, made: program.Program, saved_run: dict[str, 
       parameter_overview.get_parameter_overview(made.state.params, include_stats=False) + "\n")
 
 
-def _open_log(config: Config, workdir: Workdir, position: Position, watched_name: str) -> metrics_log.MetricsLog:
-  """The records, without those that the run will make again."""
+def _open_log(config: Config, workdir: Workdir, step: int, remade: tuple[str, ...]) -> metrics_log.MetricsLog:
+  """The records up to a step, without those of that step that the run will make again: see MetricsLog."""
   knobs, mirrors = config_lib.to_dict(config), []
   if config.log.wandb and distributed.is_main():
     mirrors.append(wandb_log.WandbLog(
         config.log.wandb, workdir.local, name="/".join(workdir.path.parts[-2:]), config=knobs))
   return metrics_log.MetricsLog(
-      workdir.local, resume_step=position.step,
-      remade=("test",) if position.evaluated == position.step else ("test", f"{watched_name}/"),
-      knobs=config_lib.flatten(knobs), mirrors=mirrors)
+      workdir.local, resume_step=step, remade=remade, knobs=config_lib.flatten(knobs), mirrors=mirrors)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def check_fits(config: Config, mesh: Mesh) -> None:
   platform = mesh.devices.flat[0].platform
   if config.model.dtype == "float16" and not config.model.mlp_t and platform == "cpu":
     raise UserError("config.model.dtype = 'float16': JAX's attention has none on a CPU; use bfloat16 or float32")
-  if config.compute.attention == "cudnn" and not config.model.mlp_t and platform not in ("gpu", "cuda"):
+  if config.compute.attention == "cudnn" and not config.model.mlp_t and not sharding.on_gpus(mesh):
     raise UserError(f"config.compute.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
 
 

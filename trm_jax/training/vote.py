@@ -48,7 +48,7 @@ def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
     raise ValueError("by = 'proof': needs solved")
   different, which = np.unique(answers, axis=0, return_inverse=True)
   which = which.reshape(-1)
-  belief = 1 / (1 + np.exp(-np.asarray(q_halt, np.float64)))
+  belief = np.exp(-np.logaddexp(0, -np.asarray(q_halt, np.float64)))  # sigmoid, of any logit
   found = [Candidate(answer, int((which == i).sum()), float(belief[which == i].mean()),
                      None if solved is None else bool(solved[which == i].any()))
            for i, answer in enumerate(different)]

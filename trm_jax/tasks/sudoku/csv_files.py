@@ -52,8 +52,8 @@ def read_csv(path: str | os.PathLike, *, box: int = 3) -> puzzles_lib.Puzzles:
   with files.reading(path, f"expected a CSV file with the columns {','.join(COLUMNS)}") as file:
     # A byte that is not UTF-8 becomes one character, so that lengths still count cells.
     lines = enumerate(_without_blank_end(line.decode(errors="replace") for line in file), 1)
-    _, header = next(lines, (1, ""))
-    if not header:
+    _, header = next(lines, (1, None))
+    if header is None:
       raise UserError(f"{path}: the file is empty; expected the header {','.join(COLUMNS)} and one puzzle a line")
     if tuple(_fields(header.removeprefix("\ufeff")) or ()) != COLUMNS:
       raise UserError(f"{path}, line 1: the header is {_shorten(header)}, must be '{','.join(COLUMNS)}'")
@@ -103,7 +103,7 @@ def _without_blank_end(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _fields(line: str) -> list[str] | None:
-  """The fields of one line; None if its quotes do not match."""
+  """The fields of one line; None if they cannot be told apart."""
   try:
     return next(csv.reader([line], strict=True), [])
   except csv.Error:
@@ -140,15 +140,15 @@ def _parse(lines: Sequence[tuple[int, str]], box: int, path: pathlib.Path) -> tu
   for number, line in lines:
     where, fields = f"{path}, line {number}", _fields(line)
     if fields is None:
-      raise UserError(f"{where}: the quotes do not match in {_shorten(line)}; a field ends on its line")
+      raise UserError(f"{where}: the quotes do not match, or a line ends within one, in {_shorten(line)}")
     if len(fields) != len(COLUMNS):
       raise UserError(f"{where}: has {len(fields)} columns, must have {len(COLUMNS)} ({','.join(COLUMNS)})")
     for name, text in zip(COLUMNS[1:3], fields[1:3]):
       if len(text) != cells:
         raise UserError(f"{where}: the {name} has {len(text)} characters, must have {cells} ({n} x {n} cells)")
-    if not re.fullmatch(rf"-?[0-9]{{1,{_MAX_RATING_DIGITS}}}", fields[3]):
+    if not re.fullmatch(rf"[0-9]{{1,{_MAX_RATING_DIGITS}}}", fields[3]):
       raise UserError(
-          f"{where}: the rating is {_shorten(fields[3])}, must be an integer of at most {_MAX_RATING_DIGITS} digits")
+          f"{where}: the rating is {_shorten(fields[3])}, must be an integer of 1 to {_MAX_RATING_DIGITS} digits")
     for column, text in zip(columns, fields[1:]):
       column.append(text)
   questions, answers, ratings = columns
