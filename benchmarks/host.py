@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
   steps()
   times = measure.by_turns({"run": lambda: run_ms.append(run(config)), "steps": steps}, measure.ROUNDS.value, warm=0)
   calls_us = [1000 * ms - 1e6 * s / config.steps for ms, s in zip(run_ms, times["steps"])]
-  call_us, log_every = statistics.median(calls_us), config_lib.Config().log_every
+  call_us, log_every = statistics.median(calls_us), config_lib.Config().log.every
   rows = [{"a step takes": "anything", "steps a call": 1, "host: µs a step": measure.spread(calls_us)}]
   for step_ms in (1, 10, 100):
     steps = max(1, min(log_every, int(1000 * loop._CALL_SECONDS / step_ms)))

@@ -199,7 +199,7 @@ MAIN = {
                             "--config.batch_size=8: changes a field of --config=FILE.py:NAME, which must come before"),
     "field without config": (["--config.batch_size=8"], "--config.batch_size=8: changes a field of --config="),
     "out of range": ([_BASELINE, "--config.optimizer.ema_rate=1"],
-                     "config.optimizer.ema_rate = 1.0: must lie in [0, 1), as a number of 32 bits, too"),
+                     "config.optimizer.ema_rate = 1.0: must lie in [0, 1), also when it is rounded to 32 bits"),
     "heads": ([_BASELINE, "--config.model.mlp_t=False", "--config.model.num_heads=3"],
               "model.num_heads = 3: must divide model.hidden_size = 512"),
     "rope": ([_BASELINE, "--config.model.pos_encodings=rope"], "model.pos_encodings = 'rope': rope turns queries"),

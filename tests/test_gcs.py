@@ -534,7 +534,7 @@ def test_the_processes_of_a_host_copy_once(source, gcs_server, tmp_path):
       time.sleep(0.5)
       assert not other.done()
       (copies / "test.csv").write_bytes((tmp_path / "csv" / "test.csv").read_bytes())
-    _assert_same(other.result()[1], _splits()["test"])
+    _assert_same(other.result(), _splits()["test"])
   assert _copied(gcs_server) == []
 
 

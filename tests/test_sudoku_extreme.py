@@ -161,7 +161,7 @@ def test_a_server_that_stops_sending_has_failed(mirror, gate, tmp_path, monkeypa
 def test_one_of_several_processes_prepares_and_the_others_wait(mirror, gate, tmp_path):
   folder, url, sha256, requests = mirror
   code = f"""
-from trm_jax.data.sudoku import extreme
+from trm_jax.tasks.sudoku import extreme
 print(extreme.read_extreme({os.fspath(tmp_path / "data")!r}, "train", base_url={url!r}, sha256={sha256!r}).digest())
 """
   gate.clear()

@@ -156,7 +156,8 @@ def test_runs_side_by_side_have_cores_of_their_own_and_stop_together(stopped, tm
 _PLANS = """
 from etils import epath
 from jax._src import xla_bridge
-from trm_jax import cost, study, sweep
+from trm_jax import study, sweep
+from trm_jax.study import estimate, running
 for run in study.plan(study.File.load("configs/sudoku.py"), "miniature", [0]):
   assert run.state(epath.Path("/nowhere")) == "new"
   assert running._training_flops(run) and estimate.total_steps(run.config)
