@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import resource
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 from trm_jax.runtime import sharding
 from trm_jax.training import checkpoint
 
@@ -183,6 +184,14 @@ def test_nobody_is_told_to_give_up_the_only_checkpoint(tmp_path):
     checkpoint.Checkpoints(tmp_path / "checkpoints").restore(1, abstract())
   assert str(e.value).endswith("; no other one is whole; put a copy of one in its place, or start the run in another "
                                "folder")
+
+
+def test_a_checkpoint_that_its_run_deletes_meanwhile_is_not_called_damaged(saved):
+  with contextlib.closing(checkpoint.Checkpoints(saved, read_only=True)) as checkpoints:
+    assert checkpoints.steps() == [1, 2, 3]
+    shutil.rmtree(saved / "1")
+    with pytest.raises(TryAgain, match=r"checkpoints/1: deleted while it was read, .*; start the same command again$"):
+      checkpoints.restore(1, abstract())
 
 
 def test_a_checkpoint_under_the_name_of_another_step_is_noticed(saved):

@@ -157,8 +157,9 @@ def test_a_trace_holds_exactly_the_chosen_steps(finished):
 @pytest.mark.parametrize("change, message", [
     (dict(log__profile_from=6, log__profile_steps=3),
      "config.log.profile_steps = 3, config.log.profile_from = 6: the run has only 8 "),
-    (dict(log__profile_from=3, log__profile_steps=2, save__every=9), r"step 4 ends with .* \(config.eval.every = 4\)"),
-    (dict(log__profile_from=4, log__profile_steps=3), r"step 6 ends with .* \(config.save.every = 2\)"),
+    (dict(log__profile_from=3, log__profile_steps=2, save__every=9),
+     r"step 4 ends with .* \(config.eval.every: every 4 steps\)"),
+    (dict(log__profile_from=4, log__profile_steps=3), r"step 6 ends with .* \(config.save.every: every 2 steps\)"),
     (dict(log__profile_from=4, log__profile_steps=2, depth_schedule="0:1x1,0.6:2x1"), "begins a stage after step 5"),
 ])
 def test_steps_that_cannot_be_traced_alone(tmp_path, change, message):

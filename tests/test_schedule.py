@@ -43,8 +43,8 @@ def test_what_is_due_at_a_step():
 
 @pytest.mark.parametrize("fields, message", [
     ({"log__profile_from": 98}, "the run has only 100 steps"),
-    ({"log__profile_from": 28, "eval__every": 30}, r"step 30 ends with an evaluation .*config.eval.every = 30"),
-    ({"log__profile_from": 23, "save__every": 25}, r"step 25 ends with .*config.save.every = 25"),
+    ({"log__profile_from": 28, "eval__every": 30}, r"step 30 ends with .*config.eval.every: every 30 steps"),
+    ({"log__profile_from": 23, "save__every": 25}, r"step 25 ends with .*config.save.every: every 25 steps"),
     ({"log__profile_from": 35, "stage_starts": (0, 37)}, r"begins a stage after step 37"),
 ])
 def test_steps_that_cannot_be_traced_in_one_go(fields, message):

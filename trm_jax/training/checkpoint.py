@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 
 from trm_jax import errors
 from trm_jax.config import Config
-from trm_jax.errors import UserError
+from trm_jax.errors import TryAgain, UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import digests
 from trm_jax.runtime import distributed
@@ -156,6 +156,7 @@ class Checkpoints:
 
     Raises:
       Damaged: an array, or what is needed to read it, is not what was saved.
+      TryAgain: it has been deleted, by the run that it belongs to for instance.
       UserError: the checkpoint cannot be read, or holds another state.
     """
     return self._restored(step, abstract_state)
@@ -168,7 +169,7 @@ class Checkpoints:
       abstract_parts: by name of the field; see `restore`.
 
     Raises:
-      Damaged, UserError: as `restore`.
+      Damaged, TryAgain, UserError: as `restore`.
     """
     return self._restored(step, abstract_parts, parts=True)
 
@@ -253,7 +254,12 @@ class Checkpoints:
   def _restored(self, step: int, wanted: Any, parts: bool = False) -> Any:
     try:
       return self._restore(step, wanted, parts)
-    except Damaged as e:
+    except UserError as e:
+      if not (self.directory / str(step)).exists():
+        raise TryAgain(f"{self.directory / str(step)}: deleted while it was read, as a run deletes its older "
+                       "checkpoints; start the same command again") from e
+      if not isinstance(e, Damaged):
+        raise
       raise Damaged(f"{e}; {self._advice(step, lambda other: self._restore(other, wanted, parts))}") from e
 
   def _restore(self, step: int, wanted: Any, parts: bool) -> Any:

@@ -43,8 +43,8 @@ class Schedule:
     for name, every in (("eval.every", schedule.eval_every), ("save.every", schedule.save_every)):
       border = (traced.start // every + 1) * every
       if traced and border < traced.stop:
-        raise UserError(f"{what}step {border:,} ends with an evaluation or a save (config.{name} = {every}), which "
-                        "must not lie among them; trace fewer, or begin elsewhere")
+        raise UserError(f"{what}step {border:,} ends with an evaluation or a save (config.{name}: every {every} "
+                        "steps), which must not lie among them; trace fewer, or begin elsewhere")
     for border in stage_starts:
       if traced and traced.start < border < traced.stop:
         raise UserError(f"{what}config.depth_schedule begins a stage after step {border:,}, which must not lie among "
