@@ -2,6 +2,7 @@
 """Any task: found by name, trained, evaluated, drawn and solved by programs that know nothing of it."""
 
 import csv
+import dataclasses
 import json
 
 import jax
@@ -65,6 +66,21 @@ def test_it_is_solved(run, parse, tmp_path, capsys):
   parse("--puzzle=1 2 9", "--show=1")
   with pytest.raises(UserError, match="^--puzzle=1 2 9: backwards has 6 tokens from 0 to 5, with blanks between them"):
     solve._chosen(loaded.task)
+
+
+def test_puzzles_of_several_examples_are_solved(run, parse, tmp_path, monkeypatch):
+  loaded = weights.load(str(run[0]))
+  parse("--show=0")
+  words = splits_lib.load_test(loaded.task)
+  pairs = dataclasses.replace(words, puzzle_starts=np.arange(0, len(words) + 1, 2, dtype=np.int32),
+                              group_starts=np.arange(len(words) // 2 + 1, dtype=np.int32))
+  monkeypatch.setattr(solve, "_AT_ONCE", 4)  # puzzles; twelve words are three times two pairs
+  rows = []
+  for puzzles in (words, pairs):
+    with Workdir(tmp_path, main=True, flag="--out") as out:
+      solve._solve(loaded.model, loaded.task, puzzles, True, out)
+    rows.append((tmp_path / "answers.csv").read_text())
+  assert rows[0] == rows[1] and rows[0].count("\n") == 1 + len(words)
 
 
 def test_versions_and_rollouts_are_attempts(run):

@@ -89,23 +89,26 @@ def _solve(model: "TRM", task: Task, puzzles: Puzzles, labelled: bool, out: work
   """
   from trm_jax.training import attempts  # pylint: disable=g-import-not-at-top
 
-  num, num_shown, num_solved = len(puzzles), min(_SHOW.value, len(puzzles)), 0
+  num, num_shown, num_done, num_solved = len(puzzles), min(_SHOW.value, len(puzzles)), 0, 0
   file, progress = out.local / "answers.csv", console.Progress("solving")
   with files.replacing(file) as f:
     f.write(b"question,answer,solved\n")
-    for start in range(0, num, _AT_ONCE):
-      # The last ones are filled up with others, so that they share the program.
-      some = puzzles.take_groups(np.arange(start, min(start + _AT_ONCE, num)))
-      made = attempts.every_answer(model, task, some.padded(min(_AT_ONCE, num)))
+    at_once = np.split(np.arange(puzzles.num_groups), range(_AT_ONCE, puzzles.num_groups, _AT_ONCE))
+    most = max(int(puzzles.examples_of_groups()[groups].sum()) for groups in at_once)
+    for groups in at_once:
+      some = puzzles.take_groups(groups)
+      made = attempts.every_answer(model, task, some.padded(most))  # filled up, so that all share the program
       answers, labels = made.answers[:, : len(some)], some.labels if labelled else None
       solved = boards.solves(task, some.inputs, answers[-1], labels)
       for i, (question, answer) in enumerate(zip(some.inputs, answers[-1])):
         good = "" if solved is None else int(solved[i])
         f.write(f"{task.text(question)},{task.text(answer)},{good}\n".encode())
-        if start + i < num_shown:
-          _show(task, out, start + i + 1, question, answers[:, i], labels[i] if labelled else None, made.q_halt[:, i])
+        if num_done + i < num_shown:
+          _show(task, out, num_done + i + 1, question, answers[:, i], labels[i] if labelled else None,
+                made.q_halt[:, i])
       num_solved += 0 if solved is None else int(solved.sum())
-      progress(start + len(some), num)
+      num_done += len(some)
+      progress(num_done, num)
   what = f"{num:,} answers" if solved is None else f"{num_solved:,} of {num:,} solved"
   progress.done(f"{what}, {task.checked}" if task.checked else what)
   shown = "" if num_shown == num else f"; of them the first {num_shown:,} are shown and drawn (--show={_SHOW.value})"
