@@ -142,10 +142,8 @@ class Checkpoints:
 
   def read_run(self, step: int) -> dict[str, Any]:
     """The `run` that was saved with a step. Raises UserError like `restore`."""
-    try:
+    with self._advising(step, self._note):
       return self._note(step)["run"]
-    except Damaged as e:
-      raise Damaged(f"{e}; {self._advice(step, self._note)}") from e
 
   def restore(self, step: int, abstract_state: Any) -> Any:
     """The state of a step, on the devices and in the layout that the abstract state asks for.
@@ -175,7 +173,8 @@ class Checkpoints:
 
   def fields(self, step: int) -> set[str]:
     """The names of the fields of a step's state that hold arrays. Raises UserError like `restore`."""
-    return {name.partition("/")[0] for name in self._note(step)["arrays"]}
+    with self._advising(step, self._note):
+      return {name.partition("/")[0] for name in self._note(step)["arrays"]}
 
   def mean_params(self, num: int, abstract_params: Any) -> Any:
     """The mean of the parameters (not of their moving averages) in the newest `num` checkpoints.
@@ -252,15 +251,8 @@ class Checkpoints:
     return note
 
   def _restored(self, step: int, wanted: Any, parts: bool = False) -> Any:
-    try:
+    with self._advising(step, lambda other: self._restore(other, wanted, parts)):
       return self._restore(step, wanted, parts)
-    except UserError as e:
-      if not (self.directory / str(step)).exists():
-        raise TryAgain(f"{self.directory / str(step)}: deleted while it was read, as a run deletes its older "
-                       "checkpoints; start the same command again") from e
-      if not isinstance(e, Damaged):
-        raise
-      raise Damaged(f"{e}; {self._advice(step, lambda other: self._restore(other, wanted, parts))}") from e
 
   def _restore(self, step: int, wanted: Any, parts: bool) -> Any:
     """The state of a step, or the parts of it that are wanted."""
@@ -291,6 +283,22 @@ class Checkpoints:
       raise Damaged(f"{self.directory / str(step)}: damaged checkpoint ({wrong[0]} is not what was saved; "
                     f"{len(wrong)} of {len(saved)} arrays in all)")
     return state
+
+  @contextlib.contextmanager
+  def _advising(self, step: int, restore: Callable[[int], Any]) -> Iterator[None]:
+    """Says of a checkpoint that turns out to be damaged what to do, and of one that is gone that it is gone.
+
+    Args:
+      step: of the checkpoint that is read.
+      restore: see `_advice`.
+    """
+    try:
+      yield
+    except Damaged as e:
+      if not (self.directory / str(step)).exists():
+        raise TryAgain(f"{self.directory / str(step)}: deleted while it was read, as a run deletes its older "
+                       "checkpoints; start the same command again") from e
+      raise Damaged(f"{e}; {self._advice(step, restore)}") from e
 
   def _advice(self, step: int, restore: Callable[[int], Any]) -> str:
     """What to do about a damaged checkpoint.
