@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax.errors import TryAgain, UserError
+from trm_jax.errors import Damaged, TryAgain, UserError
 from trm_jax.runtime import sharding
 from trm_jax.training import checkpoint
 
@@ -157,7 +157,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(saved, how):
   for file in files_of(saved / "3" / "state"):
     damage(file, how)
   checkpoints = checkpoint.Checkpoints(saved)
-  with pytest.raises(checkpoint.Damaged) as e:
+  with pytest.raises(Damaged) as e:
     checkpoints.restore(3, abstract())
   assert str(e.value).startswith(f"{saved}/3: damaged or incomplete checkpoint (")
   assert str(e.value).endswith("; the one of step 2 is whole; to go on from it, move the damaged one aside and give "
@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(saved, how):
 def test_a_damaged_note_is_named_with_what_to_do(saved, how):
   damage(saved / "3" / "run" / "metadata", how)
   damage(saved / "2" / "run" / "metadata", how)
-  with pytest.raises(checkpoint.Damaged, match=r"checkpoints/3: (damaged|incomplete) .*run/metadata.*; the one of step "
+  with pytest.raises(Damaged, match=r"checkpoints/3: (damaged|incomplete) .*run/metadata.*; the one of step "
                                                "1 is whole; .*: mv .*/checkpoints/3 .*/damaged-3"):
     checkpoint.Checkpoints(saved).read_run(3)
 
@@ -180,7 +180,7 @@ def test_a_damaged_note_is_named_with_what_to_do(saved, how):
 def test_nobody_is_told_to_give_up_the_only_checkpoint(tmp_path):
   save(checkpoint.Checkpoints(tmp_path / "checkpoints"), 1)
   damage(tmp_path / "checkpoints" / "1" / "state" / "_METADATA", "emptied")
-  with pytest.raises(checkpoint.Damaged) as e:
+  with pytest.raises(Damaged) as e:
     checkpoint.Checkpoints(tmp_path / "checkpoints").restore(1, abstract())
   assert str(e.value).endswith("; no other one is whole; put a copy of one in its place, or start the run in another "
                                "folder")
@@ -198,7 +198,7 @@ def test_a_checkpoint_that_its_run_deletes_meanwhile_is_not_called_damaged(saved
 
 def test_a_checkpoint_under_the_name_of_another_step_is_noticed(saved):
   (saved / "2").rename(saved / "7")
-  with pytest.raises(checkpoint.Damaged, match=r"checkpoints/7: damaged .*saved as that of step 2.* step 3 is whole"):
+  with pytest.raises(Damaged, match=r"checkpoints/7: damaged .*saved as that of step 2.* step 3 is whole"):
     checkpoint.Checkpoints(saved).read_run(7)
 
 
@@ -221,7 +221,7 @@ def test_no_flipped_bit_changes_what_comes_back(saved):
       try:
         assert checkpoints.read_run(3) == RUN
         assert same(checkpoints.restore(3, abstract()), state(3)), (file, bit)
-      except checkpoint.Damaged as e:
+      except Damaged as e:
         noticed[file.relative_to(saved / "3").parts[0]] += 1
         assert str(e).startswith(f"{saved}/3: damaged ") and "the one of step 2 is whole" in str(e)
     file.write_bytes(whole)
@@ -235,7 +235,7 @@ def test_a_flipped_bit_names_the_array(saved):
   content = bytearray(file.read_bytes())
   content[content.index(noise) + 1000] ^= 4
   file.write_bytes(content)
-  with pytest.raises(checkpoint.Damaged, match="layers/1 is not what was saved; 1 of 3 arrays in all"):
+  with pytest.raises(Damaged, match="layers/1 is not what was saved; 1 of 3 arrays in all"):
     checkpoint.Checkpoints(saved).restore(3, abstract())
   checkpoints = checkpoint.Checkpoints(saved)
   assert checkpoints.fields(3) == {"layers", "step"}
@@ -289,14 +289,14 @@ def test_a_good_checkpoint_is_not_called_damaged(saved, outside, file, cause):
     checkpoints.read_run(3)
     checkpoints.restore(3, abstract())
   assert cause in str(e.value) and str(e.value).startswith(f"{saved}/3")
-  assert not isinstance(e.value, checkpoint.Damaged) and not any(word in str(e.value) for word in ("damaged", "mv "))
+  assert not isinstance(e.value, Damaged) and not any(word in str(e.value) for word in ("damaged", "mv "))
 
 
 def test_a_damaged_list_of_accuracies_is_named_and_the_checkpoints_are_not(saved):
   checkpoint.Checkpoints(saved).add_evaluation(2, 0.5)
   file = saved / "evaluations.json"
   file.write_text(file.read_text().replace("0.5", "0.4"))
-  with pytest.raises(checkpoint.Damaged, match="evaluations.json: damaged .* not damaged themselves: mv ") as e:
+  with pytest.raises(Damaged, match="evaluations.json: damaged .* not damaged themselves: mv ") as e:
     checkpoint.Checkpoints(saved)
   subprocess.run(str(e.value).rpartition(": ")[2].split(), check=True)
   again = checkpoint.Checkpoints(saved)

@@ -382,7 +382,7 @@ def test_page(written):
   text = _check_page(written)
   assert text.index("Summary") < text.index("Learning curves") < text.index("Ablations") < text.index("Every run")
   for part in ("6 runs of 3 settings: 4 finished, 1 unfinished, 1 unreadable", '<n2 "&|>', "80.5 %", "8 x TPU v4",
-               "unfinished, at step 500 of 1,000", " lost ", "base/1", "2 PFLOP", "41.0 %", "8.00"):
+               "unfinished, at step 500 of 1,000", " lost ", "base/1", "2.0 PFLOP", "41.0 %", "8.00"):
     assert part in text, part
   assert "var(--ink)" in (written / "index.html").read_text() and "prefers-color-scheme: dark" in (
       written / "index.html").read_text()

@@ -34,6 +34,12 @@ def test_calls_end_where_something_is_due_and_are_no_longer_than_asked(call_step
     assert set(ends) == {step for step in due if step > start} | {start}
 
 
+def test_a_run_that_goes_on_at_the_first_traced_step_traces_it():
+  schedule = _schedule(log__profile_from=61, log__profile_steps=3)
+  assert [step for step in range(100) if schedule.is_behind_trace(step)] == list(range(62, 100))
+  assert not any(map(_schedule().is_behind_trace, range(100)))
+
+
 def test_what_is_due_at_a_step():
   schedule = _schedule(eval__every=30, save__every=25)
   assert [step for step in range(1, 101) if schedule.evaluates(step)] == [30, 60, 90, 100]

@@ -15,6 +15,19 @@ IGNORE_LABEL = -100
 _ROWS = 1 << 16
 
 
+def are_right(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Which answers have every cell that is asked for as its label says it.
+
+  Args:
+    answers: (…, S) integer tokens.
+    labels: (…, S) integer tokens or IGNORE_LABEL; the leading axes broadcast.
+
+  Returns:
+    (…) bool.
+  """
+  return ((answers == labels) | (labels == IGNORE_LABEL)).all(-1)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Puzzles:
   """One split of a task: N examples of S cells, in U puzzles, in G groups.

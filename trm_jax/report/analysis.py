@@ -15,6 +15,7 @@ import numpy as np
 from scipy import special
 
 from trm_jax.errors import UserError
+from trm_jax.report import show
 from trm_jax.report.runs import Run
 
 # The spread of one setting of the Sudoku-Extreme runs is about ±2 points, so that two single runs of the same setting
@@ -109,22 +110,7 @@ def short(knob: str) -> str:
 
 def describe(knobs: dict[str, Any], names: Iterable[str]) -> str:
   """ "H_cycles=3, dtype=float32"."""
-  return ", ".join(f"{short(name)}={text(knobs.get(name, 'absent'))}" for name in names)
-
-
-def text(value: Any) -> str:
-  """A knob's value: 2e-4, 0.05, True, 2,048."""
-  if isinstance(value, float):
-    if 0 < abs(value) < 1e-2:
-      mantissa, exponent = f"{value:.5e}".split("e")
-      return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:g}"
-  return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def percent(value: float) -> str:
-  """0.874 -> "87.4 %"."""
-  return f"{value * 100:.1f} %"
+  return ", ".join(f"{short(name)}={show.text(knobs.get(name, 'absent'))}" for name in names)
 
 
 def choose_base(settings: Sequence[Setting], name: str | None) -> Setting:

@@ -18,7 +18,7 @@ from matplotlib import patches
 from matplotlib import ticker
 import numpy as np
 
-from trm_jax.report import analysis
+from trm_jax.report import show
 from trm_jax.report.analysis import Difference
 from trm_jax.report.analysis import Family
 from trm_jax.report.analysis import Fit
@@ -120,7 +120,7 @@ def _value_axis(ax: axes.Axes, values: Sequence[float]) -> None:
   labels, last = [], -np.inf
   for value in values:
     near = np.log(value) - last < 0.05 * np.log(values[-1] / values[0])
-    labels.append("" if near else analysis.text(value) if value < 1e6 else f"{value / 1e6:.3g} M")
+    labels.append("" if near else show.text(value) if value < 1e6 else f"{value / 1e6:.3g} M")
     last = last if near else np.log(value)
   ax.set_xscale("log")
   ax.xaxis.set_major_locator(ticker.FixedLocator(list(values)))
@@ -289,7 +289,7 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
     for x, s in family.points:
       if x in special:
         panels[0].axhline(s.mean, color=look.color, linestyle=":", linewidth=1.2)
-        panels[0].annotate(f"{special[x]}: {analysis.percent(s.mean)}", (1, s.mean), (-2, 3), fontsize=8, ha="right",
+        panels[0].annotate(f"{special[x]}: {show.percent(s.mean)}", (1, s.mean), (-2, 3), fontsize=8, ha="right",
                            xycoords=("axes fraction", "data"), textcoords="offset points")
     handles.append(lines.Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dash if fits[0] else ":"))
     counts = sorted({len(s.accuracies) for _, s in family.points})
@@ -351,7 +351,7 @@ def heat_map(grid: Grid) -> figure.Figure:
       else:
         fill = scale.to_rgba(setting.mean)
         ax.add_patch(patches.Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=fill, linewidth=0))
-        said, color = analysis.percent(setting.mean), "#101010" if _luminance(fill) > 0.5 else "#fdfdfd"
+        said, color = show.percent(setting.mean), "#101010" if _luminance(fill) > 0.5 else "#fdfdfd"
         note = f"{len(setting.finished)} seed{'s' * (len(setting.finished) != 1)}" + f", {note}" * bool(note)
       ax.text(column, row - 0.1 if note else row, said, ha="center", va="center", color=color,
               fontsize=10 if setting and setting.finished else 8.5, fontweight="bold" if setting and setting.finished
@@ -360,7 +360,7 @@ def heat_map(grid: Grid) -> figure.Figure:
         ax.text(column, row + 0.24, note, ha="center", va="center", fontsize=7.5, color=color)
   ax.set(title=grid.title, xlabel=grid.xlabel, ylabel=grid.ylabel, xlim=(-0.5, len(grid.x) - 0.5),
          ylim=(-0.5, len(grid.y) - 0.5), xticks=range(len(grid.x)), yticks=range(len(grid.y)),
-         xticklabels=map(analysis.text, grid.x), yticklabels=map(analysis.text, grid.y))
+         xticklabels=map(show.text, grid.x), yticklabels=map(show.text, grid.y))
   ax.invert_yaxis()
   ax.grid(False)
   ax.tick_params(length=0)
@@ -407,7 +407,7 @@ def compute(points: Sequence[tuple[float, Setting]], best: Sequence[int]) -> fig
     ax.text(flops, setting.mean, str(i + 1), ha="center", va="center_baseline", fontsize=8, color="#ffffff",
             fontweight="bold")
     handles.append(lines.Line2D([], [], linestyle="", marker=f"${i + 1}$", color=_COLORS[0], markersize=7))
-    labels.append(_n(f"{setting.label}: {analysis.percent(setting.mean)}", setting))
+    labels.append(_n(f"{setting.label}: {show.percent(setting.mean)}", setting))
   if len(points) > len(chosen):
     handles.append(lines.Line2D([], [], linestyle="", marker="o", color=_OPEN, markersize=6))
     labels.append("not on the front")

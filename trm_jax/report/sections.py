@@ -12,14 +12,15 @@ import numpy as np
 from trm_jax import config as config_lib
 from trm_jax.report import analysis
 from trm_jax.report import plots
+from trm_jax.report import show
 from trm_jax.report.analysis import Difference
 from trm_jax.report.analysis import Family
 from trm_jax.report.analysis import Fit
-from trm_jax.report.analysis import percent
 from trm_jax.report.analysis import Setting
 from trm_jax.report.runs import Run
 from trm_jax.report.runs import Unreadable
 from trm_jax.runtime import console
+from trm_jax.runtime.console import plural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,50 +51,6 @@ class Section:
   title: str
   sentence: str
   parts: Sequence[Table | Picture | str]
-
-
-# How values are shown.
-
-
-def points(value: float) -> str:
-  return f"{value * 100:+.1f}".replace("-", "−")
-
-
-def _signed(value: float) -> str:
-  return f"{value:+.2f}".replace("-", "−")
-
-
-def _interval(interval: tuple[float, float]) -> str:
-  return f"{points(interval[0])} to {points(interval[1])}"
-
-
-def flops(value: float) -> str:
-  """1.2e15 -> "1.20 PFLOP"."""
-  for prefix, size in (("Z", 1e21), ("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
-    if value >= size:
-      return f"{value / size:.3g} {prefix}FLOP"
-  return f"{value:.3g} FLOP"
-
-
-def _number(value: float) -> str:
-  return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def plural(count: int, what: str) -> str:
-  return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _range(values: np.ndarray) -> str:
-  return f"{percent(values.min())} to {percent(values.max())}"
-
-
-def _hours(value: float) -> str:
-  return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
-
-
-def _listed(names: Sequence[str], most: int = 4) -> str:
-  more = f" and {len(names) - most} more" if len(names) > most else ""
-  return "; ".join(names[:most]) + more
 
 
 class Report:
@@ -133,22 +90,22 @@ class Report:
     sentence = (f"{plural(len(self.runs) + len(self.unreadable), 'run')} of {plural(len(self.settings), 'setting')}: "
                 f"{', '.join(counts)}. ")
     if best:
-      several = f", mean of {plural(len(best.finished), 'seed')} ({_range(best.accuracies)})"
-      sentence += (f"The best setting is {best.label} with {percent(best.mean)} of the test puzzles solved"
+      several = f", mean of {plural(len(best.finished), 'seed')} ({show.span(best.accuracies)})"
+      sentence += (f"The best setting is {best.label} with {show.percent(best.mean)} of the test puzzles solved"
                    f"{several if best.deviation is not None else ', one seed'}.")
     else:
       sentence += "None has a result yet."
     seconds = [r.seconds for r in self.runs if r.seconds is not None]
-    rows = [("devices", _listed(sorted({r.devices for r in self.runs})))]
+    rows = [("devices", show.listed(sorted({r.devices for r in self.runs})))]
     if seconds:
       hours = sum(r.device_hours for r in self.runs if r.seconds is not None)
-      rows.append(("training time", f"{console.duration(sum(seconds))}; {_hours(hours)} device-hours "
+      rows.append(("training time", f"{console.duration(sum(seconds))}; {show.hours(hours)} device-hours "
                    f"({plural(len(seconds), 'run')}, without evaluations)"))
     if total := [r.last("train/flops") for r in self.runs if r.last("train/flops") is not None]:
-      rows.append(("training FLOPs", flops(sum(total))))
+      rows.append(("training FLOPs", show.flops(sum(total))))
     if finished:
       top = max(finished, key=Run.result)
-      rows.append(("best run", f"{percent(top.result())}, {self._label(top)}, seed {top.seed}"))
+      rows.append(("best run", f"{show.percent(top.result())}, {self._label(top)}, seed {top.seed}"))
     puzzles = sorted({r.result("num_puzzles") for r in finished} - {None})
     if puzzles:
       rows.append(("test puzzles", " or ".join(f"{n:,}" for n in puzzles)))
@@ -157,7 +114,7 @@ class Report:
     seeds = max((len(s.finished) for s in self.settings), default=0)
     fewer = [f"{s.label} ({len(s.finished)} of {seeds})" for s in self.settings if len(s.finished) < seeds]
     if fewer:
-      rows.append(("fewer finished seeds than others", _listed(fewer, 8)))
+      rows.append(("fewer finished seeds than others", show.listed(fewer, 8)))
     rows += [(self._place(r), r.status) for r in self.runs if r.result() is None]
     rows += [(self._place(r), f"unreadable: {r.reason}") for r in self.unreadable]
     return Section("Summary", sentence, [Table("summary", [("", str), ("", str)], rows)])
@@ -180,9 +137,9 @@ class Report:
     sentence = "Accuracy and loss of every setting while it was trained."
     if reached:
       fastest, slowest = min(reached), max(reached)
-      sentence = f"90 % of a setting's own best accuracy is reached after {percent(fastest[0])} of the steps"
+      sentence = f"90 % of a setting's own best accuracy is reached after {show.percent(fastest[0])} of the steps"
       if slowest[0] > fastest[0]:
-        sentence += f" at the earliest ({fastest[1]}) and {percent(slowest[0])} at the latest ({slowest[1]})"
+        sentence += f" at the earliest ({fastest[1]}) and {show.percent(slowest[0])} at the latest ({slowest[1]})"
       sentence += ", by the evaluations while training."
     parts = ["Lines are means over seeds, bands reach from the lowest to the highest. The thickest is the base, "
              f"{self.base.label}."]
@@ -213,7 +170,7 @@ class Report:
       sentence = sentence.replace(" are ", " is ")
     if sure:
       largest, diff = max(sure, key=lambda c: abs(c[1].gap))
-      sentence += f"; the largest is {largest.label} with {points(diff.gap)} points"
+      sentence += f"; the largest is {largest.label} with {show.points(diff.gap)} points"
     sentence += "."
     note = ("Differences in points of exact accuracy, with 95 % intervals: Welch's from two seeds a side on, of a "
             "single run ")
@@ -223,9 +180,9 @@ class Report:
              "called established.")
     if judged > 5:
       note += f" Of {judged} comparisons with no difference behind them, about {judged / 20:.1f} would be called so."
-    columns = [("setting", str), ("mean", percent), ("std", lambda v: f"{v * 100:.1f}"), ("min", percent),
-               ("max", percent), ("n", str), ("runs", str), ("points from the base", points), ("95 % from", points),
-               ("to", points), ("verdict", str), ("why", str), ("what differs", str)]
+    columns = [("setting", str), ("mean", show.percent), ("std", lambda v: f"{v * 100:.1f}"), ("min", show.percent),
+               ("max", show.percent), ("n", str), ("runs", str), ("points from the base", show.points),
+               ("95 % from", show.points), ("to", show.points), ("verdict", str), ("why", str), ("what differs", str)]
     return Section("Ablations", sentence, [
         Picture("ablation", plots.ablation_bars([(self.base, None), *compared]),
                 "Left: bars are means, circles single runs; the base comes first. Right: differences from it with 95 % "
@@ -266,20 +223,20 @@ class Report:
       rows.append(self._fit_row(family, label, accuracy, power))
     family, label, accuracy, power = fitted[0]
     best_x, best = max(family.points, key=lambda point: point[1].mean)
-    where = scale.special.get(best_x) or scale.at.format(analysis.text(best_x))
-    sentence = f"The highest mean, {percent(best.mean)}, is with {where}"
+    where = scale.special.get(best_x) or scale.at.format(show.text(best_x))
+    sentence = f"The highest mean, {show.percent(best.mean)}, is with {where}"
     sentence += f" ({label})" if len(drawn) > 1 else ""
     if accuracy:
       low, high = accuracy.interval
       trend = "rises" if low > 0 else "falls" if high < 0 else "shows no clear trend"
-      sentence += (f"; over {plural(accuracy.num_runs, 'run')} accuracy {trend}: {points(accuracy.slope)} points a "
-                   f"doubling (90 % interval {_interval(accuracy.interval)})")
+      sentence += (f"; over {plural(accuracy.num_runs, 'run')} accuracy {trend}: {show.points(accuracy.slope)} points "
+                   f"a doubling (90 % interval {show.interval(accuracy.interval)})")
       sentence += ", but its means do not lie on a straight line" * bool(accuracy.bent)
     else:
       sentence += "; fewer than three different values, so nothing is fitted"
     if power:
-      sentence += (f", and the error goes with the number of {scale.title} to the power {_signed(power.slope)} "
-                   f"(90 % interval {' to '.join(map(_signed, power.interval))})")
+      sentence += (f", and the error goes with the number of {scale.title} to the power {show.signed(power.slope)} "
+                   f"(90 % interval {' to '.join(map(show.signed, power.interval))})")
     tied = sorted({analysis.short(k) for f, *_ in fitted for k in f.tied})
     caption = ("Circles are single runs, filled marks means; lines are least squares, bands 90 % by resampling runs; "
                "thin and without a band where the means do not lie on a straight line.")
@@ -287,10 +244,10 @@ class Report:
       caption += f" With it {', '.join(tied)} {'vary' if len(tied) > 1 else 'varies'}."
     if len(found) > len(drawn):
       caption += f" Drawn are the {len(drawn)} of {len(found)} families with the most settings."
-    columns = [("family", str), (scale.title, str), ("runs", str), ("points a doubling", points), ("90 % from", points),
-               ("to", points), ("straight", str)]
+    columns = [("family", str), (scale.title, str), ("runs", str), ("points a doubling", show.points),
+               ("90 % from", show.points), ("to", show.points), ("straight", str)]
     if scale.power:
-      columns += [("power of the error", _signed), ("power from", _signed), ("power to", _signed),
+      columns += [("power of the error", show.signed), ("power from", show.signed), ("power to", show.signed),
                   ("power straight", str)]
     name = f"scaling_{scale.name}"
     return Section(f"Scaling: {scale.title}", sentence + ".", [
@@ -302,7 +259,7 @@ class Report:
 
   @staticmethod
   def _fit_row(family: Family, label: str, accuracy: Fit | None, power: Fit | None) -> list[Any]:
-    row = [label, ", ".join(analysis.text(x) for x, _ in family.points), sum(len(s.finished) for _, s in family.points)]
+    row = [label, ", ".join(show.text(x) for x, _ in family.points), sum(len(s.finished) for _, s in family.points)]
     for fit in (accuracy, power):
       row += [fit.slope, *fit.interval, {True: "no", False: "yes", None: None}[fit.bent]] if fit else [None] * 4
     return row
@@ -319,10 +276,10 @@ class Report:
       return None
     best = max((s for s in grid if s.finished), key=lambda s: s.mean)
     missing = len(x) * len(y) - sum(bool(s.finished) for s in grid)
-    sentence = (f"The best of {len(x) * len(y)} cells is learning rate {analysis.text(best.knobs[rate])} at batch "
-                f"{best.knobs[batch]:,} with {percent(best.mean)}")
+    sentence = (f"The best of {len(x) * len(y)} cells is learning rate {show.text(best.knobs[rate])} at batch "
+                f"{best.knobs[batch]:,} with {show.percent(best.mean)}")
     sentence += f"; {missing} {'has' if missing == 1 else 'have'} no result." if missing else "."
-    each = [f"{analysis.text(top.knobs[rate])} at batch {b:,}" for b in x for top in [max(
+    each = [f"{show.text(top.knobs[rate])} at batch {b:,}" for b in x for top in [max(
         (s for s in grid if s.finished and s.knobs[batch] == b), key=lambda s: s.mean, default=None)] if top]
     picture = plots.heat_map(plots.Grid("Learning rate and batch size", "batch size", "learning rate", x, y, cells))
     return Section("Learning rate and batch size", sentence, [
@@ -348,7 +305,7 @@ class Report:
 
   @staticmethod
   def _grid_table(name: str, grid: Sequence[Setting], knobs: Sequence[tuple[str, str]]) -> Table:
-    columns = [*((title, analysis.text) for title, _ in knobs), ("mean", percent),
+    columns = [*((title, show.text) for title, _ in knobs), ("mean", show.percent),
                ("std", lambda v: f"{v * 100:.1f}"), ("n", str)]
     rows = sorted([*(s.knobs[knob] for _, knob in knobs), s.mean, s.deviation, len(s.finished)] for s in grid)
     return Table(name, columns, rows)
@@ -371,10 +328,10 @@ class Report:
     places = [(depth(s.knobs[cycles], s.knobs[updates]), s) for s in sorted(done, key=lambda s: s.mean)]
     rank = _rank_correlation([d for d, _ in places], [s.mean for _, s in places]) if len(places) > 2 else None
     (t_low, n_low), (t_high, n_high) = ((s.knobs[cycles], s.knobs[updates]) for s in (worst, best))
-    sentence = (f"From {percent(worst.mean)} at T={t_low} n={n_low} (effective depth {depth(t_low, n_low)}) to "
-                f"{percent(best.mean)} at T={t_high} n={n_high} (depth {depth(t_high, n_high)})")
+    sentence = (f"From {show.percent(worst.mean)} at T={t_low} n={n_low} (effective depth {depth(t_low, n_low)}) to "
+                f"{show.percent(best.mean)} at T={t_high} n={n_high} (depth {depth(t_high, n_high)})")
     if rank is not None:
-      sentence += f"; the rank correlation of accuracy with depth is {_signed(rank)}"
+      sentence += f"; the rank correlation of accuracy with depth is {show.signed(rank)}"
     picture = plots.heat_map(plots.Grid(
         "Recursion: T cycles of n updates", "n, updates of z_L in a cycle", "T, cycles", x, y, cells,
         lambda n, t: f"depth {depth(t, n)}"))
@@ -394,14 +351,15 @@ class Report:
     best = analysis.front([(f, s.mean) for f, s in spent])
     cheap, dear = spent[best[0]], spent[best[-1]]
     sentence = (f"{plural(len(best), 'setting')} of {len(spent)} {'lie' if len(best) > 1 else 'lies'} on the front: "
-                f"{'from ' * (len(best) > 1)}{percent(cheap[1].mean)} at {flops(cheap[0])} ({cheap[1].label})")
+                f"{'from ' * (len(best) > 1)}{show.percent(cheap[1].mean)} at {show.flops(cheap[0])} "
+                f"({cheap[1].label})")
     if len(best) > 1:
-      sentence += f" to {percent(dear[1].mean)} at {flops(dear[0])} ({dear[1].label})"
+      sentence += f" to {show.percent(dear[1].mean)} at {show.flops(dear[0])} ({dear[1].label})"
     rows = [[s.label, f, s.mean, len(s.finished), "yes" if i in best else "no"] for i, (f, s) in enumerate(spent)]
     return Section("Accuracy against training compute", sentence + ".", [
         Picture("compute", plots.compute(spent, best), "Each mark is a setting, its mean over seeds, its line from the "
                 "lowest to the highest. On the front is what no other setting beats with as many FLOPs or fewer."),
-        Table("compute", [("setting", str), ("training FLOPs", flops), ("mean", percent), ("n", str),
+        Table("compute", [("setting", str), ("training FLOPs", show.flops), ("mean", show.percent), ("n", str),
                           ("on the front", str)], rows)])
 
   def by_step(self) -> Section | None:
@@ -416,9 +374,9 @@ class Report:
     label, gain = max(((label, curve[-1] - curve[0]) for label, curve in curves.items()), key=lambda item: item[1])
     curve = curves[label]
     first = int(np.argmax(curve >= curve.max() - 0.01)) + 1
-    sentence = (f"More steps gain {'most in ' if len(curves) > 1 else 'in '}{label}: from {percent(curve[0])} after "
-                f"one supervision step to {percent(curve[-1])} after {len(curve)}; within a point of its best after "
-                f"{plural(first, 'step')}.")
+    sentence = (f"More steps gain {'most in ' if len(curves) > 1 else 'in '}{label}: from {show.percent(curve[0])} "
+                f"after one supervision step to {show.percent(curve[-1])} after {len(curve)}; within a point of its "
+                f"best after {plural(first, 'step')}.")
     parts = ["Lines are means over seeds, bands reach from the lowest to the highest."]
     for i, (what, members) in enumerate(self.groups, 1):
       members = [m for m in members if m.label in curves]
@@ -428,7 +386,7 @@ class Report:
     rows = [[label, *(c[step - 1] if step <= len(c) else None for step in _STEPS_SHOWN)] for label, c in curves.items()]
     longest = max(map(len, curves.values()))
     shown = [step for step in _STEPS_SHOWN if step <= longest]
-    table = Table("by_step", [("setting", str), *((f"step {step}", percent) for step in shown)],
+    table = Table("by_step", [("setting", str), *((f"step {step}", show.percent) for step in shown)],
                   [row[: len(shown) + 1] for row in rows])
     return Section("Supervision steps at test time", sentence, [*parts, table])
 
@@ -439,17 +397,17 @@ class Report:
       return None
     dearest = max(timed, key=lambda r: r.device_hours)
     total = sum(r.device_hours for r in timed)
-    sentence = (f"{plural(len(timed), 'run')} took {_hours(total)} device-hours of training; the dearest is "
-                f"{self._label(dearest)}, seed {dearest.seed}, with {_hours(dearest.device_hours)}.")
+    sentence = (f"{plural(len(timed), 'run')} took {show.hours(total)} device-hours of training; the dearest is "
+                f"{self._label(dearest)}, seed {dearest.seed}, with {show.hours(dearest.device_hours)}.")
     return Section("Cost", sentence, [cost_table(timed, [self._label(r) for r in timed])])
 
   def every_run(self) -> Section:
     """One row each."""
     names = analysis.varying(self.settings)
     columns = [("folder", str), ("setting", str), ("status", str), ("seed", str), ("step", lambda v: f"{v:,}"),
-               ("of", lambda v: f"{v:,}"), ("last", percent), ("best", percent), ("average", percent),
-               ("while training", percent), ("differs from the base", str),
-               *((analysis.short(name), analysis.text) for name in names)]
+               ("of", lambda v: f"{v:,}"), ("last", show.percent), ("best", show.percent), ("average", show.percent),
+               ("while training", show.percent), ("differs from the base", str),
+               *((analysis.short(name), show.text) for name in names)]
     rows = []
     for s in self.settings:
       for r in sorted(s.runs, key=lambda r: (r.seed, r.path)):
@@ -472,8 +430,9 @@ class Report:
 
 def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
   """Of each run: time, FLOPs, speed, memory."""
-  columns = [("run", str), ("seed", str), ("devices", str), ("training", console.duration), ("device-hours", _hours),
-             ("FLOPs", flops), ("examples/s", _number), ("FLOP utilisation", percent), ("peak memory, GiB", _number)]
+  columns = [("run", str), ("seed", str), ("devices", str), ("training", console.duration),
+             ("device-hours", show.hours), ("FLOPs", show.flops), ("examples/s", show.number),
+             ("FLOP utilisation", show.percent), ("peak memory, GiB", show.number)]
   rows = []
   for run, label in zip(runs, labels):
     speed, used, memory = (run.curve(f"train/{name}")[1]
@@ -545,8 +504,9 @@ def compare(one: Run, other: Run) -> list[Section]:
     sentence = "; ".join(f"{name}: {run.status}" for name, run in zip(names, (one, other))) + "."
   else:
     diff = analysis.difference(*(s.accuracies for s in pair))
-    sentence = (f"A solves {percent(results[0])} of the test puzzles, B {percent(results[1])}: {points(diff.gap)} "
-                f"points, {'established' if diff.established else 'not established'} ({diff.why}).")
+    sentence = (f"A solves {show.percent(results[0])} of the test puzzles, B {show.percent(results[1])}: "
+                f"{show.points(diff.gap)} points, {'established' if diff.established else 'not established'} "
+                f"({diff.why}).")
   plain = [("", str), ("A", str), ("B", str)]
 
   def row(what, value, show=str):
@@ -555,7 +515,7 @@ def compare(one: Run, other: Run) -> list[Section]:
   rows = [row("folder", lambda r: r.path), row("config", lambda r: r.name or None), row("status", lambda r: r.status),
           row("seed", lambda r: r.seed), row("steps", lambda r: f"{r.step:,} of {r.total_steps:,}"),
           row("parameters", lambda r: r.num_params, "{:,}".format), row("devices", lambda r: r.devices)]
-  rows += [row(f"test accuracy, {what}", lambda r, of=of: r.result(of=of), percent)
+  rows += [row(f"test accuracy, {what}", lambda r, of=of: r.result(of=of), show.percent)
            for what, of in (("last", "test"), ("best", "test_best"), ("average", "test_average"))]
   rows = [r for r in rows if r[1:] != [None, None]]
   both = [s.runs[0].knobs | {"seed": s.runs[0].seed} for s in pair]
@@ -568,7 +528,7 @@ def compare(one: Run, other: Run) -> list[Section]:
                                      f"{', '.join(different)}.") if different else
               "The two configs train the same thing.",
               [Table("differences", [("knob", str), ("A", str), ("B", str)],
-                     [[name, *(analysis.text(b.get(name, "absent")) for b in both)] for name in different])]
+                     [[name, *(show.text(b.get(name, "absent")) for b in both)] for name in different])]
               if different else []),
       Section("Learning curves", "Accuracy while training, and the training loss, of both.",
               [Picture("learning_curves", plots.learning_curves(None, pair), "A and B.")]),

@@ -25,7 +25,7 @@ def size(num_bytes: float) -> str:
 
 def count(number: float) -> str:
   """42.7e9 -> "42.7 G"."""
-  for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+  for size, unit in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
     if number >= size:
       return f"{number / size:,.1f} {unit}"
   return f"{number:,.0f} "

@@ -1,13 +1,13 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """A parent process that turns the end of its child, which does the work, into a line and a status."""
 
-import ctypes
 import os
 import signal
 import sys
 
 from trm_jax.runtime import exit_status
 from trm_jax.runtime import signals
+from trm_jax.runtime import with_parent
 
 
 def guard() -> None:
@@ -29,10 +29,7 @@ def guard() -> None:
     if signals.program:
       signals.program.open()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-      os._exit(128 + signal.SIGKILL)  # the parent had died already
+    with_parent.end_with(parent, signal.SIGKILL)
     return
   ended = (0, 0)
   while not ended[0]:

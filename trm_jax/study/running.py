@@ -23,6 +23,7 @@ from trm_jax.runtime import console
 from trm_jax.runtime import exit_status
 from trm_jax.runtime import lock
 from trm_jax.runtime import signals
+from trm_jax.runtime import with_parent
 from trm_jax.runtime import workdir as workdir_lib
 from trm_jax.study import parts
 from trm_jax.study.plan import Run, folder_of
@@ -31,16 +32,6 @@ from trm_jax.training import metrics_log
 
 # Seconds between two looks at what others are at.
 _LOOK_SECONDS = 3
-# The run ends, and saves, with the sweep that started it, however that ends. Its arguments are: the sweep's process id,
-# the cores that the run may use, or nothing for all, then the command. Between fork and exec, where this belongs, it
-# would run in a copy of a process with threads.
-_WITH_PARENT = f"""
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, {int(signal.SIGTERM)})  # PR_SET_PDEATHSIG
-if os.getppid() != int(sys.argv[1]): sys.exit({128 + signal.SIGTERM})
-if sys.argv[2]: os.sched_setaffinity(0, map(int, sys.argv[2].split(",")))
-os.execv(sys.argv[3], sys.argv[3:])
-"""
 
 
 class _Children:
@@ -67,10 +58,10 @@ class _Children:
 
   def run(self, command: Sequence[str], out: BinaryIO, part: parts.Part) -> int:
     """Runs a command to its end, its output added to a file. Returns its exit status, as a shell says it."""
-    cores = ",".join(map(str, part.cores or ()))
-    # In a session of its own, so that it hears of a signal from here alone.
+    # The run saves and ends with this sweep, however that ends; in a session of its own, so that it hears of a signal
+    # from here alone.
     process = subprocess.Popen(
-        [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), cores, *command], stdin=subprocess.DEVNULL, stdout=out,
+        with_parent.command(signal.SIGTERM, command, part.cores), stdin=subprocess.DEVNULL, stdout=out,
         stderr=subprocess.STDOUT, env=os.environ | part.environment, start_new_session=True)
     with self._lock:  # runs are begun in threads of their own, signals come in another
       self._processes[process] = 0

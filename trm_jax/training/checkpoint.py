@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 
 from trm_jax import errors
 from trm_jax.config import Config
-from trm_jax.errors import TryAgain, UserError
+from trm_jax.errors import Damaged, TryAgain, UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import digests
 from trm_jax.runtime import distributed
@@ -36,10 +36,6 @@ _EVALUATIONS = "evaluations.json"
 def keep_last(config: Config) -> int:
   """How many of the newest checkpoints of a run are kept."""
   return max(5, config.save.average)
-
-
-class Damaged(UserError):
-  """A checkpoint, or a file beside it, was read, and is not what was written."""
 
 
 class Checkpoints:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles
+from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, are_right
 from trm_jax.model.trm import TRM, Batch, Outputs
 from trm_jax.tasks import Task
 from trm_jax.training import losses
@@ -80,7 +80,7 @@ def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
     answers: (M, N, S) of each supervision step.
     labels: (N, S) solutions, IGNORE_LABEL where nothing is asked.
   """
-  right = ((answers == labels) | (labels == IGNORE_LABEL)).all(-1)
+  right = are_right(answers, labels)
   return int(np.argmax(np.where(right[-1], right.argmax(axis=0), -1)))
 
 

@@ -247,7 +247,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
 
     signals.hold()  # from here on there is something to save
     trace = exits.enter_context(_Trace(schedule.traced, workdir))
-    if schedule.traced and position.step >= schedule.traced.start:
+    if schedule.is_behind_trace(position.step):
       distributed.say(f"no step is traced: config.log.profile_from = {schedule.traced.start}, and {position.step:,} "
                       "are made already")
       schedule = dataclasses.replace(schedule, traced=range(0))

@@ -59,6 +59,10 @@ class Schedule:
     """Whether a save is due, besides those at evaluations."""
     return step % self.save_every == 0
 
+  def is_behind_trace(self, step: int) -> bool:
+    """Whether the first step to be traced is made already after `step` steps, so that a run cannot trace them all."""
+    return bool(self.traced) and step > self.traced.start
+
   def end_of_call(self, step: int, call_steps: int) -> int:
     """The step after which a call has to end that begins after `step` steps and would make `call_steps`."""
     regular = ((step // every + 1) * every for every in (self.log_every, self.eval_every, self.save_every))

@@ -139,6 +139,8 @@ def _parse(lines: Sequence[tuple[int, str]], box: int, path: pathlib.Path) -> tu
   columns: tuple[list[str], ...] = ([], [], [])
   for number, line in lines:
     where, fields = f"{path}, line {number}", _fields(line)
+    if fields is None and "\r" in line:
+      raise UserError(f"{where}: has a carriage return within it; lines must end with a line feed, or with both")
     if fields is None:
       raise UserError(f"{where}: the quotes do not match, or a line ends within one, in {_shorten(line)}")
     if len(fields) != len(COLUMNS):
