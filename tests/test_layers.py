@@ -79,7 +79,24 @@ def test_product(subscripts, a, b):
 def test_gate_rounds_once():
   gate, up = (jnp.asarray(np.random.default_rng(i).normal(size=10_000), jnp.bfloat16) for i in range(2))
   exact = np.float64(gate) / (1 + np.exp(-np.float64(gate))) * np.float64(up)
-  assert (layers._gated(gate, up) == jnp.asarray(exact, jnp.bfloat16)).mean() > 0.999
+  assert (layers._gated(gate, up, None) == jnp.asarray(exact, jnp.bfloat16)).mean() > 0.999
+
+
+@pytest.mark.parametrize("mixes_tokens", [False, True])
+def test_inner_norm(mixes_tokens):
+  """down(sigmoid(gate) * norm(gate * up)) in place of down(silu(gate) * up): the norm is over the inner features."""
+  kind = layers.TokenSwiGLU if mixes_tokens else layers.SwiGLU
+  swiglu = kind(6, 4.0, inner_norm=True, dtype=jnp.float32, rngs=nnx.Rngs(0))
+  h = np.random.default_rng(0).normal(size=(6, 3, 2) if mixes_tokens else (2, 3, 6))
+  gate_up, down = np.float64(swiglu.gate_up[...]), np.float64(swiglu.down[...])
+  if mixes_tokens:  # one matrix product over positions, for every row and feature
+    gate, up = np.einsum("gfl,lbd->gbdf", gate_up, h)
+  else:
+    gate, up = np.einsum("dgf,bld->gblf", gate_up, h)
+  inner = gate * up
+  inner = inner / np.sqrt((inner**2).mean(-1, keepdims=True) + 1e-5) / (1 + np.exp(-gate))
+  expected = np.einsum("lf,bdf->lbd", down, inner) if mixes_tokens else inner @ down
+  np.testing.assert_allclose(swiglu(jnp.float32(h)), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mlp_t, kept", [
@@ -93,8 +110,8 @@ def test_only_products_are_kept_for_the_backward_pass(mlp_t, kept):
   config = TRMConfig(vocab_size=5, seq_len=8, hidden_size=8, num_heads=2, puzzle_emb_ndim=8, puzzle_emb_len=2,
                      mlp_t=mlp_t)
   assert flops.kept_elements(config) == (config.L_cycles + 1) * kept
-  network = layers.Network(2, positions=10, hidden_size=8, num_heads=2, expansion=4.0, mlp_t=mlp_t, rope=not mlp_t,
-                           attention="xla", dtype="float32", rngs=nnx.Rngs(0))
+  network = layers.Network(2, positions=10, hidden_size=8, num_heads=2, expansion=4.0, inner_norm=False, mlp_t=mlp_t,
+                           rope=not mlp_t, attention="xla", dtype="float32", rngs=nnx.Rngs(0))
   rows = 7
   h = jnp.zeros((10, rows, 8) if mlp_t else (rows, 10, 8))
   backward = jax.eval_shape(lambda h: jax.vjp(lambda h: layers.keep_products(network)(h), h)[1], h)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from trm_jax.config import LossConfig
 from trm_jax.data.puzzles import IGNORE_LABEL
 from trm_jax.model import Carry, Outputs
 from trm_jax.training import losses
@@ -32,8 +33,8 @@ def stablemax_float64(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarra
 
 @jax.jit
 def loss_and_gradient(logits, labels):
-  loss = losses.stablemax_cross_entropy(logits, labels)
-  return loss, jax.grad(lambda x: losses.stablemax_cross_entropy(x, labels).sum())(logits)
+  loss = losses.cross_entropy(logits, labels)
+  return loss, jax.grad(lambda x: losses.cross_entropy(x, labels).sum())(logits)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -48,6 +49,29 @@ def test_stablemax_against_float64(dtype):
   np.testing.assert_allclose(loss, expected_loss, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(
       np.float64(gradient), expected_gradient, rtol=1e-5 if dtype == jnp.float32 else 1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("cells", ["stablemax", "softmax"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2, 1.0])
+def test_the_target_of_a_cell_may_be_smooth(cells, smoothing):
+  """Against the sum over tokens of target times log p, in float64; the gradient by differences."""
+  rng = np.random.default_rng(1)
+  logits, labels = rng.normal(size=(2, 3, 7)) * 3, rng.integers(0, 7, (2, 3))
+  labels[0, 1] = IGNORE_LABEL
+
+  def expected(x):
+    s = np.where(x >= 0, x + 1, 1 / (1 - np.minimum(x, 0))) if cells == "stablemax" else np.exp(x)
+    log_p = np.log(s / s.sum(-1, keepdims=True))
+    target = (1 - smoothing) * np.eye(7)[np.maximum(labels, 0)] + smoothing / 7
+    return np.where(labels == IGNORE_LABEL, 0, -(target * log_p).sum(-1))
+
+  loss = functools.partial(losses.cross_entropy, labels_BxS=jnp.asarray(labels), cells=cells, smoothing=smoothing)
+  np.testing.assert_allclose(loss(jnp.asarray(logits)), expected(logits), rtol=1e-5, atol=1e-6)
+  gradient = jax.grad(lambda x: loss(x).sum())(jnp.asarray(logits))
+  for token in range(7):
+    step = 1e-5 * np.eye(7)[token]
+    np.testing.assert_allclose(gradient[..., token], (expected(logits + step) - expected(logits - step)) / 2e-5,
+                               rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -154,7 +178,8 @@ def test_act_loss_weighs_supervision_steps_and_makes_them_cost():
   """Each row by its own step and its own expectation; the metrics stay unweighted."""
   carry, outputs = step_results()
   plain = jax.jit(losses.act_loss)(carry, outputs)[1]
-  loss, metrics = jax.jit(functools.partial(losses.act_loss, step_decay=0.7, halt_cost=0.01, halt_max_steps=6))(
+  loss, metrics = jax.jit(functools.partial(
+      losses.act_loss, config=LossConfig(step_decay=0.7, halt_cost=0.01), halt_max_steps=6))(
       carry, outputs)
   cells, _ = stablemax_float64(np.asarray(outputs.logits), LABELS)
   goes_on = 1 / (1 + np.exp(Q_HALT))
@@ -164,3 +189,17 @@ def test_act_loss_weighs_supervision_steps_and_makes_them_cost():
   assert float(loss) == pytest.approx(expected, rel=1e-6)
   assert float(metrics.pop("extra_steps")) == pytest.approx(extra.sum(), rel=1e-6)
   assert metrics == plain
+
+
+def test_act_loss_by_softmax_with_a_lighter_halting_head():
+  """As the knobs say; what is reported of cells is what they are trained by."""
+  carry, outputs = step_results()
+  config = LossConfig(cells="softmax", label_smoothing=0.2, halting_weight=0.05)
+  loss, metrics = jax.jit(functools.partial(losses.act_loss, config=config))(carry, outputs)
+  x = np.asarray(outputs.logits, np.float64)
+  log_p = x - np.log(np.exp(x).sum(-1, keepdims=True))
+  counted = LABELS != IGNORE_LABEL
+  right = np.take_along_axis(log_p, np.where(counted, LABELS, 0)[..., None], -1)[..., 0]
+  rows = (np.where(counted, -0.8 * right - 0.2 * log_p.mean(-1), 0).sum(-1)) / np.maximum(counted.sum(-1), 1)
+  assert float(metrics["lm_loss"]) == pytest.approx(rows.sum(), rel=1e-5)
+  assert float(loss) == pytest.approx(rows.sum() + 0.05 * cross_entropy(Q_HALT, EXACT).sum(), rel=1e-5)

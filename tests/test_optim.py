@@ -154,6 +154,17 @@ def test_ema():
     np.testing.assert_array_equal(trajectory[-1][name], plain[-1][name])
 
 
+@pytest.mark.parametrize("start", [1, 2, 5])
+def test_the_average_may_start_later(start):
+  """Until then it is the parameters themselves, and so begins with those of that step."""
+  trajectory, state = follow(optax.chain(optax.sgd(0.1), optim.ema(0.7, start=start)))
+  average = trajectory[min(start, len(trajectory)) - 1]
+  for params in trajectory[start:]:
+    average = {name: 0.7 * average[name] + 0.3 * np.float64(params[name]) for name in PARAMS}
+  for name in PARAMS:
+    np.testing.assert_allclose(state[-1].ema[name], average[name], rtol=1e-5, atol=1e-7)
+
+
 def test_warmup_cosine():
   schedule = optim.warmup_cosine(0.5, warmup_steps=4, total_steps=24, min_ratio=0.2)
 
@@ -174,32 +185,37 @@ def test_warmup_cosine_constant():
 
 
 def test_muon_orthogonalises_every_matrix_of_the_networks_by_itself():
-  """Gate and up lie stacked, as do q, k and v; what is no matrix of a network is AdamW's."""
+  """Gate and up lie stacked, as do q, k and v; what is no matrix of a network is AdamW's, at a rate of its own.
+
+  The update is longer by sqrt(outputs / inputs) where that is more than 1, so it matters which axis is which.
+  """
   rng = np.random.default_rng(5)
   params = {
       "L_level": {"layers": {0: {"mix": {"gate_up": rng.normal(size=(2, 12, 5)), "down": rng.normal(size=(5, 12))},
                                  "mlp": {"gate_up": rng.normal(size=(6, 2, 8)), "down": rng.normal(size=(8, 6))}}}},
       "lm_head": rng.normal(size=(6, 4)), "q_head_bias": rng.normal(size=2)}
   grads = [jax.tree.map(lambda p: rng.normal(size=p.shape), params) for _ in range(2)]
-  [*_, ours], _ = follow(optim.muon(0.1, b1=0.8, b2=0.9, weight_decay=0.2), grads, params)
+  optimizer = optim.muon(0.1, 0.3, momentum=0.7, matrix_weight_decay=0.4, b1=0.8, b2=0.9, weight_decay=0.2)
+  [*_, ours], _ = follow(optimizer, grads, params)
   layer, first, *others = ours["L_level"]["layers"][0], params["L_level"]["layers"][0], *(
       g["L_level"]["layers"][0] for g in grads)
 
   def alone(matrix, matrix_grads):
-    """Optax on one matrix."""
-    [*_, p], _ = follow(optax.contrib.muon(0.1, weight_decay=0.2, consistent_rms=0.2), matrix_grads, matrix)
+    """Optax on one matrix, inputs x outputs."""
+    [*_, p], _ = follow(optax.contrib.muon(0.1, beta=0.7, weight_decay=0.4), matrix_grads, matrix)
     return p
 
-  for i in range(2):
-    np.testing.assert_allclose(layer["mix"]["gate_up"][i], alone(
-        first["mix"]["gate_up"][i], [g["mix"]["gate_up"][i] for g in others]), rtol=2e-5, atol=2e-6)
+  for i in range(2):  # the token mixer's are outputs x inputs
+    np.testing.assert_allclose(layer["mix"]["gate_up"][i].T, alone(
+        first["mix"]["gate_up"][i].T, [g["mix"]["gate_up"][i].T for g in others]), rtol=2e-5, atol=2e-6)
     np.testing.assert_allclose(layer["mlp"]["gate_up"][:, i], alone(
         first["mlp"]["gate_up"][:, i], [g["mlp"]["gate_up"][:, i] for g in others]), rtol=2e-5, atol=2e-6)
-  for name in ("mix", "mlp"):
-    np.testing.assert_allclose(layer[name]["down"], alone(first[name]["down"], [g[name]["down"] for g in others]),
-                               rtol=2e-5, atol=2e-6)
+  np.testing.assert_allclose(layer["mix"]["down"].T, alone(
+      first["mix"]["down"].T, [g["mix"]["down"].T for g in others]), rtol=2e-5, atol=2e-6)
+  np.testing.assert_allclose(layer["mlp"]["down"], alone(
+      first["mlp"]["down"], [g["mlp"]["down"] for g in others]), rtol=2e-5, atol=2e-6)
   rest = {name: params[name] for name in ("lm_head", "q_head_bias")}
-  [*_, adamw], _ = follow(optax.adamw(0.1, b1=0.8, b2=0.9, weight_decay=0.2, nesterov=True),
+  [*_, adamw], _ = follow(optax.adamw(0.3, b1=0.8, b2=0.9, weight_decay=0.2, nesterov=True),
                           [{name: g[name] for name in rest} for g in grads], rest)
   for name in rest:
     np.testing.assert_allclose(ours[name], adamw[name], rtol=1e-6, atol=1e-7)

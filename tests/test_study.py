@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Every named config can be made, has the size that is written down here, and takes a step; docs/study.md has it.
 
-    UPDATE_GOLDEN=1 pytest tests/test_study.py     # writes docs/study.md anew from configs/sudoku.py
+    UPDATE_GOLDEN=1 pytest tests/test_study.py     # writes docs/study.md again from configs/sudoku.py
 """
 
 import dataclasses
@@ -46,7 +46,12 @@ NUM_PARAMS = {
         e4_3_float32 e4_3_bfloat16 e4_3_float16 e4_4_checkpoint_average
         longer_training no_warmup larger_batch muon eqr
         t1_q_continue t1_no_ema t1_t2_n2 t1_one_step_gradient t2_single_z t2_multi_scale_z
-        t3_k1_t1 t3_k2_t2 t3_k3_t3 t3_k4_t4 t3_k6_t3 t3_k3_t6 t3_k6_t6""",
+        t3_k1_t1 t3_k2_t2 t3_k3_t3 t3_k4_t4 t3_k6_t3 t3_k3_t6 t3_k6_t6
+        fast_without_one_prefix_token fast_plain""",
+    4_856_834: """
+        fast fast_without_muon fast_without_softmax fast_without_smoothing fast_without_light_halting
+        fast_without_cosine fast_without_late_ema fast_without_depth fast_without_inner_norm
+        fast_without_fresh_augmentation fast_cgar""",
     10_045_442: "deeper_model t1_4_layers_n3 t1_separate_nets",
     6_828_034: "e2_3_attention t1_attention",
     14_621_186: "e3_1_medium",
@@ -95,6 +100,7 @@ def _essence(config: Config) -> Config:
       model=dataclasses.replace(model, halt_max_steps=min(2, model.halt_max_steps)),
       data=dataclasses.replace(plain.data, box=config.data.box, num_aug=min(1, config.data.num_aug)),
       optimizer=dataclasses.replace(plain.optimizer, name=o.name, ema_rate=0.9 if o.ema_rate else 0.0,
+                                    ema_start=min(1, o.ema_start),
                                     clip_norm=1.0 if o.clip_norm else 0.0),
       loss=config.loss, depth_schedule=config.depth_schedule, save=config.save)
 
@@ -143,6 +149,16 @@ def test_what_is_held_equal():
     first, second = (estimate.training_flops(configs[name]) for name in (one, other))
     assert abs(second / first - 1) < 1 / configs[other].steps
   assert configs["e2_3_attention"].steps == 58_395
+  whole, plain = configs["fast"], configs["fast_plain"]
+  for name, config in configs.items():
+    if name.startswith("fast"):
+      assert (config.steps, config.batch_size) == (8_000, 384)
+    if name.startswith("fast_without"):  # the reference's value where it differs
+      for field, value in config_lib.flatten(config_lib.to_dict(config)).items():
+        both = [config_lib.flatten(config_lib.to_dict(c))[field] for c in (whole, plain)]
+        assert value in both or field == "name"
+  reference = dataclasses.replace(configs["baseline"], name="fast_plain", epochs=0, steps=8_000, batch_size=384)
+  assert plain == reference
   assert configs["e3_4_lr_5e-4_batch_1024"].optimizer.learning_rate == 5e-4
 
 

@@ -34,7 +34,12 @@ _MOVED = {
 }
 # Of a knob that was added, what configs are taken to have that were saved before: mostly its default on that day, which
 # stays here if the default changes.
-_ADDED: dict[str, Any] = {"task": "sudoku"}
+_ADDED: dict[str, Any] = {
+    "task": "sudoku", "model.inner_norm": False,
+    "optimizer.muon_learning_rate": 0.02, "optimizer.muon_weight_decay": 0.005, "optimizer.muon_momentum": 0.95,
+    "optimizer.ema_start": 0,
+    "loss.cells": "stablemax", "loss.label_smoothing": 0.0, "loss.halting_weight": 0.5,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,22 +48,29 @@ class OptimizerConfig:
 
   name: str = knob("adam_atan2", one_of("adam_atan2", "adamw", "muon"))  # muon: for the networks' matrices, adamw else
   learning_rate: float = knob(1e-4, at_least(0))  # peak, after the warmup
-  base_batch_size: int = knob(0, at_least(0))  # both rates are multiplied by batch_size over this; 0: by 1
+  base_batch_size: int = knob(0, at_least(0))  # all rates are multiplied by batch_size over this; 0: by 1
   weight_decay: float = knob(1.0, at_least(0))  # decoupled, on every trained parameter
   clip_norm: float = knob(0.0, at_least(0))  # the largest norm of all gradients together; 0: any
-  b1: float = knob(0.9, DECAY)  # of the first moment; Muon's own momentum is 0.95
+  b1: float = knob(0.9, DECAY)  # of the first moment
   b2: float = knob(0.95, DECAY)  # of the second moment
   warmup_steps: int = knob(2000, at_least(0))  # linear, from 0
   lr_min_ratio: float = knob(1.0, SHARE)  # the cosine's end over its peak; 1: constant
   prefix_learning_rate: float = knob(1e-4, at_least(0))  # of the sign-SGD that trains the prefix table
   prefix_weight_decay: float = knob(1.0, at_least(0))  # of the rows in use
+  muon_learning_rate: float = knob(0.02, at_least(0))  # of the networks' matrices, where name is muon
+  muon_weight_decay: float = knob(0.005, at_least(0))  # of those; decoupled, times their own rate
+  muon_momentum: float = knob(0.95, DECAY)  # of those; Nesterov's
   ema_rate: float = knob(0.999, DECAY)  # of the parameters that evaluation uses; 0: the parameters themselves
+  ema_start: int = knob(0, at_least(0))  # steps during which the average is the parameters themselves
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-  """What is added to the reference's loss."""
+  """What a supervision step of a row costs. Defaults: the reference's loss."""
 
+  cells: str = knob("stablemax", one_of("stablemax", "softmax"))  # how logits of a cell become probabilities
+  label_smoothing: float = knob(0.0, SHARE)  # share of a cell's target that goes to all tokens equally
+  halting_weight: float = knob(0.5, at_least(0))  # of the losses of the halting head
   step_decay: float = knob(1.0, WEIGHT)  # a row's loss counts step_decay^(s - 1) at its supervision step s
   halt_cost: float = knob(0.0, at_least(0))  # of each further supervision step that a row is expected to make
 

@@ -50,7 +50,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {data.source}")
   halting = config.eval.halting if halting is None else halting
   evaluator = Evaluator(lambda model: model, task, mesh=mesh, batch_size=batch_size or config.eval.batch_size,
-                        max_puzzles=len(puzzles), halting=halting)
+                        max_puzzles=len(puzzles), loss_config=config.loss, halting=halting)
   with contextlib.closing(distributed.Watchdog(peer_timeout_s if jax.process_count() > 1 else None)) as watchdog:
 
     def each_batch(done, total):

@@ -42,6 +42,7 @@ class ModelConfig:
   H_layers: int = knob(0, at_least(0))  # blocks of another network for the updates of z_H (two_z); 0: one does both
   num_heads: int = knob(8, at_least(1))  # of attention; divides hidden_size
   expansion: float = knob(4.0, POSITIVE)  # of SwiGLU; its width is 2/3 of that, rounded up to a multiple of 256
+  inner_norm: bool = knob(False)  # SwiGLU: down(sigmoid(gate) * norm(gate * up)) in place of down(silu(gate) * up)
   mlp_t: bool = knob(True)  # mix tokens by a SwiGLU over positions instead of attention
   pos_encodings: str = knob("none", one_of("none", "rope", "learned"))  # rope: with attention only
   H_cycles: int = knob(3, at_least(1))  # T: cycles per supervision step, all but the last without gradient

@@ -106,20 +106,24 @@ def _gradient(subscripts, a, b):
   return jnp.einsum(subscripts, a, b, precision=precision(a.dtype))
 
 
-def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
-  """silu(gate) * up, in float32, rounded once."""
-  return (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(gate.dtype)
+def _gated(gate: jax.Array, up: jax.Array, norm_axis: int | None) -> jax.Array:
+  """silu(gate) * up in float32, rounded once; or, with a norm along an axis, sigmoid(gate) * rms_norm(gate * up)."""
+  gate_f32, up_f32 = gate.astype(jnp.float32), up.astype(jnp.float32)
+  if norm_axis is None:
+    return (jax.nn.silu(gate_f32) * up_f32).astype(gate.dtype)
+  return (jax.nn.sigmoid(gate_f32) * rms_norm(gate_f32 * up_f32, norm_axis)).astype(gate.dtype)
 
 
 class SwiGLU(nnx.Module):
-  """down(silu(gate(h)) * up(h)) over the features of h (B, L, D) or (L, B, D).
+  """down(silu(gate(h)) * up(h)) over the features of h (B, L, D) or (L, B, D); see `_gated` for inner_norm.
 
   gate_up is (D, 2, F) and not (D, 2 F), so that devices can share out F and still hold the gate and the up of the same
   features. Two products, not one: in one einsum over both the backward pass on a CPU takes half as long again.
   """
 
-  def __init__(self, hidden_size: int, expansion: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
+  def __init__(self, hidden_size: int, expansion: float, *, inner_norm: bool, dtype: DTypeLike, rngs: nnx.Rngs):
     width = swiglu_width(hidden_size, expansion)
+    self.norm_axis = -1 if inner_norm else None
     self.dtype = dtype
     self.gate_up = nnx.Param(truncated_normal(hidden_size**-0.5)(rngs.params(), (hidden_size, 2, width), jnp.float32))
     self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (width, hidden_size), jnp.float32))
@@ -127,7 +131,7 @@ class SwiGLU(nnx.Module):
   def __call__(self, h: jax.Array) -> jax.Array:
     gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
     gate, up = (product("XYD,DF->XYF", h, gate_up[:, i]) for i in range(2))
-    return product("XYF,FD->XYD", _gated(gate, up), down)
+    return product("XYF,FD->XYD", _gated(gate, up, self.norm_axis), down)
 
 
 class TokenSwiGLU(nnx.Module):
@@ -136,8 +140,9 @@ class TokenSwiGLU(nnx.Module):
   gate_up is (2, F, L) and down (L, F): positions come first in what they make as in what they read.
   """
 
-  def __init__(self, positions: int, expansion: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
+  def __init__(self, positions: int, expansion: float, *, inner_norm: bool, dtype: DTypeLike, rngs: nnx.Rngs):
     width = swiglu_width(positions, expansion)
+    self.norm_axis = 0 if inner_norm else None
     self.dtype = dtype
     self.gate_up = nnx.Param(truncated_normal(positions**-0.5)(rngs.params(), (2, width, positions), jnp.float32))
     self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (positions, width), jnp.float32))
@@ -147,7 +152,7 @@ class TokenSwiGLU(nnx.Module):
     # XLA multiplies plain matrices faster on a CPU. On a TPU (bfloat16) merging axes would cost a relayout.
     h, X = (h_LxBxD.reshape(h_LxBxD.shape[0], -1), "X") if self.dtype == jnp.float32 else (h_LxBxD, "BD")
     gate, up = (product(f"FL,L{X}->F{X}", gate_up[i], h) for i in range(2))
-    return product(f"LF,F{X}->L{X}", down, _gated(gate, up)).reshape(h_LxBxD.shape)
+    return product(f"LF,F{X}->L{X}", down, _gated(gate, up, self.norm_axis)).reshape(h_LxBxD.shape)
 
 
 class Attention(nnx.Module):
@@ -200,18 +205,20 @@ class Block(nnx.Module):
       hidden_size: int,
       num_heads: int,
       expansion: float,
+      inner_norm: bool,
       mlp_t: bool,
       rope: bool,
       attention: str,
       dtype: DTypeLike,
       rngs: nnx.Rngs,
   ):
+    swiglu = dict(inner_norm=inner_norm, dtype=dtype, rngs=rngs)
     if mlp_t:
-      self.mix = TokenSwiGLU(positions, expansion, dtype=dtype, rngs=rngs)
+      self.mix = TokenSwiGLU(positions, expansion, **swiglu)
     else:
       self.mix = Attention(hidden_size, num_heads, rope=rope, implementation=attention, dtype=dtype, rngs=rngs)
     self.mix_norm_axis = 0 if mlp_t else -1
-    self.mlp = SwiGLU(hidden_size, expansion, dtype=dtype, rngs=rngs)
+    self.mlp = SwiGLU(hidden_size, expansion, **swiglu)
 
   def __call__(self, h: jax.Array) -> jax.Array:
     h = rms_norm(h + self.mix(h), self.mix_norm_axis)

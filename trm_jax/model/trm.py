@@ -113,6 +113,7 @@ class TRM(nnx.Module):
         hidden_size=D,
         num_heads=config.num_heads,
         expansion=config.expansion,
+        inner_norm=config.inner_norm,
         mlp_t=config.mlp_t,
         rope=config.pos_encodings == "rope",
         attention=config.attention,

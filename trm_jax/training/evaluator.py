@@ -3,11 +3,13 @@
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
+from trm_jax.config import LossConfig
 from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, are_right
 from trm_jax.model.trm import TRM, Batch, Outputs
 from trm_jax.tasks import Task
@@ -84,10 +86,11 @@ def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
   return int(np.argmax(np.where(right[-1], right.argmax(axis=0), -1)))
 
 
-def against_labels(outputs: Outputs, batch: Batch) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+def against_labels(outputs: Outputs, batch: Batch, loss_config: LossConfig
+                   ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
   """What is measured of attempts at puzzles whose labels are known; see attempts.Measure."""
   _, right_cells = losses.count_right(outputs.logits, batch["labels"])
-  return losses.of_answers(outputs, batch["labels"]), {"right_cells": right_cells}
+  return losses.of_answers(outputs, batch["labels"], loss_config), {"right_cells": right_cells}
 
 
 class Evaluator:
@@ -95,16 +98,17 @@ class Evaluator:
 
   Args:
     get_model, task, mesh, batch_size, max_puzzles: see Attempter.
+    loss_config: how cells are scored.
     halting: a puzzle is done when its attempt has settled (see attempts.STOPS); otherwise after halt_max_steps steps.
 
   Attributes:
     attempter: what makes the attempts.
   """
 
-  def __init__(self, get_model: Callable[[Any], TRM], task: Task, *, halting: bool = False, **kwargs: Any):
-    self._task = task
-    self.attempter = Attempter(get_model, task, stop="settled" if halting else "steps", measure=against_labels,
-                               **kwargs)
+  def __init__(self, get_model: Callable[[Any], TRM], task: Task, *, loss_config: LossConfig = LossConfig(),
+               halting: bool = False, **kwargs: Any):
+    self.attempter = Attempter(get_model, task, stop="settled" if halting else "steps",
+                               measure=functools.partial(against_labels, loss_config=loss_config), **kwargs)
 
   def evaluate(
       self, source: Any, puzzles: Puzzles, progress: Callable[[int, int], None] | None = None

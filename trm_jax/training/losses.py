@@ -5,30 +5,42 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from trm_jax.config import LossConfig
 from trm_jax.data.puzzles import IGNORE_LABEL
 from trm_jax.model.trm import Carry, Outputs
 
 
-def stablemax_cross_entropy(logits_BxSxV: jax.Array, labels_BxS: jax.Array) -> jax.Array:
-  """-log p of the label, where p = s / sum(s), s(x) = x + 1 for x >= 0 and 1 / (1 - x) below.
+def stablemax_scores(logits: jax.Array) -> jax.Array:
+  """log s, where s(x) = x + 1 for x >= 0 and 1 / (1 - x) below; the probabilities are s / sum(s).
 
   In float32 and finite, with finite gradients, for every finite logit: both branches are taken of arguments clipped
-  to their side, so that the one not chosen never divides by zero (the plain form does, at a logit of exactly 1), and
-  the sum is taken in logarithms, so that it cannot overflow.
+  to their side, so that the one not chosen never divides by zero (the plain form does, at a logit of exactly 1).
+  """
+  x = logits.astype(jnp.float32)
+  return jnp.log1p(jnp.maximum(x, 0)) - jnp.log1p(jnp.maximum(-x, 0))
+
+
+def cross_entropy(logits_BxSxV: jax.Array, labels_BxS: jax.Array, *, cells: str = "stablemax", smoothing: float = 0.0
+                  ) -> jax.Array:
+  """-sum(target log p) of every cell, in float32; the sum in p is taken in logarithms, so that it cannot overflow.
 
   Args:
     logits_BxSxV: floating point.
     labels_BxS: integers in [0, V) or IGNORE_LABEL.
+    cells: how logits become probabilities: stablemax (see `stablemax_scores`) or softmax.
+    smoothing: the target is 1 - smoothing at the label, plus smoothing / V at every token.
 
   Returns:
     (B, S) float32, 0 where the label is IGNORE_LABEL.
   """
-  x = logits_BxSxV.astype(jnp.float32)
-  log_s = jnp.log1p(jnp.maximum(x, 0)) - jnp.log1p(jnp.maximum(-x, 0))
+  log_s = stablemax_scores(logits_BxSxV) if cells == "stablemax" else logits_BxSxV.astype(jnp.float32)
   counted = labels_BxS != IGNORE_LABEL
   label = jnp.where(counted, labels_BxS, 0)[..., None]
-  log_p = jnp.take_along_axis(log_s, label, axis=-1)[..., 0] - jax.nn.logsumexp(log_s, axis=-1)
-  return jnp.where(counted, -log_p, 0)
+  log_sum = jax.nn.logsumexp(log_s, axis=-1)
+  loss = log_sum - jnp.take_along_axis(log_s, label, axis=-1)[..., 0]
+  if smoothing:
+    loss = (1 - smoothing) * loss + smoothing * (log_sum - log_s.mean(-1))
+  return jnp.where(counted, loss, 0)
 
 
 def count_right(logits_BxSxV: jax.Array, labels_BxS: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -38,12 +50,13 @@ def count_right(logits_BxSxV: jax.Array, labels_BxS: jax.Array) -> tuple[jax.Arr
   return counted.sum(-1), right.sum(-1)
 
 
-def of_answers(outputs: Outputs, labels_BxS: jax.Array) -> dict[str, jax.Array]:
+def of_answers(outputs: Outputs, labels_BxS: jax.Array, config: LossConfig = LossConfig()) -> dict[str, jax.Array]:
   """The two losses that training and evaluation report, of each row.
 
   Args:
     outputs: of a supervision step.
     labels_BxS: integers in [0, V) or IGNORE_LABEL.
+    config: how cells are scored.
 
   Returns:
     Two (B,) float32: `lm_loss`, the mean over the counted cells of a row (0 where there are none), and `q_halt_loss`,
@@ -51,7 +64,8 @@ def of_answers(outputs: Outputs, labels_BxS: jax.Array) -> dict[str, jax.Array]:
   """
   num_counted, num_right = count_right(outputs.logits, labels_BxS)
   return {
-      "lm_loss": stablemax_cross_entropy(outputs.logits, labels_BxS).sum(-1) / jnp.maximum(num_counted, 1),
+      "lm_loss": cross_entropy(outputs.logits, labels_BxS, cells=config.cells, smoothing=config.label_smoothing
+                               ).sum(-1) / jnp.maximum(num_counted, 1),
       "q_halt_loss": optax.sigmoid_binary_cross_entropy(
           outputs.q_halt, (num_right == num_counted).astype(jnp.float32)),
   }
@@ -75,8 +89,8 @@ def expected_extra_steps(halt_logit_B: jax.Array, steps_left_B: jax.Array, max_s
   return jnp.where(k <= steps_left_B[:, None], goes_on_BxM, 0).sum(-1)
 
 
-def act_loss(carry: Carry, outputs: Outputs, *, step_decay: float = 1.0, halt_cost: float = 0.0,
-             halt_max_steps: int = 0) -> tuple[jax.Array, dict[str, jax.Array]]:
+def act_loss(carry: Carry, outputs: Outputs, config: LossConfig = LossConfig(), *, halt_max_steps: int = 0
+             ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Loss of one supervision step, summed over rows, and sums for its metrics.
 
   The step's own carry holds the labels, because a row that goes on ignores the batch it was offered.
@@ -84,9 +98,8 @@ def act_loss(carry: Carry, outputs: Outputs, *, step_decay: float = 1.0, halt_co
   Args:
     carry: after the step, with `labels` (B, S) in its batch.
     outputs: of the step.
-    step_decay: a row's loss counts step_decay^(s - 1) at its supervision step s (as in CGAR, arXiv:2511.08653).
-    halt_cost: of each supervision step that a row is expected to make still; 0: the reference's loss.
-    halt_max_steps: of the model; needed where halt_cost > 0.
+    config: how the parts count; step_decay as in CGAR (arXiv:2511.08653).
+    halt_max_steps: of the model; needed where config.halt_cost > 0.
 
   Returns:
     The scalar loss and a dict of scalars, all float32 sums over rows: lm_loss, q_halt_loss (and q_continue_loss
@@ -97,16 +110,17 @@ def act_loss(carry: Carry, outputs: Outputs, *, step_decay: float = 1.0, halt_co
   num_counted, num_right = count_right(outputs.logits, labels)
   exact = num_right == num_counted
 
-  losses = of_answers(outputs, labels)
-  factors = {"lm_loss": 1.0, "q_halt_loss": 0.5, "q_continue_loss": 0.5, "extra_steps": halt_cost}
+  losses = of_answers(outputs, labels, config)
+  factors = {"lm_loss": 1.0, "q_halt_loss": config.halting_weight, "q_continue_loss": config.halting_weight,
+             "extra_steps": config.halt_cost}
   if outputs.target_q_continue is not None:
     losses["q_continue_loss"] = optax.sigmoid_binary_cross_entropy(outputs.q_continue, outputs.target_q_continue)
-  if halt_cost:
+  if config.halt_cost:
     margin = outputs.q_halt if outputs.target_q_continue is None else outputs.q_halt - outputs.q_continue
     losses["extra_steps"] = expected_extra_steps(margin, halt_max_steps - carry.steps, halt_max_steps)
   loss = sum(factors[name] * value for name, value in losses.items())
-  if step_decay != 1:
-    loss *= step_decay ** (carry.steps - 1).astype(jnp.float32)
+  if config.step_decay != 1:
+    loss *= config.step_decay ** (carry.steps - 1).astype(jnp.float32)
 
   finished = carry.halted & (num_counted > 0)
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 
@@ -70,33 +69,37 @@ def adam_atan2(
   )
 
 
+# The axes of inputs and of outputs in the networks' parameters (model/layers.py).
+_MATRICES = {"mix/qkv": (0, 2), "mix/out": (0, 1), "mix/gate_up": (2, 1), "mix/down": (1, 0), "mlp/gate_up": (0, 2),
+             "mlp/down": (0, 1)}
+
+
 def muon(
-    learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.9, b2: float = 0.95, weight_decay: float = 0.0
+    matrix_learning_rate: optax.ScalarOrSchedule, learning_rate: optax.ScalarOrSchedule, *, momentum: float = 0.95,
+    matrix_weight_decay: float = 0.0, b1: float = 0.9, b2: float = 0.95, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
   """Muon for the matrices of the networks, AdamW for all else, by Optax; both with Nesterov's momentum.
 
-  Updates of both have about the same size (consistent_rms, arXiv:2502.16982), so one learning rate serves them all.
-  Parameters in which gate and up, or q, k and v, lie stacked are orthogonalised each by itself.
+  The update of a matrix is its orthogonalised momentum times sqrt(max(1, outputs / inputs)), as in its author's code
+  (github.com/KellerJordan/Muon). Matrices that lie stacked in one parameter, gate and up, or q, k and v, are
+  orthogonalised each by itself.
 
   Args:
-    learning_rate: of both.
-    b1, b2: of AdamW.
-    weight_decay: of both.
+    matrix_learning_rate, momentum, matrix_weight_decay: of Muon.
+    learning_rate, b1, b2, weight_decay: of AdamW.
   """
 
   def dimension_numbers(params):
     def of(path, p):
-      if not jax.tree_util.keystr(path, simple=True, separator="/").startswith(("L_level", "H_level")):
-        return None
-      # Two or three matrices are stacked along the shortest axis; which of the others is which does not matter.
-      axes = sorted(np.argsort(p.shape, kind="stable")[-2:].tolist())
-      return optax.contrib.MuonDimensionNumbers(*axes)
+      del p
+      axes = _MATRICES.get("/".join(jax.tree_util.keystr(path, simple=True, separator="/").split("/")[-2:]))
+      return axes and optax.contrib.MuonDimensionNumbers(*axes)
 
     return jax.tree.map_with_path(of, params)
 
   return optax.contrib.muon(
-      learning_rate, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2, adam_weight_decay=weight_decay,
-      consistent_rms=0.2, muon_weight_dimension_numbers=dimension_numbers)
+      matrix_learning_rate, beta=momentum, weight_decay=matrix_weight_decay, adam_learning_rate=learning_rate,
+      adam_b1=b1, adam_b2=b2, adam_weight_decay=weight_decay, muon_weight_dimension_numbers=dimension_numbers)
 
 
 def sign_of_row_sums() -> optax.GradientTransformationExtraArgs:
@@ -131,23 +134,29 @@ def sign_sgd_rows(
 
 
 class EmaState(NamedTuple):
-  """Attributes: ema, the average, shaped like the parameters."""
+  """Attributes: count, updates made, () int32; ema, the average, shaped like the parameters."""
 
+  count: jax.Array
   ema: Any
 
 
-def ema(rate: float) -> optax.GradientTransformation:
+def ema(rate: float, *, start: int = 0) -> optax.GradientTransformation:
   """Keeps an exponential moving average of the parameters; passes updates on as they are, so chain it last.
 
-  Starts at the initial parameters, takes every step's new parameters, has no bias correction (as the reference). The
-  state's `ema` is the average.
+  Takes every step's new parameters, has no bias correction (as the reference). The state's `ema` is the average.
+
+  Args:
+    rate: weight of the average so far.
+    start: updates during which the average is the parameters themselves. 0: it begins with the initial parameters.
   """
 
   def init(params):
-    return EmaState(jax.tree.map(jnp.copy, params))
+    return EmaState(jnp.zeros([], jnp.int32), jax.tree.map(jnp.copy, params))
 
   def update(updates, state, params):
-    new = jax.tree.map(lambda e, p, u: rate * e + (1 - rate) * (p + u), state.ema, params, updates)
-    return updates, EmaState(new)
+    # Without a start the rate stays a constant of the program: a factor of 1 - rate is rounded once.
+    now = jnp.where(state.count < start, 0.0, rate) if start else rate
+    new = jax.tree.map(lambda e, p, u: now * e + (1 - now) * (p + u), state.ema, params, updates)
+    return updates, EmaState(state.count + 1, new)
 
   return optax.GradientTransformation(init, update)

@@ -154,4 +154,5 @@ class Program:
     """
     return Evaluator(
         lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
-        batch_size=self.config.eval.batch_size, max_puzzles=max_puzzles, halting=self.config.eval.halting)
+        batch_size=self.config.eval.batch_size, max_puzzles=max_puzzles,
+        loss_config=self.config.loss, halting=self.config.eval.halting)

@@ -85,7 +85,7 @@ class Trainer:
     mesh: with axes `data` and `model`.
     batch_size: B, global; the loss is divided by it.
     total_steps: where the learning rate's cosine ends.
-    loss_config: what is added to the reference's loss.
+    loss_config: what a supervision step costs.
     micro_batches: parts of the batch that one after the other go through the network, to save memory.
     record_every: steps after which `TrainState.metrics` starts from 0 again.
   """
@@ -107,12 +107,14 @@ class Trainer:
     # Linear scaling: a batch k times the base batch takes steps k times as long.
     scale = batch_size / o.base_batch_size if o.base_batch_size else 1.0
     self.schedule = schedule(scale * o.learning_rate)
-    make = {"adam_atan2": optim.adam_atan2, "adamw": optax.adamw, "muon": optim.muon}[o.name]
+    muon = functools.partial(optim.muon, schedule(scale * o.muon_learning_rate), momentum=o.muon_momentum,
+                             matrix_weight_decay=o.muon_weight_decay)
+    make = {"adam_atan2": optim.adam_atan2, "adamw": optax.adamw, "muon": muon}[o.name]
     optimizer = make(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
     if o.clip_norm:
       optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), optimizer)
     self.optimizer = optimizer
-    self.ema = optim.ema(o.ema_rate) if o.ema_rate else None
+    self.ema = optim.ema(o.ema_rate, start=o.ema_start) if o.ema_rate else None
     self.prefix_optimizer = optim.sign_sgd_rows(
         schedule(scale * o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
 
@@ -180,7 +182,7 @@ class Trainer:
     updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
     ema = state.ema
     if self.ema:
-      _, (ema,) = self.ema.update(updates, optim.EmaState(ema), state.params)
+      _, (_, ema) = self.ema.update(updates, optim.EmaState(state.step, ema), state.params)
     prefix_table, prefix_opt_state = state.prefix_table, state.prefix_opt_state
     if row_grads is not None:
       identifiers = carry.batch["puzzle_identifiers"]
@@ -226,8 +228,7 @@ class Trainer:
     def loss_fn(params, prefix_rows, carry, min_steps, noise_keys):
       carry, outputs = self._bind(params, state).supervision_step(carry, prefix_rows, min_steps, noise_keys)
       loss, metrics = losses.act_loss(
-          carry, outputs, step_decay=self.loss_config.step_decay, halt_cost=self.loss_config.halt_cost,
-          halt_max_steps=self.model_config.halt_max_steps)
+          carry, outputs, self.loss_config, halt_max_steps=self.model_config.halt_max_steps)
       loss /= self.batch_size
       return scale * loss, (loss, carry, metrics)
 
