@@ -24,6 +24,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Programs are tiny here, and optimizing one takes longer than running it. The processes that tests start do optimize.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

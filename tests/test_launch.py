@@ -114,6 +114,7 @@ class _Place:
     if program:
       shutil.rmtree(self.repo / "trm_jax")
       (self.repo / "trm_jax" / "runtime").mkdir(parents=True)
+      (self.repo / "trm_jax" / "__init__.py").touch()  # or an installed trm_jax would come before it
       shutil.copy(_ROOT / "trm_jax" / "runtime" / "with_parent.py", self.repo / "trm_jax" / "runtime")
       (self.repo / "trm_jax" / "main.py").write_text(program)
       (self.repo / "trm_jax" / "sweep.py").write_text(_SWEEP)
@@ -522,6 +523,7 @@ def test_machine_that_shuts_down_saves(made):
 def test_the_exit_status_survives_two_signals_at_once(tmp_path):
   """To the program, which ends at once, and to the shell that waits for it; often, for it is a matter of moments."""
   (tmp_path / "trm_jax").mkdir()
+  (tmp_path / "trm_jax" / "__init__.py").touch()
   (tmp_path / "trm_jax" / "main.py").write_text(
       "import os, pathlib, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(75))\n"
       "signal.signal(signal.SIGHUP, lambda *_: os._exit(75))\npathlib.Path('ready').touch()\ntime.sleep(60)\n")
