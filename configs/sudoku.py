@@ -118,18 +118,18 @@ def _rate(learning_rate):
 
 
 def _batch(batch_size):
-  """Another batch: rates in proportion to the reference's, as many epochs, a warmup between 2,000 and 5,000 steps."""
+  """Another batch: rates in proportion to the reference's, the same epochs, a warmup between 2,000 and 5,000 steps."""
   return {"batch_size": batch_size, "optimizer.base_batch_size": 768,
           "optimizer.warmup_steps": min(5_000, max(2_000, 2 * batch_size))}
 
 
 def _puzzles(number):
-  """More training puzzles and as many steps."""
+  """More training puzzles and the same number of steps."""
   return {"data.num_train": number, "epochs": 50_000 * 1_000 // number}
 
 
 def _equal_compute(base, changes):
-  """The changes, and the steps that then cost as many training FLOPs (trm_jax/model/flops.py) as all of the base's."""
+  """The changes, and a number of steps that costs the training FLOPs of the whole base run (trm_jax/model/flops.py)."""
   before, after = base(), base()
   config_lib.change(after, changes)
   steps = before.steps or before.epochs * before.data.num_train // before.batch_size
@@ -229,7 +229,7 @@ def E2_2():
 def E2_3():
   """E2.3: should tokens be mixed by an MLP or by attention, at equal compute?
 
-  The attention run makes as many steps as cost the training FLOPs of the MLP run, counted by trm_jax/model/flops.py:
+  The attention run stops at the training FLOPs of the MLP run, as trm_jax/model/flops.py counts them:
   attention over 97 positions costs more than the token MLP, so these are fewer, 58,395 and not 65,104.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:ablations
@@ -410,9 +410,9 @@ def MORE():
 def FAST():
   """Fewer examples: which parts of the fast recipe matter?
 
-  Each run takes one part of `fast` away and has the reference's value in its place, at as many steps; where T and n
-  are, each step is cheaper. fast_cgar has the published curriculum of depth and loss weights besides, and fast_plain
-  none of the parts. All take the same 3.1 million examples.
+  Each run takes one part of `fast` away and has the reference's value in its place. All take the same 3.1
+  million examples; with the reference's T and n a step is cheaper. fast_cgar has the published curriculum of depth and
+  loss weights besides, and fast_plain none of the parts.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:fast
   Paper: none; the author's logs of the whole recipe: 83.6 to 87.1 %, four seeds.
@@ -488,7 +488,7 @@ def MINIATURE():
   """The study in small: which findings show on 300 puzzles of 4x4 cells, within a minute or two a run?
 
   T and n, EMA, token mixer (equal compute), supervision steps, and a grid of batch and learning rate in which every
-  run sees as many puzzles. Several names are one config: a sweep trains it once.
+  run sees the same number of puzzles. Several names are one config: a sweep trains it once.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --seeds=0,1,2
   Paper: none; it is about 9x9 puzzles.

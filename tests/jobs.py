@@ -31,7 +31,7 @@ class Job:
     processes: of the job.
     devices: of each process.
     flags: further ones of trm_jax.main.
-    cache: folder of compiled programs, so that not every start compiles anew.
+    cache: folder of compiled programs, so that a later start need not compile.
     config: fields of the config and their values.
   """
 

@@ -111,7 +111,7 @@ def test_the_number_of_test_puzzles_is_free():
 
 
 def test_files_that_were_replaced_are_other_puzzles(tmp_path):
-  """By the same path, and just as many."""
+  """By the same path, and in the same number."""
   sizes = dict(box=2, num_train=9, num_validation=0, num_test=5, num_clues=9)
   data = SudokuData(source=str(tmp_path), box=2, num_train=6, num_validation=3)
 

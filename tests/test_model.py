@@ -340,7 +340,7 @@ ROWS = 3000
 
 @functools.cache
 def share_halted(exploration: float, steps_made: int, sure: bool) -> float:
-  """Of many rows that have made so many steps, and are all sure (or all unsure) of being done."""
+  """The share of many rows that halt after steps_made steps, all sure (or all unsure) of being done."""
   config = TRMConfig(vocab_size=2, seq_len=1, hidden_size=2, L_layers=1, mlp_t=False, num_heads=1, H_cycles=1,
                      L_cycles=1, puzzle_emb_ndim=0, puzzle_emb_len=0, halt_max_steps=5,
                      halt_exploration_prob=exploration, dtype="float32")

@@ -358,7 +358,7 @@ def test_batch_that_devices_do_not_divide():
 
 @pytest.fixture(name="small_chip")
 def _small_chip(monkeypatch):
-  """Makes the chip's memory so many bytes."""
+  """Gives the chip a memory of this size."""
   def make(usable_bytes):
     monkeypatch.setitem(chips.TPUS, "v4", dataclasses.replace(chips.TPUS["v4"], usable_bytes=usable_bytes))
   return make

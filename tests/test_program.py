@@ -103,7 +103,7 @@ def test_a_step_on_v4(changes):
   assert sum(c.bytes for c in found if c.bytes < rows and c is not gradients) <= 2 * 4 * batch
   assert {c.kind for c in found} == {"all-reduce", "all-gather"}
   if not changes:
-    # Golden numbers: of states and activations none is laid out anew between products; memory; the time it estimates.
+    # Golden numbers: of states and activations none changes its layout between products; memory; the time it estimates.
     assert not [(array, times) for array, times in hlo.relayouts(text) if array.bytes > 2**20]
     assert compiled.memory_analysis().temp_size_in_bytes < 1.0 * 2**30
     assert hlo.estimated_cycles(text) < 22e6

@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """What is laid out how.
 
-`python tests/test_sharding.py` writes golden/shardings.txt anew, to be looked at in the diff.
+`python tests/test_sharding.py` writes golden/shardings.txt; look at the diff.
 """
 
 import dataclasses

@@ -48,7 +48,7 @@ def layout(trainer, state):
 
 
 def placed(trainer, state):
-  """On the trainer's mesh: what is laid out in another way would be traced anew."""
+  """On the trainer's mesh: another layout would be traced once more."""
   return jax.device_put(state, sharding.state_shardings(trainer.mesh, state))
 
 
@@ -110,7 +110,7 @@ def trajectory(start, step):
 
 @pytest.fixture(scope="module")
 def steps(trainer, start):
-  """Fails where another number of steps would be compiled anew."""
+  """Fails where another number of steps would be compiled once more."""
   return jax.jit(chex.assert_max_traces(lambda state, n: trainer.steps(state, n, make_batch, KEY), n=1),
                  out_shardings=layout(trainer, start))
 

@@ -107,7 +107,7 @@ class Puzzles:
       groups: integers in [0, num_groups), along one axis.
 
     Returns:
-      Puzzles of as many groups.
+      Puzzles of these groups.
     """
     return self._take(self.group_starts[groups], np.diff(self.group_starts)[groups])
 

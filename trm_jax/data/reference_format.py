@@ -61,7 +61,7 @@ def stored(folder: pathlib.Path, split: str) -> puzzles_lib.Stored:
   meta = _read_metadata(place / "dataset.json")
   groups, examples = meta["total_groups"], sum(_set_sizes(place, meta).values())
   puzzles = round(examples / meta["mean_puzzle_examples"]) if meta["mean_puzzle_examples"] > 0 else examples
-  # Its builders store as many versions of each puzzle.
+  # Its builders store the same number of versions of each puzzle.
   return puzzles_lib.Stored(groups, max(0, puzzles // groups - 1), examples / max(1, puzzles))
 
 

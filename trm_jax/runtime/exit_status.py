@@ -14,7 +14,7 @@ from trm_jax.errors import TryAgain
 PREEMPTED = 75  # told to stop; what there was to save is saved. EX_TEMPFAIL: start the same command again
 INTERRUPTED = 130  # the same by Ctrl-C, as shells say it
 PEER_LOST = TryAgain.status  # another process died or hung; start the same command again
-# A process that has not sent a sign of life for so long counts as dead, whatever it is doing.
+# A process that has sent no sign of life for this time counts as dead, whatever it is doing.
 HEARTBEAT_SECONDS = 60
 
 

@@ -11,7 +11,7 @@ from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Sizes, Stored
 from trm_jax.model import flops
 from trm_jax.model.config import TRMConfig
-# Puzzles that a source is taken to have where it says nothing of itself: about as many as Sudoku-Extreme has.
+# Puzzles that a source is taken to have where it says nothing of itself: about those of Sudoku-Extreme.
 _TRAIN, _TEST = 4_000_000, 400_000
 
 

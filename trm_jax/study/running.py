@@ -151,7 +151,7 @@ class Sweep:
   Args:
     runs: all of them.
     workdir: folder of their folders.
-    shares: of the machine; as many runs are made at a time.
+    shares: of the machine; one run at a time is made on each.
     wait: for the runs that others are at, and take over those that they give up.
   """
 

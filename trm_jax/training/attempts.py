@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A model at puzzles, as many rows at a time as fit: its answers, and how it came to them. Labels play no part here.
+"""A model at puzzles, some rows at a time: its answers, and how it came to them. Labels play no part here.
 
 An attempt is one example in one version, one time: attempt j is rollout j % rollouts of version
 j // rollouts % versions of example j // (rollouts * versions). Its row is made on the device from its number, as a row
@@ -58,7 +58,7 @@ class Attempts:
 
 @struct.dataclass
 class Queue:
-  """Attempts under way. Each device along `data` has room for as many of them, and an equal share of the B rows.
+  """Attempts under way. Every device along `data` has the same share of the room for them and of the B rows.
 
   Attributes:
     carry: of B rows.
@@ -297,7 +297,7 @@ class Attempter:
 
 
 def every_answer(model: TRM, task: Task, puzzles: Puzzles, *, batch_size: int = 256) -> Attempts:
-  """The answers of all supervision steps, on the default device. Calls with as many puzzles share a program.
+  """The answers of all supervision steps, on the default device. Calls with the same number of puzzles share a program.
 
   Args:
     model: any.
