@@ -28,6 +28,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+  """Files begin in their order. By the number of tests in it, as xdist has it, the slowest ones would come last."""
+  if config.pluginmanager.hasplugin("xdist"):
+    config.option.loadscopereorder = False
+
+
 @pytest.fixture
 def as_nobody_special():
   """A context manager in which the permissions of files count in this thread, also where root runs the tests."""
