@@ -52,7 +52,6 @@ from trm_jax import cli
 from trm_jax import weights
 from trm_jax.errors import UserError
 from trm_jax.runtime import console
-from trm_jax.runtime import exit_status
 from trm_jax.runtime import files
 from trm_jax.runtime import with_parent
 from trm_jax.training import metrics_log
@@ -289,14 +288,15 @@ def measure_training(session: Session) -> bool:
     while process.poll() is None and session.seconds_left() > _RESERVE_SECONDS:
       time.sleep(0.2 if session.toy else 2)
       _note_training(session, workdir, command)
+    told = process.poll() is None
     process.terminate()  # it saves; where it has ended, this does nothing
-    in_time = _wait([process], max(0.0, session.seconds_left() - _RESERVE_SECONDS / 2))
+    _wait([process], max(0.0, session.seconds_left() - _RESERVE_SECONDS / 2))
     output = session.log("train", log)
-  finished, status = process.returncode == 0, process.returncode
+  finished = process.returncode == 0
   _note_training(session, workdir, command, finished=finished)
-  if in_time and status not in (0, exit_status.PREEMPTED):
+  if not told and not finished:
     session.note("train", session.results.get("train", {}) | {
-        "error": f"ended with status {status}: {_last_line(output)}"})
+        "error": f"ended with status {process.returncode}: {_last_line(output)}"})
     return True
   try:
     pack_weights(workdir, session.out)
