@@ -2,7 +2,7 @@
 """All measurements that need a GPU, in one command that can be given again until they are made.
 
     python -m benchmarks.on_gpu --out=FOLDER --reference=TinyRecursiveModels --puzzles=FOLDER --minutes=9
-    python -m benchmarks.on_gpu --out=FOLDER --toy      # all of them at a tiny size on a CPU, in some minutes
+    python -m benchmarks.on_gpu --out=FOLDER --toy      # all of them at a tiny size on a CPU, --minutes=25
 
 The pieces, which --only chooses from:
 
@@ -178,7 +178,7 @@ class Session:
   def _write(self) -> None:
     files.write_json(self._kept, {"toy": self.toy, "results": self.results})
     shutil.copyfile(self._kept, self.out / "results.json")
-    files.replace_text(self.out / "report.md", report(self.results))
+    files.replace_text(self.out / "report.md", report(self.results, self.toy))
 
   def start(self, command: Sequence[str], log: pathlib.Path, environment: Mapping[str, str] | None = None
             ) -> subprocess.Popen:
@@ -351,9 +351,9 @@ def pack_weights(run: pathlib.Path, out: pathlib.Path) -> None:
 # What the results say.
 
 
-def report(results: Mapping[str, Mapping[str, Any]]) -> str:
+def report(results: Mapping[str, Mapping[str, Any]], toy: bool) -> str:
   """The results as Markdown: the rows of docs/performance.md's first table, and a table for each case."""
-  parts = ["# Measured on a GPU", "## Rows for docs/performance.md, Where it stands",
+  parts = ["# A rehearsal at toy size, whose times mean nothing" if toy else "# Measured on a GPU", "## Rows for docs/performance.md, Where it stands",
            measure.table(_where_it_stands(results)), "## Every case"]
   for name in NAMES:
     result = results.get(name, {})
@@ -461,7 +461,7 @@ def main(argv: list[str]) -> None:
   jax.config.update("jax_platforms", "cpu")  # this process leaves the GPU to those it starts
   session = Session(pathlib.Path(_OUT.value), pathlib.Path(_WORKDIR.value), _MINUTES.value, _TOY.value)
   measure_missing(session, _ONLY.value)
-  print(f"\n{report(session.results)}", flush=True)
+  print(f"\n{report(session.results, session.toy)}", flush=True)
 
 
 if __name__ == "__main__":
