@@ -353,7 +353,8 @@ def pack_weights(run: pathlib.Path, out: pathlib.Path) -> None:
 
 def report(results: Mapping[str, Mapping[str, Any]], toy: bool) -> str:
   """The results as Markdown: the rows of docs/performance.md's first table, and a table for each case."""
-  parts = ["# A rehearsal at toy size, whose times mean nothing" if toy else "# Measured on a GPU", "## Rows for docs/performance.md, Where it stands",
+  parts = ["# A rehearsal at toy size, whose times mean nothing" if toy else "# Measured on a GPU",
+           "## Rows for docs/performance.md, Where it stands",
            measure.table(_where_it_stands(results)), "## Every case"]
   for name in NAMES:
     result = results.get(name, {})
