@@ -35,6 +35,7 @@ _MIXER = flags.DEFINE_enum("mixer", "mlp", ["mlp", "attention"], "Over tokens; a
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 81, "Cells: 81 of a Sudoku, 900 of a maze or ARC grid.", lower_bound=1)
 _HIDDEN = flags.DEFINE_integer("hidden_size", 512, "Features.", lower_bound=1)
 _CYCLES = flags.DEFINE_integer("cycles", 3, "T, H_cycles.", lower_bound=1)
+_ATTENTION = flags.DEFINE_enum("attention", "xla", ["xla", "cudnn"], "Of ours, see config.compute.attention.")
 _MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "Of ours, see config.compute.micro_batches.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 1, "Steps that are timed together, in one call of ours.", lower_bound=1)
 
@@ -46,7 +47,7 @@ def model_config() -> TRMConfig:
   return TRMConfig(vocab_size=VOCAB, seq_len=_SEQ_LEN.value, hidden_size=_HIDDEN.value, H_cycles=_CYCLES.value,
                    num_heads=max(1, _HIDDEN.value // 64), puzzle_emb_ndim=_HIDDEN.value,
                    mlp_t=_MIXER.value == "mlp", pos_encodings="none" if _MIXER.value == "mlp" else "rope",
-                   dtype=_DTYPE.value)
+                   dtype=_DTYPE.value, attention=_ATTENTION.value)
 
 
 def make_batch() -> dict[str, np.ndarray]:

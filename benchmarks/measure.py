@@ -101,10 +101,18 @@ def machine() -> dict[str, Any]:
 
 
 def commit(folder: str | os.PathLike) -> str:
-  """What git says of the checkout that a folder belongs to."""
-  described = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=folder, text=True, capture_output=True,
-                             check=False).stdout.strip()
-  return described or "not a git checkout"
+  """What git says of the checkout that a folder belongs to.
+
+  Where a checkout has come without its history (benchmarks/carry.sh), a file COMMIT in its root says it.
+  """
+  folder = pathlib.Path(folder).resolve()
+  for root in (folder, *folder.parents):
+    if (root / ".git").exists():
+      return subprocess.run(["git", "describe", "--always", "--dirty"], cwd=root, text=True, capture_output=True,
+                            check=False).stdout.strip() or "unknown to git"
+    if (root / "COMMIT").is_file():
+      return (root / "COMMIT").read_text().strip()
+  return "not a git checkout"
 
 
 def _cpu_name() -> str:

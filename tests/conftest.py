@@ -8,8 +8,9 @@ import pathlib
 import signal
 import tempfile
 
-# In the environment too, so that the programs which tests start stay off the machine's accelerators.
-os.environ["JAX_PLATFORMS"] = "cpu"
+# In the environment too, so that the programs which tests start stay off the machine's accelerators. Only
+# tests/test_reference_parity.py can also be run on one, by TRM_TEST_PLATFORMS=cuda,cpu (benchmarks/on_gpu.py does).
+os.environ["JAX_PLATFORMS"] = os.environ.get("TRM_TEST_PLATFORMS", "cpu")
 
 from absl import flags  # noqa: E402
 from absl.testing import flagsaver  # noqa: E402
@@ -21,7 +22,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # All three raise, here and not in some test, if a plugin has touched a device before.
-jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Programs are tiny here, and optimizing one takes longer than running it. The processes that tests start do optimize.

@@ -1,18 +1,26 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The benchmarks run through, on tiny models. What they measure is not looked at, for other things run beside tests."""
 
+import gzip
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tarfile
 
+from flax import nnx
+import jax
 from matplotlib import image
+import numpy as np
 import pytest
+import tiny
 
 from configs import sudoku
 from trm_jax import config as config_lib
+from trm_jax import weights
+from trm_jax.model.trm import TRM
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _MODEL = [f"--set={change}" for change in (
@@ -113,3 +121,117 @@ def test_learning_parity_reports_what_is_there_and_refuses_what_it_cannot_compar
       "reference-mlp-float32-0.json: is cut off", "steps: 468 -> 400", "--reference is missing",
       "no models/recursive_reasoning/trm.py there", "--seeds=0,x: must be")):
     assert re.search(f"^error: .*{re.escape(text)}", output, re.MULTILINE), output
+
+
+# One process for all, as above. Lines that begin with "pack" name a run and a folder for its weights.
+_ON_GPU = """
+import pathlib, sys
+from absl import flags
+from benchmarks import on_gpu
+from trm_jax import errors
+for line in sys.stdin:
+  command, *arguments = line.split()
+  if command == "pack":
+    on_gpu._FILE_BYTES = 20_000
+    on_gpu.pack_weights(*map(pathlib.Path, arguments))
+  else:
+    flags.FLAGS.unparse_flags()
+    for flag in ("only", "minutes"):  # of the line before
+      flags.FLAGS[flag].unparse()
+    flags.FLAGS(["on_gpu", "--toy", "--rounds=1", *arguments])
+    try:
+      on_gpu.main(["on_gpu"])
+    except errors.UserError as e:
+      print("error:", e)
+  print("end of", line, end="", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def on_gpu(tmp_path_factory):
+  """(what each call of a rehearsal printed, the folder brought back, what was known before the first call)."""
+  folder = tmp_path_factory.mktemp("on_gpu")
+  where = {"date": "2026-01-01", "command": "a command", "machine": {"devices": "1 x slide rule"}, "title": "A title"}
+  before = {
+      "parity": where | {"rows": [{"recording": "mlp_t", "outcome": "14 passed in 3 s", "failed": "-"}]},
+      "steps/mlp": where | {"rows": [
+          {"ms a step: median (least .. most)": "120 (119 .. 121)", "examples/s": "6,400", "TFLOP/s": "273",
+           "of these": "36.5%", "temporary": "20,480"}]},
+      "compare/mlp_compiled": where | {"rows": [
+          {"": "trm_jax"}, {"": "reference, compiled", "its time over ours, round by round": "2.6 (2.5 .. 2.7)"}]},
+      "steps/attention_916_xla": {"date": "2026-01-01", "error": "RESOURCE_EXHAUSTED: out of memory"},
+      "train": where | {"finished": False, "rows": [
+          {"steps": "250", "minutes of steps": "1.50", "of": "1,024 validation puzzles", "puzzles solved": "12.5%",
+           "cells right": "70.0%"}]}}
+  for kept, toy in (("kept", True), ("measured", False)):
+    (folder / kept).mkdir()
+    (folder / kept / "results.json").write_text(json.dumps({"toy": toy, "results": before}))
+  config = tiny.config()
+  model = TRM(config.model.sized(vocab_size=6, seq_len=16, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
+  weights.save(model, config, folder / "run", step=7)
+  folders = f"--out={folder / 'out'} --workdir={folder / 'kept'}"
+  lines = [f"call {folders} --only=profile --only=parity --only=compare",
+           f"call {folders} --only=profile",
+           f"call {folders} --only=steps/attention_916_xla --minutes=0.1",
+           f"call {folders} --only=speed", f"call --out={folder / 'out'} --workdir={folder / 'measured'}",
+           f"pack {folder / 'run'} {folder / 'out'}"]
+  environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+  process = subprocess.run([sys.executable, "-c", _ON_GPU], input="\n".join(lines) + "\n", cwd=_ROOT, text=True,
+                           env=environment, capture_output=True, check=False)
+  assert process.returncode == 0, process.stderr
+  return re.split("end of .*\n", process.stdout), folder, before
+
+
+def test_on_gpu_makes_what_is_missing_and_goes_on_after_a_call_that_was_too_short(on_gpu):
+  printed, folder, before = on_gpu
+  assert re.search("^profile/mlp: done", printed[0], re.MULTILINE), printed[0]
+  for said in ("parity: there already", "compare/mlp_compiled: there already",
+               "compare/mlp_eager: left out, because --reference is missing"):
+    assert said in printed[0], printed[0]
+  assert "profile/mlp: there already" in printed[1]
+  assert "steps/attention_916_xla: to be continued by another call" in printed[2], printed[2]
+  results = json.loads((folder / "out" / "results.json").read_text())["results"]
+  assert results == json.loads((folder / "kept" / "results.json").read_text())["results"]
+  assert results == before | {"profile/mlp": results["profile/mlp"]}
+
+
+def test_on_gpu_brings_back_the_largest_kernels_and_their_trace(on_gpu):
+  _, folder, _ = on_gpu
+  found = json.loads((folder / "out" / "results.json").read_text())["results"]["profile/mlp"]
+  shares = [float(row["of all kernels"].rstrip("%")) for row in found["rows"]]
+  assert len(shares) == 11 and shares[:-1] == sorted(shares[:-1], reverse=True)
+  assert sum(shares) == pytest.approx(100, abs=0.05 * len(shares) + 0.01)
+  assert "benchmarks.kernels --rounds=1 --name=baseline" in found["command"] and "--json" not in found["command"]
+  profile = jax.profiler.ProfileData.from_serialized_xspace(
+      gzip.decompress((folder / "out" / "trace.xplane.pb.gz").read_bytes()))
+  names = {event.name for plane in profile.planes for line in plane.lines for event in line.events}
+  assert {row["kernel"] for row in found["rows"][:-1]} <= names
+
+
+def test_on_gpu_reports_rows_and_what_is_unmeasured_or_failed(on_gpu):
+  printed, folder, _ = on_gpu
+  report = (folder / "out" / "report.md").read_text()
+  for text in ("**120 (119 .. 121) ms** a step", "36.5% of the measured product rate", "compiled: 2.6 (2.5 .. 2.7) x",
+               "eager: unmeasured", "1 x slide rule, bf16",
+               "mlp_t: 14 passed in 3 s", "12.5% of 1,024 validation puzzles after 1.50 minutes of steps (250 steps)",
+               "This training has not come to its end."):
+    assert text in report, report
+  assert "**Failed**: RESOURCE_EXHAUSTED: out of memory" in printed[0]
+
+
+def test_on_gpu_refuses_unknown_pieces_and_other_results(on_gpu):
+  printed, folder, _ = on_gpu
+  assert "error: --only=speed: there are the pieces parity, steps, compare, profile, train" in printed[3]
+  assert f"error: --workdir={folder / 'measured'}: has the results of measurements" in printed[4]
+
+
+def test_on_gpu_brings_back_weights_in_parts(on_gpu, tmp_path):
+  _, folder, _ = on_gpu
+  parts = sorted((folder / "out").glob("weights.tar.*"), key=lambda path: int(path.suffix[1:]))
+  assert len(parts) > 1 and max(path.stat().st_size for path in parts) <= 20_000
+  (tmp_path / "weights.tar").write_bytes(b"".join(path.read_bytes() for path in parts))
+  with tarfile.open(tmp_path / "weights.tar") as tar:
+    tar.extractall(tmp_path, filter="data")
+  back, there = weights.load(str(tmp_path / "weights")), weights.load(str(folder / "run"))
+  assert (back.config, back.step) == (there.config, 7)
+  jax.tree.map(np.testing.assert_array_equal, *(nnx.to_pure_dict(nnx.state(w.model)) for w in (back, there)))
