@@ -113,9 +113,8 @@ class _Place:
       shutil.copy(_ROOT / name, self.repo)
     if program:
       shutil.rmtree(self.repo / "trm_jax")
-      (self.repo / "trm_jax" / "runtime").mkdir(parents=True)
+      (self.repo / "trm_jax").mkdir()
       (self.repo / "trm_jax" / "__init__.py").touch()  # or an installed trm_jax would come before it
-      shutil.copy(_ROOT / "trm_jax" / "runtime" / "with_parent.py", self.repo / "trm_jax" / "runtime")
       (self.repo / "trm_jax" / "main.py").write_text(program)
       (self.repo / "trm_jax" / "sweep.py").write_text(_SWEEP)
     self.env = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "GIT_"))} | {
