@@ -34,7 +34,8 @@ _PROGRAM = '''
 import os, pathlib, signal, sys, time
 flags = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 folder, me = pathlib.Path(flags["workdir"]), int(os.environ.get("JAX_PROCESS_ID", 0))
-others = [i for i in range(int(os.environ.get("JAX_NUM_PROCESSES", 1))) if i != me]
+alone = flags["workdir"].startswith("gs://")  # here each worker has a bucket of its own
+others = [] if alone else [i for i in range(int(os.environ.get("JAX_NUM_PROCESSES", 1))) if i != me]
 folder.mkdir(parents=True, exist_ok=True)
 def stop(number, _):  # as the real one: what follows a first signal changes nothing
   for other in (signal.SIGTERM, signal.SIGHUP): signal.signal(other, signal.SIG_IGN)
@@ -42,16 +43,21 @@ def stop(number, _):  # as the real one: what follows a first signal changes not
   sys.exit(75)
 for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, stop)
 if file := os.environ.get("TRM_JAX_PROCESS_FILE"): pathlib.Path(file).write_text(str(me))
-(folder / f"pid-{me}").write_text(f"{os.getpid()} {os.environ.get('JAX_COORDINATOR_ADDRESS')}")
 step = int((folder / "step").read_text()) if (folder / "step").exists() else 0
+(folder / f"done-{me}").unlink(missing_ok=True)
+(folder / f"pid-{me}").write_text(f"{os.getpid()} {os.environ.get('JAX_COORDINATOR_ADDRESS')}")
 print("process", me, "from step", step, *sys.argv[1:], flush=True)
 def alive(i):
   try:
     pid, address = (folder / f"pid-{i}").read_text().split()
-    if address != os.environ.get("JAX_COORDINATOR_ADDRESS"): return True  # of an earlier start: not there yet
-    return "trm_jax" in pathlib.Path(f"/proc/{pid}/cmdline").read_text() or (folder / f"done-{i}").exists()
+    if address != os.environ.get("JAX_COORDINATOR_ADDRESS"): return False  # of an earlier start
+    return (folder / f"done-{i}").exists() or "trm_jax" in pathlib.Path(f"/proc/{pid}/cmdline").read_text()
   except (FileNotFoundError, ValueError):
-    return not (folder / f"pid-{i}").exists() or (folder / f"done-{i}").exists()
+    return (folder / f"done-{i}").exists()
+deadline = time.monotonic() + 30  # as the real ones do at their start, all read the step before one of them goes on
+while not all(map(alive, others)):
+  if time.monotonic() > deadline: sys.exit("a peer did not come")
+  time.sleep(0.01)
 while step < int(flags["config.steps"]):
   time.sleep(0.05)
   step += 1
@@ -462,6 +468,11 @@ def _numbers(place):
   return [path.read_text() for path in sorted(place.cloud.glob("homes/trm/*/trm_jax/attempts/*/process"))]
 
 
+def _await_line(stream, text):
+  lines = iter(stream.readline, "")  # which ends with the process
+  assert any(text in line for line in lines), f"ended without {text!r}"
+
+
 def _starts(place):
   """The steps that the main process began at, whichever worker that was, by the logs that are kept with the run.
 
@@ -606,8 +617,7 @@ def test_waiting_outlasts_an_outage(place):
   """However long it takes; a command that does not wait gives up after the time that the settings say."""
   place.settings(GIVE_UP_MINUTES="0")
   process = place.start("create")
-  while "PROVISIONING" not in process.stderr.readline():
-    pass
+  _await_line(process.stderr, "PROVISIONING")
   place.config(refuse="INTERNAL: an internal error has occurred")
   time.sleep(1)
   assert process.poll() is None
@@ -632,11 +642,9 @@ def test_quota_that_the_old_slice_still_takes(made):
   process = made.start("run", _CONFIG, _RUN, "--config.steps=100")
   made.await_step(2)
   made.cloud_do("preempt", "trm")
-  while "taken away" not in process.stderr.readline():
-    pass
+  _await_line(process.stderr, "taken away")
   made.config(refuse="RESOURCE_EXHAUSTED: Quota limit 'TPUV4sPreemptiblePod' has been exceeded.")
-  while "is tried again: (gcloud) RESOURCE_EXHAUSTED" not in process.stderr.readline():
-    pass
+  _await_line(process.stderr, "is tried again: (gcloud) RESOURCE_EXHAUSTED")
   made.config()
   assert process.communicate(timeout=60)[0].endswith("step 100\n") and process.returncode == 0
 
@@ -707,8 +715,7 @@ def test_logs_of_all_hosts(made, bucket):
   if bucket:
     made.settings(BUCKET=bucket)
   process = made.start("run", _CONFIG, _RUN, "--config.steps=25")
-  while "step 3" not in process.stdout.readline():
-    pass
+  _await_line(process.stdout, "step 3")
   assert made.launch("logs")[0].startswith("process 0 from step 0")
   assert made.launch("logs", "0")[0].startswith("process 1 from step 0")
   lines = made.launch("logs", "all", "--follow")[0].splitlines()
