@@ -1,6 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The parts of a block. That they are put together rightly is what test_model.py and the parity tests show."""
 
+import functools
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -82,10 +84,11 @@ def test_gate_rounds_once():
   assert (layers._gated(gate, up, None) == jnp.asarray(exact, jnp.bfloat16)).mean() > 0.999
 
 
-@pytest.mark.parametrize("mixes_tokens", [False, True])
-def test_inner_norm(mixes_tokens):
+@pytest.mark.parametrize("token_axis", [None, 0, 1])
+def test_inner_norm(token_axis):
   """down(sigmoid(gate) * norm(gate * up)) in place of down(silu(gate) * up): the norm is over the inner features."""
-  kind = layers.TokenSwiGLU if mixes_tokens else layers.SwiGLU
+  mixes_tokens = token_axis is not None
+  kind = functools.partial(layers.TokenSwiGLU, token_axis=token_axis) if mixes_tokens else layers.SwiGLU
   swiglu = kind(6, 4.0, inner_norm=True, dtype=jnp.float32, rngs=nnx.Rngs(0))
   h = np.random.default_rng(0).normal(size=(6, 3, 2) if mixes_tokens else (2, 3, 6))
   gate_up, down = np.float64(swiglu.gate_up[...]), np.float64(swiglu.down[...])
@@ -96,6 +99,8 @@ def test_inner_norm(mixes_tokens):
   inner = gate * up
   inner = inner / np.sqrt((inner**2).mean(-1, keepdims=True) + 1e-5) / (1 + np.exp(-gate))
   expected = np.einsum("lf,bdf->lbd", down, inner) if mixes_tokens else inner @ down
+  if token_axis:
+    h, expected = (a.swapaxes(0, token_axis) for a in (h, expected))
   np.testing.assert_allclose(swiglu(jnp.float32(h)), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -111,7 +116,7 @@ def test_only_products_are_kept_for_the_backward_pass(mlp_t, kept):
                      mlp_t=mlp_t)
   assert flops.kept_elements(config) == (config.L_cycles + 1) * kept
   network = layers.Network(2, positions=10, hidden_size=8, num_heads=2, expansion=4.0, inner_norm=False, mlp_t=mlp_t,
-                           rope=not mlp_t, attention="xla", dtype="float32", rngs=nnx.Rngs(0))
+                           token_axis=0, rope=not mlp_t, attention="xla", dtype="float32", rngs=nnx.Rngs(0))
   rows = 7
   h = jnp.zeros((10, rows, 8) if mlp_t else (rows, 10, 8))
   backward = jax.eval_shape(lambda h: jax.vjp(lambda h: layers.keep_products(network)(h), h)[1], h)

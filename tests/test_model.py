@@ -241,6 +241,27 @@ def test_carry_is_detached():
 # ---------------------------------------------------------------------------------------------- carry and halting
 
 
+@pytest.mark.parametrize("changes", [
+    {}, {"dtype": "bfloat16"}, {"recursion": "multi_scale_z", "inner_norm": True, "state_noise": 0.1},
+], ids=["baseline", "bfloat16", "multi_scale_z"])
+def test_positions_or_rows_first(changes):
+  """The layout of the recursion's states changes neither a step nor its gradients."""
+  def step(positions_first):
+    config = replace(positions_first=positions_first, **changes)
+    model, batch = with_q_head(make_model(config)), make_batch()
+
+    def loss(model):
+      carry, outputs = model(middle_carry(config), batch, train=True, key=jax.random.key(0))
+      return (outputs.logits**2).sum() + outputs.q_halt.sum(), (carry.z_H, carry.z_L, outputs)
+
+    (_, made), gradient = nnx.value_and_grad(loss, has_aux=True)(model)
+    return jax.tree.map(np.float32, (made, nnx.to_pure_dict(gradient)))
+
+  tolerance = 0.05 if "dtype" in changes else 1e-4  # in bfloat16 the two orders of summing round otherwise
+  for a, b in zip(*(jax.tree.leaves(step(first)) for first in (True, False)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, abs(a).max()))
+
+
 @pytest.mark.parametrize("recursion", ["two_z", "multi_scale_z"])
 def test_refill(recursion):
   """Halted rows take the offered puzzle, H_init, L_init and steps 0; the others keep every thing they have."""

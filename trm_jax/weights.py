@@ -27,6 +27,7 @@ from trm_jax.model.trm import TRM, InitialState, PrefixTable
 from trm_jax.runtime import paths
 from trm_jax.runtime import sharding
 from trm_jax.training import checkpoint
+from trm_jax.training import program
 
 # The fields of a TrainState that hold weights, with the kinds of variables that they are of a model's.
 _KINDS = {"params": nnx.Param, "prefix_table": PrefixTable, "initial": InitialState}
@@ -77,8 +78,7 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
     run = checkpoints.read_run(step)
     config = config_lib.parse_saved(run["config"], f"{directory / str(step)}")
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
-    attention = config.compute.attention if sharding.on_gpus(mesh) else "xla"
-    model_config = config.model.sized(attention=attention, **run["data"])
+    model_config = program.model_config(config, mesh, **run["data"])
     graphdef, *variables = nnx.split(nnx.eval_shape(lambda: TRM(model_config, rngs=nnx.Rngs(0))), *_KINDS.values())
     shapes = dict(zip(_KINDS, map(nnx.to_pure_dict, variables)))
     layout = sharding.abstract(shapes, sharding.state_shardings(mesh, shapes))

@@ -119,6 +119,9 @@ class TRMConfig(ModelConfig):
   seq_len: int = knob(rule=at_least(1))  # S, cells of one puzzle
   num_puzzle_identifiers: int = knob(1, at_least(1))  # puzzles (or tasks) that have a prefix of their own
   attention: str = knob("xla", one_of("xla", "cudnn"))  # what computes it; cudnn: fused, on NVIDIA GPUs, 16 bits
+  # Where an MLP mixes tokens, the states of the recursion are (L, B, D), which suits CPUs and GPUs, or (B, L, D), which
+  # suits TPUs (docs/performance.md). What the model computes is the same.
+  positions_first: bool = knob(True)
 
   def __post_init__(self):
     super().__post_init__()
@@ -130,6 +133,11 @@ class TRMConfig(ModelConfig):
     """Rows of the prefix table: big tables are rounded up, so that any number of devices can share them out."""
     rows, multiple = self.num_puzzle_identifiers, 1024
     return rows if rows < multiple else math.ceil(rows / multiple) * multiple
+
+  @property
+  def token_axis(self) -> int:
+    """Of the recursion's states, (L, B, D) or (B, L, D), the axis L."""
+    return 0 if self.mlp_t and self.positions_first else 1
 
   @property
   def positions(self) -> int:

@@ -143,24 +143,29 @@ class SwiGLU(nnx.Module):
 
 
 class TokenSwiGLU(nnx.Module):
-  """The same over the positions of h (L, B, D): plain matrix products without a transpose on either side.
+  """The same over the positions of h, (L, B, D) or (B, L, D).
 
-  gate_up is (2, F, L) and down (L, F): positions come first in the input and in the output.
+  gate_up is (2, F, L) and down (L, F): with positions first, these are plain matrix products without a transpose on
+  either side.
   """
 
-  def __init__(self, positions: int, expansion: float, *, inner_norm: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+  def __init__(self, positions: int, expansion: float, *, token_axis: int, inner_norm: bool, dtype: DTypeLike,
+               rngs: nnx.Rngs):
     width = swiglu_width(positions, expansion)
-    self.norm_axis = 0 if inner_norm else None
+    self.token_axis = token_axis
+    self.norm_axis = token_axis if inner_norm else None
     self.dtype = dtype
     self.gate_up = nnx.Param(truncated_normal(positions**-0.5)(rngs.params(), (2, width, positions), jnp.float32))
     self.down = nnx.Param(truncated_normal(width**-0.5)(rngs.params(), (positions, width), jnp.float32))
 
-  def __call__(self, h_LxBxD: jax.Array) -> jax.Array:
+  def __call__(self, h: jax.Array) -> jax.Array:
     gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
-    # XLA multiplies plain matrices faster on a CPU. On a TPU (bfloat16) merging axes would cost a relayout.
-    h, X = (h_LxBxD.reshape(h_LxBxD.shape[0], -1), "X") if self.dtype == jnp.float32 else (h_LxBxD, "BD")
-    gate, up = (product(f"FL,L{X}->F{X}", gate_up[i], h) for i in range(2))
-    return product(f"LF,F{X}->L{X}", down, _gated(gate, up, self.norm_axis)).reshape(h_LxBxD.shape)
+    shape, before, after = h.shape, "B"[:self.token_axis], "BD"[self.token_axis:]
+    if self.token_axis == 0 and self.dtype == jnp.float32:  # XLA multiplies plain matrices faster on a CPU
+      h, after = h.reshape(shape[0], -1), "X"
+    gate, up = (product(f"FL,{before}L{after}->{before}F{after}", gate_up[i], h) for i in range(2))
+    down = product(f"LF,{before}F{after}->{before}L{after}", down, _gated(gate, up, self.norm_axis))
+    return down.reshape(shape)
 
 
 class Attention(nnx.Module):
@@ -203,7 +208,7 @@ def rotate(q_BxLxHxK: jax.Array) -> jax.Array:
 class Block(nnx.Module):
   """h <- rms(h + mix(h)); h <- rms(h + swiglu(h)).
 
-  With attention h is (B, L, D). With a mixer over tokens it is (L, B, D), and the mixer's norm is over L as well.
+  With attention h is (B, L, D). With a mixer over tokens its axis L is the token_axis, and the mixer's norm is over L.
   """
 
   def __init__(
@@ -215,6 +220,7 @@ class Block(nnx.Module):
       expansion: float,
       inner_norm: bool,
       mlp_t: bool,
+      token_axis: int,
       rope: bool,
       attention: str,
       dtype: DTypeLike,
@@ -222,10 +228,10 @@ class Block(nnx.Module):
   ):
     swiglu = dict(inner_norm=inner_norm, dtype=dtype, rngs=rngs)
     if mlp_t:
-      self.mix = TokenSwiGLU(positions, expansion, **swiglu)
+      self.mix = TokenSwiGLU(positions, expansion, token_axis=token_axis, **swiglu)
     else:
       self.mix = Attention(hidden_size, num_heads, rope=rope, implementation=attention, dtype=dtype, rngs=rngs)
-    self.mix_norm_axis = 0 if mlp_t else -1
+    self.mix_norm_axis = token_axis if mlp_t else -1
     self.mlp = SwiGLU(hidden_size, expansion, **swiglu)
 
   def __call__(self, h: jax.Array) -> jax.Array:

@@ -70,7 +70,7 @@ NAMES = (*_CYCLES, "none")
 
 def _noisy(config: "TRMConfig", network: Callable[[jax.Array], jax.Array]) -> _Network:
   """The network, with normal noise added to its result where there are keys: one a row, so rows stay independent."""
-  row_axis = 1 if config.mlp_t else 0
+  row_axis = 1 - config.token_axis
 
   def f(h, keys):
     out = network(h)
@@ -102,8 +102,8 @@ def recurse(config: "TRMConfig", networks: list[Callable[[jax.Array], jax.Array]
     The new z_H and z_L.
   """
 
-  def swap(states):  # A mixer over tokens wants (L, …, B, D): once here, not several times in each block.
-    return jax.tree.map(lambda z: z.swapaxes(0, -2), states) if config.mlp_t else states
+  def swap(states):  # (L, …, B, D) where the blocks want that: once here, not several times in each block.
+    return jax.tree.map(lambda z: z.swapaxes(0, -2), states) if config.token_axis == 0 else states
 
   z_H, z_L, x = swap((z_H, z_L, x))
   with_gradient = [_noisy(config, layers.keep_products(f)) for f in networks]

@@ -115,6 +115,7 @@ class TRM(nnx.Module):
         expansion=config.expansion,
         inner_norm=config.inner_norm,
         mlp_t=config.mlp_t,
+        token_axis=config.token_axis,
         rope=config.pos_encodings == "rope",
         attention=config.attention,
         dtype=config.dtype,

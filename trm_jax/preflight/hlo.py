@@ -7,7 +7,7 @@ import math
 import re
 
 _COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([a-z][\w\-]*)\(")
+_INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([a-z][\w\-]*)\(")
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{[^}]*\})?")
 _CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
@@ -60,6 +60,23 @@ class Collective:
     return share * self.bytes * self.times
 
 
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """What the TPU compiler expects of an instruction.
+
+  Attributes:
+    name: of the instruction.
+    type: of its result, with layout and memory space.
+    cycles: of the chip's clock, each time.
+    times: it runs in one optimizer step.
+  """
+
+  name: str
+  type: str
+  cycles: int
+  times: int
+
+
 def collectives(text: str) -> list[Collective]:
   """What devices exchange in one optimizer step.
 
@@ -104,11 +121,16 @@ def relayouts(text: str) -> list[tuple[Array, int]]:
           if instruction.opcode in ("copy", "transpose") for array in arrays_of(instruction.type)]
 
 
+def estimates(text: str) -> list[Estimate]:
+  """What the TPU compiler expects the computations of one optimizer step to take; [] of other compilers."""
+  return [Estimate(instruction.name, instruction.type, int(cycles[1]), times)
+          for instruction, times in _Program(text).in_step(fused=False)
+          if (cycles := re.search(r'"estimated_cycles":"(\d+)"', instruction.line))]
+
+
 def estimated_cycles(text: str) -> int:
-  """What the TPU compiler expects the computations of one optimizer step to take, in cycles of the chip's clock, one
-  after the other; 0 where it says nothing, as do other compilers."""
-  return sum(int(cycles[1]) * times for instruction, times in _Program(text).in_step(fused=False)
-             if (cycles := re.search(r'"estimated_cycles":"(\d+)"', instruction.line)))
+  """The sum of all `estimates`: of one optimizer step, its computations one after the other."""
+  return sum(estimate.cycles * estimate.times for estimate in estimates(text))
 
 
 def arrays_of(type_: str) -> list[Array]:
@@ -137,6 +159,7 @@ def _group_size(line: str, num_devices: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Instruction:
+  name: str
   type: str
   opcode: str
   line: str
@@ -156,7 +179,7 @@ class _Program:
         if computation[1]:
           self._entry = computation[2]
       elif instruction := _INSTRUCTION.match(line):
-        instructions.append(_Instruction(instruction[1], instruction[2], line))
+        instructions.append(_Instruction(*instruction.groups(), line))
 
   def in_step(self, *, fused: bool = True) -> Iterator[tuple[_Instruction, int]]:
     """Instructions of one optimizer step, those inside of fusions too or not, and how often they run in it."""

@@ -43,6 +43,16 @@ def check_fits(config: Config, mesh: Mesh) -> None:
     raise UserError(f"config.compute.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
 
 
+def model_config(config: Config, mesh: Mesh, **sizes: int) -> TRMConfig:
+  """The run's model as it is best computed on the devices of a mesh.
+
+  Args:
+    sizes: what the model takes from its puzzles, see data.puzzles.Sizes.of_model.
+  """
+  return config.model.sized(attention=config.compute.attention if sharding.on_gpus(mesh) else "xla",
+                            positions_first=mesh.devices.flat[0].platform != "tpu", **sizes)
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
   """A stretch of a run in which one program makes the steps.
@@ -88,7 +98,7 @@ class Program:
   def __init__(self, config: Config, task: Task, sizes: Sizes, mesh: Mesh):
     check_fits(config, mesh)
     self.config, self.task, self.mesh = config, task, mesh
-    self.model_config = config.model.sized(attention=config.compute.attention, **sizes.of_model())
+    self.model_config = model_config(config, mesh, **sizes.of_model())
     self.total_steps = config.steps or sizes.total_steps(config.epochs, config.batch_size)
     rows_lib.check_positions(self.total_steps, config.batch_size)
 
