@@ -2,17 +2,15 @@
 """Sudoku as a task."""
 
 import dataclasses
+import functools
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
 
-from trm_jax.data import reference_format
+from trm_jax.data import folders
 from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError, explained
-from trm_jax.runtime import buckets
-from trm_jax.runtime import paths
+from trm_jax.errors import UserError
 from trm_jax.tasks import task
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import extreme
@@ -55,12 +53,7 @@ class SudokuTask(task.Task):
       return None
     if source == "sudoku-extreme":
       return Stored(extreme.NUM_PUZZLES[split])
-    if buckets.is_remote(source):
-      return None
-    folder = pathlib.Path(paths.user_path(source, "config.data.source"))
-    if not folder.is_dir() or not reference_format.is_reference_folder(folder):
-      return None
-    return reference_format.stored(folder, split)
+    return folders.stored(source, split)
 
   def shared(self, run: os.PathLike | str) -> "SudokuTask":
     if self.data.source != "sudoku-extreme":
@@ -76,33 +69,11 @@ class SudokuTask(task.Task):
       puzzles = extreme.read_extreme(extreme.local(data.tfds_dir, split), split)
       self._check_sizes(puzzles)
       return puzzles
-    folder, csv = paths.user_path(data.source, "config.data.source"), f"{split}.csv"
-    if buckets.is_remote(folder):
-      in_split = buckets.names(folder / split)
-      if "dataset.json" in in_split:
-        return self._read_reference(buckets.local_copy(folder / split, in_split).parent, split)
-      if csv not in buckets.names(folder):
-        raise UserError(
-            f"config.data.source = {data.source!r}: neither {csv} nor {split}/dataset.json is there; {_USABLE}")
-      return csv_files.read_csv(buckets.local_copy(folder, [csv]) / csv, box=self.box)
-    try:
-      os.listdir(folder)
-    except FileNotFoundError as e:
-      raise UserError(f"config.data.source = {data.source!r}: no such folder; {_USABLE}") from e
-    except OSError as e:
-      raise explained(f"config.data.source = {data.source!r}: cannot be read", e, _USABLE) from e
-    if reference_format.is_reference_folder(folder):
-      return self._read_reference(pathlib.Path(folder), split)
-    return csv_files.read_csv(folder / csv, box=self.box)
+    return folders.read(data.source, split, read_csv=self._read_csv, check_sizes=self._check_sizes, usable=_USABLE,
+                        fault=functools.partial(rules.first_fault, box=self.box))
 
-  def _read_reference(self, folder: pathlib.Path, split: str) -> Puzzles:
-    """One split of a folder of the reference's format, with the rules of Sudoku checked, as they are in a CSV file."""
-    puzzles = reference_format.read_split(folder, split)
-    self._check_sizes(puzzles)
-    if fault := rules.first_fault(puzzles.inputs, puzzles.labels, box=self.box):
-      row, field, rule = fault
-      raise UserError(f"{reference_format.file_of(folder, split, field, row)}: {rule}; {reference_format.REBUILD}")
-    return puzzles
+  def _read_csv(self, path: os.PathLike) -> Puzzles:
+    return csv_files.read_csv(path, box=self.box)
 
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):
@@ -132,10 +103,7 @@ class SudokuTask(task.Task):
             "config.data.num_aug = 0 to test on grids that are new to the model")
 
   def read_file(self, path: str) -> Puzzles:
-    file = paths.user_path(path, "--csv")
-    if buckets.is_remote(file):
-      file = buckets.local_copy(file.parent, [file.name]) / file.name
-    return csv_files.read_csv(file, box=self.box)
+    return self._read_csv(folders.local_file(path, "--csv"))
 
   def parse(self, text: str) -> np.ndarray:
     """Row by row, '.' or 0 for a blank."""
