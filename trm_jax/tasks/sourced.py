@@ -3,15 +3,14 @@
 
 import dataclasses
 import os
-import pathlib
 from typing import Self
 
+import numpy as np
+
+from trm_jax.data import folders
 from trm_jax.data import hub
-from trm_jax.data import reference_format
 from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError, explained
-from trm_jax.runtime import buckets
-from trm_jax.runtime import paths
+from trm_jax.errors import UserError
 from trm_jax.tasks import task
 
 
@@ -44,8 +43,8 @@ class SourcedTask(task.Task):
     """The checked puzzles of a CSV file. Raises UserError if it cannot be read, or a puzzle breaks a rule."""
     raise NotImplementedError
 
-  def first_fault(self, puzzles: Puzzles) -> tuple[int, str, str] | None:
-    """The first example that breaks a rule: its row, "inputs" or "labels", and the rule; None if all are right."""
+  def first_fault(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[int, str, str] | None:
+    """The first puzzle that breaks the rules; see csv_files.Fault."""
     raise NotImplementedError
 
   def generate(self, progress: task.Progress | None) -> dict[str, Puzzles]:
@@ -61,12 +60,7 @@ class SourcedTask(task.Task):
       return None
     if source == self.published.source:
       return Stored(self.published.num_puzzles[split])
-    if buckets.is_remote(source):
-      return None
-    folder = pathlib.Path(paths.user_path(source, "config.data.source"))
-    if not folder.is_dir() or not reference_format.is_reference_folder(folder):
-      return None
-    return reference_format.stored(folder, split)
+    return folders.stored(source, split)
 
   def shared(self, run: os.PathLike | str) -> Self:
     if self.data.source != self.published.source:
@@ -84,39 +78,11 @@ class SourcedTask(task.Task):
       puzzles = self.published.read(self.published.local(data.tfds_dir, split), split)
       self._check_sizes(puzzles)
       return puzzles
-    folder, csv = paths.user_path(data.source, "config.data.source"), f"{split}.csv"
-    if buckets.is_remote(folder):
-      in_split = buckets.names(folder / split)
-      if "dataset.json" in in_split:
-        return self._read_reference(buckets.local_copy(folder / split, in_split).parent, split)
-      if csv not in buckets.names(folder):
-        raise UserError(
-            f"config.data.source = {data.source!r}: neither {csv} nor {split}/dataset.json is there; {self._usable}")
-      return self.read_csv(buckets.local_copy(folder, [csv]) / csv)
-    try:
-      os.listdir(folder)
-    except FileNotFoundError as e:
-      raise UserError(f"config.data.source = {data.source!r}: no such folder; {self._usable}") from e
-    except OSError as e:
-      raise explained(f"config.data.source = {data.source!r}: cannot be read", e, self._usable) from e
-    if reference_format.is_reference_folder(folder):
-      return self._read_reference(pathlib.Path(folder), split)
-    return self.read_csv(folder / csv)
+    return folders.read(data.source, split, read_csv=self.read_csv, check_sizes=self._check_sizes, usable=self._usable,
+                        fault=self.first_fault)
 
   def read_file(self, path: str) -> Puzzles:
-    file = paths.user_path(path, "--csv")
-    if buckets.is_remote(file):
-      file = buckets.local_copy(file.parent, [file.name]) / file.name
-    return self.read_csv(file)
-
-  def _read_reference(self, folder: pathlib.Path, split: str) -> Puzzles:
-    """One split of a folder of the reference's format, with the task's rules checked, as they are in a CSV file."""
-    puzzles = reference_format.read_split(folder, split)
-    self._check_sizes(puzzles)
-    if fault := self.first_fault(puzzles):
-      row, field, rule = fault
-      raise UserError(f"{reference_format.file_of(folder, split, field, row)}: {rule}; {reference_format.REBUILD}")
-    return puzzles
+    return self.read_csv(folders.local_file(path, "--csv"))
 
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):

@@ -9,8 +9,8 @@ from trm_jax.tasks.maze import rules
 from trm_jax.tasks.symmetry import Symmetry
 
 # In the reference's order (dataset/common.py); the first one changes nothing.
-_IMAGES = (lambda a: a, np.rot90, lambda a: np.rot90(a, 2), lambda a: np.rot90(a, 3), np.fliplr, np.flipud, np.transpose,
-           lambda a: np.fliplr(np.rot90(a)))
+_IMAGES = (lambda board: board, np.rot90, lambda board: np.rot90(board, 2), lambda board: np.rot90(board, 3), np.fliplr,
+           np.flipud, np.transpose, lambda board: np.fliplr(np.rot90(board)))
 
 
 def cells(shape: tuple[int, int]) -> np.ndarray:

@@ -13,9 +13,9 @@ class MazeData(DataConfig):
   """Where mazes come from and how many of them are used. Defaults: the reference's Maze-Hard, which is trained on whole
   and without augmentation."""
 
-  # "maze-30x30-hard-1k": downloaded once by TFDS; "generated": made from the seed; otherwise a folder, local or gs://,
+  # "maze-hard": downloaded once by TFDS; "generated": made from the seed; otherwise a folder, local or gs://,
   # with train.csv and test.csv in Maze-Hard's format, or one written by the reference's dataset builder.
-  source: str = knob("maze-30x30-hard-1k")
+  source: str = knob("maze-hard")
   num_train: int = knob(1000, at_least(0))  # mazes; 0: all that validation leaves
   # Augmented versions are a maze turned and reflected: 7 besides itself, and 3 where it is not square. See DataConfig.
   num_aug: int = knob(0, Rule(lambda number: -1 <= number <= 7,

@@ -14,7 +14,7 @@ from trm_jax.data import hub
 from trm_jax.tasks.maze import rules
 
 MAZE_HARD = hub.Published(
-    name="maze_30x30_hard_1k",
+    name="maze_hard",
     title="Maze-Hard",
     description="Mazes of 30x30 cells whose shortest paths take more than 110 moves.",
     homepage="https://huggingface.co/datasets/sapientinc/maze-30x30-hard-1k",
@@ -25,5 +25,6 @@ MAZE_HARD = hub.Published(
     num_puzzles={"train": 1_000, "test": 1_000},
     seq_len=900,
     vocab_size=rules.VOCAB_SIZE,
-    read_csv=functools.partial(rules.read_csv, shape=(30, 30)),
+    read_csv=functools.partial(csv_files.read_csv, shape=(30, 30), alphabet=rules.CHARACTERS,
+                               fault=functools.partial(rules.first_fault, shape=(30, 30))),
 )

@@ -36,6 +36,9 @@ class MazeTask(sourced.SourcedTask):
   def __init__(self, data: MazeData):
     super().__init__(data, hard.MAZE_HARD)
     self.shape = data.rows, data.columns
+    if data.rows != data.columns and data.num_aug > 3:
+      raise UserError(f"config.data.num_aug = {data.num_aug}: mazes of {data.rows} x {data.columns} cells have 3 versions, "
+                      "turned or reflected, of the same shape; set it to 3 or less")
     self.name = f"maze-{data.rows}x{data.columns}"
     self.seq_len = data.rows * data.columns
 
@@ -46,10 +49,10 @@ class MazeTask(sourced.SourcedTask):
     return f"config.data.rows x columns = {self.shape[0]} x {self.shape[1]}"
 
   def read_csv(self, path: os.PathLike | str) -> Puzzles:
-    return hard.read_csv(path, self.shape)
+    return csv_files.read_csv(path, shape=self.shape, alphabet=rules.CHARACTERS, fault=self.first_fault)
 
-  def first_fault(self, puzzles: Puzzles) -> tuple[int, str, str] | None:
-    return rules.first_fault(puzzles.inputs, puzzles.labels, self.shape)
+  def first_fault(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[int, str, str] | None:
+    return rules.first_fault(inputs, labels, self.shape)
 
   def generate(self, progress: task.Progress | None) -> dict[str, Puzzles]:
     data = self.data
@@ -72,14 +75,21 @@ class MazeTask(sourced.SourcedTask):
 
   # Rows of a batch.
 
-  def symmetry(self, key: Any, version: Any) -> Any:
-    """Version v is transform v, so that none comes twice; a fresh one is any of the eight, or four."""
+  def symmetry(self, key: Any) -> Any:
     import jax  # pylint: disable=g-import-not-at-top
+
+    from trm_jax.tasks.maze import augment  # pylint: disable=g-import-not-at-top
+
+    return augment.symmetry(jax.random.randint(key, (), 0, len(augment.cells(self.shape))), self.shape)
+
+  def version_symmetry(self, version: Any, key: Any) -> Any:
+    """Version v is made by transform v, so that none comes twice; a fresh one by any."""
     import jax.numpy as jnp  # pylint: disable=g-import-not-at-top
 
     from trm_jax.tasks.maze import augment  # pylint: disable=g-import-not-at-top
 
-    return augment.symmetry(jnp.where(version < 0, jax.random.randint(key, (), 0, 8), version), self.shape)
+    numbered, drawn = augment.symmetry(version, self.shape), self.symmetry(key)
+    return numbered.replace(cells=jnp.where(version < 0, drawn.cells, numbered.cells))
 
   # Answers.
 

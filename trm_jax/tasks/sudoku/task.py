@@ -46,8 +46,8 @@ class SudokuTask(sourced.SourcedTask):
   def read_csv(self, path: os.PathLike | str) -> Puzzles:
     return csv_files.read_csv(path, box=self.box)
 
-  def first_fault(self, puzzles: Puzzles) -> tuple[int, str, str] | None:
-    return rules.first_fault(puzzles.inputs, puzzles.labels, box=self.box)
+  def first_fault(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[int, str, str] | None:
+    return rules.first_fault(inputs, labels, box=self.box)
 
   def generate(self, progress: task.Progress | None) -> dict[str, Puzzles]:
     data = self.data
