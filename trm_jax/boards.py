@@ -34,7 +34,7 @@ class _Board:
     layout: of its cells.
     answer: (S,) tokens.
     given: (S,) bool, the puzzle fixed this cell and the answer keeps it.
-    wrong: (S,) bool, other than the label, or a given cell changed.
+    wrong: (S,) bool, other than the label of a puzzle that is not solved, or a given cell changed.
     checked: there are labels.
     verdict: how good the answer is.
     halt: probability of halting.
@@ -57,13 +57,15 @@ def _boards(
   kept = task.is_given(inputs) & (answers_by_step == inputs)
   wrong = task.is_given(inputs) & ~kept
   counted = None if labels is None else labels != puzzles_lib.IGNORE_LABEL
-  if labels is not None:
-    wrong |= counted & (answers_by_step != labels)
   solved = solves(task, inputs, answers_by_step, labels)
+  if labels is not None:
+    # Of several right answers the label is one: what solves the puzzle has no wrong cell.
+    wrong |= counted & (answers_by_step != labels) & ~solved[:, None]
   boards = []
   for i, answer in enumerate(answers_by_step):
     if labels is not None:
-      verdict = f"{(counted & (answer == labels)).sum()}/{counted.sum()} right" + ", solved" * bool(solved[i])
+      right = counted & ~wrong[i]
+      verdict = f"{right.sum()}/{counted.sum()} right" + ", solved" * bool(solved[i])
     else:
       verdict = "" if solved is None else "solved" if solved[i] else "not solved"
     halt = 1 / (1 + np.exp(-np.float64(q_halt[i])))

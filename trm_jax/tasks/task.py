@@ -49,7 +49,8 @@ class Task:
     seq_len: S.
     vocab_size: V; token 0 is padding.
     num_puzzle_identifiers: rows of the prefix table.
-    headline: the metric of an evaluation by which the best checkpoint is chosen.
+    headline: the metric of an evaluation that is the share of puzzles solved; the best checkpoint is chosen by it.
+    scores: of the numbers that `score` reports those that are shares, for people.
     checked: what `solves` checks, for people; "" where labels alone tell what is right.
     fills: by token, a colour that fills its cell in a picture in place of its character, and its name.
     own_splits: whether `read` makes of each split the number of puzzles that `data` asks for, as a generator does.
@@ -61,6 +62,7 @@ class Task:
   vocab_size: int
   num_puzzle_identifiers = 1
   headline = "exact_accuracy"
+  scores: tuple[str, ...] = ()
   checked = ""
   fills: Mapping[int, tuple[str, str]] = types.MappingProxyType({})
   own_splits = False

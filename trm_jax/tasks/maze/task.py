@@ -29,6 +29,7 @@ class MazeTask(sourced.SourcedTask):
 
   # Of several shortest paths the label has one, so that an answer may be right and differ from it.
   headline = "shortest_paths"
+  scores = "valid_paths", "shortest_paths"
   checked = "each a shortest path from S to G through free cells"
   vocab_size = rules.VOCAB_SIZE
   fills = {rules.WALL: ("#33363b", "wall"), rules.PATH: ("#7fc8a9", "path")}
@@ -37,8 +38,8 @@ class MazeTask(sourced.SourcedTask):
     super().__init__(data, hard.MAZE_HARD)
     self.shape = data.rows, data.columns
     if data.rows != data.columns and data.num_aug > 3:
-      raise UserError(f"config.data.num_aug = {data.num_aug}: mazes of {data.rows} x {data.columns} cells have 3 versions, "
-                      "turned or reflected, of the same shape; set it to 3 or less")
+      raise UserError(f"config.data.num_aug = {data.num_aug}: mazes of {data.rows} x {data.columns} cells have 3 "
+                      "versions, turned or reflected, of the same shape; set it to 3 or less")
     self.name = f"maze-{data.rows}x{data.columns}"
     self.seq_len = data.rows * data.columns
 
