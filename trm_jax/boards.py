@@ -37,7 +37,7 @@ class _Board:
     wrong: (S,) bool, other than the label of a puzzle that is not solved, or a given cell changed.
     checked: there are labels.
     verdict: how good the answer is.
-    halt: probability of halting.
+    halt: probability of halting; None of what is no answer.
   """
 
   title: str
@@ -47,7 +47,7 @@ class _Board:
   wrong: np.ndarray
   checked: bool
   verdict: str
-  halt: float
+  halt: float | None
 
 
 def _boards(
@@ -161,14 +161,18 @@ def solving_picture(
     labels: np.ndarray | None,
     q_halt: np.ndarray,
 ) -> None:
-  """One puzzle being solved, as a PNG with one board per supervision step.
+  """One puzzle being solved, as a PNG with one board per supervision step, after the puzzle where they do not show it.
 
   Args:
     path: the file to write.
     task, inputs, answers_by_step, labels, q_halt: as in `solving_text`.
   """
+  boards = _boards(task, inputs, answers_by_step, labels, q_halt)
+  if not task.is_given(inputs).any():  # the answers do not show it
+    whole = np.ones(inputs.shape, bool)
+    boards.insert(0, _Board("puzzle", task.board(inputs), inputs, whole, ~whole, labels is not None, "", None))
   with files.replacing(pathlib.Path(path)) as file:
-    _figure(task, _boards(task, inputs, answers_by_step, labels, q_halt)).savefig(file, format="png", dpi=150)
+    _figure(task, boards).savefig(file, format="png", dpi=150)
 
 
 def answers_picture(
@@ -270,5 +274,5 @@ def _draw_board(ax: Any, task: Task, board: _Board, *, fontsize: float) -> None:
   for artist in ax.collections:
     artist.set_clip_on(False)  # the outer lines lie half outside
   ax.set_title(board.title, fontsize=10, fontweight="bold", pad=17)
-  verdict = f"{board.verdict} · halt {board.halt:.0%}"
+  verdict = "" if board.halt is None else f"{board.verdict} · halt {board.halt:.0%}"
   ax.annotate(verdict, (0.5, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=8)

@@ -44,6 +44,9 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   task = tasks.of(config.task, data).shared(loaded.folder)
   puzzles = splits_lib.load_test(task)
   model = loaded.model
+  sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.config.seq_len, model.config.vocab_size)
+  if sizes != known:
+    raise UserError(f"{data.source}: {sizes[0]} cells and {sizes[1]} tokens, the model knows {known[0]} and {known[1]}")
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
                     f"{model.config.num_puzzle_identifiers}")

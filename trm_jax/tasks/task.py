@@ -7,6 +7,7 @@ Axes: S cells of a puzzle, V vocabulary, N examples.
 from collections.abc import Callable, Mapping
 import dataclasses
 import os
+import string
 import types
 from typing import Any
 
@@ -219,7 +220,7 @@ class Task:
 
   def cell_text(self, token: int) -> str:
     """The one character for a token."""
-    return " .123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[min(token, 36)]
+    return f" .123456789{string.ascii_uppercase}{string.ascii_lowercase}#"[min(token, 63)]
 
   def is_given(self, inputs: np.ndarray) -> np.ndarray:
     """(…, S) bool, which cells of puzzles (…, S) have to stay in the answer."""

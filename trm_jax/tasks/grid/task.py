@@ -61,8 +61,8 @@ class GridTask(task.Task):
       raise UserError(f"{data.source}: has no dataset.json in train/ or test/, and {_NEEDED}")
     sizes = self._dataset["seq_len"], self._dataset["vocab_size"]
     if data.rows and stated[0] != sizes[0]:
-      raise UserError(f"config.data.rows = {data.rows}, config.data.columns = {data.columns}: {data.source} has puzzles "
-                      f"of {sizes[0]} cells")
+      raise UserError(f"config.data.rows = {data.rows}, config.data.columns = {data.columns}: {data.source} has "
+                      f"puzzles of {sizes[0]} cells")
     if data.alphabet and stated[1] != sizes[1]:
       raise UserError(f"config.data.alphabet = {data.alphabet!r}: has {len(data.alphabet)} characters, but "
                       f"{data.source} has {sizes[1]} tokens, padding among them; it needs {sizes[1] - 1}")
@@ -111,8 +111,8 @@ class GridTask(task.Task):
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != self._sizes:
       said = f"{_KNOBS} mean" if self._stated else "its other split has"
-      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, padding among them, "
-                      f"but {said} {self.seq_len} and {self.vocab_size}")
+      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, padding among "
+                      f"them, but {said} {self.seq_len} and {self.vocab_size}")
 
   def parse(self, text: str) -> np.ndarray:
     """Row by row, in characters of the alphabet; without one, token by token with blanks between them."""
