@@ -20,7 +20,7 @@ def baseline():
 
 
 def quickstart():
-  """A small model and 500 steps, minutes on a laptop: a first look at what can be learned from some thousand puzzles."""
+  """A small model and 500 steps, minutes on a laptop: a first look at what can be learned from your puzzles."""
   config = config_lib.small_config("grid", 64)
   config.update(steps=500, batch_size=32)
   return config

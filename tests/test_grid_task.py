@@ -125,18 +125,18 @@ def test_stored_versions_are_used_as_far_as_one_asks_for_them(tmp_path, splits):
 
 @pytest.mark.parametrize("source, knobs, message", [
     ("", {}, "config.data.source=: names nothing"),
-    ("{}/nope", STATED, "config.data.source = '{}/nope': no such folder; use a folder with train.csv and test.csv, or "),
-    ("{}/nope", {}, "config.data.source = '{}/nope': no such folder; use a folder with train.csv and test.csv, or "),
+    ("{}/nope", STATED, "config.data.source = '{}/nope': no such folder; use a folder with train.csv and test.csv, "),
+    ("{}/nope", {}, "config.data.source = '{}/nope': no such folder; use a folder with train.csv and test.csv, "),
     ("{}/train.csv", STATED, "config.data.source = '{}/train.csv': cannot be read (Not a directory)"),
     ("{}/empty", {}, "{}/empty: has no dataset.json in train/ or test/, and CSV files need config.data.alphabet, "),
     ("{}/empty", STATED, "{}/empty/train.csv: no such file; expected a CSV file with the columns "),
-    ("{}", {}, "{}: has no dataset.json in train/ or test/, and CSV files need config.data.alphabet, config.data.rows "),
+    ("{}", {}, "{}: has no dataset.json in train/ or test/, and CSV files need config.data.alphabet, config.data.row"),
     ("{}", {"alphabet": ALPHABET}, "{}: has no dataset.json in train/ or test/, and CSV files need "),
     ("{}", {"rows": 2, "columns": 3}, "{}: has no dataset.json in train/ or test/, and CSV files need "),
     ("{}", STATED | {"columns": 0}, "config.data.rows = 2, config.data.columns = 0: state both, or neither"),
     ("{}", STATED | {"alphabet": "_ab"}, "{}/train.csv, line 2: the question has ',' in row 1, column 1; must be one "),
     ("{}", STATED | {"rows": 3}, "{}/train.csv, line 2: the question has 6 characters, must have 9 (3 x 3 cells)"),
-    ("{dataset}", {"rows": 3, "columns": 3}, "config.data.rows = 3, config.data.columns = 3: {dataset} has puzzles of 6"),
+    ("{dataset}", {"rows": 3, "columns": 3}, "config.data.rows = 3, config.data.columns = 3: {dataset} has puzzles of "),
     ("{dataset}", {"alphabet": "ab"}, "config.data.alphabet = 'ab': has 2 characters, but {dataset} has 5 tokens, "
      "padding among them; it needs 4"),
     ("{dataset}", STATED | {"alphabet": "ab"}, "{dataset}: 6 cells and 5 tokens, padding among them, but "
