@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles of your own: `--config=configs/grid.py:NAME[,OPTION] --config.data.source=FOLDER`; NAME `help` lists them.
+r"""Puzzles of your own: `--config=configs/grid.py:NAME[,OPTION] --config.data.source=FOLDER`; NAME `help` lists them.
 
     python -m trm_jax.main --config=configs/grid.py:quickstart --config.data.source=FOLDER      # a dataset folder
     python -m trm_jax.main --config=configs/grid.py:quickstart --config.data.source=FOLDER \

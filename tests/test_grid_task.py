@@ -136,7 +136,7 @@ def test_stored_versions_are_used_as_far_as_one_asks_for_them(tmp_path, splits):
     ("{}", STATED | {"columns": 0}, "config.data.rows = 2, config.data.columns = 0: state both, or neither"),
     ("{}", STATED | {"alphabet": "_ab"}, "{}/train.csv, line 2: the question has ',' in row 1, column 1; must be one "),
     ("{}", STATED | {"rows": 3}, "{}/train.csv, line 2: the question has 6 characters, must have 9 (3 x 3 cells)"),
-    ("{dataset}", {"rows": 3, "columns": 3}, "config.data.rows = 3, config.data.columns = 3: {dataset} has puzzles of "),
+    ("{dataset}", {"rows": 3, "columns": 3}, "config.data.rows = 3, config.data.columns = 3: {dataset} has puzzles"),
     ("{dataset}", {"alphabet": "ab"}, "config.data.alphabet = 'ab': has 2 characters, but {dataset} has 5 tokens, "
      "padding among them; it needs 4"),
     ("{dataset}", STATED | {"alphabet": "ab"}, "{dataset}: 6 cells and 5 tokens, padding among them, but "
