@@ -2,8 +2,8 @@
 """Puzzles in, answers and pictures out.
 
     python -m trm_jax.solve --checkpoint=runs/…                     # test puzzles of its run
-    python -m trm_jax.solve --checkpoint=runs/… --puzzle=1...3..…   # your own, row by row
-    python -m trm_jax.solve --checkpoint=runs/… --csv=puzzles.csv --num=10000   # columns source,question,answer,rating
+    python -m trm_jax.solve --checkpoint=runs/… --puzzle=1...3..…   # your own: row by row
+    python -m trm_jax.solve --checkpoint=runs/… --csv=puzzles.csv --num=10000   # source,question,answer,rating
 
 Every answer is written to answers.csv, whose columns are the puzzle, the answer and whether it solves the puzzle. The
 first --show puzzles are printed and drawn as well.
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
                                   allow_override=True)  # trm_jax.main, which a process may import, has it, too
-_PUZZLE = flags.DEFINE_multi_string("puzzle", [], "A puzzle as it stands in a CSV file, row by row; in a Sudoku 0 "
-                                   "is a blank, too. May be given repeatedly.")
-_CSV = flags.DEFINE_string("csv", None, "A CSV file of puzzles, like those that the task is trained on.")
+_PUZZLE = flags.DEFINE_multi_string("puzzle", [], "A puzzle, row by row as in a CSV file; in a Sudoku 0 is a blank, "
+                                    "too. May be given repeatedly.")
+_CSV = flags.DEFINE_string("csv", None, "A CSV file of puzzles, with the columns question,answer or "
+                           "source,question,answer,rating.")
 _NUM = flags.DEFINE_integer("num", 1, "How many puzzles of the file or of the test set to solve.", lower_bound=1)
 _SHOW = flags.DEFINE_integer("show", 10, "How many of the puzzles to print and to draw: a picture takes half a second.",
                              lower_bound=0)

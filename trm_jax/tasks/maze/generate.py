@@ -64,8 +64,8 @@ def generate_splits(
     while made < size:
       if tries == _TRIES:
         raise UserError(f"of {_TRIES:,} mazes of {rows} x {columns} cells in a row none was new and had a single "
-                        f"shortest path of at least {min_path} moves, after {done} of {total}; lower min_path or the "
-                        "number of mazes, or enlarge rows and columns")
+                        f"shortest path of at least {min_path} moves, after {done} of {total}; lower "
+                        "config.data.min_path or the number of mazes, or enlarge config.data.rows and columns")
       tries += 1
       found = _maze(rng, rows, columns, min_path, loops)
       if found is None or (look := _look(found[0].reshape(rows, columns))) in taken:
