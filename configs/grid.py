@@ -32,6 +32,7 @@ def attention(config):
 
 
 CONFIGS = {f.__name__: f for f in (baseline, quickstart)}
+SWEEPS = {}
 OPTIONS = {"attention": attention}
 
 

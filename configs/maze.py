@@ -28,16 +28,11 @@ def quickstart():
   Hardware: two CPU cores.
   Result: unmeasured.
   """
-  config = config_lib.default_config("maze")
+  config = config_lib.small_config("maze", 128)
   config.data.update(source="generated", rows=9, columns=9, min_path=8, num_train=20_000, num_validation=256,
                      num_test=1_024, num_aug=-1)
-  config.model.update(hidden_size=128, num_heads=4, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1,
-                      halt_max_steps=8, dtype="float32")
-  config.optimizer.update(learning_rate=1e-3, weight_decay=0.1, prefix_learning_rate=1e-3, prefix_weight_decay=0.1,
-                          warmup_steps=100, lr_min_ratio=0.1, ema_rate=0.99)
-  config.eval.batch_size = 256
-  config.update(epochs=0, steps=1_500, batch_size=64)
-  config.log.every = 50
+  config.model.num_heads = 4
+  config.update(steps=1_500, batch_size=64)
   return config
 
 
