@@ -23,26 +23,18 @@ def baseline():
 
 def quickstart():
   """Generated 4x4 puzzles, learned within minutes on a laptop."""
-  config = config_lib.default_config()
+  config = config_lib.small_config("sudoku", 64)
   config.data.update(source="generated", box=2, num_train=20_000, num_validation=512, num_test=1_024, num_clues=6,
                      num_aug=0)  # the 288 grids fall into two symmetry classes: augmented, none would be unseen
-  config.model.update(hidden_size=64, H_cycles=2, L_cycles=2, puzzle_emb_ndim=64, puzzle_emb_len=1, halt_max_steps=8,
-                      dtype="float32")
-  _small_run(config)
   config.update(steps=450, batch_size=128)
-  config.log.every = 50
   return config
 
 
 def quickstart_9x9():
   """Generated 9x9 puzzles with many clues, half an hour on a laptop."""
-  config = config_lib.default_config()
+  config = config_lib.small_config("sudoku", 128)
   config.data.update(source="generated", num_train=5_000, num_validation=256, num_test=1_000, num_clues=50, num_aug=-1)
-  config.model.update(hidden_size=128, H_cycles=2, L_cycles=2, puzzle_emb_ndim=128, puzzle_emb_len=1, halt_max_steps=8,
-                      dtype="float32")
-  _small_run(config)
   config.update(steps=1_500, batch_size=32)
-  config.log.every = 50
   return config
 
 
@@ -81,14 +73,6 @@ def mini():
   return config
 
 
-def _small_run(config):
-  """What suits some thousand steps of a small model: a higher rate, a shorter warmup and memory."""
-  config.optimizer.update(learning_rate=1e-3, weight_decay=0.1, prefix_learning_rate=1e-3, prefix_weight_decay=0.1,
-                          warmup_steps=100, lr_min_ratio=0.1, ema_rate=0.99)
-  config.epochs = 0
-  config.eval.batch_size = 256
-
-
 def laptop(config):
   """Shrinks a config's model and run to what two CPU cores train in about an hour."""
   # The reference's T and n, supervision steps, dtype and average shrink; an experiment's own stay.
@@ -101,7 +85,7 @@ def laptop(config):
     model.dtype = "float32"
   model.update(hidden_size=128, puzzle_emb_ndim=128, puzzle_emb_len=1)
   config.data.update(num_validation=256, num_test=2_000)
-  _small_run(config)
+  config_lib.small_run(config)
   config.optimizer.update(base_batch_size=0, ema_rate=0.99 if averaged else 0.0)
   config.optimizer.ema_start = min(1_500, config.optimizer.ema_start)
   config.update(steps=2_500, batch_size=32)

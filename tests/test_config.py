@@ -12,12 +12,12 @@ import pytest
 
 from trm_jax import config as config_lib
 from trm_jax.config import Config
+from trm_jax.data import hub
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.model import flops
 from trm_jax.runtime import sharding
 from trm_jax.study import estimate
-from trm_jax.tasks.sudoku import extreme
 from trm_jax.tasks.sudoku import generate
 from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import loop
@@ -329,7 +329,7 @@ def test_every_knob_is_read(tmp_path, monkeypatch):
   loop.run(reads.watch(config), tmp_path)
   # Where the published puzzles are kept matters to them alone.
   made = generate.generate_splits(box=3, num_train=2, num_validation=0, num_test=1, num_clues=70, seed=0)
-  monkeypatch.setattr(extreme, "read_extreme", lambda folder, split: made[split])
+  monkeypatch.setattr(hub.Published, "read", lambda published, folder, split: made[split])
   splits_lib.load(SudokuTask(reads.watch(dataclasses.replace(Config().data, num_train=1, num_validation=1), "data.")))
 
   knobs = set(config_lib.flatten(config_lib.to_dict(Config())))

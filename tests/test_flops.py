@@ -22,6 +22,7 @@ SUDOKU = Config().model.sized(vocab_size=11, seq_len=81)
 MODELS = {
     "sudoku": {},
     "attention": dict(mlp_t=False, pos_encodings="rope"),
+    "maze": dict(mlp_t=False, pos_encodings="rope", L_cycles=4, seq_len=900, vocab_size=6),
     "learned positions": dict(pos_encodings="learned"),
     "no prefix": dict(puzzle_emb_ndim=0, puzzle_emb_len=0),
     # No two sizes alike, so that none can stand for another.
@@ -152,6 +153,16 @@ def test_sudoku_step():
   # 21 applications forward, 7 of them also backward.
   assert flops.train_step_flops(SUDOKU) == pytest.approx((21 + 2 * 7) * application, rel=1e-3)
   assert round(flops.train_step_flops(SUDOKU) / 1e9, 1) == 42.7
+
+
+def test_maze_step():
+  # By hand: 916 positions x 512 features; a SwiGLU of width 1536, four projections, scores and their sum; two layers.
+  config = _config("maze")
+  application = 2 * 2 * (3 * 916 * 512 * 1536 + 4 * 916 * 512 * 512 + 2 * 916 * 916 * 512)
+  assert 2 * flops.block_flops(config) == application
+  # 15 applications forward, 5 of them also backward.
+  assert flops.train_step_flops(config) == pytest.approx((15 + 2 * 5) * application, rel=1e-3)
+  assert round(flops.train_step_flops(config) / 1e9) == 398
 
 
 @pytest.mark.parametrize("kind, peak", [

@@ -583,8 +583,8 @@ def hub(tmp_path, monkeypatch):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(extreme, "BASE_URL", url)
-    monkeypatch.setattr(extreme, "SHA256", sha256)
+    monkeypatch.setattr(
+        extreme, "SUDOKU_EXTREME", dataclasses.replace(extreme.SUDOKU_EXTREME, base_url=url, sha256=sha256))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # where config.data.tfds_dir is
     yield url, sha256, requests
     server.shutdown()
@@ -628,11 +628,11 @@ def test_of_several_hosts_one_asks_the_hub(bucket, hub, tmp_path):
   with socket.create_server(("127.0.0.1", 0)) as server:
     port = server.getsockname()[1]
   code = """
-import sys
+import dataclasses, sys
 from trm_jax.runtime import cluster
 from trm_jax.tasks.sudoku import extreme
 url, sha256, port, process, run = eval(sys.argv[1])
-extreme.BASE_URL, extreme.SHA256 = url, sha256
+extreme.SUDOKU_EXTREME = dataclasses.replace(extreme.SUDOKU_EXTREME, base_url=url, sha256=sha256)
 cluster.join(cluster.Job(f"127.0.0.1:{port}", 2, process), 60)
 from trm_jax.data import splits
 from trm_jax.tasks import sudoku

@@ -318,7 +318,7 @@ def test_sudoku_extreme_gives_the_same_puzzles(tmp_path, monkeypatch):
   try:
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(
-        extreme, "read_extreme", functools.partial(extreme.read_extreme, base_url=url, sha256=sha256))
+        extreme, "SUDOKU_EXTREME", dataclasses.replace(extreme.SUDOKU_EXTREME, base_url=url, sha256=sha256))
     data = dataclasses.replace(SMALL, box=3, source="sudoku-extreme", tfds_dir=str(tmp_path / "tfds"))
     downloaded = load(data)
   finally:

@@ -34,10 +34,10 @@ class _Board:
     layout: of its cells.
     answer: (S,) tokens.
     given: (S,) bool, the puzzle fixed this cell and the answer keeps it.
-    wrong: (S,) bool, other than the label, or a given cell changed.
+    wrong: (S,) bool, other than the label of a puzzle that is not solved, or a given cell changed.
     checked: there are labels.
     verdict: how good the answer is.
-    halt: probability of halting.
+    halt: probability of halting; None of what is no answer.
   """
 
   title: str
@@ -47,7 +47,7 @@ class _Board:
   wrong: np.ndarray
   checked: bool
   verdict: str
-  halt: float
+  halt: float | None
 
 
 def _boards(
@@ -57,13 +57,15 @@ def _boards(
   kept = task.is_given(inputs) & (answers_by_step == inputs)
   wrong = task.is_given(inputs) & ~kept
   counted = None if labels is None else labels != puzzles_lib.IGNORE_LABEL
-  if labels is not None:
-    wrong |= counted & (answers_by_step != labels)
   solved = solves(task, inputs, answers_by_step, labels)
+  if labels is not None:
+    # Of several right answers the label is one: what solves the puzzle has no wrong cell.
+    wrong |= counted & (answers_by_step != labels) & ~solved[:, None]
   boards = []
   for i, answer in enumerate(answers_by_step):
     if labels is not None:
-      verdict = f"{(counted & (answer == labels)).sum()}/{counted.sum()} right" + ", solved" * bool(solved[i])
+      right = counted & ~wrong[i]
+      verdict = f"{right.sum()}/{counted.sum()} right" + ", solved" * bool(solved[i])
     else:
       verdict = "" if solved is None else "solved" if solved[i] else "not solved"
     halt = 1 / (1 + np.exp(-np.float64(q_halt[i])))
@@ -112,8 +114,8 @@ def solving_text(
     q_halt: (M,) logits of halting.
 
   Returns:
-    Lines of at most 80 characters (unless one board is wider), joined by newlines. ASCII only. `'` before a predicted
-    cell, `!` before a wrong one.
+    Lines of at most 80 characters (unless one board is wider), joined by newlines. ASCII only. `'` before a cell that
+    is other than in the puzzle, `!` before a wrong one.
   """
   boards = _boards(task, inputs, answers_by_step, labels, q_halt)
   before = [inputs, *answers_by_step[:-1]]
@@ -121,7 +123,7 @@ def solving_text(
 
   blocks = [["puzzle", "", "", *board_text(task, inputs).split("\n")]]
   for b in shown:
-    marks = np.where(b.wrong, "!", np.where(b.given, " ", "'"))
+    marks = np.where(b.wrong, "!", np.where(b.answer == inputs, " ", "'"))
     blocks.append([b.title, b.verdict, f"halt {b.halt:.1%}", *_board_lines(task, b.layout, b.answer, marks)])
 
   width = max(len(line) for block in blocks for line in block)
@@ -159,14 +161,18 @@ def solving_picture(
     labels: np.ndarray | None,
     q_halt: np.ndarray,
 ) -> None:
-  """One puzzle being solved, as a PNG with one board per supervision step.
+  """One puzzle being solved, as a PNG with one board per supervision step, after the puzzle where they do not show it.
 
   Args:
     path: the file to write.
     task, inputs, answers_by_step, labels, q_halt: as in `solving_text`.
   """
+  boards = _boards(task, inputs, answers_by_step, labels, q_halt)
+  if not task.is_given(inputs).any():  # the answers do not show it
+    whole = np.ones(inputs.shape, bool)
+    boards.insert(0, _Board("puzzle", task.board(inputs), inputs, whole, ~whole, labels is not None, "", None))
   with files.replacing(pathlib.Path(path)) as file:
-    _figure(task, _boards(task, inputs, answers_by_step, labels, q_halt)).savefig(file, format="png", dpi=150)
+    _figure(task, boards).savefig(file, format="png", dpi=150)
 
 
 def answers_picture(
@@ -205,7 +211,7 @@ def _figure(task: Task, boards: list[_Board]) -> Any:
   rows, columns = np.max([board.layout.cells.shape for board in boards], axis=0).tolist()
 
   # Inches; laid out by hand, as the panels are alike and their headings may be wider than they are.
-  cell = max(0.25, 1.8 / columns)
+  cell = max(0.11 if task.fills else 0.25, 1.8 / columns)  # characters need more room than colours
   margin, gap, heading, footer = 0.2, 0.25, 0.5, 0.5
   panel_width, panel_height = cell * columns, heading + cell * rows
   width = max(4.5, 2 * margin + panel_columns * (panel_width + gap) - gap)
@@ -219,13 +225,13 @@ def _figure(task: Task, boards: list[_Board]) -> Any:
     own_rows, own_columns = board.layout.cells.shape
     ax = fig.add_axes((x / width, (y + cell * (rows - own_rows)) / height, cell * own_columns / width,
                        cell * own_rows / height))
-    _draw_board(ax, task, board, fontsize=min(12, 36 * cell))
+    _draw_board(ax, task, board, fontsize=min(12, (54 if task.fills else 36) * cell))
 
-  legend = [patches.Patch(facecolor=_CLUE_FILL, edgecolor="#888888", label="clue")]
-  if not boards[0].checked:
-    legend.append(patches.Patch(facecolor="white", edgecolor=_UNCHECKED, label="predicted"))
-  else:
-    legend.append(patches.Patch(facecolor="white", edgecolor=_PREDICTED, label="predicted, right"))
+  legend = [patches.Patch(facecolor=color, edgecolor="#888888", label=name) for color, name in task.fills.values()]
+  if not task.fills:
+    predicted = ("predicted, right", _PREDICTED) if boards[0].checked else ("predicted", _UNCHECKED)
+    legend = [patches.Patch(facecolor=_CLUE_FILL, edgecolor="#888888", label="clue"),
+              patches.Patch(facecolor="white", edgecolor=predicted[1], label=predicted[0])]
   if any(b.wrong.any() for b in boards):
     label = "predicted, wrong" if boards[0].checked else "clue changed"
     legend.append(patches.Patch(facecolor=_WRONG_FILL, edgecolor=_WRONG, hatch="////", linewidth=0.8, label=label))
@@ -235,21 +241,30 @@ def _figure(task: Task, boards: list[_Board]) -> Any:
 
 def _draw_board(ax: Any, task: Task, board: _Board, *, fontsize: float) -> None:
   """Fills one panel."""
+  from matplotlib import colors
   from matplotlib import patches
 
   (rows, columns), (block_rows, block_columns) = board.layout.cells.shape, board.layout.block
+  fills = np.ones((rows, columns, 3))
   for (r, c), i in np.ndenumerate(board.layout.cells):
     text = dict(color=_PREDICTED if board.checked else _UNCHECKED)
+    token = int(board.answer[i])
+    filled = token in task.fills
     if board.wrong[i]:
       # Hatched and boxed too, for those who cannot tell red from green.
-      text = dict(color=_WRONG, fontweight="bold")
+      text, filled = dict(color=_WRONG, fontweight="bold"), False
       hatched = dict(facecolor=_WRONG_FILL, edgecolor=_WRONG_HATCH, hatch="////", linewidth=0)
       ax.add_patch(patches.Rectangle((c, r), 1, 1, **hatched))
       ax.add_patch(patches.Rectangle((c + 0.06, r + 0.06), 0.88, 0.88, fill=False, edgecolor=_WRONG, linewidth=1.0))
+    elif filled:
+      fills[r, c] = colors.to_rgb(task.fills[token][0])
     elif board.given[i]:
       text = dict(color=_CLUE, fontweight="bold")
-      ax.add_patch(patches.Rectangle((c, r), 1, 1, facecolor=_CLUE_FILL, edgecolor="none"))
-    ax.text(c + 0.5, r + 0.53, task.cell_text(board.answer[i]), ha="center", va="center", fontsize=fontsize, **text)
+      fills[r, c] = colors.to_rgb(_CLUE_FILL)
+    if not filled and (character := task.cell_text(token)) != " ":
+      ax.text(c + 0.5, r + 0.53, character, ha="center", va="center", fontsize=fontsize, **text)
+  # One picture and not a patch a cell, which would take seconds for mazes.
+  ax.imshow(fills, extent=(0, columns, rows, 0), interpolation="nearest", aspect="auto")
   ax.hlines(range(rows + 1), 0, columns, colors="#aaaaaa", linewidth=0.5)
   ax.vlines(range(columns + 1), 0, rows, colors="#aaaaaa", linewidth=0.5)
   ax.hlines(range(0, rows + 1, block_rows), 0, columns, colors=_CLUE, linewidth=1.4, capstyle="projecting")
@@ -259,5 +274,5 @@ def _draw_board(ax: Any, task: Task, board: _Board, *, fontsize: float) -> None:
   for artist in ax.collections:
     artist.set_clip_on(False)  # the outer lines lie half outside
   ax.set_title(board.title, fontsize=10, fontweight="bold", pad=17)
-  verdict = f"{board.verdict} · halt {board.halt:.0%}"
+  verdict = "" if board.halt is None else f"{board.verdict} · halt {board.halt:.0%}"
   ax.annotate(verdict, (0.5, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=8)

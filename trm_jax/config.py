@@ -208,6 +208,32 @@ def default_config(task: str = "sudoku") -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(to_dict(Config(task=task, data=tasks.data_config(task)())))
 
 
+def small_config(task: str, hidden_size: int) -> ml_collections.ConfigDict:
+  """What a laptop trains within minutes: a small model, with what suits some thousand steps of one.
+
+  Args:
+    task: config.task.
+    hidden_size: of the model.
+
+  Raises:
+    UserError: there is no such task.
+  """
+  config = default_config(task)
+  config.model.update(hidden_size=hidden_size, H_cycles=2, L_cycles=2, puzzle_emb_ndim=hidden_size, puzzle_emb_len=1,
+                      halt_max_steps=8, dtype="float32")
+  small_run(config)
+  config.log.every = 50
+  return config
+
+
+def small_run(config: ml_collections.ConfigDict) -> None:
+  """Sets what suits some thousand steps of a small model: a higher rate, a shorter warmup and memory; no epochs yet."""
+  config.optimizer.update(learning_rate=1e-3, weight_decay=0.1, prefix_learning_rate=1e-3, prefix_weight_decay=0.1,
+                          warmup_steps=100, lr_min_ratio=0.1, ema_rate=0.99)
+  config.epochs = 0
+  config.eval.batch_size = 256
+
+
 def to_dict(config: Config) -> dict[str, Any]:
   """Plain nested dict of the knobs, as in config.json."""
   return dataclasses.asdict(config)
@@ -419,7 +445,7 @@ def from_argument(
   """
 
   def listing(heading, functions):
-    width = max(map(len, functions))
+    width = max(map(len, functions), default=0)
     lines = [f"  {name:<{width}}  {f.__doc__.splitlines()[0]}" for name, f in functions.items()]
     return "\n".join([heading, *lines])
 
@@ -427,7 +453,8 @@ def from_argument(
   if name == "help":
     for heading, names in (groups or {"configs:": configs}).items():
       print(listing(heading, {name: configs[name] for name in names}))
-    print(listing("options, after a comma:", options))
+    if options:
+      print(listing("options, after a comma:", options))
     raise SystemExit(0)
   if name not in configs:
     close = difflib.get_close_matches(name, configs, 1)

@@ -15,6 +15,7 @@ from trm_jax.errors import UserError
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
 from trm_jax.runtime import sharding
+from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training.evaluator import Evaluator
 
 
@@ -43,6 +44,9 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   task = tasks.of(config.task, data).shared(loaded.folder)
   puzzles = splits_lib.load_test(task)
   model = loaded.model
+  sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.config.seq_len, model.config.vocab_size)
+  if sizes != known:
+    raise UserError(f"{data.source}: {sizes[0]} cells and {sizes[1]} tokens, the model knows {known[0]} and {known[1]}")
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
     raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
                     f"{model.config.num_puzzle_identifiers}")
@@ -59,17 +63,19 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
 
     evaluation = evaluator.evaluate(model, puzzles, each_batch)
     metrics = evaluation.metrics() | task.score(puzzles, evaluation)
-  progress.done(f"{metrics['exact_accuracy']:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
+  progress.done(f"{metrics[task.headline]:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
                 f"{metrics['q_halt_accuracy']:.2%}, lm_loss {metrics['lm_loss']:.4g}, q_halt_loss "
-                f"{metrics['q_halt_loss']:.4g}" + f", {metrics['steps']:.2f} steps a puzzle" * halting)
+                f"{metrics['q_halt_loss']:.4g}" + f", {metrics['steps']:.2f} steps a puzzle" * halting
+                + evaluator_lib.more_in_words(metrics, task))
   if not distributed.is_main():
     return metrics
-  print("supervision step   solved    cells")
+  solved = "solved" if task.headline == "exact_accuracy" else " exact"  # the tables are of answers equal to labels
+  print(f"supervision step   {solved}    cells")
   for step, (exact, cells) in enumerate(zip(metrics["by_step"]["exact_accuracy"], metrics["by_step"]["accuracy"]), 1):
     print(f"{step:>16}  {exact:7.2%}  {cells:7.2%}")
   for name, table in metrics.items():
     if name.startswith("by_") and name != "by_step":
-      print(f"{name.removeprefix('by_').replace('_', ' '):>16}   solved  puzzles")
+      print(f"{name.removeprefix('by_').replace('_', ' '):>16}   {solved}  puzzles")
       for row, values in table.items():
         print(f"{row:>16}  {values['exact_accuracy']:7.2%}  {values['num_puzzles']:>7,}")
   print(json.dumps({"step": loaded.step, **metrics}))

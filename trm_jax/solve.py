@@ -2,13 +2,15 @@
 """Puzzles in, answers and pictures out.
 
     python -m trm_jax.solve --checkpoint=runs/…                     # test puzzles of its run
-    python -m trm_jax.solve --checkpoint=runs/… --puzzle=1...3..…   # your own: row by row, '.' or 0 for blank
-    python -m trm_jax.solve --checkpoint=runs/… --csv=puzzles.csv --num=10000   # Sudoku-Extreme's format
+    python -m trm_jax.solve --checkpoint=runs/… --puzzle=1...3..…   # your own: row by row
+    python -m trm_jax.solve --checkpoint=runs/… --csv=puzzles.csv --num=10000   # source,question,answer,rating
 
 Every answer is written to answers.csv, whose columns are the puzzle, the answer and whether it solves the puzzle. The
 first --show puzzles are printed and drawn as well.
 """
 
+import codecs
+import csv
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
                                   allow_override=True)  # trm_jax.main, which a process may import, has it, too
-_PUZZLE = flags.DEFINE_multi_string("puzzle", [], "A puzzle, row by row; '.' or 0 for blank. May be given repeatedly.")
-_CSV = flags.DEFINE_string("csv", None, "A file of puzzles in Sudoku-Extreme's format.")
+_PUZZLE = flags.DEFINE_multi_string("puzzle", [], "A puzzle, row by row as in a CSV file; in a Sudoku 0 is a blank, "
+                                    "too. May be given repeatedly.")
+_CSV = flags.DEFINE_string("csv", None, "A CSV file of puzzles, with the columns question,answer or "
+                           "source,question,answer,rating.")
 _NUM = flags.DEFINE_integer("num", 1, "How many puzzles of the file or of the test set to solve.", lower_bound=1)
 _SHOW = flags.DEFINE_integer("show", 10, "How many of the puzzles to print and to draw: a picture takes half a second.",
                              lower_bound=0)
@@ -92,7 +96,8 @@ def _solve(model: "TRM", task: Task, puzzles: Puzzles, labelled: bool, out: work
   num, num_shown, num_done, num_solved = len(puzzles), min(_SHOW.value, len(puzzles)), 0, 0
   file, progress = out.local / "answers.csv", console.Progress("solving")
   with files.replacing(file) as f:
-    f.write(b"question,answer,solved\n")
+    writer = csv.writer(codecs.getwriter("utf-8")(f), lineterminator="\n")
+    writer.writerow(("question", "answer", "solved"))
     at_once = np.split(np.arange(puzzles.num_groups), range(_AT_ONCE, puzzles.num_groups, _AT_ONCE))
     most = max(int(puzzles.examples_of_groups()[groups].sum()) for groups in at_once)
     for groups in at_once:
@@ -102,7 +107,7 @@ def _solve(model: "TRM", task: Task, puzzles: Puzzles, labelled: bool, out: work
       solved = boards.solves(task, some.inputs, answers[-1], labels)
       for i, (question, answer) in enumerate(zip(some.inputs, answers[-1])):
         good = "" if solved is None else int(solved[i])
-        f.write(f"{task.text(question)},{task.text(answer)},{good}\n".encode())
+        writer.writerow((task.text(question), task.text(answer), good))
         if num_done + i < num_shown:
           _show(task, out, num_done + i + 1, question, answers[:, i], labels[i] if labelled else None,
                 made.q_halt[:, i])

@@ -65,6 +65,16 @@ def stored(folder: pathlib.Path, split: str) -> puzzles_lib.Stored:
   return puzzles_lib.Stored(groups, max(0, puzzles // groups - 1), examples / max(1, puzzles))
 
 
+def sizes(folder: pathlib.Path, split: str) -> dict[str, int]:
+  """What a model depends on: vocab_size, seq_len and num_puzzle_identifiers, as dataset.json says.
+
+  Raises:
+    UserError: dataset.json is missing or malformed.
+  """
+  meta = _read_metadata(folder / split / "dataset.json")
+  return {name: meta[name] for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
+
+
 def _set_sizes(place: pathlib.Path, meta: dict) -> dict[str, int]:
   """Examples of each set."""
   sizes = {}

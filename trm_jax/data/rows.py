@@ -161,7 +161,7 @@ def sample_batch(
     if num_aug == 0:
       return row(source.arrays, example, None, None)
     if num_aug == FRESH:
-      return row(source.arrays, example, jnp.int32(1), key_fresh)
+      return row(source.arrays, example, jnp.int32(FRESH), key_fresh)
     return row(source.arrays, example, version, version_key(key_fixed, group, version))
 
   return jax.vmap(sample_row)(start + jnp.arange(batch_size, dtype=jnp.int32))

@@ -136,6 +136,9 @@ def load(source: Source, progress: Callable[[int, int], None] | None = None) -> 
   stored = Stored.of(training)
   num_train, num_validation = numbers(data, stored)
   order, notes = _order(training.num_groups, data, 0), []
+  if stored.num_versions and not data.num_aug:
+    notes.append(f"{data.source} stores {stored.num_versions:,} augmented versions of a puzzle, of which "
+                 "config.data.num_aug = 0 uses none")
   if num_validation < data.num_validation:
     notes.append(f"config.data.num_train = {num_train} takes all puzzles of {data.source}: none are held out "
                  f"for validation (config.data.num_validation = {data.num_validation}), test puzzles are watched, and "

@@ -27,6 +27,7 @@ from trm_jax.training import program
 
 # How the puzzles of a source come to the hosts.
 _PUZZLES = {"sudoku-extreme": "800 MB from the hub, prepared once; minutes on a new slice",
+            "maze-hard": "4 MB from the hub, prepared once",
             "generated": "made by every host at the start"}
 _TRIES = 3  # programs that are compiled to find one that fits
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

@@ -4,9 +4,11 @@
 Axes: S cells of a puzzle, V vocabulary, N examples.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import os
+import string
+import types
 from typing import Any
 
 import numpy as np
@@ -48,8 +50,10 @@ class Task:
     seq_len: S.
     vocab_size: V; token 0 is padding.
     num_puzzle_identifiers: rows of the prefix table.
-    headline: the metric of an evaluation by which the best checkpoint is chosen.
+    headline: the metric of an evaluation that is the share of puzzles solved; the best checkpoint is chosen by it.
+    scores: of the numbers that `score` reports those that are shares, for people.
     checked: what `solves` checks, for people; "" where labels alone tell what is right.
+    fills: by token, a colour that fills its cell in a picture in place of its character, and its name.
     own_splits: whether `read` makes of each split the number of puzzles that `data` asks for, as a generator does.
       Otherwise it reads all there are, and data/splits.py draws from them.
   """
@@ -59,7 +63,9 @@ class Task:
   vocab_size: int
   num_puzzle_identifiers = 1
   headline = "exact_accuracy"
+  scores: tuple[str, ...] = ()
   checked = ""
+  fills: Mapping[int, tuple[str, str]] = types.MappingProxyType({})
   own_splits = False
 
   def __init__(self, data: DataConfig):
@@ -133,7 +139,8 @@ class Task:
     Args:
       arrays: see `arrays`; on the device.
       example: () int32, number of the example.
-      version: () int32, the version of its puzzle: 0 as it is stored, any other one augmented. None: as it is stored.
+      version: () int32, the version of its puzzle: 0 as it is stored, any other one augmented; FRESH (see data/rows.py)
+        is whichever the key decides. None: as it is stored.
       key: random key that decides what the version is, the same for all examples of a puzzle; None with version None.
 
     Returns:
@@ -145,7 +152,7 @@ class Task:
 
     inputs, labels = (arrays[name][example].astype(jnp.int32) for name in ("inputs", "labels"))
     if version is not None:
-      symmetry = symmetry_lib.unless_original(version, self.symmetry(key))
+      symmetry = self.version_symmetry(version, key)
       inputs, labels = symmetry_lib.apply(symmetry, inputs), symmetry_lib.apply(symmetry, labels)
     return {"inputs": inputs, "labels": labels, "puzzle_identifiers": arrays["puzzle_identifiers"][example]}
 
@@ -153,6 +160,12 @@ class Task:
     """The tasks.symmetry.Symmetry that a random key decides. Runs under jit and vmap."""
     del key
     raise UserError(f"{self.name} has no augmented versions; set config.data.num_aug to 0, and ask for none elsewhere")
+
+  def version_symmetry(self, version: Any, key: Any) -> Any:
+    """The symmetry of a version; see `row`. A task that has few of them may have versions number them."""
+    from trm_jax.tasks import symmetry as symmetry_lib  # pylint: disable=g-import-not-at-top
+
+    return symmetry_lib.unless_original(version, self.symmetry(key))
 
   def undo(self, answer: np.ndarray, version: int, key: Any) -> np.ndarray | None:
     """An answer to a version of a puzzle, put back on the puzzle as it is stored.
@@ -168,7 +181,7 @@ class Task:
 
     if version == 0:
       return answer
-    return np.asarray(symmetry_lib.apply(symmetry_lib.inverse(self.symmetry(key)), answer))
+    return np.asarray(symmetry_lib.apply(symmetry_lib.inverse(self.version_symmetry(version, key)), answer))
 
   # Answers.
 
@@ -207,7 +220,7 @@ class Task:
 
   def cell_text(self, token: int) -> str:
     """The one character for a token."""
-    return " .123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[min(token, 36)]
+    return f" .123456789{string.ascii_uppercase}{string.ascii_lowercase}#"[min(token, 63)]
 
   def is_given(self, inputs: np.ndarray) -> np.ndarray:
     """(…, S) bool, which cells of puzzles (…, S) have to stay in the answer."""

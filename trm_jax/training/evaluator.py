@@ -75,6 +75,17 @@ class Evaluation:
     }
 
 
+def more_in_words(metrics: dict[str, Any], task: Task) -> str:
+  """What is reported of an evaluation besides its headline, the share of puzzles that are solved; "" for most tasks.
+
+  Args:
+    metrics: Evaluation.metrics with what Task.score adds.
+    task: of the puzzles.
+  """
+  return "".join(f", {name.replace('_', ' ')} {metrics[name]:.2%}"
+                 for name in (*task.scores, "exact_accuracy") if name != task.headline)
+
+
 def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
   """Of the puzzles whose last answer is right, the one whose first right answer came last; 0 if there is none.
 

@@ -226,7 +226,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
             task, watched.inputs[few], evaluation.answers[few], watched.labels[few], evaluation.q_halt[-1, few]),
                   position.step)
       distributed.say(f"{train_log.at(position.step, made.total_steps)}  {watched_name}: "
-                      f"{_solved(metrics, config, len(watched))}")
+                      f"{_solved(metrics, config, task, len(watched))}")
       workdir.sync()  # An evaluation that is noted is not made again, so its record must be in place before.
       checkpoints.add_evaluation(position.step, metrics[task.headline] if watched_name == "validation" else None)
       position.evaluated = position.step
@@ -241,8 +241,9 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
 
       evaluation = evaluator.evaluate(tested, splits.test, each_batch)
       metrics = evaluation.metrics() | task.score(splits.test, evaluation)
-      progress.done(f"{metrics['exact_accuracy']:.2%} of {metrics['num_puzzles']:,} {splits.test_puzzle}s solved, "
-                    f"{metrics['accuracy']:.2%} of cells right{_steps_a_puzzle(metrics, config)}")
+      progress.done(f"{metrics[task.headline]:.2%} of {metrics['num_puzzles']:,} {splits.test_puzzle}s solved, "
+                    f"{metrics['accuracy']:.2%} of cells right{_steps_a_puzzle(metrics, config)}"
+                    f"{evaluator_lib.more_in_words(metrics, task)}")
       return metrics
 
     signals.hold()  # from here on there is something to save
@@ -454,10 +455,11 @@ def _headline(made: program.Program, splits: splits_lib.Splits, compile_s: float
           f"{compile_s:.1f} s")
 
 
-def _solved(metrics: dict[str, Any], config: Config, number: int) -> str:
+def _solved(metrics: dict[str, Any], config: Config, task: Task, number: int) -> str:
   """An evaluation in words."""
-  return (f"{metrics['exact_accuracy']:.1%} of {number:,} puzzles solved, {metrics['accuracy']:.1%} of cells, halting "
-          f"right for {metrics['q_halt_accuracy']:.1%}{_steps_a_puzzle(metrics, config)}")
+  return (f"{metrics[task.headline]:.1%} of {number:,} puzzles solved, {metrics['accuracy']:.1%} of cells, halting "
+          f"right for {metrics['q_halt_accuracy']:.1%}{_steps_a_puzzle(metrics, config)}"
+          f"{evaluator_lib.more_in_words(metrics, task)}")
 
 
 def _steps_a_puzzle(metrics: dict[str, Any], config: Config) -> str:

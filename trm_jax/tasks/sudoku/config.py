@@ -3,6 +3,7 @@
 
 import dataclasses
 
+from trm_jax.data import hub
 from trm_jax.data.config import DataConfig
 from trm_jax.knobs import Rule, at_least, knob
 
@@ -21,4 +22,4 @@ class SudokuData(DataConfig):
   num_clues: int = knob(30)  # of a generated puzzle
   # Where "sudoku-extreme" is kept. In gs:// a run puts it there, and later ones take it from there; so do several
   # processes whose run is kept in gs://, in a folder beside it.
-  tfds_dir: str = knob("~/tensorflow_datasets", free=True)
+  tfds_dir: str = knob(hub.TFDS_DIR, free=True)

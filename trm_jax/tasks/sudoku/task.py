@@ -1,18 +1,14 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Sudoku as a task."""
 
-import dataclasses
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
 
-from trm_jax.data import reference_format
-from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError, explained
-from trm_jax.runtime import buckets
-from trm_jax.runtime import paths
+from trm_jax.data.puzzles import Puzzles
+from trm_jax.errors import UserError
+from trm_jax.tasks import sourced
 from trm_jax.tasks import task
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import extreme
@@ -23,11 +19,8 @@ from trm_jax.tasks.sudoku.config import SudokuData
 # Lower ends of the rating buckets that are reported apart. Sudoku-Extreme's rating counts the backtracks of a solver.
 RATING_BUCKETS = (0, 1, 10, 30, 100)
 
-_USABLE = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
-           "'sudoku-extreme' or 'generated'")
 
-
-class SudokuTask(task.Task):
+class SudokuTask(sourced.SourcedTask):
   """Sudoku with boxes of box x box cells.
 
   Args:
@@ -37,92 +30,30 @@ class SudokuTask(task.Task):
   checked = "every row, column and box checked"
 
   def __init__(self, data: SudokuData):
-    super().__init__(data)
+    super().__init__(data, extreme.SUDOKU_EXTREME)
     self.box = data.box
     self.side = data.box**2  # cells in a row
     self.name = f"sudoku-{self.side}x{self.side}"
     self.seq_len = self.side**2
     self.vocab_size = rules.vocab_size(data.box)
-    self.own_splits = data.source == "generated"
-    self._made: dict[str, Puzzles] | None = None
 
   # Puzzles.
 
-  def stored(self, split: str) -> Stored | None:
-    source = self.data.source
-    if source == "generated":
-      self._check_numbers()
-      return None
-    if source == "sudoku-extreme":
-      return Stored(extreme.NUM_PUZZLES[split])
-    if buckets.is_remote(source):
-      return None
-    folder = pathlib.Path(paths.user_path(source, "config.data.source"))
-    if not folder.is_dir() or not reference_format.is_reference_folder(folder):
-      return None
-    return reference_format.stored(folder, split)
+  @property
+  def size_knobs(self) -> str:
+    return f"config.data.box = {self.box}"
 
-  def shared(self, run: os.PathLike | str) -> "SudokuTask":
-    if self.data.source != "sudoku-extreme":
-      return self
-    return SudokuTask(dataclasses.replace(self.data, tfds_dir=extreme.shared(self.data.tfds_dir, run)))
+  def read_csv(self, path: os.PathLike | str) -> Puzzles:
+    return csv_files.read_csv(path, box=self.box)
 
-  def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
+  def first_fault(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[int, str, str] | None:
+    return rules.first_fault(inputs, labels, box=self.box)
+
+  def generate(self, progress: task.Progress | None) -> dict[str, Puzzles]:
     data = self.data
-    if data.source == "generated":
-      self._check_numbers()
-      return self._generated(progress)[split]
-    if data.source == "sudoku-extreme":
-      puzzles = extreme.read_extreme(extreme.local(data.tfds_dir, split), split)
-      self._check_sizes(puzzles)
-      return puzzles
-    folder, csv = paths.user_path(data.source, "config.data.source"), f"{split}.csv"
-    if buckets.is_remote(folder):
-      in_split = buckets.names(folder / split)
-      if "dataset.json" in in_split:
-        return self._read_reference(buckets.local_copy(folder / split, in_split).parent, split)
-      if csv not in buckets.names(folder):
-        raise UserError(
-            f"config.data.source = {data.source!r}: neither {csv} nor {split}/dataset.json is there; {_USABLE}")
-      return csv_files.read_csv(buckets.local_copy(folder, [csv]) / csv, box=self.box)
-    try:
-      os.listdir(folder)
-    except FileNotFoundError as e:
-      raise UserError(f"config.data.source = {data.source!r}: no such folder; {_USABLE}") from e
-    except OSError as e:
-      raise explained(f"config.data.source = {data.source!r}: cannot be read", e, _USABLE) from e
-    if reference_format.is_reference_folder(folder):
-      return self._read_reference(pathlib.Path(folder), split)
-    return csv_files.read_csv(folder / csv, box=self.box)
-
-  def _read_reference(self, folder: pathlib.Path, split: str) -> Puzzles:
-    """One split of a folder of the reference's format, with the rules of Sudoku checked, as they are in a CSV file."""
-    puzzles = reference_format.read_split(folder, split)
-    self._check_sizes(puzzles)
-    if fault := rules.first_fault(puzzles.inputs, puzzles.labels, box=self.box):
-      row, field, rule = fault
-      raise UserError(f"{reference_format.file_of(folder, split, field, row)}: {rule}; {reference_format.REBUILD}")
-    return puzzles
-
-  def _check_sizes(self, puzzles: Puzzles) -> None:
-    if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):
-      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
-                      f"config.data.box = {self.box} means {self.seq_len} and {self.vocab_size}")
-
-  def _check_numbers(self) -> None:
-    """Raises UserError unless the knobs say how many puzzles to generate."""
-    for name in ("num_train", "num_test"):
-      if not getattr(self.data, name):
-        raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
-
-  def _generated(self, progress: task.Progress | None) -> dict[str, Puzzles]:
-    """All splits, which are made together, so that no grid is in two of them."""
-    if self._made is None:
-      data = self.data
-      self._made = generate.generate_splits(
-          box=data.box, num_train=data.num_train, num_validation=data.num_validation, num_test=data.num_test,
-          num_clues=data.num_clues, seed=data.seed, progress=progress)
-    return self._made
+    return generate.generate_splits(
+        box=data.box, num_train=data.num_train, num_validation=data.num_validation, num_test=data.num_test,
+        num_clues=data.num_clues, seed=data.seed, progress=progress)
 
   def leak(self, train: Puzzles) -> str:
     # The 288 grids of 4x4 cells are two up to symmetry.
@@ -130,12 +61,6 @@ class SudokuTask(task.Task):
       return ""
     return (f"config.data.num_aug = {self.data.num_aug} makes the 4x4 grids of the test out of those to train on; set "
             "config.data.num_aug = 0 to test on grids that are new to the model")
-
-  def read_file(self, path: str) -> Puzzles:
-    file = paths.user_path(path, "--csv")
-    if buckets.is_remote(file):
-      file = buckets.local_copy(file.parent, [file.name]) / file.name
-    return csv_files.read_csv(file, box=self.box)
 
   def parse(self, text: str) -> np.ndarray:
     """Row by row, '.' or 0 for a blank."""

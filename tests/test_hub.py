@@ -1,7 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Sudoku-Extreme through TFDS, against a server on this machine that serves small files of the same form."""
+"""Published puzzles through TFDS, against a server on this machine that serves small files of the same form."""
 
 import contextlib
+import dataclasses
 import email.utils
 import functools
 import hashlib
@@ -17,6 +18,7 @@ import time
 import numpy as np
 import pytest
 
+from trm_jax.data import hub
 from trm_jax.errors import TryAgain, UserError
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import extreme
@@ -38,13 +40,14 @@ def _gate():
 def _failures(monkeypatch):
   """What the mirror answers to its next GET requests instead of the file: a status and headers, "reset" for half of the
   file and a broken connection, "cut" for half of it. The pauses between tries are short."""
-  monkeypatch.setattr(extreme, "_PAUSES", (0.01, 0.02, 0.04))
+  monkeypatch.setattr(hub, "_PAUSES", (0.01, 0.02, 0.04))
   return []
 
 
 @pytest.fixture(name="mirror")
 def _mirror(tmp_path, gate, failures):
-  """Serves two small CSV files. Yields (their folder, url, checksums, paths of the GET requests so far)."""
+  """Serves two small CSV files. Yields (their folder, Sudoku-Extreme as it is published there, paths of the GET
+  requests so far)."""
   folder = tmp_path / "mirror"
   folder.mkdir()
   splits = generate.generate_splits(box=3, num_train=9, num_validation=0, num_test=4, num_clues=50, seed=0)
@@ -85,7 +88,8 @@ def _mirror(tmp_path, gate, failures):
   server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
   thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
   thread.start()
-  yield folder, f"http://127.0.0.1:{server.server_port}", sha256, requests
+  yield folder, dataclasses.replace(
+      extreme.SUDOKU_EXTREME, base_url=f"http://127.0.0.1:{server.server_port}", sha256=sha256), requests
   server.shutdown()
   thread.join()
   server.server_close()
@@ -99,11 +103,11 @@ def _assert_same(a, b):
 
 def test_same_arrays_as_the_csv_files_and_one_download(mirror, tmp_path, monkeypatch):
   # Several records, the last of them not full.
-  monkeypatch.setattr(extreme, "_PUZZLES_PER_RECORD", 4)
-  folder, url, sha256, requests = mirror
+  monkeypatch.setattr(hub, "_PUZZLES_PER_RECORD", 4)
+  folder, published, requests = mirror
   for _ in range(2):
     for split in ("train", "test"):
-      puzzles = extreme.read_extreme(tmp_path / "data", split, base_url=url, sha256=sha256)
+      puzzles = published.read(tmp_path / "data", split)
       _assert_same(puzzles, csv_files.read_csv(folder / f"{split}.csv"))
   assert sorted(requests) == ["/test.csv", "/train.csv"]
   assert "tensorflow" not in sys.modules
@@ -116,23 +120,23 @@ def test_same_arrays_as_the_csv_files_and_one_download(mirror, tmp_path, monkeyp
     ["cut"],
 ])
 def test_failures_of_the_network_pass(mirror, failures, tmp_path, capsys, failed):
-  folder, url, sha256, requests = mirror
+  folder, published, requests = mirror
   failures.extend(failed)
-  puzzles = extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+  puzzles = published.read(tmp_path / "data", "train")
   _assert_same(puzzles, csv_files.read_csv(folder / "train.csv"))
   assert len(requests) == 2 + len(failed)
   said = [line for line in capsys.readouterr().out.splitlines() if "trying again" in line]
   assert len(said) == len(failed)
-  assert all(line.startswith(f"{url}/train.csv: cannot be downloaded now (") for line in said)
+  assert all(line.startswith(f"{published.base_url}/train.csv: cannot be downloaded now (") for line in said)
 
 
 def test_a_server_says_how_long_to_wait(mirror, failures, tmp_path, monkeypatch):
-  _, url, sha256, _ = mirror
+  _, published, _ = mirror
   pauses = []
-  monkeypatch.setattr(extreme.time, "sleep", pauses.append)
+  monkeypatch.setattr(hub.time, "sleep", pauses.append)
   date = email.utils.formatdate(time.time() + 60, usegmt=True)
   failures.extend((429, {"Retry-After": value}) for value in ("7", date, "soon"))
-  extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+  published.read(tmp_path / "data", "train")
   assert pauses[0] == 7 and 50 < pauses[1] <= 60 and pauses[2] < 1
 
 
@@ -142,27 +146,31 @@ def test_a_server_says_how_long_to_wait(mirror, failures, tmp_path, monkeypatch)
     (["reset"] * 4, "Connection (broken|reset)"),
 ])
 def test_a_network_that_goes_on_failing_is_tried_again_by_another_start(mirror, failures, tmp_path, failed, reason):
-  _, url, sha256, requests = mirror
+  _, published, requests = mirror
   failures.extend(failed)
-  with pytest.raises(TryAgain, match=rf"^{url}/train.csv: cannot be downloaded \(.*{reason}.*\); check the network"):
-    extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+  message = rf"^{published.base_url}/train.csv: cannot be downloaded \(.*{reason}.*\); check the network"
+  with pytest.raises(TryAgain, match=message):
+    published.read(tmp_path / "data", "train")
   assert len(requests) == len(failed)
   assert not list((tmp_path / "data").rglob("*.tmp"))
 
 
 def test_a_server_that_stops_sending_has_failed(mirror, gate, tmp_path, monkeypatch):
-  _, url, sha256, _ = mirror
-  monkeypatch.setattr(extreme, "_SILENT_SECONDS", 0.1)
+  _, published, _ = mirror
+  monkeypatch.setattr(hub, "_SILENT_SECONDS", 0.1)
   gate.clear()
   with pytest.raises(TryAgain, match="cannot be downloaded .*Read timed out"):
-    extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+    published.read(tmp_path / "data", "train")
 
 
 def test_one_of_several_processes_prepares_and_the_others_wait(mirror, gate, tmp_path):
-  folder, url, sha256, requests = mirror
+  folder, published, requests = mirror
   code = f"""
+import dataclasses
 from trm_jax.tasks.sudoku import extreme
-print(extreme.read_extreme({os.fspath(tmp_path / "data")!r}, "train", base_url={url!r}, sha256={sha256!r}).digest())
+published = dataclasses.replace(
+    extreme.SUDOKU_EXTREME, base_url={published.base_url!r}, sha256={published.sha256!r})
+print(published.read({os.fspath(tmp_path / "data")!r}, "train").digest())
 """
   gate.clear()
   outputs = [tmp_path / f"{i}.out" for i in range(4)]
@@ -183,12 +191,12 @@ print(extreme.read_extreme({os.fspath(tmp_path / "data")!r}, "train", base_url={
 
 
 def test_prepared_data_need_not_be_writable(mirror, tmp_path, as_nobody_special):
-  _, url, sha256, _ = mirror
-  expected = extreme.read_extreme(tmp_path / "data", "test", base_url=url, sha256=sha256)
+  _, published, _ = mirror
+  expected = published.read(tmp_path / "data", "test")
   (tmp_path / "data" / ".sudoku_extreme.lock").unlink()
   (tmp_path / "data").chmod(0o555)
   with as_nobody_special():
-    _assert_same(extreme.read_extreme(tmp_path / "data", "test", base_url=url, sha256=sha256), expected)
+    _assert_same(published.read(tmp_path / "data", "test"), expected)
   assert not (tmp_path / "data" / ".sudoku_extreme.lock").exists()
 
 
@@ -196,34 +204,35 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, as_nobody_special
   (tmp_path / "data").mkdir(mode=0o555)
   message = r"^config.data.tfds_dir=.*: cannot write here \(Permission denied"
   with as_nobody_special(), pytest.raises(UserError, match=message):
-    extreme.read_extreme(tmp_path / "data", "test")
+    extreme.SUDOKU_EXTREME.read(tmp_path / "data", "test")
 
 
 def test_changed_file_is_refused_then_downloaded_anew(mirror, tmp_path):
-  folder, url, sha256, requests = mirror
+  folder, published, requests = mirror
   path = folder / "train.csv"
   good = path.read_bytes()
   path.write_bytes(good.replace(b"generated", b"generateD", 1))
-  with pytest.raises(UserError, match=rf"^{url}/train.csv: the downloaded file has the SHA-256 .*{sha256['train']}.*$"):
-    extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+  message = rf"^{published.base_url}/train.csv: the downloaded file has the SHA-256 .*{published.sha256['train']}.*$"
+  with pytest.raises(UserError, match=message):
+    published.read(tmp_path / "data", "train")
   path.write_bytes(good)
-  puzzles = extreme.read_extreme(tmp_path / "data", "train", base_url=url, sha256=sha256)
+  puzzles = published.read(tmp_path / "data", "train")
   _assert_same(puzzles, csv_files.read_csv(path))
   assert requests.count("/train.csv") == 2
 
 
 def test_data_prepared_from_other_files_is_refused(mirror, tmp_path):
-  _, url, sha256, _ = mirror
-  extreme.read_extreme(tmp_path / "data", "test", base_url=url, sha256=sha256)
+  _, published, _ = mirror
+  published.read(tmp_path / "data", "test")
   with pytest.raises(UserError, match="prepared from files with other checksums"):
-    extreme.read_extreme(tmp_path / "data", "test")
+    extreme.SUDOKU_EXTREME.read(tmp_path / "data", "test")
 
 
 def test_missing_file_names_the_url(mirror, tmp_path):
-  folder, url, sha256, requests = mirror
+  folder, published, requests = mirror
   (folder / "test.csv").unlink()
-  with pytest.raises(UserError, match=rf"^{url}/test.csv: cannot be downloaded .*404.*$") as e:
-    extreme.read_extreme(tmp_path / "data", "test", base_url=url, sha256=sha256)
+  with pytest.raises(UserError, match=rf"^{published.base_url}/test.csv: cannot be downloaded .*404.*$") as e:
+    published.read(tmp_path / "data", "test")
   assert e.value.status == 2 and requests.count("/test.csv") == 1
 
 
@@ -231,15 +240,15 @@ def test_server_down_names_the_url(tmp_path, failures):
   with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
     url = f"http://127.0.0.1:{server.server_port}"
   with pytest.raises(TryAgain, match=rf"^{url}/train.csv: cannot be downloaded .*Connection refused.*$") as e:
-    extreme.read_extreme(tmp_path / "data", "train", base_url=url)
+    dataclasses.replace(extreme.SUDOKU_EXTREME, base_url=url).read(tmp_path / "data", "train")
   assert "\n" not in str(e.value)
 
 
 def test_unknown_split_names_the_splits(tmp_path):
   with pytest.raises(UserError, match="no split 'validation'; choose one of train, test"):
-    extreme.read_extreme(tmp_path, "validation")
+    extreme.SUDOKU_EXTREME.read(tmp_path, "validation")
 
 
 def test_importing_the_module_does_not_import_tfds():
-  code = "import sys, trm_jax.tasks.sudoku.extreme; sys.exit('tensorflow_datasets' in sys.modules)"
+  code = "import sys, trm_jax.data.hub; sys.exit('tensorflow_datasets' in sys.modules)"
   subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,198 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Puzzles on grids as CSV files, one puzzle a line, one character a cell: source,question,answer,rating.
+
+Sudoku-Extreme and Maze-Hard are published like this. A file of one's own may have the columns question,answer alone.
+Cells are written row by row. Character i of a task's alphabet, counted from 0, is token i + 1; token 0 is padding,
+which no cell of a file has.
+"""
+
+import codecs
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import csv
+import itertools
+import os
+import pathlib
+import re
+
+import numpy as np
+
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.errors import UserError
+from trm_jax.runtime import files
+
+COLUMNS = ("source", "question", "answer", "rating")
+_CELLS = ("question", "answer")  # the columns that a file needs
+# What finds the first puzzle that breaks the rules of its task: (N, S) uint8 tokens of the puzzles, the same of their
+# answers -> its row, what is wrong ("inputs" or "labels"), and the rule in words; None if all puzzles are right.
+Fault = Callable[[np.ndarray, np.ndarray], tuple[int, str, str] | None]
+# Labels are int8, and token 0 is padding.
+MAX_ALPHABET = 127
+
+_FOREIGN = 255
+_MAX_RATING_DIGITS = 9  # What surely fits int32.
+# Lines that are checked at once: bounds scratch memory.
+_LINES = 1 << 16
+
+
+def read_csv(
+    path: str | os.PathLike, *, shape: tuple[int, int], alphabet: str, answers: str | None = None,
+    fault: Fault | None = None,
+) -> puzzles_lib.Puzzles:
+  """Reads a file of puzzles and checks every one of them.
+
+  Quoted fields, a byte order mark, either line ending, a missing last newline and blank lines at the end are fine; the
+  source column is not looked at, whatever its encoding.
+
+  Args:
+    path: the file.
+    shape: rows and columns of a puzzle, R and C.
+    alphabet: the characters that a cell may have, each once, MAX_ALPHABET of them at the most.
+    answers: those of them that a cell of an answer may have; None for all. A single one that is left is a blank.
+    fault: the rules of the task, where it has some.
+
+  Returns:
+    Puzzles with N >= 1 and S = R * C, in the order of the file; with ratings, where the file has that column.
+
+  Raises:
+    UserError: naming file, line and rule, for a file that is missing, cannot be read, is empty or has another header,
+      and for a row with a wrong number of columns, a cell string of the wrong length, a foreign character, a rating
+      that is not an integer, a fault.
+    TryAgain: the file was written while it was read.
+  """
+  assert len(set(alphabet)) == len(alphabet) <= MAX_ALPHABET, alphabet
+  path = pathlib.Path(path)
+  wanted, parts = f"'{','.join(COLUMNS)}' or '{','.join(_CELLS)}'", []
+  with files.reading(path, f"expected a CSV file with the columns {wanted}") as file:
+    # A byte that is not UTF-8 becomes one character, so that lengths still count cells.
+    lines = enumerate(_without_blank_end(line.decode(errors="replace") for line in file), 1)
+    _, header = next(lines, (1, None))
+    if header is None:
+      raise UserError(f"{path}: the file is empty; expected the header {wanted} and one puzzle a line")
+    columns = tuple(_fields(header.removeprefix("\ufeff")) or ())
+    if columns not in (COLUMNS, _CELLS):
+      raise UserError(f"{path}, line 1: the header is {_shorten(header)}, must be {wanted}")
+    tables = _tables(alphabet, alphabet if answers is None else answers)
+    while some := list(itertools.islice(lines, _LINES)):
+      parts.append(_parse(some, columns, shape, tables, fault, path))
+  if not parts:
+    raise UserError(f"{path}: has a header but no puzzles; expected one puzzle a line")
+  inputs, labels, ratings = map(np.concatenate, zip(*parts))
+  return puzzles_lib.one_group_each(
+      inputs, labels, vocab_size=1 + len(alphabet), ratings=ratings if "rating" in columns else None)
+
+
+def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, alphabet: str, source: str) -> None:
+  """Writes puzzles so that read_csv, and the reference's builders, can read them.
+
+  These know no way to say "not rated": puzzles without ratings are written, and read back, with rating 0.
+
+  Args:
+    path: the file; it appears only when it is complete.
+    puzzles: whose cells, and those of their answers, are all characters of the alphabet.
+    alphabet: see `read_csv`.
+    source: where they come from, the first column.
+
+  Raises:
+    UserError: if the file cannot be written.
+  """
+  assert (puzzles.inputs > 0).all() and (puzzles.labels > 0).all()
+  path = pathlib.Path(path)
+  characters = np.array([0, *map(ord, alphabet)], "<u4")
+  ratings = np.zeros(len(puzzles), np.int32) if puzzles.ratings is None else puzzles.ratings
+  with files.replacing(path) as file:
+    writer = csv.writer(codecs.getwriter("utf-8")(file))
+    writer.writerow(COLUMNS)
+    for question, answer, rating in zip(puzzles.inputs, puzzles.labels, ratings):
+      cells = (characters[tokens].tobytes().decode("utf-32-le") for tokens in (question, answer))
+      writer.writerow((source, *cells, rating))
+
+
+def _without_blank_end(lines: Iterable[str]) -> Iterator[str]:
+  """Lines without their ends, and without those at the end of the file that are blank."""
+  blank = []
+  for line in lines:
+    line = line.rstrip("\r\n")
+    if line.strip():
+      yield from blank
+      blank = []
+      yield line
+    else:
+      blank.append(line)
+
+
+def _fields(line: str) -> list[str] | None:
+  """The fields of one line; None if they cannot be told apart."""
+  try:
+    return next(csv.reader([line], strict=True), [])
+  except csv.Error:
+    return None
+
+
+def _shorten(text: str) -> str:
+  return repr(text if len(text) <= 100 else text[:97] + "...")
+
+
+def _tables(alphabet: str, answers: str) -> list[tuple[np.ndarray, str]]:
+  """For questions and for answers, code point to token, (0x110000,) uint8, and in words which characters are right."""
+  digits = "123456789"
+  some = f"1-{answers[-1]}" if digits.startswith(answers) and len(answers) > 1 else f"one of {answers!r}"
+  more = "".join(c for c in alphabet if c not in answers)
+  rules = [f"{some} or {more!r} for a blank" if len(more) == 1 else f"one of {alphabet!r}" if more else some, some]
+  tables = []
+  for characters, rule in zip((alphabet, answers), rules):
+    table = np.full(0x110000, _FOREIGN, np.uint8)
+    for token, character in enumerate(alphabet, 1):
+      if character in characters:
+        table[ord(character)] = token
+    tables.append((table, rule))
+  return tables
+
+
+def _parse(lines: Sequence[tuple[int, str]], columns: tuple[str, ...], shape: tuple[int, int],
+           tables: list[tuple[np.ndarray, str]], fault: Fault | None, path: pathlib.Path) -> tuple[np.ndarray, ...]:
+  """Parses and checks lines.
+
+  Args:
+    lines: with their numbers in the file.
+    columns: of the file.
+    shape: rows and columns of a puzzle.
+    tables: see `_tables`.
+    fault: see `read_csv`.
+    path: of the file, for messages.
+
+  Returns:
+    (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 ratings, 0 where the file has none.
+  """
+  width, cells = shape[1], shape[0] * shape[1]
+  rows = []
+  for number, line in lines:
+    where, fields = f"{path}, line {number}", _fields(line)
+    if fields is None and "\r" in line:
+      raise UserError(f"{where}: has a carriage return within it; lines must end with a line feed, or with both")
+    if fields is None:
+      raise UserError(f"{where}: the quotes do not match, or a line ends within one, in {_shorten(line)}")
+    if len(fields) != len(columns):
+      raise UserError(f"{where}: has {len(fields)} columns, must have {len(columns)} ({','.join(columns)})")
+    row = dict(zip(columns, fields))
+    for name in _CELLS:
+      if len(row[name]) != cells:
+        raise UserError(f"{where}: the {name} has {len(row[name])} characters, must have {cells} ({shape[0]} x {width} "
+                        "cells)")
+    rating = row.get("rating", "0")
+    if not re.fullmatch(rf"[0-9]{{1,{_MAX_RATING_DIGITS}}}", rating):
+      raise UserError(f"{where}: the rating is {_shorten(rating)}, must be an integer of 1 to {_MAX_RATING_DIGITS} "
+                      "digits")
+    rows.append((row["question"], row["answer"], rating))
+  *texts, ratings = zip(*rows)
+  tokens = []
+  for name, column, (table, rule) in zip(_CELLS, texts, tables):
+    tokens.append(table[np.frombuffer("".join(column).encode("utf-32-le"), "<u4")].reshape(-1, cells))
+    foreign = tokens[-1] == _FOREIGN
+    if foreign.any():
+      i, at = (int(place[0]) for place in np.nonzero(foreign))
+      raise UserError(f"{path}, line {lines[i][0]}: the {name} has {column[i][at]!r} in row {at // width + 1}, column "
+                      f"{at % width + 1}; must be {rule}")
+  if fault and (found := fault(*tokens)):
+    row, _, rule = found
+    raise UserError(f"{path}, line {lines[row][0]}: {rule}")
+  return tokens[0], tokens[1].astype(np.int8), np.array(ratings, np.int32)

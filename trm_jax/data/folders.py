@@ -1,0 +1,99 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Folders of puzzles that people name, on a disk or in a bucket.
+
+A folder has train.csv and test.csv (see csv_files.py), or it is a dataset folder (see reference_format.py). What is in
+a bucket is copied to this machine and read there.
+"""
+
+from collections.abc import Callable
+import os
+import pathlib
+
+from trm_jax.data import reference_format
+from trm_jax.data.csv_files import Fault
+from trm_jax.data.puzzles import Puzzles, Stored
+from trm_jax.errors import UserError, explained
+from trm_jax.runtime import buckets
+from trm_jax.runtime import paths
+
+_FLAG = "config.data.source"
+
+
+def read(
+    source: str, split: str, *, read_csv: Callable[[pathlib.Path], Puzzles], check_sizes: Callable[[Puzzles], None],
+    usable: str, fault: Fault | None = None,
+) -> Puzzles:
+  """The puzzles of one split, checked.
+
+  Args:
+    source: config.data.source, a folder.
+    split: "train" or "test".
+    read_csv: reads and checks a CSV file.
+    check_sizes: raises UserError where the puzzles of a dataset folder are of another kind than the task's.
+    usable: what the source may be, for messages.
+    fault: the rules of the task, where it has some, which puzzles of a dataset folder have to keep.
+
+  Raises:
+    UserError: there is no such folder, it has no puzzles, or they are malformed or of another kind.
+    TryAgain: it was written while it was read, or the bucket cannot be reached.
+  """
+  folder = dataset(source, split, usable)
+  if folder is None:
+    return read_csv(_csv_file(source, f"{split}.csv", usable))
+  puzzles = reference_format.read_split(folder, split)
+  check_sizes(puzzles)
+  if fault and (found := fault(puzzles.inputs, puzzles.labels)):
+    row, field, rule = found
+    raise UserError(f"{reference_format.file_of(folder, split, field, row)}: {rule}; {reference_format.REBUILD}")
+  return puzzles
+
+
+def dataset(source: str, split: str, usable: str) -> pathlib.Path | None:
+  """A local folder with what a dataset folder has of a split; None where the source is a folder of another kind.
+
+  Args:
+    source, split, usable: see `read`.
+
+  Raises:
+    UserError: there is no such folder, or it cannot be read.
+  """
+  folder = paths.user_path(source, _FLAG)
+  if buckets.is_remote(folder):
+    in_split = buckets.names(folder / split)
+    return buckets.local_copy(folder / split, in_split).parent if "dataset.json" in in_split else None
+  try:
+    os.listdir(folder)
+  except FileNotFoundError as e:
+    raise UserError(f"{_FLAG} = {source!r}: no such folder; {usable}") from e
+  except OSError as e:
+    raise explained(f"{_FLAG} = {source!r}: cannot be read", e, usable) from e
+  return pathlib.Path(folder) if reference_format.is_reference_folder(folder) else None
+
+
+def stored(source: str, split: str) -> Stored | None:
+  """What a local dataset folder has of a split, from its dataset.json and the headers of its arrays; None of others."""
+  if buckets.is_remote(source):
+    return None
+  folder = pathlib.Path(paths.user_path(source, _FLAG))
+  if not folder.is_dir() or not reference_format.is_reference_folder(folder):
+    return None
+  return reference_format.stored(folder, split)
+
+
+def local_file(path: str, flag: str) -> pathlib.Path:
+  """A file that a person named by a flag; of one in a bucket a copy is made. Raises UserError if that cannot be."""
+  file = paths.user_path(path, flag)
+  if buckets.is_remote(file):
+    return buckets.local_copy(file.parent, [file.name]) / file.name
+  return pathlib.Path(file)
+
+
+def _csv_file(source: str, name: str, usable: str) -> pathlib.Path:
+  """A CSV file of a source that is no dataset folder."""
+  folder = paths.user_path(source, _FLAG)
+  if not buckets.is_remote(folder):
+    return pathlib.Path(folder / name)
+  if name not in buckets.names(folder):
+    raise UserError(f"{_FLAG} = {source!r}: neither {name} nor {name.removesuffix('.csv')}/dataset.json is there; "
+                    f"{usable}")
+  return buckets.local_copy(folder, [name]) / name

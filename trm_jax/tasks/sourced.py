@@ -1,0 +1,96 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""A task whose puzzles are published at the hub, are made from the seed, or lie in a folder."""
+
+import dataclasses
+import os
+from typing import Self
+
+import numpy as np
+
+from trm_jax.data import folders
+from trm_jax.data import hub
+from trm_jax.data.puzzles import Puzzles, Stored
+from trm_jax.errors import UserError
+from trm_jax.tasks import task
+
+
+class SourcedTask(task.Task):
+  """A task whose config.data has `source`, and `tfds_dir` for the published puzzles.
+
+  A folder, local or gs://, has train.csv and test.csv, or is one that the reference's dataset builder has written.
+
+  Args:
+    data: the task's knobs.
+    published: the puzzles at the hub, which config.data.source names.
+  """
+
+  def __init__(self, data, published: hub.Published):
+    super().__init__(data)
+    self.published = published
+    self.own_splits = data.source == "generated"
+    self._usable = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
+                    f"'{published.source}' or 'generated'")
+    self._made: dict[str, Puzzles] | None = None
+
+  # What differs from task to task.
+
+  @property
+  def size_knobs(self) -> str:
+    """The knobs that say how large the puzzles are, with their values, such as "config.data.box = 3"."""
+    raise NotImplementedError
+
+  def read_csv(self, path: os.PathLike | str) -> Puzzles:
+    """The checked puzzles of a CSV file. Raises UserError if it cannot be read, or a puzzle breaks a rule."""
+    raise NotImplementedError
+
+  def first_fault(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[int, str, str] | None:
+    """The first puzzle that breaks the rules; see csv_files.Fault."""
+    raise NotImplementedError
+
+  def generate(self, progress: task.Progress | None) -> dict[str, Puzzles]:
+    """New puzzles for "train", "validation" and "test", as many as `data` says, none of them in two splits."""
+    raise NotImplementedError
+
+  # What does not.
+
+  def stored(self, split: str) -> Stored | None:
+    source = self.data.source
+    if source == "generated":
+      self._check_numbers()
+      return None
+    if source == self.published.source:
+      return Stored(self.published.num_puzzles[split])
+    return folders.stored(source, split)
+
+  def shared(self, run: os.PathLike | str) -> Self:
+    if self.data.source != self.published.source:
+      return self
+    return type(self)(dataclasses.replace(self.data, tfds_dir=self.published.shared(self.data.tfds_dir, run)))
+
+  def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
+    data = self.data
+    if data.source == "generated":
+      self._check_numbers()
+      if self._made is None:
+        self._made = self.generate(progress)
+      return self._made[split]
+    if data.source == self.published.source:
+      puzzles = self.published.read(self.published.local(data.tfds_dir, split), split)
+      self._check_sizes(puzzles)
+      return puzzles
+    return folders.read(data.source, split, read_csv=self.read_csv, check_sizes=self._check_sizes, usable=self._usable,
+                        fault=self.first_fault)
+
+  def read_file(self, path: str) -> Puzzles:
+    return self.read_csv(folders.local_file(path, "--csv"))
+
+  def _check_sizes(self, puzzles: Puzzles) -> None:
+    if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):
+      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
+                      f"{self.size_knobs} means {self.seq_len} and {self.vocab_size}")
+
+  def _check_numbers(self) -> None:
+    """Raises UserError unless the knobs say how many puzzles to generate."""
+    for name in ("num_train", "num_test"):
+      if not getattr(self.data, name):
+        raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
