@@ -210,12 +210,6 @@ def test_a_folder_of_csv_files_is_trained_on(run):
   assert width > height  # three boards in a row: the puzzle and two steps
 
 
-def test_a_dataset_folder_is_trained_on_by_its_name_alone(in_dataset, tmp_path, shared_programs):
-  results = loop.run(_config(in_dataset), tmp_path / "run")
-  assert results["test"]["num_puzzles"] == 12
-  assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
-
-
 def test_it_is_evaluated_on_other_puzzles_of_the_same_kind_alone(run, in_csv, tmp_path, in_dataset):
   folder, results = run
   assert evaluate.run(str(folder), str(in_dataset)) == results["test"]

@@ -134,7 +134,7 @@ def solving_text(
     for parts in itertools.zip_longest(*blocks[i : i + columns], fillvalue=""):
       lines.append((" " * gap).join(part.ljust(width) for part in parts).rstrip())
     lines.append("")
-  legend = "' predicted" + (", ! wrong" if labels is not None else ", ! clue changed")
+  legend = "' predicted" + (", ! wrong" if labels is not None else ", ! clue changed" * task.is_given(inputs).any())
   if len(shown) < len(boards):
     legend += "; steps that changed nothing are left out"
   return "\n".join([*lines, legend])
@@ -230,7 +230,8 @@ def _figure(task: Task, boards: list[_Board]) -> Any:
   legend = [patches.Patch(facecolor=color, edgecolor="#888888", label=name) for color, name in task.fills.values()]
   if not task.fills:
     predicted = ("predicted, right", _PREDICTED) if boards[0].checked else ("predicted", _UNCHECKED)
-    legend = [patches.Patch(facecolor=_CLUE_FILL, edgecolor="#888888", label="clue"),
+    filled = "puzzle" if boards[0].halt is None else "clue"
+    legend = [patches.Patch(facecolor=_CLUE_FILL, edgecolor="#888888", label=filled),
               patches.Patch(facecolor="white", edgecolor=predicted[1], label=predicted[0])]
   if any(b.wrong.any() for b in boards):
     label = "predicted, wrong" if boards[0].checked else "clue changed"
@@ -274,5 +275,6 @@ def _draw_board(ax: Any, task: Task, board: _Board, *, fontsize: float) -> None:
   for artist in ax.collections:
     artist.set_clip_on(False)  # the outer lines lie half outside
   ax.set_title(board.title, fontsize=10, fontweight="bold", pad=17)
-  verdict = "" if board.halt is None else f"{board.verdict} · halt {board.halt:.0%}"
+  halt = "" if board.halt is None else f"halt {board.halt:.0%}"
+  verdict = " · ".join(filter(None, (board.verdict, halt)))
   ax.annotate(verdict, (0.5, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=8)
