@@ -154,12 +154,12 @@ def read_bytes(path: epath.PathLike) -> bytes:
     raise errors.explained(f"{path}: cannot be read", e) from e
 
 
-def read_json(path: epath.PathLike) -> dict[str, Any]:
-  """The JSON object in a file, wherever it is.
+def read_json(path: epath.PathLike, kind: type = dict) -> Any:
+  """The JSON object in a file, wherever it is; or a list, where that is the kind.
 
   Raises:
-    UserError: it is missing or cannot be read; Damaged: it is empty, cut off, not JSON, JSON of something else, or has a
-      name twice in one object.
+    UserError: it is missing or cannot be read; Damaged: it is empty, cut off, not JSON, JSON of something else, or has
+      a name twice in one object.
   """
   content = read_bytes(path)
   if not content.strip():
@@ -176,8 +176,9 @@ def read_json(path: epath.PathLike) -> dict[str, Any]:
     raise Damaged(f"{path}, line {e.lineno}: is not JSON ({e.msg})") from e
   except (ValueError, RecursionError) as e:  # numbers of thousands of digits, thousands of brackets
     raise Damaged(f"{path}: is not JSON that can be read ({errors.in_one_line(e)})") from e
-  if not isinstance(value, dict):
-    raise Damaged(f"{path}: is not a JSON object but {type(value).__name__}")
+  if not isinstance(value, kind):
+    wanted = "object" if kind is dict else kind.__name__
+    raise Damaged(f"{path}: is not a JSON {wanted} but {type(value).__name__}")
   return value
 
 

@@ -40,7 +40,7 @@ def read(folder: epath.Path, subset: str, names: list[str]) -> dict[str, list[Pa
   """
   challenges = _file(folder, subset, "challenges", names)
   if challenges is None:
-    raise UserError(f"{folder}: has no …_{subset}_challenges.json, which config.data.subsets asks for; name the subsets "
+    raise UserError(f"{folder}: has no …_{subset}_challenges.json, which config.data.subsets asks for; name subsets "
                     "whose files are there, or put it there")
   solutions = _file(folder, subset, "solutions", names)
   tasks = files.read_json(challenges)
@@ -48,10 +48,10 @@ def read(folder: epath.Path, subset: str, names: list[str]) -> dict[str, list[Pa
     raise UserError(f"{challenges}: has no tasks")
   solved = {} if solutions is None else files.read_json(solutions)
   if solutions is not None:
-    for what, missing in (("has no solutions of task {}", tasks.keys() - solved.keys()),
-                          (f"has solutions of task {{}}, which is not in {challenges.name}", solved.keys() - tasks.keys())):
+    for before, missing, after in (("no solutions", tasks.keys() - solved.keys(), ""),
+                                   ("solutions", solved.keys() - tasks.keys(), f", which {challenges.name} has not")):
       if missing:
-        raise UserError(f"{solutions}: {what.format(min(missing))}; use the two files of one release")
+        raise UserError(f"{solutions}: has {before} of task {min(missing)}{after}; use the two files of one release")
   return {task: _pairs(f"{challenges}, task {task}", kinds, f"{solutions}, task {task}", solved.get(task))
           for task, kinds in tasks.items()}
 
