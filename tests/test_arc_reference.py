@@ -16,6 +16,7 @@ import pytest
 
 from trm_jax.data.puzzles import IGNORE_LABEL, Sizes
 from trm_jax.tasks.arc import grids
+from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.task import ArcTask
 
@@ -142,6 +143,20 @@ def test_a_folder_of_the_reference_gives_the_same(golden, task, tmp_path):
     np.testing.assert_array_equal(read.versions.moves, made.versions.moves)
   assert other.task_names.items() >= {
       i: name for i, name in task.task_names.items() if i in task.read("train").puzzle_identifiers}.items()
+
+
+def test_votes(golden, task):
+  puzzles, predictions = task.read("test"), np.load(golden / "predictions.npz")
+  examples, versions = (numbers[predictions["rows"]] for numbers in _every_row(puzzles))
+  votes = vote.count(puzzles, task.task_names, examples, versions, predictions["preds"], predictions["q_halt_logits"])
+  expected, submission = (json.loads((golden / name).read_text()) for name in ("expected.json", "submission.json"))
+  metrics = {f"ARC/{name}": value for name, value in votes.metrics.items()}
+  assert metrics == pytest.approx(expected["metrics"], abs=1e-12)
+  without = {expected["task_without_predictions"]} - {None}
+  assert {text.split(",")[0] for text in votes.unanswered} == without
+  for name in without:
+    assert votes.submission.pop(name) and not submission.pop(name)  # the reference leaves it out
+  assert votes.submission == submission
 
 
 def _sha256(array):
