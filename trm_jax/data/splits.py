@@ -81,8 +81,8 @@ def load_test(source: Source) -> Puzzles:
                     "config.data.num_test = 0 for all of them")
   if data.num_test:
     test = test.take_groups(_order(test.num_groups, data, 1)[: data.num_test])
-  # Augmented versions that the source stores are for training: each original is evaluated once.
-  return test.first_versions(1)
+  # Augmented versions that the source stores as cells are for training: each original is evaluated once.
+  return test if test.versions else test.first_versions(1)
 
 
 def numbers(data: DataConfig, stored: Stored) -> tuple[int, int]:

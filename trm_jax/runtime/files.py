@@ -133,9 +133,9 @@ def replace_text(path: pathlib.Path, text: str) -> None:
     file.write(text.encode())
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """`replace_text` with indented JSON."""
-  replace_text(path, json.dumps(value, indent=2) + "\n")
+def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> None:
+  """`replace_text` with JSON, indented or on one line."""
+  replace_text(path, json.dumps(value, indent=indent) + "\n")
 
 
 def read_bytes(path: epath.PathLike) -> bytes:

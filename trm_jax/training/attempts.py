@@ -103,7 +103,8 @@ class Attempter:
     max_puzzles: examples that there is room for. Sets of different sizes share one compiled program.
     stop: one of STOPS.
     keep: "last" or "all", the answers that are kept.
-    versions: augmented versions of each example that are attempted besides itself.
+    versions: augmented versions of each example that are attempted besides itself. Where versions are stored and a
+      puzzle has fewer, what is made of those that it lacks means nothing.
     rollouts: attempts at each version, which differ where the model draws its initial states or noise.
     seed: of versions and rollouts.
     measure: see Measure; None for nothing.
@@ -145,8 +146,9 @@ class Attempter:
     """Shapes and layouts of what `call` takes, from an abstract `source`."""
     model = jax.eval_shape(self._get_model, source)
     number, config = self._max_puzzles, model.config
-    blank = Sizes(number, number, number, config.seq_len, config.vocab_size,
-                  config.num_puzzle_identifiers).blank_puzzles()
+    stored = (number * self._versions,) * 2 if self._task.stores_versions else ()
+    blank = Sizes(number, number, number, config.seq_len, config.vocab_size, config.num_puzzle_identifiers,
+                  *stored).blank_puzzles()
     data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._whole), self._data(blank))
     waiting = jax.ShapeDtypeStruct((self._devices,), "int32", sharding=self._along_data)
     return source, data, self.start.eval_shape(source, waiting)
@@ -161,7 +163,8 @@ class Attempter:
     """
     number, devices = len(puzzles) * self._versions * self._rollouts, self._devices
     assert len(puzzles) <= self._max_puzzles, (len(puzzles), self._max_puzzles)
-    data = sharding.put(self._data(puzzles.padded(self._max_puzzles)), self._whole)
+    data = puzzles.first_versions(self._versions).padded(self._max_puzzles, self._versions)
+    data = sharding.put(self._data(data), self._whole)
     # Attempt j is number j // devices of device j % devices.
     waiting = sharding.put(((number + devices - 1 - np.arange(devices)) // devices).astype(np.int32), self._along_data)
     queue, unfinished = self.call(source, data, self.start(source, waiting))

@@ -21,4 +21,6 @@ class ArcData(DataConfig):
       "must be names of subsets, each once, with commas between them"))
   test_set: str = knob("evaluation")
   num_aug: int = knob(1000, at_least(0))  # versions of a task besides itself, each with a row of the prefix table
+  # Augmented versions of a test input that are answered besides itself, for the vote; at most num_aug.
+  num_votes: int = knob(1000, at_least(0), free=True)
   seed: int = knob(42, at_least(0))  # of the versions, and so of what each row of the prefix table stands for

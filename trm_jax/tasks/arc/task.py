@@ -16,6 +16,7 @@ from trm_jax.tasks import task
 from trm_jax.tasks.arc import builder
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc import reference_folder
+from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 
 _USABLE = "name the folder of the JSON files of ARC's tasks, or one written by the reference's dataset builder"
@@ -29,10 +30,13 @@ class ArcTask(task.Task):
   """
 
   name, seq_len, vocab_size = "arc", grids.SEQ_LEN, grids.VOCAB_SIZE
+  stores_versions = True
 
   def __init__(self, data: ArcData):
     super().__init__(data)
+    self.num_votes = min(data.num_votes, data.num_aug)
     self._made: builder.DataSet | None = None
+    self._counted: tuple[Any, vote.Votes] | None = None
 
   # Puzzles.
 
@@ -102,6 +106,28 @@ class ArcTask(task.Task):
     return {"inputs": grids.remade(arrays["inputs"][example], *made_by, 0),
             "labels": grids.remade(arrays["labels"][example], *made_by, IGNORE_LABEL),
             "puzzle_identifiers": arrays["identifiers"][first_version + version]}
+
+  # Answers.
+
+  def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
+    """`pass@1` and so on, see vote.Votes; `unanswered`, the number of test inputs without a vote."""
+    votes = self._votes(puzzles, evaluation)
+    return votes.metrics | {"unanswered": len(votes.unanswered)}
+
+  def answer_files(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
+    """The competition's submission."""
+    return {"submission.json": self._votes(puzzles, evaluation).submission}
+
+  def _votes(self, puzzles: Puzzles, evaluation: Any) -> vote.Votes:
+    """Counts them, once for an evaluation."""
+    if self._counted is None or self._counted[0] is not evaluation:
+      examples = np.repeat(np.arange(len(puzzles)), evaluation.versions)
+      versions = np.tile(np.arange(evaluation.versions), len(puzzles))
+      there = versions < np.repeat(puzzles.num_versions, puzzles.examples_of_groups())[examples]
+      votes = vote.count(puzzles, self.task_names, examples[there], versions[there], evaluation.answers[there],
+                         evaluation.q_halt[-1, there])
+      self._counted = evaluation, votes
+    return self._counted[1]
 
   # Drawing.
 
