@@ -67,6 +67,9 @@ def _pairs(where: str, kinds: Any, where_solved: str, solutions: Any) -> list[Pa
   """The pairs of a task. `solutions` are its outputs of test inputs, None where there is no file of them."""
   if not isinstance(kinds, dict) or kinds.keys() != {"train", "test"}:
     raise UserError(f"{where}: must have 'train' and 'test' and nothing else, as a task of ARC has")
+  for kind, examples in kinds.items():
+    if not isinstance(examples, list) or not examples:
+      raise UserError(f"{where}: '{kind}' must be a list of at least one pair")
   if solutions is not None and not isinstance(solutions, list):
     raise UserError(f"{where_solved}: must be a list of grids")
   if solutions is not None and len(solutions) != len(kinds["test"]):
@@ -74,8 +77,6 @@ def _pairs(where: str, kinds: Any, where_solved: str, solutions: Any) -> list[Pa
                     "files of one release")
   pairs = []
   for kind, examples in kinds.items():
-    if not isinstance(examples, list) or not examples:
-      raise UserError(f"{where}: '{kind}' must be a list of at least one pair")
     for i, example in enumerate(examples):
       place = f"{where}, {kind} pair {i + 1}"
       fields = example.keys() if isinstance(example, dict) else set()
