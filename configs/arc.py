@@ -37,6 +37,7 @@ def arc2():
 
 
 CONFIGS = {f.__name__: f for f in (arc1, arc2)}
+SWEEPS = {}
 
 
 def get_config(argument=None):

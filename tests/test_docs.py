@@ -14,7 +14,7 @@ from trm_jax import study
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted(ROOT.glob("docs/**/*.md"))]
-CONFIGS = study.File.load(str(ROOT / "configs" / "sudoku.py"))
+CONFIGS = {path.stem: study.File.load(str(path)) for path in sorted((ROOT / "configs").glob("*.py"))}
 # Files that cite the documents.
 CODE = [path for folder in ("trm_jax", "configs", "benchmarks", "tests", "launch", ".ci")
         for path in sorted((ROOT / folder).rglob("*"))
@@ -71,11 +71,12 @@ def test_every_module_and_name_that_a_page_names_exists(page):
 
 @pages
 def test_every_config_that_a_page_names_exists(page):
-  named = set(re.findall(r"configs/sudoku\.py:(\w+)", page.read_text()))
-  assert not sorted(named - {"help", "NAME"} - set(CONFIGS.configs) - set(CONFIGS.sweeps))
+  named = set(re.findall(r"configs/(\w+)\.py:(\w+)", page.read_text()))
+  assert not sorted((file, name) for file, name in named
+                    if name not in {"help", "NAME", *CONFIGS[file].configs, *CONFIGS[file].sweeps})
 
 
-KNOBS = set(config_lib.flatten(config_lib.to_dict(config_lib.Config())))
+KNOBS = {knob for task in ("sudoku", "arc") for knob in config_lib.flatten(config_lib.default_config(task).to_dict())}
 KNOBS |= {name.rpartition(".")[0] for name in KNOBS}  # groups
 
 

@@ -419,7 +419,7 @@ def from_argument(
   """
 
   def listing(heading, functions):
-    width = max(map(len, functions))
+    width = max(map(len, functions), default=0)
     lines = [f"  {name:<{width}}  {f.__doc__.splitlines()[0]}" for name, f in functions.items()]
     return "\n".join([heading, *lines])
 
@@ -427,7 +427,8 @@ def from_argument(
   if name == "help":
     for heading, names in (groups or {"configs:": configs}).items():
       print(listing(heading, {name: configs[name] for name in names}))
-    print(listing("options, after a comma:", options))
+    if options:
+      print(listing("options, after a comma:", options))
     raise SystemExit(0)
   if name not in configs:
     close = difflib.get_close_matches(name, configs, 1)
