@@ -96,9 +96,9 @@ def test_rows_depend_on_their_position_alone():
   _assert_equal({name: np.concatenate([h[name] for h in halves]) for name in halves[0]}, large(1))
 
 
-@pytest.mark.parametrize("num_aug", [3, rows_lib.FRESH])
-def test_any_number_of_devices_gives_the_same_batch(num_aug):
-  puzzles = _sudoku(10)
+@pytest.mark.parametrize("num_aug, examples", [(3, 1), (rows_lib.FRESH, 1), (0, 3)])
+def test_any_number_of_devices_gives_the_same_batch(num_aug, examples):
+  puzzles = _sudoku(10) if examples == 1 else _pairs([(2, examples), (3, 1), (1, 2)])
   results = []
   for count in (1, 8):
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), ("data",))

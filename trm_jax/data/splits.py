@@ -15,7 +15,7 @@ from trm_jax.errors import UserError
 # How many test puzzles to watch where nothing is held out for validation.
 WATCHED_TEST_PUZZLES = 1024
 # Where versions of a puzzle vote: how many of each to watch, of accordingly fewer puzzles.
-_WATCHED_VERSIONS = 16
+WATCHED_VERSIONS = 16
 
 
 class Source(Protocol):
@@ -55,8 +55,8 @@ class Splits:
     order = np.random.default_rng(0).permutation(self.test.num_groups)
     if self.test.versions is None:
       return "test", self.test.take_groups(order[:WATCHED_TEST_PUZZLES])
-    few = order[: WATCHED_TEST_PUZZLES // _WATCHED_VERSIONS]
-    return "test", self.test.take_groups(few).first_versions(_WATCHED_VERSIONS)
+    few = order[: WATCHED_TEST_PUZZLES // WATCHED_VERSIONS]
+    return "test", self.test.take_groups(few).first_versions(WATCHED_VERSIONS)
 
   @property
   def test_puzzle(self) -> str:

@@ -91,18 +91,19 @@ def evaluation_flops(config: Config, batch_size: int | None = None) -> int:
   """
   steps = total_steps(config)
   evaluations = math.ceil(steps / steps_between_evaluations(config.eval.every, steps))
-  watched = _passes_flops(config, batch_size, evaluations, assumed_data(config).num_watched)
+  versions = min(1 + tasks.of(config.task, config.data).num_votes, splits_lib.WATCHED_VERSIONS)
+  watched = _passes_flops(config, batch_size, evaluations, assumed_data(config).num_watched * versions)
   return watched + test_flops(config, batch_size)
 
 
 def test_flops(config: Config, batch_size: int | None = None) -> int:
   """Of the evaluation on the test puzzles, at the end of a run. Arguments as of `evaluation_flops`."""
   data = assumed_data(config)
-  return _passes_flops(config, batch_size, data.test_passes + (config.save.average > 0), data.num_test)
+  return _passes_flops(config, batch_size, data.test_passes + (config.save.average > 0),
+                       data.num_test * (1 + tasks.of(config.task, config.data).num_votes))
 
 
-def _passes_flops(config: Config, batch_size: int | None, passes: int, num_puzzles: int) -> int:
+def _passes_flops(config: Config, batch_size: int | None, passes: int, num_attempts: int) -> int:
   batch, model = batch_size or config.eval.batch_size, model_config(config)
-  attempts = num_puzzles * (1 + tasks.of(config.task, config.data).num_votes)
-  num_rows = passes * math.ceil(attempts / batch) * batch
+  num_rows = passes * math.ceil(num_attempts / batch) * batch
   return num_rows * model.halt_max_steps * flops.eval_step_flops(model)
