@@ -9,6 +9,7 @@ import pytest
 
 from trm_jax.data.puzzles import IGNORE_LABEL
 from trm_jax.errors import UserError
+from trm_jax.tasks.arc import draws
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.task import ArcTask
@@ -153,6 +154,35 @@ def test_tasks_of_several_subsets(folder):
   assert len(set(originals)) == 4 and both.num_puzzle_identifiers < alone.num_puzzle_identifiers
   names = _task(folder).task_names
   assert sorted(names.values()) == list("bcde")
+
+
+def _slow_versions(rng, pairs, num_aug):
+  """As the reference finds them, with every grid made."""
+  def made(version):
+    return sorted((grids.apply(a, version).tolist(), grids.apply(b, version).tolist()) for a, b in pairs)
+
+  found, seen = [grids.ORIGINAL], [made(grids.ORIGINAL)]
+  for _ in range(5 * num_aug):
+    transform = rng.randint(0, 8)
+    colours = rng.permutation(np.arange(1, 10, dtype=np.uint8))
+    version = transform * 10**8 + int("".join(map(str, colours[:8])))
+    if made(version) not in seen:
+      seen.append(made(version))
+      found.append(version)
+    if len(found) > num_aug:
+      break
+  return found
+
+
+def test_a_task_of_few_versions():
+  """Black and one colour: 9 colours and up to 8 transforms; the generator is left where the reference leaves it."""
+  arrays = [[np.array(grid, np.uint8) for grid in pair] for pair in (
+      ([[0, 1]], [[1]]), ([[0]], [[0]]), ([[1, 0], [0, 1]], [[0, 1], [1, 0]]), ([[2, 1], [0, 0]], [[1, 2, 3]]))]
+  for pairs, num_aug in ((arrays[:1], 60), (arrays[1:2], 10), (arrays[2:3], 30), (arrays[3:], 40), (arrays[:3], 50)):
+    ours, theirs = np.random.RandomState(5), np.random.RandomState(5)
+    found = draws.versions(ours, pairs, num_aug)
+    assert found.tolist() == _slow_versions(theirs, pairs, num_aug)
+    assert ours.randint(2**31) == theirs.randint(2**31)
 
 
 def test_the_draws_are_kept_and_found(folder, monkeypatch):

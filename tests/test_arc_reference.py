@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from trm_jax.data.puzzles import IGNORE_LABEL, Sizes
+from trm_jax.errors import UserError
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
@@ -143,6 +144,16 @@ def test_a_folder_of_the_reference_gives_the_same(golden, task, tmp_path):
     np.testing.assert_array_equal(read.versions.moves, made.versions.moves)
   assert other.task_names.items() >= {
       i: name for i, name in task.task_names.items() if i in task.read("train").puzzle_identifiers}.items()
+
+
+def test_a_changed_cell_of_a_folder_is_found(golden, tmp_path):
+  write_reference_folder(golden, tmp_path)
+  path = tmp_path / "test" / "all__labels.npy"
+  labels = np.load(path)
+  labels[-1, 0] = 2 + (labels[-1, 0] - 1) % 10
+  np.save(path, labels)
+  with pytest.raises(UserError, match=f"all__labels.npy, row {len(labels) - 1}: is not what its name in identifiers"):
+    ArcTask(ArcData(source=str(tmp_path))).read("train")
 
 
 def test_votes(golden, task):

@@ -123,7 +123,7 @@ def remade(canvases: Array, versions: Array, moves: Array, padding: int) -> Arra
   values = xp.concatenate([unchanged, eight + FIRST_COLOUR, 45 - eight.sum(-1)[..., None] + FIRST_COLOUR], axis=-1)
   new = xp.take_along_axis(values, xp.clip(old, 0, VOCAB_SIZE - 1), -1).reshape(in_rows.shape[:-1] + (SIDE,))
   is_end = ((row == bottom) & in_columns) | ((column == end) & in_rows)
-  made = xp.where(in_rows & in_columns, new, xp.where(is_end & (of_cells(rows) > 0), END, padding))
+  made = xp.where(in_rows & in_columns, new, xp.where(is_end, END, padding))
   return made.reshape(*versions.shape, SEQ_LEN).astype(xp.int32)
 
 
