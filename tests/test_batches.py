@@ -3,6 +3,7 @@
 
 import collections
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -95,9 +96,9 @@ def test_rows_depend_on_their_position_alone():
   _assert_equal({name: np.concatenate([h[name] for h in halves]) for name in halves[0]}, large(1))
 
 
-@pytest.mark.parametrize("num_aug", [3, rows_lib.FRESH])
-def test_any_number_of_devices_gives_the_same_batch(num_aug):
-  puzzles = _sudoku(10)
+@pytest.mark.parametrize("num_aug, examples", [(3, 1), (rows_lib.FRESH, 1), (0, 3)])
+def test_any_number_of_devices_gives_the_same_batch(num_aug, examples):
+  puzzles = _sudoku(10) if examples == 1 else _pairs([(2, examples), (3, 1), (1, 2)])
   results = []
   for count in (1, 8):
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), ("data",))
@@ -188,12 +189,15 @@ def _pairs(sizes_by_group):
       puzzle_starts=puzzle_starts.astype(np.int32), vocab_size=6, num_puzzle_identifiers=1)
 
 
-def test_the_examples_of_a_puzzle_come_once_an_epoch_and_share_a_version():
+def test_the_examples_of_a_puzzle_come_once_an_epoch_together_and_share_a_version():
   groups = [(3, 2), (1, 4), (2, 1), (5, 3)]
   sample = _sampler(_pairs(groups), batch_size=7, num_aug=0)
   length = sum(examples for _, examples in groups)
   stream = np.concatenate([sample(step)["inputs"][:, :3] for step in range(60)])
   epochs = stream[: len(stream) // length * length].reshape(-1, length, 3)
+  # One behind the other, in any order.
+  assert all(len(list(itertools.groupby(epoch[:, 0]))) == len(groups) for epoch in epochs)
+  assert len({tuple(epoch[epoch[:, 0] == 1, 2]) for epoch in epochs}) > 10
   expected = sorted((g, e) for g, (_, examples) in enumerate(groups) for e in range(examples))
   versions = [[set(epoch[epoch[:, 0] == g, 1]) for g in range(len(groups))] for epoch in epochs]
   for epoch, of_groups in zip(epochs, versions):
@@ -216,13 +220,12 @@ def test_a_version_that_is_made_is_the_same_for_all_examples_of_a_puzzle():
       np.testing.assert_array_equal(first, second)
 
 
-def test_a_permutation_and_its_inverse():
+def test_a_permutation_of_any_size():
   for size in (1, 2, 5, 64):
     places = jnp.arange(size)
-    order = jax.vmap(lambda place, size=size: rows_lib.permuted(KEY, place, size))(places)
-    back = jax.vmap(lambda x, size=size: rows_lib.permuted(KEY, x, size, inverse=True))(order)
-    np.testing.assert_array_equal(np.sort(order), places)
-    np.testing.assert_array_equal(back, places)
+    for most in (None, 100):
+      order = jax.vmap(lambda place, size=size, most=most: rows_lib.permuted(KEY, place, size, most=most))(places)
+      np.testing.assert_array_equal(np.sort(order), places)
 
 
 def _sizes(number, examples=1):

@@ -76,7 +76,7 @@ def test_every_config_that_a_page_names_exists(page):
                     if name not in {"help", "NAME", *CONFIGS[file].configs, *CONFIGS[file].sweeps})
 
 
-KNOBS = {knob for task in ("sudoku", "maze", "grid")
+KNOBS = {knob for task in ("sudoku", "maze", "grid", "arc")
          for knob in config_lib.flatten(config_lib.default_config(task).to_dict())}
 KNOBS |= {name.rpartition(".")[0] for name in KNOBS}  # groups
 

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from trm_jax.training import vote
+from trm_jax.tasks import vote
 
 # Three times a, believed a little; twice b, believed; once c, believed most.
 ANSWERS = np.array([[1, 1], [1, 1], [2, 2], [1, 1], [2, 2], [3, 3]], np.uint8)
@@ -28,6 +28,13 @@ def test_of_equally_frequent_answers_the_more_probable_one():
   # The mean of probabilities, not the probability of the mean logit.
   found = vote.candidates(ANSWERS[[0, 0, 2, 2]], np.array([-9.0, 9.0, 0.1, 0.1]))
   assert [candidate.answer[0] for candidate in found] == [2, 1]
+
+
+def test_of_equally_probable_answers_the_first_one():
+  for order in ([0, 2], [2, 0], [5, 2, 0, 4]):
+    found = vote.candidates(ANSWERS[order], np.zeros(len(order)))
+    expected = [2, 3, 1] if len(order) == 4 else ANSWERS[order][:, 0].tolist()
+    assert [candidate.answer[0] for candidate in found] == expected
 
 
 def test_by_the_halting_head_and_by_proof():

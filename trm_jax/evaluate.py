@@ -20,7 +20,7 @@ from trm_jax.training.evaluator import Evaluator
 
 
 def run(path: str, source: str | None, *, batch_size: int | None = None, halting: bool | None = None, average: int = 0,
-        peer_timeout_s: float = 600.0) -> dict[str, Any]:
+        votes: int | None = None, peer_timeout_s: float = 600.0) -> dict[str, Any]:
   """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
 
   Args:
@@ -28,6 +28,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
     batch_size, halting: see config.eval; None for what the run was configured for.
     average: see weights.load.
+    votes: see Task.num_votes; None for what the run was configured for.
     peer_timeout_s: see loop.run.
 
   Raises:
@@ -41,6 +42,10 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
     data = dataclasses.replace(data, source=source, num_test=0)
     if tasks.of(config.task, data).own_splits:
       data = dataclasses.replace(data, num_test=config.data.num_test or 1000)
+  if votes is not None:
+    if not hasattr(data, "num_votes"):
+      raise UserError(f"--votes={votes}: {config.task} has no votes over the versions of a puzzle")
+    data = dataclasses.replace(data, num_votes=votes)
   task = tasks.of(config.task, data).shared(loaded.folder)
   puzzles = splits_lib.load_test(task)
   model = loaded.model
@@ -54,7 +59,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {data.source}")
   halting = config.eval.halting if halting is None else halting
   evaluator = Evaluator(lambda model: model, task, mesh=mesh, batch_size=batch_size or config.eval.batch_size,
-                        max_puzzles=len(puzzles), loss_config=config.loss, halting=halting)
+                        max_puzzles=len(puzzles), loss_config=config.loss, halting=halting, versions=task.num_votes)
   with contextlib.closing(distributed.Watchdog(peer_timeout_s if jax.process_count() > 1 else None)) as watchdog:
 
     def each_batch(done, total):

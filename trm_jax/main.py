@@ -42,6 +42,9 @@ _HALTING = flags.DEFINE_bool(
 _AVERAGE = flags.DEFINE_integer(
     "average", 0, "For --mode=eval: the mean of the parameters in the last N checkpoints of the run, instead of "
     "their moving average in the last one.", lower_bound=0)
+_VOTES = flags.DEFINE_integer(
+    "votes", None, "For --mode=eval of ARC: augmented versions of each test input that vote besides itself; default: "
+    "as the run was configured.", lower_bound=0)
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
     "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
@@ -64,7 +67,7 @@ def main(argv: list[str]) -> None:
       raise UserError("--checkpoint is missing: --mode=eval needs the folder of a run")
   else:
     cli.refuse("only --mode=eval reads it, and this is --mode=train", _CHECKPOINT, _DATA, _EVAL_BATCH_SIZE, _HALTING,
-               _AVERAGE)
+               _AVERAGE, _VOTES)
     if _CONFIG.value is None:
       raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
   job = cluster.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
@@ -87,7 +90,7 @@ def main(argv: list[str]) -> None:
 
     compilation_cache.enable()
     evaluate.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value, halting=_HALTING.value,
-                 average=_AVERAGE.value, peer_timeout_s=_PEER_TIMEOUT.value)
+                 average=_AVERAGE.value, votes=_VOTES.value, peer_timeout_s=_PEER_TIMEOUT.value)
     return
   from trm_jax.training import loop  # pylint: disable=g-import-not-at-top
 

@@ -77,6 +77,8 @@ LOSS_EXTRAS = "test_losses.py::test_act_loss_weighs_supervision_steps_and_makes_
 EXACT = "test_train_step.py::test_products_in_float32_are_exact"
 REPORT = "test_report.py::"
 
+ARC_FEW = "test_arc_files.py::test_a_task_of_few_versions"
+
 MUTATIONS = [
     # A block.
     mutation("token mixer: rms over tokens", "layers.py", "self.mix_norm_axis = 0 if mlp_t else -1",
@@ -580,6 +582,46 @@ MUTATIONS = [
              "test_maze_task.py::test_score_is_by_the_rules_and_not_by_labels"),
     mutation("board: what is solved has no wrong cell", "boards.py", " & ~solved[:, None]", "",
              "test_maze_task.py::test_pictures_have_walls_paths_and_wrong_cells"),
+    # ARC: draws, grids, votes.
+    mutation("arc: a trial that repeats a version is no version", "draws.py", "first[~np.isin(made[first], seen)]",
+             "first", "test_arc_reference.py::test_identifiers"),
+    mutation("arc: no more trials than five a version", "draws.py", "_TRIALS = 5", "_TRIALS = 50", ARC_FEW),
+    mutation("arc: the transform turns pairs of versions alike", "draws.py", "for transform in range(8) for grid",
+             "for transform in [0] * 8 for grid", ARC_FEW),
+    mutation("arc: one pair is not moved", "draws.py", "if pair != fixed:", "if pair >= 0:",
+             "test_arc_reference.py::test_arrays"),
+    mutation("arc: a turned grid has its columns for rows", "draws.py", "[sizes[::-1] for sizes in room]",
+             "[sizes for sizes in room]", "test_arc_reference.py::test_arrays"),
+    mutation("arc: test pairs of the test set are not trained on", "builder.py",
+             "(self.in_test_set and pair.is_test) == (split", "(False and pair.is_test) == (split",
+             "test_arc_reference.py::test_counts"),
+    mutation("arc: a name of two subsets has one identifier", "builder.py", "if len(set(names)) < len(names):",
+             "if not names:", "test_arc_files.py::test_tasks_of_several_subsets"),
+    mutation("arc: what is kept is checked", "builder.py", "if draws.digest() != digest:", "if not digest:",
+             "test_arc_files.py::test_kept_draws_that_are_damaged"),
+    mutation("arc: end marks", "grids.py", "xp.where(is_end, END", "xp.where(is_end & False, END",
+             "test_arc_task.py::test_canvases_are_remade_in_other_versions"),
+    mutation("arc: the first of equally large rectangles", "grids.py", "rows = int(np.argmax(areas))",
+             "rows = SIDE - 1 - int(np.argmax(areas[::-1]))",
+             "test_arc_task.py::test_an_answer_is_cropped_to_its_largest_rectangle"),
+    mutation("arc: transforms are undone", "grids.py", "_INVERSE = (0, 3, 2, 1", "_INVERSE = (0, 1, 2, 3",
+             "test_arc_task.py::test_versions_are_undone_and_named"),
+    mutation("arc: a folder's grids are compared", "reference_folder.py", "if (made != cells).any():",
+             "if made is None:", "test_arc_reference.py::test_a_changed_cell_of_a_folder_is_found"),
+    mutation("arc: votes count before belief", "tasks/vote.py", "False, candidate.count, candidate.probability",
+             "False, candidate.probability, candidate.count", "test_arc_task.py::test_votes_by_hand"),
+    mutation("arc: the first of equal votes", "tasks/vote.py", "sorted(found, key=rank", "sorted(found[::-1], key=rank",
+             "test_arc_task.py::test_votes_by_hand"),
+    mutation("arc: inputs alike share their votes", "arc/vote.py", "(group, cells.tobytes()), example)",
+             "(group, example), example)", "test_arc_task.py::test_a_task_of_several_test_inputs_scores_their_share"),
+    mutation("arc: a task scores a share", "arc/vote.py", "np.mean(np.array(ranks) < k)", "(np.array(ranks) < k).all()",
+             "test_arc_task.py::test_a_task_of_several_test_inputs_scores_their_share"),
+    mutation("batches: groups whole, one behind the other", "rows.py", "permuted(key_examples, place - begin, sizes",
+             "permuted(key_examples, place * 0, sizes", "test_batches.py::test_the_examples_of_a_puzzle_come_once_an_"
+             "epoch_together_and_share_a_version"),
+    mutation("batches: a stored version of each group", "rows.py",
+             "num_versions = source.version_starts[group + 1] - source.version_starts[group]", "num_versions = 1",
+             "test_arc_task.py::test_batches_are_whole_versions_as_the_reference_has_stored_them"),
 ]
 
 

@@ -29,6 +29,47 @@ def are_right(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Versions:
+  """Versions that are stored as what makes them of the original, and not as cells: W of them, each of one group.
+
+  The versions of a group lie next to each other, and the original comes first.
+
+  Attributes:
+    starts: (G + 1,) int32, group g has the versions starts[g]:starts[g + 1].
+    identifiers: (W,) int32, the row of the prefix table.
+    numbers: (W,) int32, what the task makes a version by.
+    moves: int16, what it makes each example of a version by besides: version by version, in the order of the group's
+      examples.
+  """
+
+  starts: np.ndarray
+  identifiers: np.ndarray
+  numbers: np.ndarray
+  moves: np.ndarray
+
+  def take(self, groups: np.ndarray, sizes: np.ndarray, examples: np.ndarray) -> "Versions":
+    """The first versions of some groups.
+
+    Args:
+      groups: integers in [0, G).
+      sizes: how many versions of each of these groups.
+      examples: (G,), how many examples each group has.
+    """
+    rows, starts = _ranges(self.starts[groups], sizes)
+    moves, _ = _ranges(self.example_starts(examples)[groups], sizes * examples[groups])
+    return Versions(starts, self.identifiers[rows], self.numbers[rows], self.moves[moves])
+
+  def padded(self, groups: int, number: int) -> "Versions":
+    """With so many more groups of one version and one example each, in arrays for `number` versions and examples."""
+    starts = np.concatenate([self.starts, self.starts[-1] + np.arange(1, groups + 1)]).astype(np.int32)
+    return Versions(starts, *(np.resize(array, number) for array in (self.identifiers, self.numbers, self.moves)))
+
+  def example_starts(self, examples: np.ndarray) -> np.ndarray:
+    """(G + 1,) int32: where the `moves` of each group begin. `examples` as of `take`."""
+    return np.concatenate([[0], np.cumsum(np.diff(self.starts) * examples)]).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Puzzles:
   """One split of a task: N examples of S cells, in U puzzles, in G groups.
 
@@ -46,6 +87,7 @@ class Puzzles:
     ratings: (N,) int32 difficulty (Sudoku-Extreme: backtracks of the tdoku solver), or None where the data has none.
     puzzle_starts: (U + 1,) int32, puzzle p holds the examples puzzle_starts[p]:puzzle_starts[p + 1]; None where every
       example is a puzzle.
+    versions: those that are stored besides; there is one puzzle in each group then, the original. None for none.
   """
 
   inputs: np.ndarray
@@ -56,6 +98,7 @@ class Puzzles:
   num_puzzle_identifiers: int
   ratings: np.ndarray | None = None
   puzzle_starts: np.ndarray | None = None
+  versions: Versions | None = None
 
   def __post_init__(self):
     n, s = self.inputs.shape
@@ -66,6 +109,7 @@ class Puzzles:
     assert starts is None or (starts.dtype == np.int32 and starts[0] == 0 and starts[-1] == n)
     assert self.group_starts.dtype == np.int32 and self.group_starts[0] == 0
     assert self.group_starts[-1] == self.num_puzzles, (self.group_starts[-1], self.num_puzzles)
+    assert self.versions is None or len(self.versions.starts) == self.num_groups + 1 == self.num_puzzles + 1
     assert self.ratings is None or (self.ratings.dtype == np.int32 and self.ratings.shape == (n,))
 
   def __len__(self) -> int:
@@ -79,7 +123,7 @@ class Puzzles:
 
   @property
   def num_puzzles(self) -> int:
-    """Puzzles, stored augmented versions included, U."""
+    """Puzzles, augmented versions that are stored as cells included, U."""
     return len(self) if self.puzzle_starts is None else self.puzzle_starts.shape[0] - 1
 
   @property
@@ -92,7 +136,8 @@ class Puzzles:
     together."""
     sha256 = hashlib.sha256()
     starts = [] if self.puzzle_starts is None else [self.puzzle_starts]
-    for array in (self.inputs, self.labels, self.puzzle_identifiers, self.group_starts, *starts):
+    versions = [] if self.versions is None else dataclasses.astuple(self.versions)
+    for array in (self.inputs, self.labels, self.puzzle_identifiers, self.group_starts, *starts, *versions):
       # The shapes keep cells from moving between two arrays unseen. The order of bytes is the same on every machine.
       sha256.update(f"{array.shape} {array.dtype.name};".encode())
       for i in range(0, len(array), _ROWS):
@@ -109,15 +154,20 @@ class Puzzles:
     Returns:
       Puzzles of these groups.
     """
-    return self._take(self.group_starts[groups], np.diff(self.group_starts)[groups])
+    return self._take(groups, np.diff(self.group_starts)[groups], self.num_versions[groups])
 
   def first_versions(self, number: int) -> "Puzzles":
-    """Of each group its first puzzles, without the augmented versions stored behind them; all, if it has no more."""
-    sizes = np.diff(self.group_starts)
-    return self if sizes.max() <= number else self._take(self.group_starts[:-1], np.minimum(sizes, number))
+    """Of each group its first versions, without the augmented ones stored behind them; all, if it has no more."""
+    if self.num_versions.max() <= number:
+      return self
+    sizes = np.minimum(np.diff(self.group_starts), number)
+    return self._take(np.arange(self.num_groups), sizes, np.minimum(self.num_versions, number))
 
-  def padded(self, number: int) -> "Puzzles":
-    """`number` examples: these, and the first of them again and again, each as a group of its own."""
+  def padded(self, number: int, versions: int = 1) -> "Puzzles":
+    """`number` examples, with room for so many versions of each where versions are stored as what makes them: these,
+    and the first of them again and again, each as a group of its own."""
+    if len(self) == number and not self.versions:
+      return self
     more = np.zeros(number - len(self), np.int64)
     rows = np.concatenate([np.arange(len(self)), more])
 
@@ -128,7 +178,13 @@ class Puzzles:
         self, inputs=self.inputs[rows], labels=self.labels[rows], puzzle_identifiers=self.puzzle_identifiers[rows],
         group_starts=longer(self.group_starts),
         puzzle_starts=None if self.puzzle_starts is None else longer(self.puzzle_starts),
-        ratings=None if self.ratings is None else self.ratings[rows]) if len(more) else self
+        ratings=None if self.ratings is None else self.ratings[rows],
+        versions=self.versions and self.versions.padded(len(more), number * versions))
+
+  @property
+  def num_versions(self) -> np.ndarray:
+    """(G,) how many versions of each group are stored, whether as cells or as what makes them; with the original."""
+    return np.diff(self.group_starts if self.versions is None else self.versions.starts)
 
   def examples_of_groups(self) -> np.ndarray:
     """(G,) the number of examples of each group, of all its puzzles together."""
@@ -155,9 +211,9 @@ class Puzzles:
     """The first example of each puzzle; for the number behind the last puzzle, that behind the last example."""
     return puzzles if self.puzzle_starts is None else self.puzzle_starts[puzzles]
 
-  def _take(self, starts: np.ndarray, sizes: np.ndarray) -> "Puzzles":
-    """Groups that begin at the puzzles `starts` and have `sizes` puzzles."""
-    puzzles, group_starts = _ranges(starts, sizes)
+  def _take(self, groups: np.ndarray, sizes: np.ndarray, num_versions: np.ndarray) -> "Puzzles":
+    """The first `sizes` puzzles of some groups, and the first `num_versions` of their versions."""
+    puzzles, group_starts = _ranges(self.group_starts[groups], sizes)
     rows, puzzle_starts = puzzles, None
     if self.puzzle_starts is not None:
       rows, puzzle_starts = _ranges(self.puzzle_starts[puzzles], np.diff(self.puzzle_starts)[puzzles])
@@ -169,6 +225,7 @@ class Puzzles:
         group_starts=group_starts,
         puzzle_starts=puzzle_starts,
         ratings=None if self.ratings is None else self.ratings[rows],
+        versions=self.versions and self.versions.take(groups, num_versions, self.examples_of_groups()),
     )
 
 
@@ -189,7 +246,8 @@ class Stored:
   @classmethod
   def of(cls, puzzles: Puzzles) -> "Stored":
     """Of puzzles that have been read."""
-    return cls(puzzles.num_groups, int(np.diff(puzzles.group_starts).max()) - 1, len(puzzles) / puzzles.num_puzzles)
+    examples, versions = Sizes.of(puzzles).stored
+    return cls(puzzles.num_groups, int(puzzles.num_versions.max()) - 1, examples / versions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,12 +255,14 @@ class Sizes:
   """What compiled programs depend on of the training puzzles.
 
   Attributes:
-    num_examples: N, stored augmentations included.
-    num_puzzles: U, stored augmentations included.
+    num_examples: N, augmentations that are stored as cells included.
+    num_puzzles: U, likewise.
     num_groups: G, original puzzles.
     seq_len: S.
     vocab_size: V.
     num_puzzle_identifiers: rows of the prefix table in use.
+    num_versions: W, versions that are stored as what makes them; 0 for none.
+    num_version_examples: examples of all these together.
   """
 
   num_examples: int
@@ -211,12 +271,22 @@ class Sizes:
   seq_len: int
   vocab_size: int
   num_puzzle_identifiers: int
+  num_versions: int = 0
+  num_version_examples: int = 0
 
   @classmethod
   def of(cls, puzzles: Puzzles) -> "Sizes":
     """Of puzzles that are there."""
+    made = () if puzzles.versions is None else (
+        int(puzzles.num_versions.sum()), int((puzzles.num_versions * puzzles.examples_of_groups()).sum()))
     return cls(len(puzzles), puzzles.num_puzzles, puzzles.num_groups, puzzles.seq_len, puzzles.vocab_size,
-               puzzles.num_puzzle_identifiers)
+               puzzles.num_puzzle_identifiers, *made)
+
+  @property
+  def stored(self) -> tuple[int, int]:
+    """Examples and puzzles, whatever they are stored as, augmentations included."""
+    return (self.num_version_examples, self.num_versions) if self.num_versions else (
+        self.num_examples, self.num_puzzles)
 
   def of_model(self) -> dict[str, int]:
     """The fields of TRMConfig that the data determines."""
@@ -232,7 +302,8 @@ class Sizes:
     Raises:
       UserError: not even one step.
     """
-    steps = epochs * self.num_groups * self.num_examples // (self.num_puzzles * batch_size)
+    examples, puzzles = self.stored
+    steps = epochs * self.num_groups * examples // (puzzles * batch_size)
     if steps == 0:
       raise UserError(f"epochs {epochs} of {self.num_groups} puzzles are less than one step of batch_size {batch_size};"
                       " raise epochs or lower batch_size")
@@ -247,7 +318,11 @@ class Sizes:
         group_starts=_even_starts(self.num_groups, self.num_puzzles),
         puzzle_starts=(None if self.num_puzzles == self.num_examples
                        else _even_starts(self.num_puzzles, self.num_examples)),
-        num_puzzle_identifiers=self.num_puzzle_identifiers)
+        num_puzzle_identifiers=self.num_puzzle_identifiers,
+        versions=Versions(_even_starts(self.num_groups, self.num_versions), *(
+            np.broadcast_to(kind(0), number) for kind, number in (
+                (np.int32, self.num_versions), (np.int32, self.num_versions), (np.int16, self.num_version_examples)))
+                          ) if self.num_versions else None)
 
 
 def _even_starts(number: int, total: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def stored(folder: pathlib.Path, split: str) -> puzzles_lib.Stored:
     UserError: as `read_split`, as far as these tell.
   """
   place = folder / split
-  meta = _read_metadata(place / "dataset.json")
+  meta = read_metadata(place / "dataset.json")
   groups, examples = meta["total_groups"], sum(_set_sizes(place, meta).values())
   puzzles = round(examples / meta["mean_puzzle_examples"]) if meta["mean_puzzle_examples"] > 0 else examples
   # Its builders store the same number of versions of each puzzle.
@@ -71,7 +71,7 @@ def sizes(folder: pathlib.Path, split: str) -> dict[str, int]:
   Raises:
     UserError: dataset.json is missing or malformed.
   """
-  meta = _read_metadata(folder / split / "dataset.json")
+  meta = read_metadata(folder / split / "dataset.json")
   return {name: meta[name] for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
 
 
@@ -87,7 +87,7 @@ def _set_sizes(place: pathlib.Path, meta: dict) -> dict[str, int]:
 def file_of(folder: pathlib.Path, split: str, field: str, row: int) -> str:
   """The file, and the row in it, that the "inputs" or "labels" of an example were read from."""
   place = folder / split
-  for name, size in _set_sizes(place, _read_metadata(place / "dataset.json")).items():
+  for name, size in _set_sizes(place, read_metadata(place / "dataset.json")).items():
     if row < size:
       return f"{place / name}__{field}.npy, row {row}"
     row -= size
@@ -111,7 +111,7 @@ def read_split(folder: pathlib.Path, split: str) -> puzzles_lib.Puzzles:
     UserError: naming file and rule, if dataset.json or an array is missing, malformed, or does not fit the others.
   """
   place = folder / split
-  meta = _read_metadata(place / "dataset.json")
+  meta = read_metadata(place / "dataset.json")
   num_examples = sum(_set_sizes(place, meta).values())
   if num_examples > _MAX_COUNT:
     raise UserError(f"{place}: has {num_examples} examples, must have {_MAX_COUNT} at the most; build fewer")
@@ -149,8 +149,8 @@ def _is_int(value) -> bool:
   return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _read_metadata(path: pathlib.Path) -> dict:
-  """dataset.json, every key of it checked by itself."""
+def read_metadata(path: pathlib.Path) -> dict:
+  """dataset.json, every key of it checked by itself. Raises UserError."""
   try:
     meta = files.read_json(path)
   except Damaged as e:
@@ -247,20 +247,75 @@ def _open(path: pathlib.Path, ndim: int) -> Iterator[_Array]:
     yield _Array(path, file, dtype, shape, columns_first and ndim > 1)
 
 
-def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, ...]:
-  """One set: (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 identifiers; at which example each puzzle starts and
-  at which puzzle each group, (puzzles + 1,) and (groups + 1,) int64."""
+@dataclasses.dataclass(frozen=True)
+class Set:
+  """A set of a split in open files, its cells yet to be read.
+
+  Attributes:
+    num_examples: N.
+    identifiers: (puzzles,) integers.
+    puzzle_starts: (puzzles + 1,) int64, at which example each puzzle starts.
+    group_starts: (groups + 1,) int64, at which puzzle each group starts.
+  """
+
+  num_examples: int
+  identifiers: np.ndarray
+  puzzle_starts: np.ndarray
+  group_starts: np.ndarray
+  _arrays: dict[str, _Array]
+  _meta: dict
+
+  def cells(self, rows: int = _ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows, S) uint8 inputs and (rows, S) int8 labels, checked, one part after another; to be called once.
+
+    Raises:
+      UserError: a value is out of range, or a file is truncated.
+    """
+    inputs, labels = self._arrays["inputs"], self._arrays["labels"]
+    for i, stored_inputs, stored_labels in zip(
+        range(0, self.num_examples, rows), inputs.pieces(rows), labels.pieces(rows)):
+      _check_range(stored_inputs, inputs.path, self._meta["vocab_size"], "vocab_size", first=i)
+      ignored = stored_labels == self._meta["ignore_label_id"]  # all False for None
+      stored_labels = np.where(ignored, stored_labels.dtype.type(0), stored_labels)
+      _check_range(stored_labels, labels.path, self._meta["vocab_size"], "vocab_size", first=i)
+      stored_labels = stored_labels.astype(np.int8)
+      stored_labels[ignored] = puzzles_lib.IGNORE_LABEL
+      yield stored_inputs.astype(np.uint8), stored_labels
+
+
+@contextlib.contextmanager
+def open_set(place: pathlib.Path, name: str, meta: dict) -> Iterator[Set]:
+  """Opens a set, and checks all of it but its cells.
+
+  Args:
+    place: folder of the split.
+    name: of the set.
+    meta: see `read_metadata`.
+
+  Raises:
+    UserError: an array is missing, malformed, or does not fit the others.
+  """
   paths = {field: place / f"{name}__{field}.npy" for field in _FIELDS}
   with contextlib.ExitStack() as exits:
     arrays = {field: exits.enter_context(_open(path, 2 if field in ("inputs", "labels") else 1))
               for field, path in paths.items()}
-    return _read_arrays(arrays, place / "dataset.json", meta)
+    yield _checked(arrays, place / "dataset.json", meta)
 
 
-def _read_arrays(
-    arrays: dict[str, _Array], dataset: pathlib.Path, meta: dict
-) -> tuple[np.ndarray, ...]:
-  """As `_read_set`."""
+def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, ...]:
+  """One set: (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 identifiers; at which example each puzzle starts and
+  at which puzzle each group, (puzzles + 1,) and (groups + 1,) int64."""
+  with open_set(place, name, meta) as opened:
+    n = opened.num_examples
+    inputs, labels = np.empty((n, meta["seq_len"]), np.uint8), np.empty((n, meta["seq_len"]), np.int8)
+    for i, (some_inputs, some_labels) in zip(range(0, n, _ROWS), opened.cells()):
+      inputs[i : i + _ROWS], labels[i : i + _ROWS] = some_inputs, some_labels
+    identifiers = np.repeat(opened.identifiers, np.diff(opened.puzzle_starts)).astype(np.int32)
+    return inputs, labels, identifiers, opened.puzzle_starts, opened.group_starts
+
+
+def _checked(arrays: dict[str, _Array], dataset: pathlib.Path, meta: dict) -> Set:
+  """The set of open arrays."""
   paths = {field: array.path for field, array in arrays.items()}
   for field in ("inputs", "labels"):
     if arrays[field].shape[1] != meta["seq_len"]:
@@ -299,18 +354,7 @@ def _read_arrays(
 
   identifiers = arrays["puzzle_identifiers"].whole()
   _check_range(identifiers, paths["puzzle_identifiers"], meta["num_puzzle_identifiers"], "num_puzzle_identifiers")
-  inputs, labels = np.empty((n, meta["seq_len"]), np.uint8), np.empty((n, meta["seq_len"]), np.int8)
-  for i, stored_inputs, stored_labels in zip(
-      range(0, n, _ROWS), arrays["inputs"].pieces(_ROWS), arrays["labels"].pieces(_ROWS)):
-    rows = slice(i, i + _ROWS)
-    _check_range(stored_inputs, paths["inputs"], meta["vocab_size"], "vocab_size", first=i)
-    inputs[rows] = stored_inputs
-    ignored = stored_labels == meta["ignore_label_id"]  # all False for None
-    stored_labels = np.where(ignored, stored_labels.dtype.type(0), stored_labels)
-    _check_range(stored_labels, paths["labels"], meta["vocab_size"], "vocab_size", first=i)
-    labels[rows] = stored_labels
-    labels[rows][ignored] = puzzles_lib.IGNORE_LABEL
-  return (inputs, labels, np.repeat(identifiers, np.diff(puzzle_starts)).astype(np.int32), puzzle_starts, group_puzzles)
+  return Set(n, identifiers, puzzle_starts, group_puzzles, arrays, meta)
 
 
 def _offsets(stored: _Array, length: int, of: str) -> np.ndarray:

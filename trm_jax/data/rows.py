@@ -1,10 +1,11 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Training batches as a pure function of (key, step), computed on the device (docs/design.md).
 
-Training reads an endless stream of examples: in every epoch one random permutation of the examples of all original
-puzzles, one epoch after the other. Row r of step t is position t * batch_size + r of that stream, and its example and
-version depend on the key and the position alone. So there is no iterator to save, a resumed run sees the same batches,
-and a device computes just its own rows. The examples of a puzzle share a version within an epoch.
+Training reads an endless stream of examples, one epoch after the other: in every epoch all groups come in a random
+order, each as one of its versions, with the examples of that version one behind the other in a random order. Row r of
+step t is position t * batch_size + r of that stream, and its example and version depend on the key and the position
+alone. So there is no iterator to save, a resumed run sees the same batches, a device computes just its own rows, and a
+puzzle whose examples do not fit into a batch goes on in the next one.
 
 Axes: B batch, S cells, U puzzles, G groups.
 """
@@ -27,6 +28,7 @@ Row = Callable[[Any, jax.Array, jax.Array | None, jax.Array | None], dict[str, j
 FRESH = -1  # num_aug: a new version at every position
 
 _MAX_POSITIONS = 2**31 - 1  # positions are int32
+_EXAMPLES = 1 << 10  # of a puzzle; the order of more of them would be less random
 
 
 @flax.struct.dataclass
@@ -37,16 +39,16 @@ class Source:
     arrays: the task's, for its rows.
     group_starts: (G + 1,) int32, group g holds the puzzles group_starts[g]:group_starts[g + 1].
     puzzle_starts: (U + 1,) int32, the first example of each puzzle; None where every example is a puzzle.
-    slot_starts: (G + 1,) int32, which examples of an epoch are those of a group; None as before.
-    slot_groups: int32, the group of each example of an epoch; None as before.
+    sizes: (G,) int32, the examples that an epoch takes of each group; None as before.
+    version_starts: (G + 1,) int32, see puzzles.Versions; None where there are none of these.
     stores_versions: whether there are groups of several puzzles, which are the augmentations then.
   """
 
   arrays: Any
   group_starts: jax.Array
   puzzle_starts: jax.Array | None
-  slot_starts: jax.Array | None
-  slot_groups: jax.Array | None
+  sizes: jax.Array | None
+  version_starts: jax.Array | None
   stores_versions: bool = flax.struct.field(pytree_node=False)
 
   @classmethod
@@ -58,12 +60,9 @@ class Source:
       puzzles: one split.
     """
     stores_versions = puzzles.num_puzzles > puzzles.num_groups
-    if puzzles.puzzle_starts is None:
-      return cls(arrays, puzzles.group_starts, None, None, None, stores_versions)
-    sizes = np.diff(puzzles.puzzle_starts)[puzzles.group_starts[:-1]]  # examples of the original of each group
-    return cls(arrays, puzzles.group_starts, puzzles.puzzle_starts,
-               np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32),
-               np.repeat(np.arange(len(sizes), dtype=np.int32), sizes), stores_versions)
+    sizes = None if puzzles.puzzle_starts is None else np.diff(puzzles.puzzle_starts)[puzzles.group_starts[:-1]]
+    return cls(arrays, puzzles.group_starts, puzzles.puzzle_starts, sizes,
+               puzzles.versions and puzzles.versions.starts, stores_versions)
 
   @property
   def num_groups(self) -> int:
@@ -134,30 +133,29 @@ def sample_batch(
     inputs (B, S) int32, labels (B, S) int32 (IGNORE_LABEL kept), puzzle_identifiers (B,) int32.
   """
   assert num_aug >= FRESH, num_aug
-  num_groups = source.num_groups
-  length = num_groups if source.slot_groups is None else source.slot_groups.shape[0]
   if source.stores_versions:
     num_aug = 0
   key_epoch, key_row, key_fixed = jax.random.split(key, 3)
 
   start = jnp.asarray(step, jnp.int32) * batch_size
+  find = _several_examples(source, key_epoch, start, batch_size) if source.sizes is not None else (
+      lambda position: (permuted(jax.random.fold_in(key_epoch, position // source.num_groups),
+                                 position % source.num_groups, source.num_groups), position, 0))
 
   def sample_row(position):
-    epoch, place = position // length, position % length
-    order = jax.random.fold_in(key_epoch, epoch)
-    group = slot = permuted(order, place, length)
-    first = position
-    if source.slot_groups is not None:
-      group = source.slot_groups[slot]
-      # What is drawn for a puzzle is drawn at the position of the first of its examples in this epoch.
-      first = epoch * length + permuted(order, source.slot_starts[group], length, inverse=True)
+    # What is drawn for a puzzle is drawn at the position of the first of its examples in this epoch.
+    group, first, number = find(position)
     key_choices, key_fresh = jax.random.split(jax.random.fold_in(key_row, first))
     first_puzzle, end = source.group_starts[group], source.group_starts[group + 1]
-    choices = jnp.stack([end - first_puzzle, max(num_aug, 0) + 1])
-    chosen, version = jax.random.randint(key_choices, (2,), 0, choices)
+    num_versions = max(num_aug, 0) + 1
+    if source.version_starts is not None:
+      num_versions = source.version_starts[group + 1] - source.version_starts[group]
+    chosen, version = jax.random.randint(key_choices, (2,), 0, jnp.stack([end - first_puzzle, num_versions]))
     example = first_puzzle + chosen
-    if source.slot_groups is not None:
-      example = source.puzzle_starts[example] + slot - source.slot_starts[group]
+    if source.sizes is not None:
+      example = source.puzzle_starts[example] + number
+    if source.version_starts is not None:
+      return row(source.arrays, example, version, None)
     if num_aug == 0:
       return row(source.arrays, example, None, None)
     if num_aug == FRESH:
@@ -167,26 +165,64 @@ def sample_batch(
   return jax.vmap(sample_row)(start + jnp.arange(batch_size, dtype=jnp.int32))
 
 
-def permuted(key: jax.Array, place: jax.Array, size: int, *, inverse: bool = False) -> jax.Array:
+def _several_examples(source: Source, key: jax.Array, start: jax.Array, batch_size: int
+                      ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+  """From a position of a batch to its group, the position of the group's first example, and which of its examples it
+  is, where groups have several.
+
+  To know where a group begins takes the order of the whole epoch. Such data sets have few groups, and a batch reaches
+  into few epochs.
+
+  Args:
+    source: what batches are drawn from.
+    key: of the orders of all epochs.
+    start: () int32, the batch's first position.
+    batch_size: B.
+  """
+  G, sizes = source.num_groups, source.sizes
+  length = sizes.sum()
+  first_epoch = start // length
+  epochs = first_epoch + jnp.arange((batch_size - 2) // G + 2)  # each has one example a group or more
+
+  def order(epoch):
+    key_order = jax.random.fold_in(key, epoch)
+    return jax.vmap(lambda place: permuted(key_order, place, G))(jnp.arange(G))
+
+  groups = jax.vmap(order)(epochs).reshape(-1)
+  ends = jnp.cumsum(sizes[groups])
+
+  def find(position):
+    place = position - first_epoch * length
+    number = jnp.searchsorted(ends, place, side="right")
+    group, end = groups[number], ends[number]
+    begin = end - sizes[group]
+    key_examples = jax.random.fold_in(jax.random.fold_in(key, position // length), group)
+    return (group, begin + first_epoch * length,
+            permuted(key_examples, place - begin, sizes[group], most=_EXAMPLES))
+
+  return find
+
+
+def permuted(key: jax.Array, place: jax.Array, size: jax.Array | int, *, most: int | None = None) -> jax.Array:
   """One element of a random permutation, without making the others.
 
   The swap-or-not shuffle (Hoang, Morris, Rogaway, CRYPTO 2012): a round pairs x with (offset - x) mod size and swaps
-  each pair or not by a random bit of its own. Every round is a permutation whatever the bits are, and its own inverse.
+  each pair or not by a random bit of its own. Every round is a permutation whatever the bits are.
   Sorting instead (jax.random.permutation) takes every device through all groups at every step: 5 s for 3 million on one
   core.
 
   Args:
     key: names the permutation.
     place: () int32 in [0, size).
-    size: elements of the permutation.
-    inverse: of the inverse permutation instead: the place at which an element is.
+    size: elements of the permutation, () int32 under jit.
+    most: what `size` is at the most; None for `size` itself.
 
   Returns:
     () int32 in [0, size).
   """
 
   # Measured: with 3 rounds a bit the order of 3 groups is not yet uniform, from 4 on chi-squared tests see nothing.
-  rounds = 6 * size.bit_length()
+  rounds = 6 * (size if most is None else most).bit_length()
   key_offset, key_swap = jax.random.split(key)
   offsets = jax.random.randint(key_offset, (rounds,), 0, size)
 
@@ -196,4 +232,4 @@ def permuted(key: jax.Array, place: jax.Array, size: int, *, inverse: bool = Fal
     swap = jax.random.bits(jax.random.fold_in(key_round, jnp.maximum(x, partner)), dtype=jnp.uint8) & 1
     return jnp.where(swap == 1, partner, x), None
 
-  return jax.lax.scan(swap_or_not, place, (offsets, jax.random.split(key_swap, rounds)), reverse=inverse)[0]
+  return jax.lax.scan(swap_or_not, place, (offsets, jax.random.split(key_swap, rounds)))[0]

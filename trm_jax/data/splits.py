@@ -14,6 +14,8 @@ from trm_jax.errors import UserError
 
 # How many test puzzles to watch where nothing is held out for validation.
 WATCHED_TEST_PUZZLES = 1024
+# Where versions of a puzzle vote: how many of each to watch, of accordingly fewer puzzles.
+WATCHED_VERSIONS = 16
 
 
 class Source(Protocol):
@@ -51,7 +53,10 @@ class Splits:
     if self.validation is not None:
       return "validation", self.validation
     order = np.random.default_rng(0).permutation(self.test.num_groups)
-    return "test", self.test.take_groups(order[:WATCHED_TEST_PUZZLES])
+    if self.test.versions is None:
+      return "test", self.test.take_groups(order[:WATCHED_TEST_PUZZLES])
+    few = order[: WATCHED_TEST_PUZZLES // WATCHED_VERSIONS]
+    return "test", self.test.take_groups(few).first_versions(WATCHED_VERSIONS)
 
   @property
   def test_puzzle(self) -> str:
@@ -81,8 +86,8 @@ def load_test(source: Source) -> Puzzles:
                     "config.data.num_test = 0 for all of them")
   if data.num_test:
     test = test.take_groups(_order(test.num_groups, data, 1)[: data.num_test])
-  # Augmented versions that the source stores are for training: each original is evaluated once.
-  return test.first_versions(1)
+  # Augmented versions that the source stores as cells are for training: each original is evaluated once.
+  return test if test.versions else test.first_versions(1)
 
 
 def numbers(data: DataConfig, stored: Stored) -> tuple[int, int]:

@@ -133,9 +133,9 @@ def replace_text(path: pathlib.Path, text: str) -> None:
     file.write(text.encode())
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """`replace_text` with indented JSON."""
-  replace_text(path, json.dumps(value, indent=2) + "\n")
+def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> None:
+  """`replace_text` with JSON, indented or on one line."""
+  replace_text(path, json.dumps(value, indent=indent) + "\n")
 
 
 def read_bytes(path: epath.PathLike) -> bytes:
@@ -154,17 +154,20 @@ def read_bytes(path: epath.PathLike) -> bytes:
     raise errors.explained(f"{path}: cannot be read", e) from e
 
 
-def read_json(path: epath.PathLike) -> dict[str, Any]:
-  """The JSON object in a file, wherever it is.
+def read_json(path: epath.PathLike, kind: type = dict) -> Any:
+  """The JSON object in a file, wherever it is; or a list, where that is the kind.
 
   Raises:
-    UserError: it is missing or cannot be read; Damaged: it is empty, cut off, not JSON, or JSON of something else.
+    UserError: it is missing or cannot be read; Damaged: it is empty, cut off, not JSON, JSON of something else, or has
+      a name twice in one object.
   """
   content = read_bytes(path)
   if not content.strip():
     raise Damaged(f"{path}: is empty")
   try:
-    value = json.loads(content)
+    value = json.loads(content, object_pairs_hook=lambda pairs: _without_twins(pairs, path))
+  except Damaged:
+    raise
   except UnicodeDecodeError as e:
     raise Damaged(f"{path}: is not text ({e.reason} at byte {e.start:,})") from e
   except json.JSONDecodeError as e:
@@ -173,8 +176,19 @@ def read_json(path: epath.PathLike) -> dict[str, Any]:
     raise Damaged(f"{path}, line {e.lineno}: is not JSON ({e.msg})") from e
   except (ValueError, RecursionError) as e:  # numbers of thousands of digits, thousands of brackets
     raise Damaged(f"{path}: is not JSON that can be read ({errors.in_one_line(e)})") from e
-  if not isinstance(value, dict):
-    raise Damaged(f"{path}: is not a JSON object but {type(value).__name__}")
+  if not isinstance(value, kind):
+    wanted = "object" if kind is dict else kind.__name__
+    raise Damaged(f"{path}: is not a JSON {wanted} but {type(value).__name__}")
+  return value
+
+
+def _without_twins(pairs: list[tuple[str, Any]], path: epath.PathLike) -> dict[str, Any]:
+  """A JSON object. Python itself takes the last of several values with one name and says nothing."""
+  value = dict(pairs)
+  if len(value) < len(pairs):
+    names = [name for name, _ in pairs]
+    twin = next(name for name in names if names.count(name) > 1)
+    raise Damaged(f"{path}: has {twin!r} more than once")
   return value
 
 

@@ -53,6 +53,10 @@ def assumed_data(config: Config) -> Data:
     num_train, num_test = num_train or _TRAIN - num_validation, num_test or _TEST
     assumptions.append(f"config.data.source = {data.source!r} is not read: taken to store no augmented versions"
                        + (f", and to have {' and '.join(unsaid)} puzzles" if unsaid else ""))
+  if task.stores_versions:  # how many there are, only the puzzles themselves say
+    splits = splits_lib.load(task)
+    return Data(Sizes.of(splits.train), num_watched=len(splits.watched[1]), num_test=len(splits.test),
+                test_passes=2 if num_validation else 1, assumptions=assumptions)
   stored = training or Stored(num_train)
   num_puzzles = num_train * (1 + max(0, min(data.num_aug, stored.num_versions)))
   sizes = Sizes(round(num_puzzles * stored.num_examples), num_puzzles, num_train, task.seq_len, task.vocab_size,
@@ -87,17 +91,19 @@ def evaluation_flops(config: Config, batch_size: int | None = None) -> int:
   """
   steps = total_steps(config)
   evaluations = math.ceil(steps / steps_between_evaluations(config.eval.every, steps))
-  watched = _passes_flops(config, batch_size, evaluations, assumed_data(config).num_watched)
+  versions = min(1 + tasks.of(config.task, config.data).num_votes, splits_lib.WATCHED_VERSIONS)
+  watched = _passes_flops(config, batch_size, evaluations, assumed_data(config).num_watched * versions)
   return watched + test_flops(config, batch_size)
 
 
 def test_flops(config: Config, batch_size: int | None = None) -> int:
   """Of the evaluation on the test puzzles, at the end of a run. Arguments as of `evaluation_flops`."""
   data = assumed_data(config)
-  return _passes_flops(config, batch_size, data.test_passes + (config.save.average > 0), data.num_test)
+  return _passes_flops(config, batch_size, data.test_passes + (config.save.average > 0),
+                       data.num_test * (1 + tasks.of(config.task, config.data).num_votes))
 
 
-def _passes_flops(config: Config, batch_size: int | None, passes: int, num_puzzles: int) -> int:
+def _passes_flops(config: Config, batch_size: int | None, passes: int, num_attempts: int) -> int:
   batch, model = batch_size or config.eval.batch_size, model_config(config)
-  num_rows = passes * math.ceil(num_puzzles / batch) * batch
+  num_rows = passes * math.ceil(num_attempts / batch) * batch
   return num_rows * model.halt_max_steps * flops.eval_step_flops(model)

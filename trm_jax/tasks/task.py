@@ -51,11 +51,13 @@ class Task:
     vocab_size: V; token 0 is padding.
     num_puzzle_identifiers: rows of the prefix table.
     headline: the metric of an evaluation that is the share of puzzles solved; the best checkpoint is chosen by it.
-    scores: of the numbers that `score` reports those that are shares, for people.
+    scores: of the numbers that `score` reports those that are shares, for people; one that it leaves out is not shown.
     checked: what `solves` checks, for people; "" where labels alone tell what is right.
     fills: by token, a colour that fills its cell in a picture in place of its character, and its name.
     own_splits: whether `read` makes of each split the number of puzzles that `data` asks for, as a generator does.
       Otherwise it reads all there are, and data/splits.py draws from them.
+    stores_versions: whether its puzzles have `versions` (see data/puzzles.py).
+    num_votes: augmented versions of a puzzle that an evaluation attempts besides itself, for `score` to vote over.
   """
 
   name: str
@@ -67,6 +69,8 @@ class Task:
   checked = ""
   fills: Mapping[int, tuple[str, str]] = types.MappingProxyType({})
   own_splits = False
+  stores_versions = False
+  num_votes = 0
 
   def __init__(self, data: DataConfig):
     self.data = data
@@ -140,8 +144,10 @@ class Task:
       arrays: see `arrays`; on the device.
       example: () int32, number of the example.
       version: () int32, the version of its puzzle: 0 as it is stored, any other one augmented; FRESH (see data/rows.py)
-        is whichever the key decides. None: as it is stored.
-      key: random key that decides what the version is, the same for all examples of a puzzle; None with version None.
+        is whichever the key decides. None: as it is stored. Where the task has `stores_versions`, one that is stored;
+        for one that is not, any row will do.
+      key: random key that decides what the version is, the same for all examples of a puzzle; None with version None,
+        and in training where versions are stored.
 
     Returns:
       `inputs` and `labels`, (S,) int32, where a label may be IGNORE_LABEL; `puzzle_identifiers`, () int32.
@@ -208,6 +214,11 @@ class Task:
     Returns:
       By name: numbers, or tables, {row: {"num_puzzles": …, "exact_accuracy": …}}, whose names begin with "by_".
     """
+    del puzzles, evaluation
+    return {}
+
+  def answer_files(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
+    """Answers in the format of a competition: by the name of a file what JSON it gets. Arguments as of `score`."""
     del puzzles, evaluation
     return {}
 

@@ -82,10 +82,17 @@ class Queue:
 
 @struct.dataclass
 class _Data:
-  """What attempts are made of, on every device. Attributes: the task's arrays; the group of each example, (N,)."""
+  """What attempts are made of, on every device.
+
+  Attributes:
+    arrays: the task's.
+    groups: (N,) int32, the group of each example.
+    versions: () int32, of each example that are attempted.
+  """
 
   arrays: Any
   groups: jax.Array
+  versions: jax.Array
 
 
 class Attempter:
@@ -103,7 +110,8 @@ class Attempter:
     max_puzzles: examples that there is room for. Sets of different sizes share one compiled program.
     stop: one of STOPS.
     keep: "last" or "all", the answers that are kept.
-    versions: augmented versions of each example that are attempted besides itself.
+    versions: augmented versions of each example that are attempted besides itself. Where versions are stored, no more
+      than a puzzle of the set has, and what is made of those that another puzzle lacks means nothing.
     rollouts: attempts at each version, which differ where the model draws its initial states or noise.
     seed: of versions and rollouts.
     measure: see Measure; None for nothing.
@@ -145,8 +153,9 @@ class Attempter:
     """Shapes and layouts of what `call` takes, from an abstract `source`."""
     model = jax.eval_shape(self._get_model, source)
     number, config = self._max_puzzles, model.config
-    blank = Sizes(number, number, number, config.seq_len, config.vocab_size,
-                  config.num_puzzle_identifiers).blank_puzzles()
+    stored = (number * self._versions,) * 2 if self._task.stores_versions else ()
+    blank = Sizes(number, number, number, config.seq_len, config.vocab_size, config.num_puzzle_identifiers,
+                  *stored).blank_puzzles()
     data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._whole), self._data(blank))
     waiting = jax.ShapeDtypeStruct((self._devices,), "int32", sharding=self._along_data)
     return source, data, self.start.eval_shape(source, waiting)
@@ -159,9 +168,10 @@ class Attempter:
       puzzles: of the model's sizes, max_puzzles examples at the most.
       progress: called with the number of attempts that have ended and their total, equally often in all processes.
     """
-    number, devices = len(puzzles) * self._versions * self._rollouts, self._devices
     assert len(puzzles) <= self._max_puzzles, (len(puzzles), self._max_puzzles)
-    data = sharding.put(self._data(puzzles.padded(self._max_puzzles)), self._whole)
+    data = self._data(puzzles.first_versions(self._versions).padded(self._max_puzzles, self._versions))
+    number, devices = len(puzzles) * int(data.versions) * self._rollouts, self._devices
+    data = sharding.put(data, self._whole)
     # Attempt j is number j // devices of device j % devices.
     waiting = sharding.put(((number + devices - 1 - np.arange(devices)) // devices).astype(np.int32), self._along_data)
     queue, unfinished = self.call(source, data, self.start(source, waiting))
@@ -186,11 +196,12 @@ class Attempter:
 
   def _data(self, puzzles: Puzzles) -> _Data:
     groups = np.repeat(np.arange(puzzles.num_groups, dtype=np.int32), puzzles.examples_of_groups())
-    return _Data(self._task.arrays(puzzles), groups)
+    versions = self._versions if puzzles.versions is None else min(self._versions, puzzles.num_versions.max())
+    return _Data(self._task.arrays(puzzles), groups, np.int32(versions))
 
   def _row(self, data: _Data, number: jax.Array) -> Batch:
     """The row of an attempt, () int32."""
-    example, version = number // (self._versions * self._rollouts), number // self._rollouts % self._versions
+    example, version = number // (data.versions * self._rollouts), number // self._rollouts % data.versions
     if self._versions == 1:
       return self._task.row(data.arrays, example, None, None)
     key = rows_lib.version_key(jax.random.key(self._seed), data.groups[example], version)
@@ -213,7 +224,7 @@ class Attempter:
       following = waiting - jnp.cumsum(halted)
       attempt = jnp.where(halted, jnp.where(following >= 0, following, self._room), attempt)
       number = attempt * self._devices + jax.lax.axis_index(sharding.DATA)
-      last = self._max_puzzles * self._versions * self._rollouts - 1
+      last = self._max_puzzles * data.versions * self._rollouts - 1
       batch = jax.vmap(functools.partial(self._row, data))(jnp.minimum(number, last))
       return batch, number, attempt, jnp.maximum(waiting - halted.sum(), 0)
 

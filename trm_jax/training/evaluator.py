@@ -19,16 +19,17 @@ from trm_jax.training.attempts import Attempter
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """What a model made of N puzzles in each of M supervision steps.
+  """What a model made of N puzzles in each of M supervision steps: of each in V versions, one after another.
 
   Attributes:
-    answers: (N, S) uint8, after the last step.
-    right_cells: (M, N) int32, counted cells that are right. A puzzle that halted keeps what it had.
-    counted_cells: (N,) int32, cells with a label.
-    q_halt: (M, N) float32, logit of halting. A puzzle that halted keeps what it had.
-    losses: `lm_loss` and `q_halt_loss`, (N,) float32 each, of the last step (see losses.of_answers).
-    steps: (N,) int32, supervision steps that each puzzle made.
+    answers: (N * V, S) uint8, after the last step.
+    right_cells: (M, N * V) int32, counted cells that are right. A puzzle that halted keeps what it had.
+    counted_cells: (N * V,) int32, cells with a label; 0 for a version that a puzzle does not have.
+    q_halt: (M, N * V) float32, logit of halting. A puzzle that halted keeps what it had.
+    losses: `lm_loss` and `q_halt_loss`, (N * V,) float32 each, of the last step (see losses.of_answers).
+    steps: (N * V,) int32, supervision steps that each puzzle made.
     row_steps: supervision steps that were computed, times rows: those of rows without a puzzle too.
+    versions: V, of each puzzle.
   """
 
   answers: np.ndarray
@@ -38,39 +39,41 @@ class Evaluation:
   losses: dict[str, np.ndarray]
   steps: np.ndarray
   row_steps: int
+  versions: int = 1
 
   @property
   def counted(self) -> np.ndarray:
-    """(N,) bool, which puzzles have a counted cell."""
+    """(N * V,) bool, which puzzles have a counted cell."""
     return self.counted_cells > 0
 
   @property
   def exact(self) -> np.ndarray:
-    """(N,) bool, whether every counted cell of the last answer is right."""
+    """(N * V,) bool, whether every counted cell of the last answer is right."""
     return self.right_cells[-1] == self.counted_cells
 
   def metrics(self) -> dict[str, Any]:
-    """Means over the puzzles that have a counted cell; accuracies are shares in [0, 1].
+    """Means over the puzzles, in all versions, that have a counted cell; accuracies are shares in [0, 1], 0
+    where there is none.
 
     Returns:
       num_puzzles, those with a counted cell; exact_accuracy, accuracy (mean share of right cells), q_halt_accuracy,
       lm_loss and q_halt_loss after the last step; steps that a puzzle made in the mean; row_steps, of all; `by_step`:
       exact_accuracy and accuracy after each step.
     """
-    counted = self.counted
+    counted, number = self.counted, max(1, self.counted.sum())
     exact = (self.right_cells == self.counted_cells)[:, counted]
     cells = self.right_cells[:, counted] / self.counted_cells[counted]
     return {
         "num_puzzles": int(counted.sum()),
-        "exact_accuracy": float(exact[-1].mean()),
-        "accuracy": float(cells[-1].mean()),
-        "q_halt_accuracy": float(((self.q_halt[-1, counted] >= 0) == exact[-1]).mean()),
-        **{name: float(values[counted].mean(dtype=np.float64)) for name, values in self.losses.items()},
-        "steps": float(self.steps[counted].mean()),
+        "exact_accuracy": float(exact[-1].sum() / number),
+        "accuracy": float(cells[-1].sum() / number),
+        "q_halt_accuracy": float(((self.q_halt[-1, counted] >= 0) == exact[-1]).sum() / number),
+        **{name: float(values[counted].sum(dtype=np.float64) / number) for name, values in self.losses.items()},
+        "steps": float(self.steps[counted].sum() / number),
         "row_steps": self.row_steps,
         "by_step": {
-            "exact_accuracy": [float(e) for e in exact.mean(1)],
-            "accuracy": [float(c) for c in cells.mean(1)],
+            "exact_accuracy": [float(e) for e in exact.sum(1) / number],
+            "accuracy": [float(c) for c in cells.sum(1) / number],
         },
     }
 
@@ -83,7 +86,7 @@ def more_in_words(metrics: dict[str, Any], task: Task) -> str:
     task: of the puzzles.
   """
   return "".join(f", {name.replace('_', ' ')} {metrics[name]:.2%}"
-                 for name in (*task.scores, "exact_accuracy") if name != task.headline)
+                 for name in (*task.scores, "exact_accuracy") if name in metrics and name != task.headline)
 
 
 def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
@@ -124,10 +127,15 @@ class Evaluator:
   def evaluate(
       self, source: Any, puzzles: Puzzles, progress: Callable[[int, int], None] | None = None
   ) -> Evaluation:
-    """Evaluates every puzzle once; arguments as of Attempter.attempt."""
+    """Evaluates every version of every puzzle once; arguments as of Attempter.attempt."""
     made = self.attempter.attempt(source, puzzles, progress)
     measured = dict(made.measured)
+    versions = len(made.steps) // len(puzzles)
+    counted_cells = np.repeat((puzzles.labels != IGNORE_LABEL).sum(1), versions)
+    if puzzles.versions is not None:
+      there = np.repeat(puzzles.num_versions, puzzles.examples_of_groups())
+      counted_cells *= (np.arange(versions) < there[:, None]).reshape(-1)
     return Evaluation(
         answers=made.answers, right_cells=measured.pop("right_cells"),
-        counted_cells=(puzzles.labels != IGNORE_LABEL).sum(1), q_halt=made.q_halt, losses=measured, steps=made.steps,
-        row_steps=made.row_steps)
+        counted_cells=counted_cells, q_halt=made.q_halt, losses=measured, steps=made.steps,
+        row_steps=made.row_steps, versions=versions)

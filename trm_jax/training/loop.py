@@ -221,9 +221,10 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       metrics = evaluation.metrics() | task.score(watched, evaluation)
       log.write({"step": position.step} | {f"{watched_name}/{key}": value for key, value in metrics.items()})
       if distributed.is_main():  # nobody sees what the others draw
-        few = slice(_DRAWN)
+        few, originals = slice(_DRAWN), slice(0, _DRAWN * evaluation.versions, evaluation.versions)
         log.image(f"{watched_name}/answers", boards.answers_picture(
-            task, watched.inputs[few], evaluation.answers[few], watched.labels[few], evaluation.q_halt[-1, few]),
+            task, watched.inputs[few], evaluation.answers[originals], watched.labels[few],
+            evaluation.q_halt[-1, originals]),
                   position.step)
       distributed.say(f"{train_log.at(position.step, made.total_steps)}  {watched_name}: "
                       f"{_solved(metrics, config, task, len(watched))}")
@@ -231,7 +232,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       checkpoints.add_evaluation(position.step, metrics[task.headline] if watched_name == "validation" else None)
       position.evaluated = position.step
 
-    def test(tested: TrainState, what: str) -> dict[str, Any]:
+    def test(tested: TrainState, what: str, suffix: str = "") -> dict[str, Any]:
       """Evaluates on the test set and says so."""
       progress = console.Progress(f"test, {what}")
 
@@ -241,6 +242,9 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
 
       evaluation = evaluator.evaluate(tested, splits.test, each_batch)
       metrics = evaluation.metrics() | task.score(splits.test, evaluation)
+      for name, content in task.answer_files(splits.test, evaluation).items():
+        stem, dot, ending = name.rpartition(".")
+        files.write_json(workdir.local / f"{stem}{suffix}{dot}{ending}", content, indent=None)
       progress.done(f"{metrics[task.headline]:.2%} of {metrics['num_puzzles']:,} {splits.test_puzzle}s solved, "
                     f"{metrics['accuracy']:.2%} of cells right{_steps_a_puzzle(metrics, config)}"
                     f"{evaluator_lib.more_in_words(metrics, task)}")
@@ -303,10 +307,11 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       best = checkpoints.best_step()
       if best is not None and best != made.total_steps:
         results["test_best"] = {"step": best} | test(
-            checkpoints.restore(best, made.state), f"best on validation, step {best:,}")
+            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")
       if num := min(config.save.average, len(checkpoints.steps())):
         mean = made.trainer.with_params(state, checkpoints.mean_params(num, made.state.params))
-        results["test_average"] = {"num_checkpoints": num} | test(mean, f"mean of the last {num} checkpoints")
+        results["test_average"] = {"num_checkpoints": num} | test(
+            mean, f"mean of the last {num} checkpoints", "_average")
       for name in ("test", "test_best", "test_average"):
         if name in results:
           log.write({"step": made.total_steps} | {f"{name}/{key}": value for key, value in results[name].items()})

@@ -165,4 +165,4 @@ class Program:
     return Evaluator(
         lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
         batch_size=self.config.eval.batch_size, max_puzzles=max_puzzles,
-        loss_config=self.config.loss, halting=self.config.eval.halting)
+        loss_config=self.config.loss, halting=self.config.eval.halting, versions=self.task.num_votes)

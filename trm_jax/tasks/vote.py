@@ -18,7 +18,8 @@ class Candidate:
   Attributes:
     answer: (S,) tokens.
     count: attempts that came to it.
-    probability: the mean over these of sigmoid(q_halt), the model's belief that the answer is right.
+    probability: the mean over these of sigmoid(q_halt), the model's belief that the answer is right, summed up in their
+      order.
     proven: whether it is right by the rules; None where there are none.
   """
 
@@ -30,7 +31,7 @@ class Candidate:
 
 def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
                solved: np.ndarray | None = None) -> list[Candidate]:
-  """The different answers of attempts at one puzzle, the one to believe first.
+  """The different answers of attempts at one puzzle, the one to believe first; of equal ones, the one that came first.
 
   Args:
     answers: (J, S) tokens, each put back on the puzzle as it is stored (see Task.undo).
@@ -46,12 +47,13 @@ def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
     raise ValueError(f"by = {by!r}: must be one of {', '.join(BY)}")
   if by == "proof" and solved is None:
     raise ValueError("by = 'proof': needs solved")
-  different, which = np.unique(answers, axis=0, return_inverse=True)
-  which = which.reshape(-1)
-  belief = np.exp(-np.logaddexp(0, -np.asarray(q_halt, np.float64)))  # sigmoid, of any logit
-  found = [Candidate(answer, int((which == i).sum()), float(belief[which == i].mean()),
-                     None if solved is None else bool(solved[which == i].any()))
-           for i, answer in enumerate(different)]
+  attempts_at = {}
+  for attempt, answer in enumerate(answers):
+    attempts_at.setdefault(answer.tobytes(), []).append(attempt)
+  belief = np.exp(-np.logaddexp(0, -np.asarray(q_halt, np.float64))).tolist()  # sigmoid, of any logit
+  found = [Candidate(answers[some[0]], len(some), sum(belief[i] for i in some) / len(some),
+                     None if solved is None else bool(solved[some].any()))
+           for some in attempts_at.values()]
 
   def rank(candidate):
     if by == "halting":

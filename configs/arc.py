@@ -1,0 +1,45 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""ARC-AGI runs: `--config=configs/arc.py:NAME`; NAME `help` lists them all.
+
+    python -m trm_jax.main --config=configs/arc.py:arc1 --workdir=runs/arc1 --config.data.source=FOLDER
+
+FOLDER holds the published JSON files, …_SUBSET_challenges.json and …_SUBSET_solutions.json; the identifiers that come
+of them are the reference's. All knobs, their units and rules are in trm_jax/config.py, for config.model in
+trm_jax/model/config.py, and for config.data in trm_jax/tasks/arc/config.py. "The paper" is arXiv:2510.04871; its
+figures are % of the test inputs solved by one of two attempts (pass@2).
+"""
+
+from trm_jax import config as config_lib
+
+
+def arc1():
+  """The reference's ARC-AGI-1 run: attention, T=3 n=4, batch 768, 1,000 augmentations (the paper: 44.6 %).
+
+  Hardware: about three days of four H100 in the reference.
+  Result: unmeasured.
+  """
+  config = config_lib.default_config("arc")
+  config.model.update(mlp_t=False, pos_encodings="rope", L_cycles=4)
+  config.optimizer.update(prefix_learning_rate=1e-2, weight_decay=0.1, prefix_weight_decay=0.1)
+  config.epochs = 100_000
+  return config
+
+
+def arc2():
+  """The reference's ARC-AGI-2 run: as arc1 on the tasks of ARC-AGI-2 and concept (the paper: 7.8 %).
+
+  Hardware: about three days of four H100 in the reference.
+  Result: unmeasured.
+  """
+  config = arc1()
+  config.data.update(subsets="training2,evaluation2,concept", test_set="evaluation2")
+  return config
+
+
+CONFIGS = {f.__name__: f for f in (arc1, arc2)}
+SWEEPS = {}
+
+
+def get_config(argument=None):
+  """Called by --config."""
+  return config_lib.from_argument(argument, CONFIGS, {})

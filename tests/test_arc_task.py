@@ -1,0 +1,265 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""ARC as a task: batches of stored versions, transforms, votes, a run from its start to its submission."""
+
+import collections
+import dataclasses
+import itertools
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from trm_jax import config as config_lib
+from trm_jax import evaluate
+from trm_jax.data import rows as rows_lib
+from trm_jax.data import splits as splits_lib
+from trm_jax.data.puzzles import IGNORE_LABEL, Sizes
+from trm_jax.errors import UserError
+from trm_jax.tasks.arc import grids
+from trm_jax.tasks.arc import vote
+from trm_jax.tasks.arc.config import ArcData
+from trm_jax.tasks.arc.task import ArcTask
+from trm_jax.training import loop
+
+GOLDEN = pathlib.Path(__file__).parent / "golden_arc"
+GRID = np.array([[1, 2, 3], [4, 0, 9]], np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+  with pytest.MonkeyPatch.context() as env:
+    env.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    yield
+
+
+def _data(**fields):
+  return ArcData(**{"source": str(GOLDEN / "json"), "num_aug": 12} | fields)
+
+
+@pytest.fixture(scope="module", name="task")
+def _task():
+  return ArcTask(_data())
+
+
+# Grids.
+
+
+def test_the_eight_transforms():
+  expected = [GRID, np.rot90(GRID), np.rot90(GRID, 2), np.rot90(GRID, 3), np.fliplr(GRID), np.flipud(GRID), GRID.T,
+              np.fliplr(np.rot90(GRID))]
+  for transform, grid in enumerate(expected):
+    np.testing.assert_array_equal(grids.turned(GRID, transform), grid)
+
+
+def test_versions_are_undone_and_named():
+  for version in (grids.ORIGINAL, *(transform * 10**8 + 61239784 for transform in range(8))):
+    changed = grids.apply(GRID, version)
+    assert version == grids.ORIGINAL or (changed != 0).sum() == 5 and changed.max() > 3
+    np.testing.assert_array_equal(grids.undo(changed, version), GRID)
+    [name] = grids.names("a", np.array([version], np.int32))
+    assert grids.parse(name) == ("a", version)
+  assert grids.names("a", np.array([7 * 10**8 + 61239784, 4 * 10**8 + grids.ORIGINAL, grids.ORIGINAL], np.int32)) == [
+      "a|||t7|||0612397845", "a|||t4|||0123456789", "a"]
+  for name in ("a|||t8|||0123456789", "a|||t1|||0123456788", "a|||t1|||123456789", "a|||t1"):
+    assert grids.parse(name) is None
+
+
+def test_canvases_are_remade_in_other_versions():
+  rng = np.random.default_rng(0)
+  made, expected, versions, moves = [], [], [], []
+  for transform in range(8):
+    for size in ((1, 1), (3, 7), (30, 30), (30, 4), (2, 30)):
+      grid = rng.integers(0, 10, size).astype(np.uint8)
+      version = transform * 10**8 + int("".join(map(str, rng.permutation(9)[:8] + 1)))
+      changed = grids.apply(grid, version)
+      row, column = (int(rng.integers(0, 31 - length)) for length in changed.shape)
+      made.append(grids.canvas(grid))
+      expected.append(grids.canvas(changed, row, column))
+      versions.append(version)
+      moves.append(30 * row + column)
+  versions, moves = np.array(versions, np.int32), np.array(moves, np.int32)
+  expected = np.stack(expected).astype(np.int32)
+  np.testing.assert_array_equal(grids.remade(np.stack(made), versions, moves, 0), expected)
+  on_device = jax.jit(jax.vmap(lambda *canvas: grids.remade(*canvas, -100)))(np.stack(made), versions, moves)
+  np.testing.assert_array_equal(np.asarray(on_device), np.where(expected == 0, -100, expected))
+  nothing = grids.remade(np.zeros((1, 900), np.int32), versions[:1], moves[:1], -100)
+  assert (nothing == -100).all()
+
+
+def test_an_answer_is_cropped_to_its_largest_rectangle():
+  def cropped(*rows):
+    cells = np.zeros((30, 30), np.uint8)
+    for i, row in enumerate(rows):
+      cells[i, : len(row)] = row
+    return grids.crop(cells.reshape(-1)).tolist()
+
+  assert cropped() == [] and grids.crop(np.zeros(900, np.uint8)).shape == (0, 0)
+  assert cropped([1, 5, 5]) == []  # it begins at the corner or nowhere
+  assert cropped([3, 4, 1], [5, 6, 1], [1, 1]) == [[1, 2], [3, 4]]
+  assert cropped([3, 4, 5], [6, 1], [7]) == [[1, 2, 3]]  # of two with three cells the one with fewer rows
+  assert cropped([3, 4, 5], [6, 1], [7], [8]) == [[1], [4], [5], [6]]
+  assert grids.crop(np.full(900, 2)).shape == (30, 30)
+
+
+# Batches.
+
+
+def _stored(golden=GOLDEN):
+  """By identifier, the rows of the train split as the reference has stored them."""
+  arrays = np.load(golden / "dataset.npz")
+  starts = arrays["train/puzzle_indices"]
+  return {int(identifier): [(inputs.tobytes(), labels.tobytes()) for inputs, labels in zip(
+      arrays["train/inputs"][start:end], arrays["train/labels"][start:end])]
+          for identifier, start, end in zip(arrays["train/puzzle_identifiers"], starts, starts[1:])}
+
+
+def test_batches_are_whole_versions_as_the_reference_has_stored_them(task):
+  puzzles, stored = task.read("train"), _stored()
+  source = rows_lib.to_device(rows_lib.Source.of(task.arrays(puzzles), puzzles))
+  sample = jax.jit(lambda step: rows_lib.sample_batch(
+      source, task.row, jax.random.key(3), step, batch_size=50, num_aug=12))
+  batches = [jax.tree.map(np.asarray, sample(step)) for step in range(30)]
+  length = len(puzzles)
+  assert length == puzzles.examples_of_groups().sum() and 1500 // length > 10
+  rows = [(int(identifier), (inputs.astype(np.uint8).tobytes(),
+                             np.where(labels == IGNORE_LABEL, 0, labels).astype(np.uint8).tobytes()))
+          for batch in batches
+          for identifier, inputs, labels in zip(batch["puzzle_identifiers"], batch["inputs"], batch["labels"])]
+  versions = collections.Counter()
+  for start in range(0, 1500 - length, length):
+    # Group by group, each in one version, all its pairs, also where a batch ends between them.
+    parts = [(identifier, [cells for _, cells in some]) for identifier, some in
+             itertools.groupby(rows[start : start + length], key=lambda row: row[0])]
+    assert len(parts) == puzzles.num_groups == len({(identifier - 1) // 13 for identifier, _ in parts})
+    for identifier, cells in parts:
+      assert sorted(cells) == sorted(stored[identifier])
+    versions.update((identifier - 1) % 13 for identifier, _ in parts)
+  assert set(versions) == set(range(13)) and max(versions.values()) < 50  # of 12 x 24, each about 22 times
+
+
+def test_steps_and_sizes_are_the_references(task):
+  puzzles = task.read("train")
+  sizes = Sizes.of(puzzles)
+  assert sizes.stored == (1391, 312)
+  assert sizes.total_steps(100, 16) == int(100 * 24 * (1391 / 312) / 16)
+  blank = sizes.blank_puzzles()
+  assert Sizes.of(blank).num_versions == 312
+  shapes = [jax.tree.map(np.shape, rows_lib.Source.of(task.arrays(p), p)) for p in (puzzles, blank)]
+  assert shapes[0] == shapes[1]
+
+
+def test_parts_of_a_data_set(task):
+  puzzles = task.read("train")
+  part = puzzles.take_groups(np.array([5, 2])).first_versions(4)
+  assert part.versions.starts.tolist() == [0, 4, 8]
+  np.testing.assert_array_equal(part.versions.identifiers, [*range(66, 70), *range(27, 31)])
+  row = jax.jit(lambda arrays, example, version: task.row(arrays, example, version, None))
+  for group, old in enumerate((5, 2)):
+    for version in range(4):
+      for example in range(part.examples_of_groups()[group]):
+        rows = [row(task.arrays(p), np.int32(p.originals()[g] + example), np.int32(version))
+                for p, g in ((part, group), (puzzles, old))]
+        for name in rows[0]:
+          np.testing.assert_array_equal(*(r[name] for r in rows))
+  # Fewer versions are the first of them, and test puzzles keep theirs, for the vote.
+  fewer = splits_lib.load(ArcTask(_data()))
+  assert fewer.train.num_versions.tolist() == [13] * 24 and fewer.test.num_versions.tolist() == [13] * 8
+  name, watched = fewer.watched
+  assert name == "test" and watched.num_versions.tolist() == [13] * 8
+  assert fewer.train.digest() != dataclasses.replace(
+      fewer.train, versions=dataclasses.replace(fewer.train.versions, moves=fewer.train.versions.moves * 0)).digest()
+
+
+# Votes.
+
+
+def _votes(task, answers, *, puzzles=None):
+  """Of (example, version, grid that answers the original, q_halt)."""
+  puzzles = puzzles or task.read("test")
+  groups = np.repeat(np.arange(puzzles.num_groups), puzzles.examples_of_groups())
+  rows = [grids.canvas(grids.apply(grid, int(puzzles.versions.numbers[puzzles.versions.starts[groups[e]] + v])))
+          if grid is not None else np.zeros(900, np.uint8) for e, v, grid, _ in answers]
+  examples, versions = (np.array([answer[i] for answer in answers], int) for i in (0, 1))
+  return vote.count(puzzles, task.task_names, examples, versions, np.array(rows, np.uint8).reshape(-1, 900),
+                    np.array([answer[3] for answer in answers]))
+
+
+def _truth(puzzles, example):
+  return grids.crop(puzzles.labels[example])
+
+
+def test_votes_by_hand(task):
+  puzzles = task.read("test")
+  sizes, names = puzzles.examples_of_groups(), [
+      task.task_names[int(i)] for i in puzzles.puzzle_identifiers[puzzles.originals()]]
+  wrong, other = np.array([[1]], np.uint8), np.array([[2, 3]], np.uint8)
+  # Two against one, though the one is surer; then equally many, the surer one; then equally sure, the first.
+  votes = _votes(task, [(0, 1, _truth(puzzles, 0), -5.0), (0, 2, _truth(puzzles, 0), -5.0), (0, 3, wrong, 9.0),
+                        (1, 1, wrong, 0.5), (1, 4, _truth(puzzles, 1), 1.0),
+                        (2, 0, other, 0.0), (2, 5, _truth(puzzles, 2), 0.0), (2, 7, wrong, -1.0)])
+  assert sizes[:3].tolist() == [1, 1, 1]
+  assert votes.metrics["pass@1"] == 2 / 8 and votes.metrics["pass@2"] == votes.metrics["pass@1000"] == 3 / 8
+  first = votes.submission[names[0]]
+  assert first == [{"attempt_1": _truth(puzzles, 0).tolist(), "attempt_2": [[1]]}]
+  assert votes.submission[names[2]] == [{"attempt_1": [[2, 3]], "attempt_2": _truth(puzzles, 2).tolist()}]
+  # What nobody has answered is said, and the format is kept.
+  assert votes.submission[names[3]] == [{"attempt_1": [[0, 0], [0, 0]], "attempt_2": [[0, 0], [0, 0]]}]
+  assert len(votes.unanswered) == sizes.sum() - 3 and f"{names[3]}, test input 1" in votes.unanswered
+  assert {name: len(attempts) for name, attempts in votes.submission.items()} == dict(zip(names, sizes.tolist()))
+
+
+def test_one_answer_is_submitted_twice_and_no_rectangle_is_an_answer(task):
+  name = task.task_names[int(task.read("test").puzzle_identifiers[0])]
+  assert _votes(task, [(0, 3, None, 0.0)]).submission[name] == [{"attempt_1": [], "attempt_2": []}]
+  votes = _votes(task, [(0, 3, GRID, 0.0), (0, 2, None, 0.0), (0, 1, GRID, 0.0)])
+  assert votes.submission[name] == [{"attempt_1": GRID.tolist(), "attempt_2": []}]
+
+
+def test_a_task_of_several_test_inputs_scores_their_share(task):
+  puzzles = task.read("test")
+  [group] = np.flatnonzero(puzzles.examples_of_groups() == 2)
+  first = puzzles.originals()[group]
+  votes = _votes(task, [(first + 1, 2, _truth(puzzles, first + 1), 0.0)])
+  assert votes.metrics["pass@1"] == 0.5 / 8
+  # Test inputs that look alike share their votes.
+  twins = puzzles.inputs.copy()
+  twins[first + 1] = twins[first]
+  twins = dataclasses.replace(puzzles, inputs=twins)
+  votes = _votes(task, [(first + 1, 2, _truth(puzzles, first), 0.0)], puzzles=twins)
+  assert votes.metrics["pass@1"] == 0.5 / 8 and len(votes.unanswered) == 7
+
+
+def test_without_solutions_there_is_no_score(task):
+  puzzles = task.read("test")
+  unknown = dataclasses.replace(puzzles, labels=np.full_like(puzzles.labels, IGNORE_LABEL))
+  votes = _votes(task, [(0, 3, GRID, 0.0)], puzzles=unknown)
+  assert votes.metrics == {} and len(votes.submission) == 8
+
+
+# A run.
+
+
+def test_a_run_votes_and_submits(tmp_path, shared_programs):
+  values = config_lib.default_config("arc")
+  fields = {name: value for name, value in tiny.FIELDS.items() if not name.startswith("data.")}
+  config_lib.change(values, fields | {
+      "data.source": str(GOLDEN / "json"), "data.num_aug": 12, "data.num_votes": 2, "model.mlp_t": False,
+      "model.pos_encodings": "rope", "steps": 2, "batch_size": 8, "eval.batch_size": 8, "eval.every": 2})
+  results = loop.run(config_lib.parse(values), tmp_path / "run")
+  assert results["test"]["num_puzzles"] == 27 and {"pass@1", "pass@1000"} < results["test"].keys()
+  assert results["test"]["unanswered"] == 0
+  submission = json.loads((tmp_path / "run" / "submission.json").read_text())
+  assert submission.keys() == json.loads((GOLDEN / "test_puzzles.json").read_text()).keys()
+  assert {key for attempts in submission.values() for attempt in attempts for key in attempt} == {
+      "attempt_1", "attempt_2"}
+  assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
+  assert evaluate.run(str(tmp_path / "run"), None, votes=0)["num_puzzles"] == 9
+
+
+def test_votes_are_for_tasks_that_have_them(tmp_path, shared_programs):
+  loop.run(tiny.config(), tmp_path / "run")
+  with pytest.raises(UserError, match="^--votes=3: sudoku has no votes over the versions of a puzzle"):
+    evaluate.run(str(tmp_path / "run"), None, votes=3)

@@ -1,0 +1,228 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""ARC's data set as the reference's builder makes it of the same files and seed; no grid is made but the originals.
+
+The random draws of a thousand versions take half a minute. They are kept in a file of this machine's cache, which is
+named after the contents of the JSON files and the settings.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import hashlib
+import json
+import pathlib
+import zipfile
+import zlib
+
+from etils import epath
+import numpy as np
+
+from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Versions
+from trm_jax.errors import Damaged, UserError, in_one_line
+from trm_jax.runtime import files
+from trm_jax.tasks.arc import draws as draws_lib
+from trm_jax.tasks.arc import grids
+from trm_jax.tasks.arc import json_files
+from trm_jax.tasks.arc.config import ArcData
+from trm_jax.tasks.arc.json_files import Pair
+
+# Raised whenever other numbers come of the same files and settings.
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """Both splits, and what their tasks are called.
+
+  Attributes:
+    splits: "train" and "test", a group a task.
+    names: by the identifier of an original, the name of the task.
+  """
+
+  splits: dict[str, Puzzles]
+  names: dict[int, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+  """A task of a subset. Attributes: its name; its pairs; whether it is of the test set."""
+
+  name: str
+  pairs: list[Pair]
+  in_test_set: bool
+
+  def of_split(self, split: str) -> list[Pair]:
+    """Its pairs in "train" or "test": test pairs of the test set are the test, all others are trained on."""
+    return [pair for pair in self.pairs if (self.in_test_set and pair.is_test) == (split == "test")]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draws:
+  """What is random.
+
+  Attributes:
+    order: (T,) int32, in which the tasks come, which the files have in another one.
+    starts: (T + 1,) int32, at which version each of them starts.
+    numbers: (W,) int32, the versions, see grids.
+    moves: int16, of the training pairs of every version, see grids.remade.
+  """
+
+  order: np.ndarray
+  starts: np.ndarray
+  numbers: np.ndarray
+  moves: np.ndarray
+
+  def digest(self) -> str:
+    sha256 = hashlib.sha256()
+    for array in dataclasses.astuple(self):
+      sha256.update(f"{array.shape} {array.dtype.str};".encode())
+      sha256.update(np.ascontiguousarray(array))
+    return sha256.hexdigest()
+
+
+def build(folder: epath.Path, names: Sequence[str], data: ArcData,
+          progress: Callable[[int, int], None] | None = None) -> DataSet:
+  """The data set of JSON files.
+
+  Args:
+    folder: holds them.
+    names: of the files in the folder.
+    data: the knobs.
+    progress: called with the tasks whose versions are drawn, and their total.
+
+  Raises:
+    UserError: a file, task or grid breaks a rule; or the kept draws are damaged.
+  """
+  subsets = data.subsets.split(",")
+  if data.test_set not in subsets:
+    raise UserError(f"config.data.test_set = {data.test_set!r}: must be one of config.data.subsets = {data.subsets!r}")
+  if data.seed >= 2**32:
+    raise UserError(f"config.data.seed = {data.seed}: must be below 2^32, the reference's generator takes no more")
+  tasks = [[_Task(name, pairs, subset == data.test_set)
+            for name, pairs in json_files.read(folder, subset, names).items()] for subset in subsets]
+  kept = files.cache_folder() / "arc" / f"{_digest(tasks, data)[:32]}.npz"
+  if kept.exists():
+    draws = _read(kept)
+  else:
+    draws = _draw(tasks, data, progress)
+    _write(kept, draws)
+  tasks = [task for subset in tasks for task in subset]
+  return _data_set([tasks[i] for i in draws.order], draws)
+
+
+def _digest(tasks: list[list[_Task]], data: ArcData) -> str:
+  """SHA-256 of all that the draws depend on."""
+  sha256 = hashlib.sha256(json.dumps([_FORMAT, data.num_aug, data.seed]).encode())
+  for subset in tasks:
+    sha256.update(f"{len(subset)};".encode())
+    for task in subset:
+      for pair in task.pairs:
+        about = [task.name, task.in_test_set, pair.is_test, pair.input.shape, pair.output.shape]
+        sha256.update(json.dumps(about).encode() + pair.input.tobytes() + pair.output.tobytes())
+  return sha256.hexdigest()
+
+
+def _draw(tasks: list[list[_Task]], data: ArcData, progress: Callable[[int, int], None] | None) -> _Draws:
+  """Makes the draws, in the reference's order."""
+  rng = np.random.RandomState(data.seed)
+  order, in_order, versions = [], [], []
+  total = sum(map(len, tasks))
+  for subset in tasks:
+    first = len(order)
+    for i in draws_lib.shuffled(rng, range(len(subset))):
+      order.append(first + i)
+      in_order.append(subset[i])
+      versions.append(draws_lib.versions(rng, _grids(subset[i].pairs), data.num_aug))
+      if progress:
+        progress(len(order), total)
+  draw = draws_lib.Moves(rng)
+  moves = [draw.of(_grids(task.of_split("train")), some) for task, some in zip(in_order, versions)]
+  return _Draws(np.array(order, np.int32), _starts([len(some) for some in versions]), np.concatenate(versions),
+                np.concatenate(moves))
+
+
+def _grids(pairs: list[Pair]) -> list[tuple[np.ndarray, np.ndarray]]:
+  return [(pair.input, pair.output) for pair in pairs]
+
+
+def _starts(sizes: Sequence[int]) -> np.ndarray:
+  return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+
+
+def _write(path: pathlib.Path, draws: _Draws) -> None:
+  """Keeps the draws, and their digest."""
+  files.make_folder(path.parent, "XDG_CACHE_HOME")
+  with files.replacing(path) as file:
+    np.savez(file, digest=draws.digest(), **dataclasses.asdict(draws))
+
+
+def _read(path: pathlib.Path) -> _Draws:
+  """What `_write` has kept. Raises Damaged if it is that no more."""
+  again = "delete it, and the same command makes it again"
+  try:
+    with files.reading(path, again) as file, np.load(file, allow_pickle=False) as archive:
+      draws = _Draws(**{field.name: archive[field.name] for field in dataclasses.fields(_Draws)})
+      digest = str(archive["digest"])
+  except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+    if isinstance(e, UserError):
+      raise
+    raise Damaged(f"{path}: is cut off or changed ({in_one_line(e)}); {again}") from e
+  if draws.digest() != digest:
+    raise Damaged(f"{path}: is changed: its digest is not the one that was written with it; {again}")
+  return draws
+
+
+def _data_set(tasks: list[_Task], draws: _Draws) -> DataSet:
+  """Both splits of tasks, which are in the order of the draws."""
+  identifiers = _identifiers([task.name for task in tasks], draws)
+  names = {int(identifiers[start]): task.name for task, start in zip(tasks, draws.starts)}
+  every = np.arange(len(tasks))
+  splits = {"train": _split("train", tasks, every, identifiers, draws, draws.moves)}
+  in_test = np.flatnonzero([task.in_test_set for task in tasks])
+  splits["test"] = _split("test", [tasks[i] for i in in_test], in_test, identifiers, draws, None)
+  return DataSet(splits, names)
+
+
+def _identifiers(names: list[str], draws: _Draws) -> np.ndarray:
+  """(W,) int32: 1, 2, … for each version. Where several subsets have a task, versions of one name share one."""
+  identifiers = np.arange(1, len(draws.numbers) + 1, dtype=np.int32)
+  if len(set(names)) < len(names):
+    first = {}
+    keys = [(name, number) for name, start, end in zip(names, draws.starts, draws.starts[1:])
+            for number in draws.numbers[start:end].tolist()]
+    identifiers = np.array([first.setdefault(key, len(first) + 1) for key in keys], np.int32)
+  return identifiers
+
+
+def _split(split: str, tasks: list[_Task], places: np.ndarray, identifiers: np.ndarray, draws: _Draws,
+           moves: np.ndarray | None) -> Puzzles:
+  """A split of tasks, which are at `places` among those of the draws."""
+  pairs = [pair for task in tasks for pair in task.of_split(split)]
+  sizes = np.array([len(task.of_split(split)) for task in tasks])
+  numbers = np.diff(draws.starts)[places]
+  starts = _starts(numbers)
+  rows = np.repeat(draws.starts[places] - starts[:-1], numbers) + np.arange(starts[-1])
+  versions = Versions(starts, identifiers[rows], draws.numbers[rows],
+                      np.zeros((numbers * sizes).sum(), np.int16) if moves is None else moves)
+  return puzzles_of(
+      inputs=np.stack([grids.canvas(pair.input) for pair in pairs]),
+      outputs=np.stack([grids.canvas(pair.output) * np.uint8(pair.known) for pair in pairs]),
+      sizes=sizes, versions=versions, num_puzzle_identifiers=int(identifiers.max()) + 1)
+
+
+def puzzles_of(*, inputs: np.ndarray, outputs: np.ndarray, sizes: np.ndarray, versions: Versions,
+               num_puzzle_identifiers: int) -> Puzzles:
+  """Puzzles of originals and their versions.
+
+  Args:
+    inputs: (N, S) uint8 canvases.
+    outputs: (N, S) uint8 canvases; empty where the output is not known.
+    sizes: (G,) examples of each task.
+    versions: of the tasks.
+    num_puzzle_identifiers: rows of the prefix table.
+  """
+  originals = versions.identifiers[versions.starts[:-1]]
+  return Puzzles(
+      inputs=inputs, labels=np.where(outputs > 0, outputs.astype(np.int8), np.int8(IGNORE_LABEL)),
+      puzzle_identifiers=np.repeat(originals, sizes), group_starts=np.arange(len(sizes) + 1, dtype=np.int32),
+      puzzle_starts=_starts(sizes), vocab_size=grids.VOCAB_SIZE, num_puzzle_identifiers=num_puzzle_identifiers,
+      versions=versions)

@@ -1,0 +1,145 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""ARC's grids, their canvases, and the versions of a task: one of eight transforms and a permutation of the colours.
+
+A canvas has 30 x 30 cells, row by row: 0 padding, 1 end marks, 2 … 11 the colours 0 … 9. A grid lies at the top left of
+it, or is moved down and to the right; a row and a column of end marks follow it, where they fit.
+
+A version is a number, TRANSFORM * 10^8 + the eight digits that the colours 1 … 8 become; colour 9 becomes the one that
+is left, and 0, which is black, stays. The transforms are the reference's: 0 identity, 1 to 3 rotation by 90, 180, 270
+degrees counter-clockwise, 4 left-right flip, 5 up-down flip, 6 transposition, 7 left-right flip of the rotation by 90
+degrees. Colours are mapped first, which changes nothing.
+"""
+
+import re
+from typing import Any
+
+import numpy as np
+
+Array = Any  # of NumPy or JAX
+
+SIDE = 30
+SEQ_LEN = SIDE * SIDE
+END, FIRST_COLOUR = 1, 2
+VOCAB_SIZE = FIRST_COLOUR + 10
+
+ORIGINAL = 12345678
+# What each transform takes a cell (r, c) of its result from, in a grid of R rows and C columns: (c, r) where it swaps
+# rows and columns, otherwise (r, c); then the row counted from below, the column from the right, where it says so.
+SWAPS = np.array([0, 1, 0, 1, 0, 0, 1, 1], bool)
+FROM_BELOW = np.array([0, 0, 1, 1, 0, 1, 0, 1], bool)
+FROM_RIGHT = np.array([0, 1, 1, 0, 1, 0, 0, 1], bool)
+
+_INVERSE = (0, 3, 2, 1, 4, 5, 6, 7)
+
+
+def turned(grid: np.ndarray, transform: int) -> np.ndarray:
+  """(R, C) cells under one of the eight transforms."""
+  grid = grid[:: -1 if FROM_BELOW[transform] else 1, :: -1 if FROM_RIGHT[transform] else 1]
+  return grid.T if SWAPS[transform] else grid
+
+
+def colours(version: int) -> np.ndarray:
+  """(10,) uint8, what each colour becomes."""
+  eight = [int(digit) for digit in f"{version % 10**8:08d}"]
+  return np.array([0, *eight, 45 - sum(eight)], np.uint8)
+
+
+def apply(grid: np.ndarray, version: int) -> np.ndarray:
+  """A grid of colours, (R, C) uint8, in a version."""
+  return turned(colours(version)[grid], version // 10**8)
+
+
+def undo(grid: np.ndarray, version: int) -> np.ndarray:
+  """The grid that has become this one: undo(apply(grid, version), version) == grid."""
+  return turned(np.argsort(colours(version)).astype(np.uint8)[grid], _INVERSE[version // 10**8])
+
+
+def names(task: str, versions: np.ndarray) -> list[str]:
+  """What the reference calls versions of a task, which are (W,) int32."""
+  eight = versions % 10**8
+  nine = 45 - (eight[:, None] // 10 ** np.arange(8) % 10).sum(1)
+  return [task if (transform, eight, nine) == (0, ORIGINAL, 9) else f"{task}|||t{transform}|||0{eight:08d}{nine}"
+          for transform, eight, nine in zip((versions // 10**8).tolist(), eight.tolist(), nine.tolist())]
+
+
+_NAME = re.compile(r"(.+)\|\|\|t([0-7])\|\|\|0([1-9]{9})", re.DOTALL)
+
+
+def parse(name: str) -> tuple[str, int] | None:
+  """Task and version of a name that `names` makes; None for a version that there is not."""
+  if "|||" not in name:
+    return name, ORIGINAL
+  match = _NAME.fullmatch(name)
+  return (match[1], int(match[2]) * 10**8 + int(match[3][:8])) if match and len(set(match[3])) == 9 else None
+
+
+def canvas(grid: np.ndarray, row: int = 0, column: int = 0) -> np.ndarray:
+  """(S,) uint8 tokens of a grid of colours, (R, C), whose first cell is at `row`, `column`."""
+  made = np.zeros((SIDE, SIDE), np.uint8)
+  bottom, right = row + grid.shape[0], column + grid.shape[1]
+  made[row:bottom, column:right] = grid + FIRST_COLOUR
+  made[bottom : bottom + 1, column:right] = END
+  made[row:bottom, right : right + 1] = END
+  return made.reshape(-1)
+
+
+def remade(canvases: Array, versions: Array, moves: Array, padding: int) -> Array:
+  """Canvases in other versions, moved: for each of them canvas(apply(grid, version), row, column).
+
+  Args:
+    canvases: (…, S) integer tokens, with grids at the top left; a canvas without one stays empty. Of NumPy, or of JAX
+      and then maybe under jit.
+    versions: (…) int32, as the rest of the same library.
+    moves: (…) int32, 30 * row + column.
+    padding: what cells outside of grid and end marks become.
+
+  Returns:
+    (…, S) int32.
+  """
+  xp = versions.__array_namespace__()
+
+  def of_cells(values):  # (…) -> (…, 1, 1)
+    return values[..., None, None]
+
+  cells = canvases.astype(xp.int32)
+  is_colour = cells.reshape(*versions.shape, SIDE, SIDE) >= FIRST_COLOUR
+  rows, columns = is_colour[..., :, 0].sum(-1), is_colour[..., 0, :].sum(-1)
+  transform = versions // 10**8
+  swaps, below, right = (xp.asarray(table)[transform] for table in (SWAPS, FROM_BELOW, FROM_RIGHT))
+  bottom, end = of_cells(xp.where(swaps, columns, rows)), of_cells(xp.where(swaps, rows, columns))
+  # Where in the new grid each cell of the canvas is, and from which cell of the old one it comes.
+  place = xp.arange(SIDE, dtype=xp.int32)
+  row, column = place[:, None] - of_cells(moves // SIDE), place[None, :] - of_cells(moves % SIDE)
+  from_row = xp.where(of_cells(swaps), column, row)
+  from_column = xp.where(of_cells(swaps), row, column)
+  from_row = xp.where(of_cells(below), of_cells(rows) - 1 - from_row, from_row)
+  from_column = xp.where(of_cells(right), of_cells(columns) - 1 - from_column, from_column)
+  in_rows, in_columns = (row >= 0) & (row < bottom), (column >= 0) & (column < end)
+  whence = xp.clip(from_row * SIDE + from_column, 0, SEQ_LEN - 1)
+  old = xp.take_along_axis(cells, whence.reshape(*versions.shape, SEQ_LEN), -1)
+
+  eight = versions[..., None] // 10 ** xp.arange(7, -1, -1, dtype=xp.int32) % 10
+  unchanged = xp.zeros_like(eight[..., :3]) + xp.arange(3, dtype=xp.int32)  # padding, end, black
+  values = xp.concatenate([unchanged, eight + FIRST_COLOUR, 45 - eight.sum(-1)[..., None] + FIRST_COLOUR], axis=-1)
+  new = xp.take_along_axis(values, xp.clip(old, 0, VOCAB_SIZE - 1), -1).reshape(in_rows.shape[:-1] + (SIDE,))
+  is_end = ((row == bottom) & in_columns) | ((column == end) & in_rows)
+  made = xp.where(in_rows & in_columns, new, xp.where(is_end, END, padding))
+  return made.reshape(*versions.shape, SEQ_LEN).astype(xp.int32)
+
+
+def crop(tokens: np.ndarray) -> np.ndarray:
+  """The largest rectangle at the top left of a canvas that holds colours only, as the reference finds it.
+
+  Args:
+    tokens: (S,), of an answer: any of them anywhere.
+
+  Returns:
+    (R, C) uint8 colours; of equally large rectangles the one with the fewest rows; (0, 0) where there is none.
+  """
+  cells = np.asarray(tokens).reshape(SIDE, SIDE)
+  # Columns that hold colours from the left on, in each row and all rows above it.
+  columns = np.minimum.accumulate(np.logical_and.accumulate(cells >= FIRST_COLOUR, axis=1).sum(1))
+  areas = columns * np.arange(1, SIDE + 1)
+  rows = int(np.argmax(areas))
+  size = (rows + 1, columns[rows]) if areas[rows] else (0, 0)
+  return (cells[: size[0], : size[1]] - FIRST_COLOUR).astype(np.uint8)

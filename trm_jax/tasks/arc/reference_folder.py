@@ -1,0 +1,114 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""ARC's data sets that the reference's builder has written: gigabytes of grids. Of them are taken the originals and, of
+every version, what makes it of these."""
+
+import pathlib
+
+import numpy as np
+
+from trm_jax.data import reference_format
+from trm_jax.data.puzzles import Versions
+from trm_jax.data.reference_format import REBUILD
+from trm_jax.errors import UserError
+from trm_jax.runtime import files
+from trm_jax.tasks.arc import builder
+from trm_jax.tasks.arc import grids
+
+# Rows compared at once: bounds scratch memory.
+_ROWS = 1 << 11
+
+
+def read(folder: pathlib.Path) -> builder.DataSet:
+  """Both splits. Every grid is made again and compared with the one that is stored.
+
+  Args:
+    folder: holds train/, test/ and identifiers.json.
+
+  Raises:
+    UserError: a file is missing or malformed, or holds what the reference's builder does not write for ARC.
+  """
+  path = folder / "identifiers.json"
+  names = files.read_json(path, list)
+  parsed = [grids.parse(name) if isinstance(name, str) else None for name in names]
+  if None in parsed:
+    at = parsed.index(None)
+    raise UserError(f"{path}: name {at + 1} is {names[at]!r}, must be TASK or TASK|||tTRANSFORM|||COLOURS; {REBUILD}")
+  splits = {split: _split(folder, split, parsed) for split in ("train", "test")}
+  originals = np.concatenate([puzzles.puzzle_identifiers for puzzles in splits.values()])
+  return builder.DataSet(splits, {int(i): names[i] for i in np.unique(originals)})
+
+
+def _split(folder: pathlib.Path, split: str, parsed: list[tuple[str, int]]):
+  """A split's Puzzles."""
+  place = folder / split
+  meta = reference_format.read_metadata(place / "dataset.json")
+  if (meta["seq_len"], meta["vocab_size"]) != (grids.SEQ_LEN, grids.VOCAB_SIZE):
+    raise UserError(f"{place / 'dataset.json'}: {meta['seq_len']} cells and {meta['vocab_size']} tokens, but ARC has "
+                    f"{grids.SEQ_LEN} and {grids.VOCAB_SIZE}; name a data set of ARC")
+  if meta["num_puzzle_identifiers"] != len(parsed):
+    raise UserError(f"{folder / 'identifiers.json'}: has {len(parsed)} names, but num_puzzle_identifiers in "
+                    f"{split}/dataset.json is {meta['num_puzzle_identifiers']}; {REBUILD}")
+  inputs, outputs, sizes, numbers, identifiers, moves = [], [], [], [], [], []
+  for name in meta["sets"]:
+    with reference_format.open_set(place, name, meta) as opened:
+      made_by = _versions(opened, parsed, place / f"{name}__puzzle_identifiers.npy")
+      originals = _originals_and_moves(opened, made_by, place / name)
+      sizes.append(np.diff(opened.puzzle_starts)[opened.group_starts[:-1]])
+      numbers.append(np.diff(opened.group_starts))
+      identifiers.append(opened.identifiers)
+      for parts, part in zip((inputs, outputs, moves), originals):
+        parts.append(part)
+  numbers, identifiers = np.concatenate(numbers), np.concatenate(identifiers).astype(np.int32)
+  versions = Versions(
+      np.concatenate([[0], np.cumsum(numbers)]).astype(np.int32), identifiers,
+      np.array([number for _, number in parsed], np.int32)[identifiers], np.concatenate(moves))
+  return builder.puzzles_of(inputs=np.concatenate(inputs), outputs=np.concatenate(outputs), sizes=np.concatenate(sizes),
+                            versions=versions, num_puzzle_identifiers=len(parsed))
+
+
+def _versions(opened: reference_format.Set, parsed: list[tuple[str, int]], path: pathlib.Path) -> np.ndarray:
+  """(puzzles,) int32 what each puzzle is made by. Raises UserError unless groups are a task in several versions."""
+  tasks, numbers = zip(*(parsed[i] for i in opened.identifiers.tolist()))
+  sizes, numbers = np.diff(opened.puzzle_starts), np.array(numbers, np.int32)
+  for group, (start, end) in enumerate(zip(opened.group_starts, opened.group_starts[1:])):
+    if numbers[start] != grids.ORIGINAL or len(set(tasks[start:end])) > 1 or (sizes[start:end] != sizes[start]).any():
+      raise UserError(f"{path}: group {group} must be a task as it is and then in other versions, each with as many "
+                      f"pairs; {REBUILD}")
+  return numbers
+
+
+def _originals_and_moves(opened: reference_format.Set, numbers: np.ndarray, where: pathlib.Path
+                         ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """(originals, S) uint8 inputs and outputs at the top left of their canvases, and (N,) int16 moves of all examples."""
+  sizes, versions = np.diff(opened.puzzle_starts), np.diff(opened.group_starts)
+  of_groups = sizes[opened.group_starts[:-1]]
+  # By example: the puzzle, whether it is an original, and which original it is made of.
+  puzzle = np.repeat(np.arange(len(sizes)), sizes)
+  is_first = np.repeat(np.isin(np.arange(len(sizes)), opened.group_starts), sizes)
+  begins = np.cumsum(of_groups) - of_groups
+  original = (np.repeat(np.repeat(begins, versions), sizes) + np.arange(opened.num_examples)
+              - opened.puzzle_starts[puzzle])
+  inputs, outputs = (np.zeros((of_groups.sum(), grids.SEQ_LEN), np.uint8) for _ in range(2))
+  moves = np.zeros(opened.num_examples, np.int16)
+  for start, stored in zip(range(0, opened.num_examples, _ROWS), opened.cells(_ROWS)):
+    rows = slice(start, start + len(stored[0]))
+    stored = stored[0], np.maximum(stored[1], 0).astype(np.uint8)
+    moves[rows] = (stored[0] >= grids.FIRST_COLOUR).argmax(1)  # the first cell of the grid, counted from the corner
+    for at in np.flatnonzero(is_first[rows]):
+      for originals, cells in zip((inputs, outputs), stored):
+        originals[original[start + at]] = _at_corner(cells[at], int(moves[start + at]))
+    for originals, cells, field in zip((inputs, outputs), stored, ("inputs", "labels")):
+      made = grids.remade(originals[original[rows]], numbers[puzzle[rows]], moves[rows].astype(np.int32), 0)
+      if (made != cells).any():
+        at = int((made != cells).any(1).argmax())
+        raise UserError(f"{where}__{field}.npy, row {start + at}: is not what its name in identifiers.json makes of "
+                        f"the task; {REBUILD}")
+  return inputs, outputs, moves
+
+
+def _at_corner(cells: np.ndarray, move: int) -> np.ndarray:
+  """The canvas of a grid that was moved, with the grid at the top left."""
+  row, column = divmod(move, grids.SIDE)
+  moved = np.zeros((grids.SIDE, grids.SIDE), np.uint8)
+  moved[: grids.SIDE - row, : grids.SIDE - column] = cells.reshape(grids.SIDE, grids.SIDE)[row:, column:]
+  return grids.canvas(grids.crop(moved))

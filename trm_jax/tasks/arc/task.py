@@ -1,0 +1,144 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""ARC-AGI as a task."""
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from trm_jax.data import reference_format
+from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored
+from trm_jax.errors import UserError, explained
+from trm_jax.runtime import buckets
+from trm_jax.runtime import paths
+from trm_jax.tasks import task
+from trm_jax.tasks.arc import builder
+from trm_jax.tasks.arc import grids
+from trm_jax.tasks.arc import reference_folder
+from trm_jax.tasks.arc import vote
+from trm_jax.tasks.arc.config import ArcData
+
+_USABLE = "name the folder of the JSON files of ARC's tasks, or one written by the reference's dataset builder"
+
+
+class ArcTask(task.Task):
+  """ARC's tasks: a group is a task, an example one of its pairs, and versions are stored as what makes them.
+
+  Args:
+    data: its knobs.
+  """
+
+  name, seq_len, vocab_size = "arc", grids.SEQ_LEN, grids.VOCAB_SIZE
+  scores = "pass@1", "pass@2"
+  stores_versions = True
+
+  def __init__(self, data: ArcData):
+    super().__init__(data)
+    self.num_votes = min(data.num_votes, data.num_aug)
+    self._made: builder.DataSet | None = None
+    self._counted: tuple[Any, vote.Votes] | None = None
+
+  # Puzzles.
+
+  @property
+  def num_puzzle_identifiers(self) -> int:
+    return self._data_set().splits["train"].num_puzzle_identifiers
+
+  @property
+  def task_names(self) -> dict[int, str]:
+    """By the identifier of an original, the name of the task."""
+    return self._data_set().names
+
+  def stored(self, split: str) -> Stored:
+    return Stored.of(self._data_set().splits[split])
+
+  def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
+    return self._data_set(progress).splits[split]
+
+  def _data_set(self, progress: task.Progress | None = None) -> builder.DataSet:
+    """Both splits, which are made together."""
+    if self._made is None:
+      self._made = self._read(progress)
+    return self._made
+
+  def _read(self, progress: task.Progress | None) -> builder.DataSet:
+    source = f"config.data.source = {self.data.source!r}"
+    folder = paths.user_path(self.data.source, "config.data.source")
+    if buckets.is_remote(folder):
+      names = buckets.names(folder)
+      wanted = [name for name in names if name.endswith(".json")]
+      if wanted:
+        folder = buckets.local_copy(folder, wanted)
+    else:
+      try:
+        names = sorted(os.listdir(folder))
+      except FileNotFoundError as e:
+        raise UserError(f"{source}: no such folder; {_USABLE}") from e
+      except OSError as e:
+        raise explained(f"{source}: cannot be read", e, _USABLE) from e
+      if reference_format.is_reference_folder(pathlib.Path(folder)):
+        return reference_folder.read(pathlib.Path(folder))
+    return builder.build(folder, names, self.data, progress)
+
+  # Rows of a batch.
+
+  def arrays(self, puzzles: Puzzles) -> Any:
+    versions, sizes = puzzles.versions, puzzles.examples_of_groups()
+    return {
+        "inputs": puzzles.inputs, "labels": puzzles.labels,
+        "groups": np.repeat(np.arange(puzzles.num_groups, dtype=np.int32), sizes),
+        "examples": np.concatenate([puzzles.originals(), [len(puzzles)]]).astype(np.int32),
+        "versions": versions.starts, "first_moves": versions.example_starts(sizes),
+        "identifiers": versions.identifiers, "numbers": versions.numbers, "moves": versions.moves}
+
+  def row(self, arrays: Any, example: Any, version: Any | None, key: Any | None) -> dict[str, Any]:
+    """A version that a task does not have is its original: few tasks have fewer versions than the others."""
+    import jax.numpy as jnp  # pylint: disable=g-import-not-at-top
+
+    del key  # versions are stored
+    group = arrays["groups"][example]
+    first_example, first_version = arrays["examples"][group], arrays["versions"][group]
+    version = jnp.int32(0) if version is None else version
+    version = jnp.where(first_version + version < arrays["versions"][group + 1], version, 0)
+    number_of_examples = arrays["examples"][group + 1] - first_example
+    move = arrays["moves"][arrays["first_moves"][group] + version * number_of_examples + example - first_example]
+    made_by = arrays["numbers"][first_version + version], move.astype(jnp.int32)
+    return {"inputs": grids.remade(arrays["inputs"][example], *made_by, 0),
+            "labels": grids.remade(arrays["labels"][example], *made_by, IGNORE_LABEL),
+            "puzzle_identifiers": arrays["identifiers"][first_version + version]}
+
+  # Answers.
+
+  def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
+    """`pass@1` and so on, see vote.Votes; `unanswered`, the number of test inputs without a vote."""
+    votes = self._votes(puzzles, evaluation)
+    return votes.metrics | {"unanswered": len(votes.unanswered)}
+
+  def answer_files(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
+    """The competition's submission."""
+    return {"submission.json": self._votes(puzzles, evaluation).submission}
+
+  def _votes(self, puzzles: Puzzles, evaluation: Any) -> vote.Votes:
+    """Counts them, once for an evaluation."""
+    if self._counted is None or self._counted[0] is not evaluation:
+      examples = np.repeat(np.arange(len(puzzles)), evaluation.versions)
+      versions = np.tile(np.arange(evaluation.versions), len(puzzles))
+      there = versions < np.repeat(puzzles.num_versions, puzzles.examples_of_groups())[examples]
+      votes = vote.count(puzzles, self.task_names, examples[there], versions[there], evaluation.answers[there],
+                         evaluation.q_halt[-1, there])
+      self._counted = evaluation, votes
+    return self._counted[1]
+
+  # Drawing.
+
+  def board(self, tokens: np.ndarray) -> task.Board:
+    """The rectangle of colours at the top left; the whole canvas where there is none."""
+    rows, columns = grids.crop(tokens).shape
+    if not rows:
+      rows, columns = grids.SIDE, grids.SIDE
+    cells = np.arange(self.seq_len).reshape(grids.SIDE, grids.SIDE)[:rows, :columns]
+    return task.Board(cells, cells.shape)
+
+  def cell_text(self, token: int) -> str:
+    return " .0123456789"[token]
