@@ -103,7 +103,7 @@ def lines(runs: Sequence[Run], workdir: str) -> Iterator[str]:
     work = estimate.training_flops(run.config) + estimate.evaluation_flops(run.config)
     cells = [run.label, found, f"{estimate.total_steps(run.config):,} steps", f"{work:.1e} FLOP"]
     if found == "finished":
-      rows.append((*cells, running.solved(running.results_of(root / run.folder))))
+      rows.append((*cells, running.solved(running.results_of(root / run.folder), run.config)))
       continue
     size = _step_flops(run.config)
     alike = [m for m in measured if m.kind == _kind(run.config) and 1 / _ALIKE < m.step_flops / size < _ALIKE]

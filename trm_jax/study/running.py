@@ -17,6 +17,8 @@ import zlib
 from etils import epath
 
 from trm_jax import errors
+from trm_jax import tasks
+from trm_jax.config import Config
 from trm_jax.errors import TryAgain, UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import console
@@ -134,9 +136,9 @@ def results_of(folder: epath.Path) -> dict[str, Any]:
   return metrics_log.read_results(folder / "results.json")
 
 
-def solved(results: dict[str, Any]) -> str:
+def solved(results: dict[str, Any], config: Config) -> str:
   """The share of the test puzzles that a run has solved, for people."""
-  return f"{results['test']['exact_accuracy']:.1%} solved"
+  return f"{results['test'][tasks.of(config.task, config.data).headline]:.1%} solved"
 
 
 def _training_flops(run: Run) -> int:
@@ -250,7 +252,7 @@ class Sweep:
     try:
       found = run.state(folder)
       if found == "finished":
-        say(f"was finished before: {solved(results_of(folder))}")
+        say(f"was finished before: {solved(results_of(folder), run.config)}")
         return
       try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -283,7 +285,7 @@ class Sweep:
         return
       if found == "new":
         self._timed.append((took, results["train_seconds"], _training_flops(run)))
-      say(f"is done: {solved(results)}, {console.duration(took)}{self._time_left()}")
+      say(f"is done: {solved(results, run.config)}, {console.duration(took)}{self._time_left()}")
     elif self._children.status or status in (exit_status.PREEMPTED, exit_status.INTERRUPTED):
       self._ended, self._stopped = True, status
       say("was stopped")

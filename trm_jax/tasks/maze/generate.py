@@ -82,7 +82,7 @@ def generate_splits(
 def _look(maze: np.ndarray) -> bytes:
   """What a maze, (R, C), has in common with its turned and reflected ones and with no others."""
   turned = [np.rot90(maze, turns) for turns in range(4)]
-  return min(bytes([*image.shape]) + image.tobytes() for image in (*turned, *(image.T for image in turned)))
+  return min(f"{image.shape}".encode() + image.tobytes() for image in (*turned, *(image.T for image in turned)))
 
 
 def _maze(rng: np.random.Generator, rows: int, columns: int, min_path: int, loops: float

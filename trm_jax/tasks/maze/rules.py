@@ -39,14 +39,10 @@ def valid_paths(inputs: Array, answers: Array, shape: tuple[int, int]) -> Array:
   Returns:
     (…) bool.
   """
-  marked = answers == PATH
-  kept = ((answers == inputs) | (marked & (inputs == FREE))).all(-1)
-  marks, ends = _board(marked, shape), _board((answers == START) | (answers == GOAL), shape)
-  neighbours = sum(side.astype(np.int8) for side in _sides(marks | ends, shape))
-  no_branch = kept & ((neighbours == 2) | ~marks).all(0) & ((neighbours == 1) | ~ends).all(0)
-  # What is left to find are rings of marks beside the line: with them it is shorter than the number of marks says.
-  # Where there is no line anyway, none is followed.
-  return no_branch & (_moves(answers, (marks | ends) & no_branch[None], shape) == path_moves(answers))
+  kept = ((answers == inputs) | ((answers == PATH) & (inputs == FREE))).all(-1)
+  # The shortest way over the marks passes all of them: there are neither branches nor rings, and no two parts touch.
+  line = _board((answers >= START) & kept[..., None], shape)
+  return kept & (_moves(answers, line, shape) == path_moves(answers))
 
 
 def shortest_paths(inputs: Array, answers: Array, shape: tuple[int, int]) -> Array:

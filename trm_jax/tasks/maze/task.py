@@ -64,11 +64,14 @@ class MazeTask(sourced.SourcedTask):
   def parse(self, text: str) -> np.ndarray:
     """Row by row, with or without ends of lines."""
     cells = text.replace("\n", "")
+    shown = cells if len(cells) <= 40 else f"{cells[:37]}..."
     if len(cells) != self.seq_len:
-      raise UserError(f"{text}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
-    maze = np.array([rules.CHARACTERS.find(c) + 1 for c in cells], np.uint8)
+      raise UserError(f"{shown}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
+    if foreign := sorted(set(cells) - set(rules.CHARACTERS)):
+      raise UserError(f"{shown}: {''.join(foreign)!r} is none of the characters {rules.CHARACTERS[:rules.GOAL]!r}")
+    maze = np.array([rules.CHARACTERS.index(c) + 1 for c in cells], np.uint8)
     if fault := rules.fault_of_maze(maze, self.shape):
-      raise UserError(f"{text}: {fault}")
+      raise UserError(f"{shown}: {fault}")
     return maze
 
   def text(self, tokens: np.ndarray) -> str:
