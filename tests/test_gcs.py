@@ -29,6 +29,7 @@ from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
 from trm_jax.runtime import sharding
 from trm_jax.runtime import workdir as workdir_lib
+from trm_jax.tasks import grid
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import extreme
 from trm_jax.tasks.sudoku import generate
@@ -536,6 +537,15 @@ def test_the_processes_of_a_host_copy_once(source, gcs_server, tmp_path):
       (copies / "test.csv").write_bytes((tmp_path / "csv" / "test.csv").read_bytes())
     _assert_same(other.result(), _splits()["test"])
   assert _copied(gcs_server) == []
+
+
+def test_a_dataset_folder_in_a_bucket_says_how_large_its_puzzles_are(bucket, tmp_path):
+  source = f"gs://{bucket}/reference"
+  paths.user_path(source, "--data")
+  _upload(test_load.write_reference(tmp_path / "reference", _splits()), source)
+  task = grid.Task(grid.Data(source=source))
+  assert (task.seq_len, task.vocab_size, task.num_puzzle_identifiers, task.name) == (16, 6, 1, "grid-4x4")
+  np.testing.assert_array_equal(task.read("test").inputs, _splits()["test"].inputs)
 
 
 def test_a_folder_of_the_reference(bucket, gcs_server, tmp_path):

@@ -79,6 +79,27 @@ def test_the_same_mazes_from_csv_files_and_a_folder_of_the_reference(tmp_path):
       _load(dataclasses.replace(SMALL, rows=5, columns=5, source=str(folder)))
 
 
+def test_a_folder_with_stored_versions(tmp_path):
+  """As the reference's builder writes it with --aug: the eight of a training maze in one group."""
+  made = _made()
+  folder = test_load.write_reference(tmp_path / "reference", made)
+  place = folder / "train"
+  for name in ("inputs", "labels"):
+    boards_ = np.load(place / f"all__{name}.npy").reshape(-1, 6, 6)
+    stored = np.stack([np.stack([transform(board) for transform in NUMPY]) for board in boards_])
+    np.save(place / f"all__{name}.npy", stored.reshape(-1, 36))
+  np.save(place / "all__puzzle_identifiers.npy", np.zeros(80, int))
+  np.save(place / "all__puzzle_indices.npy", np.arange(81))
+  np.save(place / "all__group_indices.npy", np.arange(0, 81, 8))
+  data = dataclasses.replace(SMALL, source=str(folder), num_train=10, num_aug=7)
+  assert MazeTask(data).stored("train").num_versions == 7
+  splits = _load(data)
+  assert (splits.train.num_groups, len(splits.train), splits.validation) == (10, 80, None)
+  assert len(_load(dataclasses.replace(data, num_aug=0)).train) == 10
+  with pytest.raises(UserError, match="config.data.num_aug = -1: .* stores 7 augmented versions"):
+    _load(dataclasses.replace(data, num_aug=-1))
+
+
 def test_the_published_mazes(tmp_path, monkeypatch, capsys):
   """A mirror on this machine with mazes of the published size."""
   pytest.importorskip("tensorflow_datasets", reason="tensorflow_datasets is not installed")

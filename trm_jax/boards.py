@@ -134,7 +134,8 @@ def solving_text(
     for parts in itertools.zip_longest(*blocks[i : i + columns], fillvalue=""):
       lines.append((" " * gap).join(part.ljust(width) for part in parts).rstrip())
     lines.append("")
-  legend = "' predicted" + (", ! wrong" if labels is not None else ", ! clue changed" * task.is_given(inputs).any())
+  clues = bool(task.is_given(inputs).any())
+  legend = "' predicted" + (", ! wrong" if labels is not None else ", ! clue changed" * clues)
   if len(shown) < len(boards):
     legend += "; steps that changed nothing are left out"
   return "\n".join([*lines, legend])

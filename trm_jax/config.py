@@ -126,7 +126,7 @@ class Config:
   """One run."""
 
   name: str = knob("", free=True)  # of the named config this came from
-  task: str = knob("sudoku")  # a folder of trm_jax/tasks, or a module of your own (docs/design.md)
+  task: str = knob("sudoku")  # a folder of trm_jax/tasks, or a module of your own (docs/your_own_puzzles.md)
   data: DataConfig = dataclasses.field(default_factory=lambda: tasks.data_config("sudoku")())  # the task's own knobs
   model: ModelConfig = ModelConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
