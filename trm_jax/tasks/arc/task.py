@@ -5,6 +5,7 @@ import os
 import pathlib
 from typing import Any
 
+from etils import epath
 import numpy as np
 
 from trm_jax.data import reference_format
@@ -66,9 +67,13 @@ class ArcTask(task.Task):
     folder = paths.user_path(self.data.source, "config.data.source")
     if buckets.is_remote(folder):
       names = buckets.names(folder)
-      wanted = [name for name in names if name.endswith(".json")]
-      if wanted:
-        folder = buckets.local_copy(folder, wanted)
+      in_splits = {split: buckets.names(folder / split) for split in ("train", "test")}
+      if "dataset.json" in in_splits["train"]:
+        for split, wanted in in_splits.items():
+          buckets.local_copy(folder / split, wanted)
+        return reference_folder.read(buckets.local_copy(folder, ["identifiers.json"]))
+      if wanted := [name for name in names if name.endswith(".json")]:
+        folder = epath.Path(buckets.local_copy(folder, wanted))
     else:
       try:
         names = sorted(os.listdir(folder))
