@@ -185,6 +185,25 @@ def test_a_task_of_few_versions():
     assert ours.randint(2**31) == theirs.randint(2**31)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # of the emulator's client
+def test_a_bucket(folder, bucket):
+  """The published files, and a folder of the reference, in gs://."""
+  from etils import epath
+  import test_arc_reference
+
+  test_arc_reference.write_reference_folder(test_arc_reference.OWN, folder.parent / "written")
+  for name, local in (("json", folder), ("written", folder.parent / "written")):
+    for path in local.rglob("*"):
+      if path.is_file():
+        remote = epath.Path(f"gs://{bucket}/{name}") / str(path.relative_to(local))
+        remote.parent.mkdir(parents=True, exist_ok=True)
+        remote.write_bytes(path.read_bytes())
+    for split in ("train", "test"):
+      assert _task(f"gs://{bucket}/{name}").read(split).digest() == _task(local).read(split).digest()
+  with pytest.raises(UserError, match="has no …_training_challenges.json"):
+    _task(f"gs://{bucket}/nothing").read("train")
+
+
 def test_the_draws_are_kept_and_found(folder, monkeypatch):
   first = _task(folder).read("train")
   [kept] = (folder.parent / "cache").rglob("*.npz")

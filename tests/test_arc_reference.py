@@ -21,8 +21,8 @@ from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.task import ArcTask
 
-_OWN = pathlib.Path(__file__).parent / "golden_arc"
-FOLDERS = [pathlib.Path(name) for name in os.environ.get("TRM_GOLDEN_ARC_DIR", str(_OWN)).split(os.pathsep)]
+OWN = pathlib.Path(__file__).parent / "golden_arc"
+FOLDERS = [pathlib.Path(name) for name in os.environ.get("TRM_GOLDEN_ARC_DIR", str(OWN)).split(os.pathsep)]
 REAL = os.environ.get("TRM_ARC_JSON_DIR")
 SPLITS = ("train", "test")
 # Of the real data sets: the subsets, the test set.
@@ -180,7 +180,7 @@ def test_the_real_data_sets(name):
   subsets, test_set = SETS[name[:4]]
   task = ArcTask(ArcData(source=REAL, subsets=subsets, test_set=test_set, num_aug=int(name[8:])))
   names = _names(task.task_names, task.read("train"))
-  recorded = json.loads((_OWN / "full.json").read_text()).get(name)
+  recorded = json.loads((OWN / "full.json").read_text()).get(name)
   if not recorded:
     assert len(names) == 1_191_730
     return

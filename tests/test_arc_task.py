@@ -7,6 +7,7 @@ import itertools
 import json
 import pathlib
 
+from flax import nnx
 import jax
 import numpy as np
 import pytest
@@ -18,10 +19,13 @@ from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import IGNORE_LABEL, Sizes
 from trm_jax.errors import UserError
+from trm_jax.model.trm import TRM
+from trm_jax.runtime import sharding
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.task import ArcTask
+from trm_jax.training import attempts
 from trm_jax.training import loop
 
 GOLDEN = pathlib.Path(__file__).parent / "golden_arc"
@@ -149,6 +153,20 @@ def test_steps_and_sizes_are_the_references(task):
   assert Sizes.of(blank).num_versions == 312
   shapes = [jax.tree.map(np.shape, rows_lib.Source.of(task.arrays(p), p)) for p in (puzzles, blank)]
   assert shapes[0] == shapes[1]
+
+
+def test_what_is_compiled_ahead_is_what_runs(task):
+  """Shapes of an evaluation, from numbers alone and from test sets of other sizes, are one."""
+  puzzles = task.read("test")
+  config = tiny.config().model.sized(**Sizes.of(puzzles).of_model())
+  model = jax.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0)))
+  attempter = attempts.Attempter(lambda model: model, task, mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=4,
+                                 max_puzzles=len(puzzles), versions=4)
+  _, expected, _ = attempter.arguments(model)
+  for some in (puzzles, puzzles.take_groups(np.array([3])), puzzles.first_versions(2)):
+    data = attempter._data(some.first_versions(5).padded(len(puzzles), 5))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), data) == jax.tree.map(lambda x: (x.shape, x.dtype), expected)
+    assert data.versions == min(5, some.num_versions.max())
 
 
 def test_parts_of_a_data_set(task):

@@ -265,7 +265,7 @@ class Set:
   _arrays: dict[str, _Array]
   _meta: dict
 
-  def cells(self, rows: int = _ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  def cells(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows, S) uint8 inputs and (rows, S) int8 labels, checked, one part after another; to be called once.
 
     Raises:
@@ -308,7 +308,7 @@ def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, .
   with open_set(place, name, meta) as opened:
     n = opened.num_examples
     inputs, labels = np.empty((n, meta["seq_len"]), np.uint8), np.empty((n, meta["seq_len"]), np.int8)
-    for i, (some_inputs, some_labels) in zip(range(0, n, _ROWS), opened.cells()):
+    for i, (some_inputs, some_labels) in zip(range(0, n, _ROWS), opened.cells(_ROWS)):
       inputs[i : i + _ROWS], labels[i : i + _ROWS] = some_inputs, some_labels
     identifiers = np.repeat(opened.identifiers, np.diff(opened.puzzle_starts)).astype(np.int32)
     return inputs, labels, identifiers, opened.puzzle_starts, opened.group_starts

@@ -66,7 +66,7 @@ class Splits:
   @property
   def summary(self) -> str:
     """How many there are."""
-    stored = self.train.num_puzzles - self.train.num_groups
+    stored = int(self.train.num_versions.sum()) - self.train.num_groups
     return (f"{self.train.num_groups:,} to train on{f' with {stored:,} stored augmentations' * (stored > 0)}, "
             f"{len(self.validation or ()):,} for validation, {len(self.test):,} for the test")
 

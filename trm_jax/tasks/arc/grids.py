@@ -10,6 +10,7 @@ degrees counter-clockwise, 4 left-right flip, 5 up-down flip, 6 transposition, 7
 degrees. Colours are mapped first, which changes nothing.
 """
 
+import functools
 import re
 from typing import Any
 
@@ -38,6 +39,7 @@ def turned(grid: np.ndarray, transform: int) -> np.ndarray:
   return grid.T if SWAPS[transform] else grid
 
 
+@functools.lru_cache(maxsize=16)  # the pairs of a version come one after another
 def colours(version: int) -> np.ndarray:
   """(10,) uint8, what each colour becomes."""
   eight = [int(digit) for digit in f"{version % 10**8:08d}"]

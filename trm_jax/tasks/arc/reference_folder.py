@@ -88,27 +88,29 @@ def _originals_and_moves(opened: reference_format.Set, numbers: np.ndarray, wher
   begins = np.cumsum(of_groups) - of_groups
   original = (np.repeat(np.repeat(begins, versions), sizes) + np.arange(opened.num_examples)
               - opened.puzzle_starts[puzzle])
-  inputs, outputs = (np.zeros((of_groups.sum(), grids.SEQ_LEN), np.uint8) for _ in range(2))
+  originals = [[None] * of_groups.sum() for _ in range(2)]  # grids of inputs and of outputs
   moves = np.zeros(opened.num_examples, np.int16)
   for start, stored in zip(range(0, opened.num_examples, _ROWS), opened.cells(_ROWS)):
     rows = slice(start, start + len(stored[0]))
     stored = stored[0], np.maximum(stored[1], 0).astype(np.uint8)
     moves[rows] = (stored[0] >= grids.FIRST_COLOUR).argmax(1)  # the first cell of the grid, counted from the corner
     for at in np.flatnonzero(is_first[rows]):
-      for originals, cells in zip((inputs, outputs), stored):
-        originals[original[start + at]] = _at_corner(cells[at], int(moves[start + at]))
-    for originals, cells, field in zip((inputs, outputs), stored, ("inputs", "labels")):
-      made = grids.remade(originals[original[rows]], numbers[puzzle[rows]], moves[rows].astype(np.int32), 0)
+      for known, cells in zip(originals, stored):
+        known[original[start + at]] = _grid(cells[at], int(moves[start + at]))
+    for known, cells, field in zip(originals, stored, ("inputs", "labels")):
+      # Row by row, in half the time that grids.remade takes for all of them together.
+      made = np.stack([grids.canvas(grids.apply(known[grid], number), *divmod(move, grids.SIDE)) for grid, number, move
+                       in zip(original[rows].tolist(), numbers[puzzle[rows]].tolist(), moves[rows].tolist())])
       if (made != cells).any():
         at = int((made != cells).any(1).argmax())
         raise UserError(f"{where}__{field}.npy, row {start + at}: is not what its name in identifiers.json makes of "
                         f"the task; {REBUILD}")
-  return inputs, outputs, moves
+  return *(np.stack([grids.canvas(grid) for grid in known]) for known in originals), moves
 
 
-def _at_corner(cells: np.ndarray, move: int) -> np.ndarray:
-  """The canvas of a grid that was moved, with the grid at the top left."""
+def _grid(cells: np.ndarray, move: int) -> np.ndarray:
+  """The grid on a canvas whose first cell is moved."""
   row, column = divmod(move, grids.SIDE)
   moved = np.zeros((grids.SIDE, grids.SIDE), np.uint8)
   moved[: grids.SIDE - row, : grids.SIDE - column] = cells.reshape(grids.SIDE, grids.SIDE)[row:, column:]
-  return grids.canvas(grids.crop(moved))
+  return grids.crop(moved)

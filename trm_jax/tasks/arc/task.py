@@ -5,6 +5,7 @@ import os
 import pathlib
 from typing import Any
 
+from etils import epath
 import numpy as np
 
 from trm_jax.data import reference_format
@@ -67,9 +68,13 @@ class ArcTask(task.Task):
     folder = paths.user_path(self.data.source, "config.data.source")
     if buckets.is_remote(folder):
       names = buckets.names(folder)
-      wanted = [name for name in names if name.endswith(".json")]
-      if wanted:
-        folder = buckets.local_copy(folder, wanted)
+      in_splits = {split: buckets.names(folder / split) for split in ("train", "test")}
+      if "dataset.json" in in_splits["train"]:
+        for split, wanted in in_splits.items():
+          buckets.local_copy(folder / split, wanted)
+        return reference_folder.read(buckets.local_copy(folder, ["identifiers.json"]))
+      if wanted := [name for name in names if name.endswith(".json")]:
+        folder = epath.Path(buckets.local_copy(folder, wanted))
     else:
       try:
         names = sorted(os.listdir(folder))
@@ -84,29 +89,31 @@ class ArcTask(task.Task):
   # Rows of a batch.
 
   def arrays(self, puzzles: Puzzles) -> Any:
+    """Besides the originals and what makes versions of them, for each example: at which version its task begins, how
+    many it has, at which move the example begins, and how far it is from there to that of the next version."""
     versions, sizes = puzzles.versions, puzzles.examples_of_groups()
+    groups = np.repeat(np.arange(puzzles.num_groups), sizes)
+    place = np.arange(len(puzzles)) - puzzles.originals()[groups]
     return {
-        "inputs": puzzles.inputs, "labels": puzzles.labels,
-        "groups": np.repeat(np.arange(puzzles.num_groups, dtype=np.int32), sizes),
-        "examples": np.concatenate([puzzles.originals(), [len(puzzles)]]).astype(np.int32),
-        "versions": versions.starts, "first_moves": versions.example_starts(sizes),
-        "identifiers": versions.identifiers, "numbers": versions.numbers, "moves": versions.moves}
+        "inputs": puzzles.inputs, "labels": puzzles.labels, "identifiers": versions.identifiers,
+        "numbers": versions.numbers, "moves": versions.moves, "first_version": versions.starts[groups],
+        "num_versions": puzzles.num_versions[groups].astype(np.int32),
+        "first_move": (versions.example_starts(sizes)[groups] + place).astype(np.int32),
+        "num_examples": sizes[groups].astype(np.int32)}
 
   def row(self, arrays: Any, example: Any, version: Any | None, key: Any | None) -> dict[str, Any]:
     """A version that a task does not have is its original: few tasks have fewer versions than the others."""
     import jax.numpy as jnp  # pylint: disable=g-import-not-at-top
 
     del key  # versions are stored
-    group = arrays["groups"][example]
-    first_example, first_version = arrays["examples"][group], arrays["versions"][group]
     version = jnp.int32(0) if version is None else version
-    version = jnp.where(first_version + version < arrays["versions"][group + 1], version, 0)
-    number_of_examples = arrays["examples"][group + 1] - first_example
-    move = arrays["moves"][arrays["first_moves"][group] + version * number_of_examples + example - first_example]
-    made_by = arrays["numbers"][first_version + version], move.astype(jnp.int32)
+    version = jnp.where(version < arrays["num_versions"][example], version, 0)
+    number = arrays["first_version"][example] + version
+    move = arrays["moves"][arrays["first_move"][example] + version * arrays["num_examples"][example]]
+    made_by = arrays["numbers"][number], move.astype(jnp.int32)
     return {"inputs": grids.remade(arrays["inputs"][example], *made_by, 0),
             "labels": grids.remade(arrays["labels"][example], *made_by, IGNORE_LABEL),
-            "puzzle_identifiers": arrays["identifiers"][first_version + version]}
+            "puzzle_identifiers": arrays["identifiers"][number]}
 
   # Answers.
 
