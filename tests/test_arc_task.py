@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
+from trm_jax import boards
 from trm_jax import config as config_lib
 from trm_jax import evaluate
 from trm_jax.data import rows as rows_lib
@@ -260,7 +261,15 @@ def test_without_solutions_there_is_no_score(task):
 # A run.
 
 
-def test_a_run_votes_and_submits(tmp_path, shared_programs):
+def test_a_grid_is_drawn_in_its_size(task):
+  assert boards.board_text(task, grids.canvas(GRID)) == " 1 2 3\n 4 0 9"
+  assert task.board(np.zeros(900, np.uint8)).cells.shape == (30, 30)
+
+
+def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch):
+  # An untrained model fills the canvas with colours, and drawing some thousand cells takes a minute.
+  monkeypatch.setattr(loop, "_pictures", lambda *run: None)
+  monkeypatch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))
   values = config_lib.default_config("arc")
   fields = {name: value for name, value in tiny.FIELDS.items() if not name.startswith("data.")}
   config_lib.change(values, fields | {
