@@ -55,7 +55,7 @@ def distributions_imported(folder: pathlib.Path) -> dict[str, set[str]]:
   found = {}
   ours = {"trm_jax", "configs"}
   if folder == ROOT / "tests":  # where scripts and helpers import one another
-    ours |= {"by_hand", *(path.stem for path in folder.glob("*.py"))}
+    ours |= {"benchmarks", "by_hand", *(path.stem for path in folder.glob("*.py"))}
   for path in sorted(folder.rglob("*.py")):
     for node in ast.walk(ast.parse(path.read_text())):
       names = []

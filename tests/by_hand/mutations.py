@@ -81,13 +81,15 @@ ARC_FEW = "test_arc_files.py::test_a_task_of_few_versions"
 
 MUTATIONS = [
     # A block.
-    mutation("token mixer: rms over tokens", "layers.py", "self.mix_norm_axis = 0 if mlp_t else -1",
+    mutation("token mixer: rms over tokens", "layers.py", "self.mix_norm_axis = token_axis if mlp_t else -1",
              "self.mix_norm_axis = -1", NUMPY_MLP),
     mutation("rms: epsilon", "model/config.py", "RMS_EPS = 1e-5", "RMS_EPS = 1e-6", "test_layers.py::test_rms_norm"),
     mutation("rms: in float32", "layers.py", "h_f32 = h.astype(jnp.float32)", "h_f32 = h",
              "test_layers.py::test_rms_norm_computes_in_float32"),
     mutation("rms: mean, not sum", "layers.py", "jnp.mean(jnp.square(h_f32), axis, keepdims=True)",
              "jnp.sum(jnp.square(h_f32), axis, keepdims=True)", "test_layers.py::test_rms_norm"),
+    mutation("token mixer: rows first", "layers.py", 'shape, before, after = h.shape, "B"[:self.token_axis]',
+             'shape, before, after = h.shape, "B"[:0]', "test_model.py::test_positions_or_rows_first[baseline]"),
     mutation("post-norm, mixer", "layers.py", "h = rms_norm(h + self.mix(h), self.mix_norm_axis)",
              "h = h + self.mix(rms_norm(h, self.mix_norm_axis))", NUMPY_ROPE),
     mutation("post-norm, feed-forward", "layers.py", "return rms_norm(h + self.mlp(h), -1)",
