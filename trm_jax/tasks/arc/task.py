@@ -2,15 +2,13 @@
 """ARC-AGI as a task."""
 
 import os
-import pathlib
 from typing import Any
 
 from etils import epath
 import numpy as np
 
-from trm_jax.data import reference_format
+from trm_jax.data import folders
 from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored
-from trm_jax.errors import UserError, explained
 from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
 from trm_jax.tasks import task
@@ -64,26 +62,17 @@ class ArcTask(task.Task):
     return self._made
 
   def _read(self, progress: task.Progress | None) -> builder.DataSet:
-    source = f"config.data.source = {self.data.source!r}"
-    folder = paths.user_path(self.data.source, "config.data.source")
-    if buckets.is_remote(folder):
-      names = buckets.names(folder)
-      in_splits = {split: buckets.names(folder / split) for split in ("train", "test")}
-      if "dataset.json" in in_splits["train"]:
-        for split, wanted in in_splits.items():
-          buckets.local_copy(folder / split, wanted)
-        return reference_folder.read(buckets.local_copy(folder, ["identifiers.json"]))
-      if wanted := [name for name in names if name.endswith(".json")]:
-        folder = epath.Path(buckets.local_copy(folder, wanted))
-    else:
-      try:
-        names = sorted(os.listdir(folder))
-      except FileNotFoundError as e:
-        raise UserError(f"{source}: no such folder; {_USABLE}") from e
-      except OSError as e:
-        raise explained(f"{source}: cannot be read", e, _USABLE) from e
-      if reference_format.is_reference_folder(pathlib.Path(folder)):
-        return reference_folder.read(pathlib.Path(folder))
+    source = self.data.source
+    folder = paths.user_path(source, "config.data.source")
+    data_set, _ = (folders.dataset(source, split, _USABLE) for split in ("train", "test"))
+    if data_set is not None:
+      if buckets.is_remote(folder):
+        buckets.local_copy(folder, ["identifiers.json"])
+      return reference_folder.read(data_set)
+    names = buckets.names(folder) if buckets.is_remote(folder) else sorted(os.listdir(folder))
+    wanted = [name for name in names if name.endswith(".json")]
+    if buckets.is_remote(folder) and wanted:
+      folder = epath.Path(buckets.local_copy(folder, wanted))
     return builder.build(folder, names, self.data, progress)
 
   # Rows of a batch.
