@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 import jax
+from jax.sharding import Mesh
 import numpy as np
 
 from benchmarks import measure
@@ -64,6 +65,12 @@ def make_puzzles(config: Config, number: int) -> Puzzles:
   return puzzles_lib.one_group_each(inputs.astype(np.uint8), labels.astype(np.int8), vocab_size=task.vocab_size)
 
 
+def make_program(config: Config, mesh: Mesh) -> tuple[program.Program, Puzzles]:
+  """A run's program on a mesh, of real devices or described ones, and the made-up puzzles that it is for."""
+  puzzles = make_puzzles(config, config.data.num_train or 1000)
+  return program.Program(config, tasks.of(config.task, config.data), Sizes.of(puzzles), mesh), puzzles
+
+
 class TrainStep:
   """A run's compiled training step, and what it needs to be called.
 
@@ -81,9 +88,8 @@ class TrainStep:
   def __init__(self, config: Config, num_steps: int | None = None):
     self.config = config
     mesh = sharding.make_mesh(model=config.compute.model_devices)
-    puzzles = make_puzzles(config, config.data.num_train or 1000)
-    self.task = tasks.of(config.task, config.data)
-    self.program = program.Program(config, self.task, Sizes.of(puzzles), mesh)
+    self.program, puzzles = make_program(config, mesh)
+    self.task = self.program.task
     self.source = rows_lib.to_device(rows_lib.Source.of(self.task.arrays(puzzles), puzzles), sharding.replicated(mesh))
     start = time.perf_counter()
     self.compiled = self.program.compile_steps()

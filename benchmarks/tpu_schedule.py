@@ -21,12 +21,9 @@ from absl import flags
 from benchmarks import cases
 from benchmarks import measure
 from trm_jax import cli
-from trm_jax import tasks
-from trm_jax.data.puzzles import Sizes
 from trm_jax.preflight import hlo
 from trm_jax.runtime import chips
 from trm_jax.runtime import sharding
-from trm_jax.training import program
 
 _TOPOLOGY = flags.DEFINE_string("topology", "v4:2x4x4", "v4:SHAPE, the chips that it is compiled for.")
 _TOP = flags.DEFINE_integer("top", 20, "Computations that are listed.", lower_bound=1)
@@ -106,8 +103,7 @@ def main(argv: list[str]) -> None:
   with tempfile.TemporaryDirectory() as folder:
     os.environ["LIBTPU_INIT_ARGS"] = libtpu_args(folder)
     mesh = sharding.make_mesh(list(chips.Slice.parse(_TOPOLOGY.value).devices()))
-    sizes = Sizes.of(cases.make_puzzles(config, config.data.num_train))
-    made = program.Program(config, tasks.of(config.task, config.data), sizes, mesh)
+    made, _ = cases.make_program(config, mesh)
     found = computations(made.compile_steps().as_text(), pathlib.Path(folder).iterdir())
 
   def row(times, scheduled, estimated, result):

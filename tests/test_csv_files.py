@@ -163,5 +163,3 @@ def test_write_then_read(good, tmp_path):
   assert path.read_text().splitlines()[1] == "mine,S  # G,Soo#oG,0"
   with pytest.raises(UserError, match="cannot be written"):
     csv_files.write_csv(tmp_path / "nowhere" / "x.csv", good, alphabet=MAZES["alphabet"], source="mine")
-
-
