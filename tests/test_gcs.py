@@ -291,6 +291,21 @@ def test_what_other_processes_write_is_seen_at_once(bucket):
   assert [path.name for path in folder.iterdir()] == ["a", "b"] and (folder / "b").exists()
 
 
+def test_what_other_processes_write_is_seen_where_a_notebook_was_there_first(bucket, gcs_server):
+  """epath makes its file system of all buckets, which keeps listings, when it meets the first gs:// path."""
+  code = f"""if True:
+    from etils import epath
+    folder = epath.Path("gs://{bucket}/run")
+    (folder / "a").write_text("1")
+    assert [path.name for path in folder.iterdir()] == ["a"]
+    from trm_jax.runtime import paths
+    paths.user_path(folder, "--workdir")
+    import gcsfs
+    gcsfs.GCSFileSystem(skip_instance_cache=True).pipe_file("{bucket}/run/b", b"2")
+    assert [path.name for path in folder.iterdir()] == ["a", "b"]"""
+  subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # Checkpoints.
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import uuid
 
 from etils import epath
+from etils.epath import backend
 
 from trm_jax import errors
 from trm_jax.errors import TryAgain, UserError, in_one_line
@@ -35,15 +36,17 @@ def client():
   # For zonal buckets and real folders, which we do not use; it asks another service, with other rights, about each
   # bucket.
   os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-  import fsspec  # pylint: disable=g-import-not-at-top
   import gcsfs  # noqa: F401  # pylint: disable=g-import-not-at-top,unused-import
 
   # They write tracebacks and warnings of what reaches us as exceptions besides.
   for name in ("fsspec.prefetcher", "gcsfs", "google.auth"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
-  # A listing that is kept would not show what other processes have written since.
-  fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
-  return fsspec.filesystem("gcs", finalize_on_close=True)
+  file_system = backend.fsspec_backend.fs("gs://")
+  # A listing that is kept would not show what other processes have written since. epath has one file system for all
+  # threads, and whoever used it before us may have made it: a setting for the next one would come too late.
+  file_system.dircache.use_listings_cache = False
+  file_system.dircache.clear()
+  return file_system
 
 
 @contextlib.contextmanager
