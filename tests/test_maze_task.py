@@ -28,6 +28,8 @@ from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.model import flops
+from trm_jax.model.trm import Outputs
+from trm_jax.report import runs
 from trm_jax.runtime import sharding
 from trm_jax.study import estimate
 from trm_jax.tasks import symmetry as symmetry_lib
@@ -36,6 +38,7 @@ from trm_jax.tasks.maze import hard
 from trm_jax.tasks.maze import rules
 from trm_jax.tasks.maze.config import MazeData
 from trm_jax.tasks.maze.task import MazeTask
+from trm_jax.training import evaluator
 from trm_jax.training import loop
 from trm_jax.training import program
 
@@ -246,15 +249,21 @@ def test_it_is_trained_evaluated_and_drawn(tmp_path, capsys):
   assert "unseen puzzles solved" in said and ", valid paths " in said and ", exact accuracy " in said
   records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
   assert any("validation/shortest_paths" in record for record in records)
+  by_step = results["test"]["by_step"]
+  assert by_step["shortest_paths"][-1] == results["test"]["shortest_paths"]
+  assert len(by_step["shortest_paths"]) == len(by_step["exact_accuracy"])
   assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
-  assert "exact" in capsys.readouterr().out
+  assert f"supervision step   solved    cells\n{1:>16}  {by_step['shortest_paths'][0]:7.2%}" in capsys.readouterr().out
+  (run,), _ = runs.read_all([str(tmp_path / "run")])
+  assert run.result() == results["test"]["shortest_paths"]
+  np.testing.assert_array_equal(run.watched()[1], run.curve("validation/shortest_paths")[1])
 
 
 class _Evaluation:
   """What score needs of one."""
 
-  def __init__(self, answers, labels):
-    self.answers, self.exact = answers, (answers == labels).all(1)
+  def __init__(self, task, inputs, answers):
+    self.answers, self.by_rules = answers, {"shortest_paths": task.solves(inputs, answers)[None]}
 
 
 def test_score_is_by_the_rules_and_not_by_labels():
@@ -265,10 +274,24 @@ def test_score_is_by_the_rules_and_not_by_labels():
   longer[[1, 2, 5, 3]] = rules.PATH  # a branch
   answers, labels = np.stack([over, under, longer, maze]), np.stack([over] * 4).astype(np.int8)
   puzzles = dataclasses.replace(_made()["test"], inputs=np.stack([maze] * 4), labels=labels)
-  score = task.score(puzzles, _Evaluation(answers, labels))
-  assert (score["valid_paths"], score["shortest_paths"]) == (0.5, 0.5)
-  assert score["by_moves"] == {"1-9": {"num_puzzles": 4, "exact_accuracy": 0.25}}
-  assert task.headline == "shortest_paths" and set(task.scores) <= set(score)
+  score = task.score(puzzles, _Evaluation(task, puzzles.inputs, answers))
+  assert score["valid_paths"] == 0.5
+  assert score["by_moves"] == {"1-9": {"num_puzzles": 4, "shortest_paths": 0.5}}
+  assert task.headline == "shortest_paths" and set(task.scores) == {"shortest_paths", *score} - {"by_moves"}
+
+
+def test_what_is_solved_is_told_by_the_rules_at_every_step():
+  """Of answers that a stand-in for the model has at hand: two ways that are as short, one of which is the label."""
+  task, config = MazeTask(MazeData(rows=3, columns=3)), config_lib.parse(config_lib.default_config("maze"))
+  maze = np.array([3, 2, 2, 2, 2, 2, 2, 2, 4], np.int32)
+  label, other, wrong = maze.copy(), maze.copy(), maze.copy()
+  label[[1, 2, 5]] = other[[3, 6, 7]] = wrong[[1, 2]] = rules.PATH
+  logits = jax.nn.one_hot(np.stack([label, other, wrong]), task.vocab_size, dtype=np.float32)
+  batch = {"inputs": np.stack([maze] * 3), "labels": np.stack([label] * 3)}
+  outputs = Outputs(logits=logits, q_halt=np.zeros(3, np.float32), q_continue=None)
+  _, each = evaluator.against_labels(outputs, batch, config.loss, task)
+  np.testing.assert_array_equal(each["right_cells"], [9, 3, 8])
+  np.testing.assert_array_equal(each["shortest_paths"], [True, True, False])
 
 
 def test_rules_run_on_rows_that_are_spread_over_devices():

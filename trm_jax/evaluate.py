@@ -74,14 +74,14 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
                 + evaluator_lib.more_in_words(metrics, task))
   if not distributed.is_main():
     return metrics
-  solved = "solved" if task.headline == "exact_accuracy" else " exact"  # the tables are of answers equal to labels
-  print(f"supervision step   {solved}    cells")
-  for step, (exact, cells) in enumerate(zip(metrics["by_step"]["exact_accuracy"], metrics["by_step"]["accuracy"]), 1):
-    print(f"{step:>16}  {exact:7.2%}  {cells:7.2%}")
+  print("supervision step   solved    cells")
+  by_step = metrics["by_step"]
+  for step, (solved, cells) in enumerate(zip(by_step[task.headline], by_step["accuracy"]), 1):
+    print(f"{step:>16}  {solved:7.2%}  {cells:7.2%}")
   for name, table in metrics.items():
     if name.startswith("by_") and name != "by_step":
-      print(f"{name.removeprefix('by_').replace('_', ' '):>16}   {solved}  puzzles")
+      print(f"{name.removeprefix('by_').replace('_', ' '):>16}   solved  puzzles")
       for row, values in table.items():
-        print(f"{row:>16}  {values['exact_accuracy']:7.2%}  {values['num_puzzles']:>7,}")
+        print(f"{row:>16}  {values[task.headline]:7.2%}  {values['num_puzzles']:>7,}")
   print(json.dumps({"step": loaded.step, **metrics}))
   return metrics

@@ -49,7 +49,7 @@ class Setting:
 
   @functools.cached_property
   def accuracies(self) -> np.ndarray:
-    """Exact accuracy on the test set, of the last checkpoint, of each finished run."""
+    """Share of test puzzles that the last checkpoint of each finished run solves."""
     return np.array([run.result() for run in self.finished], np.float64)
 
   @property

@@ -203,7 +203,7 @@ def learning_curves(base: Setting | None, others: Sequence[Setting]) -> figure.F
           handles.append(thin)
           what = f"{len(going)} runs without a result" if len(going) > 1 else "a run without a result"
           labels.append(_wrap(f"{setting.label}: {what}, to ×"))
-  panels[0].set(title="Exact accuracy while training", ylim=(-0.02, 1.02))
+  panels[0].set(title="Puzzles solved while training", ylim=(-0.02, 1.02))
   panels[1].set(title="Training loss per puzzle", yscale="log")
   _percent(panels[0])
   for ax in panels:
@@ -235,7 +235,7 @@ def ablation_bars(rows: Sequence[tuple[Setting, Difference | None]]) -> figure.F
       right.plot(diff.gap * 100, y, "o" if diff.established else "D", markersize=6, color=color,
                  markerfacecolor=color if diff.established else "none", markeredgewidth=1.5)
   right.axvline(0, color=INK, linewidth=1)
-  left.set(title="Exact accuracy on the test set", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4),
+  left.set(title="Test puzzles solved", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4),
            yticks=range(len(rows)), yticklabels=[_n(s.label if d or i < len(rows) - 1 else f"base: {s.label}", s)
                         for i, (s, d) in enumerate(rows)])
   left.tick_params(axis="y", length=0, labelsize=8.5)
@@ -295,7 +295,7 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
     counts = sorted({len(s.accuracies) for _, s in family.points})
     n = f"n={'–'.join(map(str, counts[:: max(1, len(counts) - 1)]))} a point"
     labels.append(_wrap(f"{label} ({n})"))
-  panels[0].set(title="Exact accuracy on the test set" + f", {n}" * (len(families) == 1), xlabel=xlabel)
+  panels[0].set(title="Test puzzles solved" + f", {n}" * (len(families) == 1), xlabel=xlabel)
   _percent(panels[0])
   low, high = panels[0].get_ylim()
   panels[0].set_ylim(max(low, -0.02), min(high, 1.02))  # bands know no bounds
@@ -365,7 +365,7 @@ def heat_map(grid: Grid) -> figure.Figure:
   ax.grid(False)
   ax.tick_params(length=0)
   ax.spines[:].set_visible(False)
-  bar = fig.colorbar(scale, ax=ax, label="exact accuracy", shrink=0.9)
+  bar = fig.colorbar(scale, ax=ax, label="test puzzles solved", shrink=0.9)
   _percent(bar.ax)
   bar.outline.set_visible(False)
   bar.ax.grid(False)
@@ -383,7 +383,7 @@ def depth(points: Sequence[tuple[int, Setting]], labels: Sequence[str]) -> figur
     # By turns left and right, for neighbours are near each other.
     ax.annotate(label, (x, setting.mean), (7, -11) if i % 2 else (-7, 5), textcoords="offset points", fontsize=8.5,
                 ha="left" if i % 2 else "right")
-  ax.set(title="Exact accuracy on the test set", xlabel="effective depth T (n + 1) layers")
+  ax.set(title="Test puzzles solved", xlabel="effective depth T (n + 1) layers")
   _value_axis(ax, sorted({x for x, _ in points}))
   ax.margins(x=0.14)
   _percent(ax)
@@ -411,7 +411,7 @@ def compute(points: Sequence[tuple[float, Setting]], best: Sequence[int]) -> fig
   if len(points) > len(chosen):
     handles.append(lines.Line2D([], [], linestyle="", marker="o", color=_OPEN, markersize=6))
     labels.append("not on the front")
-  ax.set(title="Exact accuracy on the test set", xlabel="training FLOPs of a run (model matrix products)", xscale="log")
+  ax.set(title="Test puzzles solved", xlabel="training FLOPs of a run (model matrix products)", xscale="log")
   _percent(ax)
   ax.margins(x=0.07)
   _legend_right(fig, handles, labels, title="Pareto front")
@@ -429,7 +429,7 @@ def by_step(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
       handles.append(_band(ax, *spread, look))
       labels.append(_n(setting.label, setting))
       longest = max(longest, int(spread[0][-1]))
-  ax.set(title="Exact accuracy on the test set", xlabel="supervision steps at test time", xlim=(0.7, longest + 0.3))
+  ax.set(title="Test puzzles solved", xlabel="supervision steps at test time", xlim=(0.7, longest + 0.3))
   ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
   _percent(ax)
   _legend_right(fig, handles, labels)
@@ -437,5 +437,5 @@ def by_step(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
 
 
 def _steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
-  values = np.array(run.result("by_step")["exact_accuracy"], np.float64)
+  values = np.array(run.result("by_step")[run.headline], np.float64)
   return np.arange(1, len(values) + 1), values

@@ -12,6 +12,7 @@ import numpy as np
 
 from trm_jax import config as config_lib
 from trm_jax import errors
+from trm_jax import tasks
 from trm_jax.errors import UserError, in_one_line
 from trm_jax.runtime import buckets
 from trm_jax.runtime import files
@@ -36,6 +37,7 @@ class Run:
   Attributes:
     path: of its folder.
     name: of the config it came from.
+    headline: the metric that is the share of puzzles solved; see tasks.Task.
     knobs: of config.json, flattened, those that count: without the free ones and the seed.
     seed: of the run.
     total_steps: it is to make.
@@ -46,6 +48,7 @@ class Run:
 
   path: str
   name: str
+  headline: str
   knobs: dict[str, Any]
   seed: int
   total_steps: int
@@ -60,16 +63,18 @@ class Run:
     return tuple(np.array(points, np.float64).reshape(-1, 2).T)
 
   def watched(self) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and exact accuracy of the evaluations while training: of validation, or of the test set without one."""
-    curve = self.curve("validation/exact_accuracy")
-    return curve if len(curve[0]) else self.curve("test/exact_accuracy")
+    """Steps, and the share of puzzles solved then: of validation, or of the test set where there is none."""
+    curve = self.curve(f"validation/{self.headline}")
+    return curve if len(curve[0]) else self.curve(f"test/{self.headline}")
 
   def last(self, name: str) -> Any:
     """The newest value of a metric; None where there is none."""
     return next((r[name] for r in reversed(self.records) if name in r), None)
 
-  def result(self, name: str = "exact_accuracy", of: str = "test") -> Any:
-    """A metric of the test at the end, of the last checkpoint, of `test_best` or of `test_average`; None before."""
+  def result(self, name: str = "", of: str = "test") -> Any:
+    """A metric, or else the headline, of the test at the end, of the last checkpoint, of `test_best` or of
+    `test_average`; None before."""
+    name = name or self.headline
     return next((r[f"{of}/{name}"] for r in reversed(self.records)
                  if r["step"] >= self.total_steps and f"{of}/{name}" in r), None)
 
@@ -167,7 +172,8 @@ def _read(folder: epath.Path) -> Run | Unreadable:
     free = config_lib.free_on_resume(knobs["task"])
     knobs = config_lib.flatten(knobs)
     count = re.match(r"\d+", devices)
-    return Run(path=str(folder), name=knobs.get("name", ""), seed=knobs["seed"], total_steps=int(saved["total_steps"]),
+    return Run(path=str(folder), name=knobs.get("name", ""), headline=tasks.headline(knobs["task"]),
+               seed=knobs["seed"], total_steps=int(saved["total_steps"]),
                knobs={k: v for k, v in knobs.items() if k != "seed" and k not in free},
                num_params=int(saved["num_params"]), devices=devices, num_devices=int(count[0]) if count else 1,
                records=records)

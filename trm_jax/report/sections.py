@@ -172,7 +172,7 @@ class Report:
       largest, diff = max(sure, key=lambda c: abs(c[1].gap))
       sentence += f"; the largest is {largest.label} with {show.points(diff.gap)} points"
     sentence += "."
-    note = ("Differences in points of exact accuracy, with 95 % intervals: Welch's from two seeds a side on, of a "
+    note = ("Differences in points of puzzles solved, with 95 % intervals: Welch's from two seeds a side on, of a "
             "single run ")
     note += (f"by the standard deviation pooled over all settings, {pooled[0] * 100:.1f} points. " if pooled[0] else
              "none, for no setting has several seeds. ")
@@ -283,7 +283,7 @@ class Report:
         (s for s in grid if s.finished and s.knobs[batch] == b), key=lambda s: s.mean, default=None)] if top]
     picture = plots.heat_map(plots.Grid("Learning rate and batch size", "batch size", "learning rate", x, y, cells))
     return Section("Learning rate and batch size", sentence, [
-        Picture("lr_batch", picture, "Mean exact accuracy on the test set over n seeds; hatched: no result."),
+        Picture("lr_batch", picture, "Mean share of test puzzles solved over n seeds; hatched: no result."),
         f"Best learning rate for each batch size: {', '.join(each)}.",
         self._grid_table("lr_batch", grid, [("learning rate", rate), ("batch size", batch)])])
 
@@ -337,7 +337,7 @@ class Report:
         lambda n, t: f"depth {depth(t, n)}"))
     labels = [f"T={s.knobs[cycles]} n={s.knobs[updates]}" for _, s in places]
     return Section("Recursion", sentence + ".", [
-        Picture("recursion", picture, "Mean exact accuracy on the test set over n= seeds, with the effective depth "
+        Picture("recursion", picture, "Mean share of test puzzles solved over n= seeds, with the effective depth "
                 "T (n + 1) layers; hatched: no result."),
         Picture("depth", plots.depth(places, labels), "Circles are single runs, filled marks means."),
         self._grid_table("recursion", grid, [("T", cycles), ("n updates", updates)])])
@@ -366,7 +366,7 @@ class Report:
     """Against supervision steps at test time."""
     curves = {}
     for s in self.done:
-      found = [r.result("by_step")["exact_accuracy"] for r in s.finished if r.result("by_step")]
+      found = [r.result("by_step")[r.headline] for r in s.finished if r.result("by_step")]
       if found and min(map(len, found)) > 1:
         curves[s.label] = np.mean([c[: min(map(len, found))] for c in found], 0)
     if not curves:
@@ -423,8 +423,8 @@ class Report:
     sentence = f"{plural(len(rows), 'folder')} in {self.folder or '.'}, with what differs between them."
     rows = [[row[i] for i in used] for row in rows]
     return Section("Every run", sentence, [Table(
-        "runs", [columns[i] for i in used], rows, "Exact accuracy on the test set of the last checkpoint, of the one "
-        "that was best on validation and of averaged checkpoints; and the newest evaluation while training. "
+        "runs", [columns[i] for i in used], rows, "Test puzzles solved by the last checkpoint, by the one "
+        "that was best on validation and by averaged checkpoints; and the newest evaluation while training. "
         "csv/runs.csv has a column for each knob that differs.", in_file=len(names))])
 
 

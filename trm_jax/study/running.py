@@ -138,7 +138,7 @@ def results_of(folder: epath.Path) -> dict[str, Any]:
 
 def solved(results: dict[str, Any], config: Config) -> str:
   """The share of the test puzzles that a run has solved, for people."""
-  return f"{results['test'][tasks.of(config.task, config.data).headline]:.1%} solved"
+  return f"{results['test'][tasks.headline(config.task)]:.1%} solved"
 
 
 def _training_flops(run: Run) -> int:

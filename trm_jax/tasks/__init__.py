@@ -13,7 +13,7 @@ from trm_jax.data.config import DataConfig
 from trm_jax.errors import UserError
 from trm_jax.tasks.task import Task
 
-__all__ = ["Task", "data_config", "of"]
+__all__ = ["Task", "data_config", "headline", "of"]
 
 
 def _module(name: str) -> types.ModuleType:
@@ -43,6 +43,11 @@ def _module(name: str) -> types.ModuleType:
 def data_config(name: str) -> type[DataConfig]:
   """The class of config.data for config.task. Raises UserError if there is no such task."""
   return _module(name).Data
+
+
+def headline(name: str) -> str:
+  """The metric that is the share of puzzles solved (see Task) of config.task. Raises UserError if there is no such."""
+  return _module(name).Task.headline
 
 
 def of(name: str, data: DataConfig) -> Task:

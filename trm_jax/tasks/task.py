@@ -50,7 +50,8 @@ class Task:
     seq_len: S.
     vocab_size: V; token 0 is padding.
     num_puzzle_identifiers: rows of the prefix table.
-    headline: the metric of an evaluation that is the share of puzzles solved; the best checkpoint is chosen by it.
+    headline: the metric of an evaluation that is the share of puzzles solved; the best checkpoint is chosen by it. Any
+      other than exact_accuracy, the share of answers that equal their labels, is the share that `solves` finds right.
     scores: of the numbers that `score` reports those that are shares, for people; one that it leaves out is not shown.
     checked: what `solves` checks, for people; "" where labels alone tell what is right.
     fills: by token, a colour that fills its cell in a picture in place of its character, and its name.
@@ -212,7 +213,7 @@ class Task:
       evaluation: of them, a training.evaluator.Evaluation.
 
     Returns:
-      By name: numbers, or tables, {row: {"num_puzzles": …, "exact_accuracy": …}}, whose names begin with "by_".
+      By name: numbers, or tables, {row: {"num_puzzles": …, the headline: …}}, whose names begin with "by_".
     """
     del puzzles, evaluation
     return {}

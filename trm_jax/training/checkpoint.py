@@ -88,18 +88,19 @@ class Checkpoints:
     """Whether `add_evaluation` was called for a step, in this run or an earlier start of it."""
     return step in self._evaluations
 
-  def add_evaluation(self, step: int, exact_accuracy: float | None) -> None:
+  def add_evaluation(self, step: int, solved: float | None) -> None:
     """Notes that the state of a step was evaluated, before or after it is saved; does not save it.
 
     Args:
       step: optimizer steps made.
-      exact_accuracy: of validation; None if it was evaluated on something by which no checkpoint may be chosen.
+      solved: share of the validation puzzles; None if it was evaluated on something by which no checkpoint may be
+        chosen.
 
     Raises:
       UserError: the note cannot be written.
     """
     kept = {s: self._evaluations[s] for s in self.steps() if s in self._evaluations}
-    self._evaluations = kept | {step: exact_accuracy}
+    self._evaluations = kept | {step: solved}
     if not distributed.is_main():
       return
     text = json.dumps(_sealed({str(s): accuracy for s, accuracy in self._evaluations.items()}), indent=2) + "\n"

@@ -9,14 +9,16 @@ from typing import Any
 from trm_jax.runtime import files
 
 
-def learning_curve(path: str | os.PathLike[str], records: Iterable[Mapping[str, Any]], title: str) -> None:
+def learning_curve(path: str | os.PathLike[str], records: Iterable[Mapping[str, Any]], title: str,
+                   headline: str = "exact_accuracy") -> None:
   """Loss and accuracies against the training step, as a PNG with two panels.
 
   Args:
     path: the file to write.
     records: lines of metrics.jsonl; each has `step`, and what it measured under `<split>/loss`, `<split>/accuracy`
-      (cells) and `<split>/exact_accuracy` (puzzles). Other names are passed over.
+      (cells), and `<split>/exact_accuracy` and `<split>/<headline>` (puzzles). Other names are passed over.
     title: above the panels.
+    headline: see tasks.Task.
   """
   from matplotlib import figure
   from matplotlib import ticker
@@ -24,7 +26,7 @@ def learning_curve(path: str | os.PathLike[str], records: Iterable[Mapping[str, 
   curves: dict[str, tuple[list[int], list[float]]] = {}
   for record in records:
     for name, value in record.items():
-      if name.endswith(("/loss", "/accuracy", "/exact_accuracy")):
+      if name.endswith(("/loss", "/accuracy", "/exact_accuracy", f"/{headline}")):
         x, y = curves.setdefault(name, ([], []))
         x.append(record["step"])
         y.append(value)
@@ -39,7 +41,8 @@ def learning_curve(path: str | os.PathLike[str], records: Iterable[Mapping[str, 
     if metric == "loss":
       loss_ax.plot(x, y, color=colors[split], linewidth=1.4, label=split, **marker)
     else:
-      what, style = ("puzzles solved", "-") if metric == "exact_accuracy" else ("cells right", ":")
+      what, style = {headline: ("puzzles solved", "-"), "accuracy": ("cells right", ":")}.get(
+          metric, ("puzzles equal to their labels", "--"))
       accuracy_ax.plot(x, y, color=colors[split], linewidth=1.4, linestyle=style, label=f"{split}: {what}", **marker)
   loss_ax.set(title="loss", ylabel="loss per puzzle")
   accuracy_ax.set(title="accuracy", ylim=(-0.02, 1.02))

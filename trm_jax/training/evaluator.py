@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.config import LossConfig
@@ -24,6 +25,8 @@ class Evaluation:
   Attributes:
     answers: (N * V, S) uint8, after the last step.
     right_cells: (M, N * V) int32, counted cells that are right. A puzzle that halted keeps what it had.
+    by_rules: by the task's headline, where that counts what is right by the rules and not what equals its label:
+      (M, N * V) bool, whether the answer is. A puzzle that halted keeps what it had.
     counted_cells: (N * V,) int32, cells with a label; 0 for a version that a puzzle does not have.
     q_halt: (M, N * V) float32, logit of halting. A puzzle that halted keeps what it had.
     losses: `lm_loss` and `q_halt_loss`, (N * V,) float32 each, of the last step (see losses.of_answers).
@@ -34,6 +37,7 @@ class Evaluation:
 
   answers: np.ndarray
   right_cells: np.ndarray
+  by_rules: dict[str, np.ndarray]
   counted_cells: np.ndarray
   q_halt: np.ndarray
   losses: dict[str, np.ndarray]
@@ -56,25 +60,23 @@ class Evaluation:
     where there is none.
 
     Returns:
-      num_puzzles, those with a counted cell; exact_accuracy, accuracy (mean share of right cells), q_halt_accuracy,
-      lm_loss and q_halt_loss after the last step; steps that a puzzle made in the mean; row_steps, of all; `by_step`:
-      exact_accuracy and accuracy after each step.
+      num_puzzles, those with a counted cell; exact_accuracy, accuracy (mean share of right cells), what is right by
+      rules, q_halt_accuracy, lm_loss and q_halt_loss after the last step; steps that a puzzle made in the mean;
+      row_steps, of all; `by_step`: the first three after each step.
     """
     counted, number = self.counted, max(1, self.counted.sum())
     exact = (self.right_cells == self.counted_cells)[:, counted]
-    cells = self.right_cells[:, counted] / self.counted_cells[counted]
+    shares = {"exact_accuracy": exact, "accuracy": self.right_cells[:, counted] / self.counted_cells[counted],
+              **{name: right[:, counted] for name, right in self.by_rules.items()}}
+    by_step = {name: [float(share) for share in values.sum(1) / number] for name, values in shares.items()}
     return {
         "num_puzzles": int(counted.sum()),
-        "exact_accuracy": float(exact[-1].sum() / number),
-        "accuracy": float(cells[-1].sum() / number),
+        **{name: values[-1] for name, values in by_step.items()},
         "q_halt_accuracy": float(((self.q_halt[-1, counted] >= 0) == exact[-1]).sum() / number),
         **{name: float(values[counted].sum(dtype=np.float64) / number) for name, values in self.losses.items()},
         "steps": float(self.steps[counted].sum() / number),
         "row_steps": self.row_steps,
-        "by_step": {
-            "exact_accuracy": [float(e) for e in exact.sum(1) / number],
-            "accuracy": [float(c) for c in cells.sum(1) / number],
-        },
+        "by_step": by_step,
     }
 
 
@@ -100,11 +102,14 @@ def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
   return int(np.argmax(np.where(right[-1], right.argmax(axis=0), -1)))
 
 
-def against_labels(outputs: Outputs, batch: Batch, loss_config: LossConfig
+def against_labels(outputs: Outputs, batch: Batch, loss_config: LossConfig, task: Task
                    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
   """What is measured of attempts at puzzles whose labels are known; see attempts.Measure."""
   _, right_cells = losses.count_right(outputs.logits, batch["labels"])
-  return losses.of_answers(outputs, batch["labels"], loss_config), {"right_cells": right_cells}
+  each = {"right_cells": right_cells}
+  if task.headline != "exact_accuracy":
+    each[task.headline] = task.solves(batch["inputs"], jnp.argmax(outputs.logits, -1))
+  return losses.of_answers(outputs, batch["labels"], loss_config), each
 
 
 class Evaluator:
@@ -122,7 +127,8 @@ class Evaluator:
   def __init__(self, get_model: Callable[[Any], TRM], task: Task, *, loss_config: LossConfig = LossConfig(),
                halting: bool = False, **kwargs: Any):
     self.attempter = Attempter(get_model, task, stop="settled" if halting else "steps",
-                               measure=functools.partial(against_labels, loss_config=loss_config), **kwargs)
+                               measure=functools.partial(against_labels, loss_config=loss_config, task=task), **kwargs)
+    self._by_rules = [task.headline] * (task.headline != "exact_accuracy")
 
   def evaluate(
       self, source: Any, puzzles: Puzzles, progress: Callable[[int, int], None] | None = None
@@ -137,5 +143,6 @@ class Evaluator:
       counted_cells *= (np.arange(versions) < there[:, None]).reshape(-1)
     return Evaluation(
         answers=made.answers, right_cells=measured.pop("right_cells"),
+        by_rules={name: measured.pop(name) for name in self._by_rules},
         counted_cells=counted_cells, q_halt=made.q_halt, losses=measured, steps=made.steps,
         row_steps=made.row_steps, versions=versions)

@@ -407,7 +407,8 @@ def _open_log(config: Config, workdir: Workdir, step: int, remade: tuple[str, ..
     mirrors.append(wandb_log.WandbLog(
         config.log.wandb, workdir.local, name="/".join(workdir.path.parts[-2:]), config=knobs))
   return metrics_log.MetricsLog(
-      workdir.local, resume_step=step, remade=remade, knobs=config_lib.flatten(knobs), mirrors=mirrors)
+      workdir.local, resume_step=step, remade=remade, knobs=config_lib.flatten(knobs),
+      headline=tasks.headline(config.task), mirrors=mirrors)
 
 
 @contextlib.contextmanager
@@ -487,7 +488,8 @@ next:
 
 def _pictures(model: TRM, task: Task, splits: splits_lib.Splits, folder: os.PathLike, name: str) -> None:
   """The learning curve, and the test puzzle of a few that took the model longest to solve."""
-  curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name)
+  curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name,
+                        headline=task.headline)
   few: Puzzles = splits.test.take_groups(np.arange(min(splits.test.num_groups, 64)))
   made = attempts.every_answer(model, task, few)
   i = evaluator_lib.hardest_solved(made.answers, few.labels)

@@ -18,10 +18,6 @@ from trm_jax.runtime import console
 from trm_jax.runtime import files
 
 
-# What TensorBoard shows of each run beside its knobs.
-_COMPARED = ("validation/exact_accuracy", "test/exact_accuracy")
-
-
 def numbers(record: dict[str, Any]) -> dict[str, float]:
   """The scalars of a record."""
   return {name: v for name, v in record.items() if isinstance(v, (int, float)) and name != "step"}
@@ -35,11 +31,12 @@ class MetricsLog:
     resume_step: what was written for later steps, by a run that got further than its last checkpoint, is dropped.
     remade: records of `resume_step` itself with a name that begins like this are dropped, too: they are made again.
     knobs: flattened config, for TensorBoard's HPARAMS and TEXT; written where a run begins.
+    headline: the metric of evaluations that TensorBoard shows of each run beside its knobs.
     mirrors: get the same records and images, and are closed with this.
   """
 
   def __init__(self, workdir: pathlib.Path, *, resume_step: int, remade: tuple[str, ...] = (),
-               knobs: dict[str, Any] | None = None, mirrors: Sequence[Any] = ()):
+               knobs: dict[str, Any] | None = None, headline: str = "exact_accuracy", mirrors: Sequence[Any] = ()):
     # Imported here because it imports torch where that is installed: seconds, in which no program would listen to
     # signals yet.
     import tensorboardX  # pylint: disable=g-import-not-at-top
@@ -59,7 +56,8 @@ class MetricsLog:
     self._mirrors = mirrors
     self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
     # Not by add_hparams, which makes another run of them, in a folder below this one.
-    experiment, start, self._end = summary.hparams(knobs or {}, dict.fromkeys(_COMPARED))
+    compared = dict.fromkeys(f"{split}/{headline}" for split in ("validation", "test"))
+    experiment, start, self._end = summary.hparams(knobs or {}, compared)
     if knobs and resume_step == 0:
       self._events.file_writer.add_summary(experiment)
       self._events.file_writer.add_summary(start)
