@@ -7,7 +7,8 @@
 The pieces, which --only chooses from:
 
   parity   tests/test_reference_parity.py on the device: the reference's recordings of three models
-  steps    benchmarks.train_step of `baseline`: MLP, attention over 97 and 916 positions by XLA and cuDNN, micro-batches
+  steps    benchmarks.train_step of `baseline`: MLP, also by our kernel and in micro-batches, attention over 97 and
+           916 positions by XLA and cuDNN
   compare  benchmarks.compare_reference: the same step and the reference's, eager and compiled, by turns
   profile  benchmarks.kernels: the ten largest kernels of the step of `baseline`
   train    trm_jax.main with `fast` on 1,000 real puzzles, for the time that is left: accuracy against time
@@ -105,6 +106,7 @@ CASES = (
     Case("steps/mlp", 2, "train_step", ("--name=baseline",)),
     Case("compare/mlp_compiled", 3.5, "compare_reference", (*_THEIRS, "--mode=compiled")),
     Case("profile/mlp", 1.5, "kernels", ("--name=baseline",)),
+    Case("steps/mlp_pallas", 2, "train_step", ("--name=baseline", "--set=compute.kernels=pallas")),
     Case("steps/attention_916_cudnn", 2, "train_step", (*_LONG, _CUDNN)),
     Case("compare/attention_916_compiled", 3, "compare_reference", (*_THEIR_LONG, "--mode=compiled")),
     Case("compare/mlp_eager", 2, "compare_reference", (*_THEIRS, "--mode=eager")),
@@ -121,7 +123,8 @@ NAMES = ("parity", *(case.name for case in CASES), "train")
 
 # What --toy adds to the arguments of each program; later flags win.
 _TINY = ("--seq_len=5", *(f"--set={change}" for change in (
-    "batch_size=2", "compute.attention=xla", "compute.micro_batches=1", "data.num_train=20", "model.hidden_size=8",
+    "batch_size=2", "compute.attention=xla", "compute.kernels=xla", "compute.micro_batches=1", "data.num_train=20",
+    "model.hidden_size=8",
     "model.num_heads=1", "model.L_layers=1", "model.H_cycles=1", "model.L_cycles=1", "model.puzzle_emb_ndim=8",
     "model.halt_max_steps=2", "model.dtype=float32")))
 _TOY_ARGUMENTS = {
@@ -404,6 +407,7 @@ def _where_it_stands(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str,
   bars = [
       (f"{device}, bf16, batch 768, token MLP", "50 % of the measured product rate; 2.5 x the reference compiled",
        f"{said('steps/mlp', step)}; {by_mode('mlp')}"),
+      ("the same, SwiGLUs by our kernel", "", said("steps/mlp_pallas", step)),
       ("the same in 4 micro-batches", "", said("steps/mlp_4_micro_batches", step))]
   for positions, batch, bar in ((97, 768, ""), (916, 128, "40 %")):
     bars += [(f"attention, {positions} positions, batch {batch}, {how}", bar,

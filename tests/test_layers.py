@@ -11,6 +11,7 @@ import pytest
 
 from trm_jax.model import config as model_config_lib
 from trm_jax.model import flops
+from trm_jax.model import kernels as kernels_lib
 from trm_jax.model import layers
 from trm_jax.model import TRMConfig
 
@@ -89,7 +90,7 @@ def test_inner_norm(token_axis):
   """down(sigmoid(gate) * norm(gate * up)) in place of down(silu(gate) * up): the norm is over the inner features."""
   mixes_tokens = token_axis is not None
   kind = functools.partial(layers.TokenSwiGLU, token_axis=token_axis) if mixes_tokens else layers.SwiGLU
-  swiglu = kind(6, 4.0, inner_norm=True, dtype=jnp.float32, rngs=nnx.Rngs(0))
+  swiglu = kind(6, 4.0, inner_norm=True, kernels="xla", dtype=jnp.float32, rngs=nnx.Rngs(0))
   h = np.random.default_rng(0).normal(size=(6, 3, 2) if mixes_tokens else (2, 3, 6))
   gate_up, down = np.float64(swiglu.gate_up[...]), np.float64(swiglu.down[...])
   if mixes_tokens:  # one matrix product over positions, for every row and feature
@@ -104,19 +105,55 @@ def test_inner_norm(token_axis):
   np.testing.assert_allclose(swiglu(jnp.float32(h)), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("mlp_t, kept", [
+@pytest.mark.parametrize("mixes_tokens", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_kernel_of_a_swiglu(mixes_tokens, dtype):
+  """As XLA computes it, gradients included, though no size is a multiple of the kernel's blocks."""
+  h = jnp.asarray(np.random.default_rng(0).normal(size=(9, 5, 34) if mixes_tokens else (5, 27, 34)), dtype)
+  results = []
+  for kernels in ("xla", "pallas"):
+    rest = dict(inner_norm=False, kernels=kernels, dtype=dtype, rngs=nnx.Rngs(0))
+    swiglu = layers.TokenSwiGLU(9, 4.0, token_axis=0, **rest) if mixes_tokens else layers.SwiGLU(34, 4.0, **rest)
+
+    @nnx.jit
+    def result_and_gradients(swiglu, h):
+      def total(swiglu, h):
+        result = layers.keep_products(swiglu)(h)
+        return jnp.sum(result.astype(jnp.float32) ** 2), result
+
+      gradients, result = nnx.grad(total, argnums=(0, 1), has_aux=True)(swiglu, h)
+      return result, gradients
+
+    results.append(jax.tree.leaves(result_and_gradients(swiglu, h)))
+  step = 2e-6 if dtype == "float32" else 2**-7
+  for ours, right in zip(*results[::-1], strict=True):
+    ours, right = np.float32(ours), np.float32(right)
+    np.testing.assert_allclose(ours, right, atol=step * np.abs(right).max())
+
+
+def test_the_kernel_of_a_swiglu_is_made_for_gpus():
+  """As far as that can be seen without one: it becomes a program in Triton's language."""
+  h, weights = (jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in ((200, 512), (512, 1536)))
+  products = jax.jit(functools.partial(kernels_lib.gated_products, lambda gate, up: gate * up))
+  text = products.trace((h,), (weights, weights)).lower(lowering_platforms=("cuda",)).as_text()
+  assert "triton" in text and "gated_products" in text
+
+
+@pytest.mark.parametrize("mlp_t, kernels, kept", [
     # By hand, elements a row of 10 positions and 8 features: h, and of each of the 2 layers gate, up and down of both
     # parts. The mixer's width is 256, and so is the other's.
-    (True, 10 * 8 + 2 * (2 * 256 * 8 + 10 * 8 + 2 * 10 * 256 + 10 * 8)),
+    (True, "xla", 10 * 8 + 2 * (2 * 256 * 8 + 10 * 8 + 2 * 10 * 256 + 10 * 8)),
+    (True, "pallas", 10 * 8 + 2 * (256 * 8 + 10 * 8 + 10 * 256 + 10 * 8)),
     # q, k, v, what attention makes of them, and out.
-    (False, 10 * 8 + 2 * (5 * 10 * 8 + 2 * 10 * 256 + 10 * 8)),
-], ids=["mlp_t", "attention"])
-def test_only_products_are_kept_for_the_backward_pass(mlp_t, kept):
+    (False, "xla", 10 * 8 + 2 * (5 * 10 * 8 + 2 * 10 * 256 + 10 * 8)),
+], ids=["mlp_t", "kernel", "attention"])
+def test_only_products_are_kept_for_the_backward_pass(mlp_t, kernels, kept):
   config = TRMConfig(vocab_size=5, seq_len=8, hidden_size=8, num_heads=2, puzzle_emb_ndim=8, puzzle_emb_len=2,
-                     mlp_t=mlp_t)
+                     mlp_t=mlp_t, kernels=kernels)
   assert flops.kept_elements(config) == (config.L_cycles + 1) * kept
   network = layers.Network(2, positions=10, hidden_size=8, num_heads=2, expansion=4.0, inner_norm=False, mlp_t=mlp_t,
-                           token_axis=0, rope=not mlp_t, attention="xla", dtype="float32", rngs=nnx.Rngs(0))
+                           token_axis=0, rope=not mlp_t, attention="xla", kernels=kernels, dtype="float32",
+                           rngs=nnx.Rngs(0))
   rows = 7
   h = jnp.zeros((10, rows, 8) if mlp_t else (rows, 10, 8))
   backward = jax.eval_shape(lambda h: jax.vjp(lambda h: layers.keep_products(network)(h), h)[1], h)

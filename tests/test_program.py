@@ -57,6 +57,13 @@ def test_a_batch_that_cannot_be_split(changes, message):
   assert str(e.value) == message
 
 
+def test_fused_kernels_need_their_device():
+  with pytest.raises(UserError, match="config.compute.kernels = 'pallas': needs one NVIDIA GPU, not 8 x cpu; use xla"):
+    make_program(sharding.make_mesh(), **{"compute.kernels": "pallas"})
+  with pytest.raises(UserError, match="config.compute.kernels = 'pallas': needs config.model.dtype = bfloat16 or"):
+    make_program(sharding.make_mesh(), **{"compute.kernels": "pallas", "model.dtype": "float32"})
+
+
 def test_fused_attention_needs_its_devices():
   with pytest.raises(UserError, match="config.compute.attention = 'cudnn': needs NVIDIA GPUs, not cpu; use xla"):
     make_program(sharding.make_mesh(), **{"compute.attention": "cudnn", "model.mlp_t": False})

@@ -38,6 +38,7 @@ _ADDED: dict[str, Any] = {
     "task": "sudoku", "model.inner_norm": False,
     "optimizer.muon_learning_rate": 0.02, "optimizer.muon_weight_decay": 0.005, "optimizer.muon_momentum": 0.95,
     "optimizer.ema_start": 0,
+    "compute.kernels": "xla",
     "loss.cells": "stablemax", "loss.label_smoothing": 0.0, "loss.halting_weight": 0.5,
 }
 
@@ -119,6 +120,7 @@ class ComputeConfig:
   micro_batches: int = knob(1, at_least(1))  # parts of a batch that are computed one after another, to save memory
   model_devices: int = knob(1, at_least(1))  # devices that share the matrices (mesh axis `model`); the rest share rows
   attention: str = knob("xla", one_of("xla", "cudnn"))  # what computes it; cudnn: fused, on NVIDIA GPUs, 16 bits
+  kernels: str = knob("xla", one_of("xla", "pallas"))  # of SwiGLUs; pallas: fused, on one NVIDIA GPU, 16 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -390,8 +392,11 @@ def _check(config: Config) -> None:
   if not model.mlp_t and model.num_heads % compute.model_devices:
     raise UserError(f"config.compute.model_devices = {compute.model_devices}: must divide config.model.num_heads = "
                     f"{model.num_heads}: devices share whole heads")
-  if compute.attention == "cudnn" and model.dtype == "float32":
-    raise UserError(f"config.compute.attention = {compute.attention!r}: needs config.model.dtype = bfloat16 or float16")
+  for name, value in (("attention", "cudnn"), ("kernels", "pallas")):
+    if getattr(compute, name) == value and model.dtype == "float32":
+      raise UserError(f"config.compute.{name} = {value!r}: needs config.model.dtype = bfloat16 or float16")
+  if compute.kernels == "pallas" and model.inner_norm:
+    raise UserError("config.compute.kernels = 'pallas': has no norm inside; set config.model.inner_norm to False")
   if (config.epochs > 0) == (config.steps > 0):
     raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them says how "
                     "long to train; set the other to 0")

@@ -119,6 +119,7 @@ class TRMConfig(ModelConfig):
   seq_len: int = knob(rule=at_least(1))  # S, cells of one puzzle
   num_puzzle_identifiers: int = knob(1, at_least(1))  # puzzles (or tasks) that have a prefix of their own
   attention: str = knob("xla", one_of("xla", "cudnn"))  # what computes it; cudnn: fused, on NVIDIA GPUs, 16 bits
+  kernels: str = knob("xla", one_of("xla", "pallas"))  # of SwiGLUs; pallas: fused, on one NVIDIA GPU, 16 bits
   # Where an MLP mixes tokens, the states of the recursion are (L, B, D), which suits CPUs and GPUs, or (B, L, D), which
   # suits TPUs (docs/performance.md). What the model computes is the same.
   positions_first: bool = knob(True)

@@ -77,6 +77,7 @@ def kept_elements(config: TRMConfig) -> int:
   Of each application with gradient what enters it and the results of its products (layers.keep_products).
   """
   L, D = config.positions, config.hidden_size
-  mlp = 2 * L * swiglu_width(D, config.expansion) + L * D
-  mix = 2 * D * swiglu_width(L, config.expansion) + L * D if config.mlp_t else 5 * L * D
+  inner = 1 if config.kernels == "pallas" else 2  # what was gated, or the gate and the up
+  mlp = inner * L * swiglu_width(D, config.expansion) + L * D
+  mix = inner * D * swiglu_width(L, config.expansion) + L * D if config.mlp_t else 5 * L * D
   return sum(L * D + blocks * (mlp + mix) for blocks in _applications_with_gradient(config))

@@ -122,6 +122,15 @@ def _gated(gate: jax.Array, up: jax.Array, norm_axis: int | None) -> jax.Array:
   return (_sigmoid(gate_f32) * rms_norm(gate_f32 * up_f32, norm_axis)).astype(gate.dtype)
 
 
+def _gated_products(lefts: tuple[jax.Array, ...], rights: tuple[jax.Array, ...]) -> jax.Array:
+  """Both input products of a SwiGLU and its gate in one kernel. Its result is kept for the backward pass, in place of
+  the two products."""
+  from trm_jax.model import kernels  # pylint: disable=g-import-not-at-top  # Pallas takes a second
+
+  gated = functools.partial(_gated, norm_axis=None)
+  return checkpoint_name(kernels.gated_products(gated, lefts, rights), _PRODUCT)
+
+
 class SwiGLU(nnx.Module):
   """down(silu(gate(h)) * up(h)) over the features of h (B, L, D) or (L, B, D); see `_gated` for inner_norm.
 
@@ -129,8 +138,10 @@ class SwiGLU(nnx.Module):
   features. Two products, not one: in one einsum over both the backward pass on a CPU takes half as long again.
   """
 
-  def __init__(self, hidden_size: int, expansion: float, *, inner_norm: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+  def __init__(self, hidden_size: int, expansion: float, *, inner_norm: bool, kernels: str, dtype: DTypeLike,
+               rngs: nnx.Rngs):
     width = swiglu_width(hidden_size, expansion)
+    self.kernels = kernels
     self.norm_axis = -1 if inner_norm else None
     self.dtype = dtype
     self.gate_up = nnx.Param(truncated_normal(hidden_size**-0.5)(rngs.params(), (hidden_size, 2, width), jnp.float32))
@@ -138,8 +149,12 @@ class SwiGLU(nnx.Module):
 
   def __call__(self, h: jax.Array) -> jax.Array:
     gate_up, down = self.gate_up[...].astype(self.dtype), self.down[...].astype(self.dtype)
-    gate, up = (product("XYD,DF->XYF", h, gate_up[:, i]) for i in range(2))
-    return product("XYF,FD->XYD", _gated(gate, up, self.norm_axis), down)
+    if self.kernels == "pallas":
+      gated = _gated_products((h.reshape(-1, h.shape[-1]),), (gate_up[:, 0], gate_up[:, 1]))
+      gated = gated.reshape(*h.shape[:-1], -1)
+    else:
+      gated = _gated(*(product("XYD,DF->XYF", h, gate_up[:, i]) for i in range(2)), self.norm_axis)
+    return product("XYF,FD->XYD", gated, down)
 
 
 class TokenSwiGLU(nnx.Module):
@@ -149,9 +164,10 @@ class TokenSwiGLU(nnx.Module):
   either side.
   """
 
-  def __init__(self, positions: int, expansion: float, *, token_axis: int, inner_norm: bool, dtype: DTypeLike,
-               rngs: nnx.Rngs):
+  def __init__(self, positions: int, expansion: float, *, token_axis: int, inner_norm: bool, kernels: str,
+               dtype: DTypeLike, rngs: nnx.Rngs):
     width = swiglu_width(positions, expansion)
+    self.kernels = kernels
     self.token_axis = token_axis
     self.norm_axis = token_axis if inner_norm else None
     self.dtype = dtype
@@ -163,9 +179,12 @@ class TokenSwiGLU(nnx.Module):
     shape, before, after = h.shape, "B"[:self.token_axis], "BD"[self.token_axis:]
     if self.token_axis == 0 and self.dtype == jnp.float32:  # XLA multiplies plain matrices faster on a CPU
       h, after = h.reshape(shape[0], -1), "X"
-    gate, up = (product(f"FL,{before}L{after}->{before}F{after}", gate_up[i], h) for i in range(2))
-    down = product(f"LF,{before}F{after}->{before}L{after}", down, _gated(gate, up, self.norm_axis))
-    return down.reshape(shape)
+    if self.kernels == "pallas" and self.token_axis == 0:
+      gated = _gated_products((gate_up[0], gate_up[1]), (h.reshape(shape[0], -1),)).reshape(-1, *h.shape[1:])
+    else:
+      gated = _gated(*(product(f"FL,{before}L{after}->{before}F{after}", gate_up[i], h) for i in range(2)),
+                     self.norm_axis)
+    return product(f"LF,{before}F{after}->{before}L{after}", down, gated).reshape(shape)
 
 
 class Attention(nnx.Module):
@@ -223,10 +242,11 @@ class Block(nnx.Module):
       token_axis: int,
       rope: bool,
       attention: str,
+      kernels: str,
       dtype: DTypeLike,
       rngs: nnx.Rngs,
   ):
-    swiglu = dict(inner_norm=inner_norm, dtype=dtype, rngs=rngs)
+    swiglu = dict(inner_norm=inner_norm, kernels=kernels, dtype=dtype, rngs=rngs)
     if mlp_t:
       self.mix = TokenSwiGLU(positions, expansion, token_axis=token_axis, **swiglu)
     else:

@@ -118,6 +118,7 @@ class TRM(nnx.Module):
         token_axis=config.token_axis,
         rope=config.pos_encodings == "rope",
         attention=config.attention,
+        kernels=config.kernels,
         dtype=config.dtype,
         rngs=rngs,
     )

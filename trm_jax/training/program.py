@@ -41,6 +41,8 @@ def check_fits(config: Config, mesh: Mesh) -> None:
     raise UserError("config.model.dtype = 'float16': JAX's attention has none on a CPU; use bfloat16 or float32")
   if config.compute.attention == "cudnn" and not config.model.mlp_t and not sharding.on_gpus(mesh):
     raise UserError(f"config.compute.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
+  if config.compute.kernels == "pallas" and not (sharding.on_gpus(mesh) and mesh.size == 1):
+    raise UserError(f"config.compute.kernels = 'pallas': needs one NVIDIA GPU, not {mesh.size} x {platform}; use xla")
 
 
 def model_config(config: Config, mesh: Mesh, **sizes: int) -> TRMConfig:
@@ -49,7 +51,9 @@ def model_config(config: Config, mesh: Mesh, **sizes: int) -> TRMConfig:
   Args:
     sizes: what the model takes from its puzzles, see data.puzzles.Sizes.of_model.
   """
-  return config.model.sized(attention=config.compute.attention if sharding.on_gpus(mesh) else "xla",
+  on_gpus = sharding.on_gpus(mesh)
+  return config.model.sized(attention=config.compute.attention if on_gpus else "xla",
+                            kernels=config.compute.kernels if on_gpus and mesh.size == 1 else "xla",
                             positions_first=mesh.devices.flat[0].platform != "tpu", **sizes)
 
 
