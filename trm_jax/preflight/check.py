@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Compiles the programs of a run for a slice that need not be there, and says what comes of it."""
+"""Compiles the programs of a run for a TPU slice that need not exist, and reports their memory, speed and cost."""
 
 import collections
 from collections.abc import Callable, Sequence
@@ -38,7 +38,8 @@ class DoesNotFit(Exception):
 
   Attributes:
     what: "training" or "evaluation".
-    needed, usable: bytes on a chip; None where the compiler did not say.
+    needed: bytes that the program takes on a chip; None where the compiler did not say.
+    usable: bytes that a program can have there; None where the compiler did not say.
   """
 
   def __init__(self, what: str, needed: int | None, usable: int | None, message: str = ""):
@@ -57,18 +58,19 @@ class DoesNotFit(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-  """Bytes on one chip.
+  """The memory of one chip, in bytes.
 
   Attributes:
-    state: of each part of the training state.
-    data: what batches are drawn from.
-    padding: that the chip's layout adds to state and data.
-    training: temporary, of the training step.
-    kept: of these, what is kept for the backward pass, counted by hand (flops.kept_elements).
-    evaluation: temporary, of an evaluation, its puzzles and results included; not at the same time as training.
-    code: both programs.
-    usable: what a program can have.
-    published: what the chip has.
+    state: bytes of each part of the training state.
+    data: bytes of the puzzles that batches are drawn from.
+    padding: bytes that the chip's layout adds to the state and the data.
+    training: temporary bytes of the training step.
+    kept: the part of `training` that is kept for the backward pass, by the formula of flops.kept_elements.
+    evaluation: temporary bytes of an evaluation, with its puzzles and results; they are never taken together with
+      those of training.
+    code: bytes of both programs.
+    usable: bytes that a program can have.
+    published: bytes that the chip has by its data sheet.
   """
 
   state: dict[str, int]
@@ -83,20 +85,20 @@ class Memory:
 
   @property
   def total(self) -> int:
-    """At the fullest moment."""
+    """Bytes at the moment when the chip is fullest."""
     return (sum(self.state.values()) + self.data + self.padding + self.code + max(self.training, self.evaluation))
 
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-  """Seconds of one optimizer step.
+  """The time of one optimizer step, in seconds.
 
   Attributes:
-    matrix: at the chip's peak matrix rate.
-    hbm: state and what is kept for the backward pass, written and read once, at the peak rate of its memory.
-    interconnect: what each chip must send, at the peak rate of all its links.
-    expected: at the assumed utilization of the matrix units, if neither of the others takes longer.
-    compiler: the sum of what the TPU's compiler expects of the operations; None where the chip's clock is unknown.
+    matrix: time of the matrix products at the chip's peak rate.
+    hbm: time to write and read once the state and what is kept for the backward pass, at the memory's peak rate.
+    interconnect: time to send what each chip must send, at the peak rate of all its links.
+    expected: time at the assumed utilization of the matrix units, or the longer one of the two above.
+    compiler: the sum of the TPU compiler's estimates for all operations; None where the chip's clock is unknown.
   """
 
   matrix: float
@@ -118,26 +120,27 @@ class Speed:
 
 @dataclasses.dataclass
 class Answer:
-  """What is known of a run before it starts. Bytes and seconds; None where it does not fit.
+  """What preflight knows of a run before it starts, in bytes and seconds; None where the run does not fit.
 
   Attributes:
-    config: its name.
-    topology, accelerator_type, num_chips, num_hosts: the slice.
-    mesh: devices along each axis.
-    fits: and compiles.
-    verdict: one line.
+    config: name of the run's config.
+    topology, accelerator_type, num_chips, num_hosts: of the slice.
+    mesh: number of devices along each axis.
+    fits: whether the run compiles and has enough memory.
+    verdict: the same in one line, with figures.
     total_steps, batch_size, num_params: of the run.
-    flops_per_example, flops_per_step: matrix products of a training step.
-    state_bytes: of the parts of the training state, on one chip, without padding.
-    checkpoint_bytes: one, uncompressed; bucket_bytes: the last five and the best.
-    advice: what to change if it does not fit.
-    assumptions: that were made.
-    puzzles: how they come to the hosts.
-    compile_seconds: of the training step and an evaluation, on this machine.
-    memory, speed: see there.
-    collectives: of one optimizer step: kind, devices, times, bytes (of one chip, all together).
-    training_hours, evaluation_hours, price: of the whole run, at the assumed utilization.
-    test_hours: of evaluation_hours those after the last step.
+    flops_per_example, flops_per_step: FLOPs of the matrix products in a training step.
+    state_bytes: bytes of each part of the training state on one chip, without padding.
+    checkpoint_bytes: size of one checkpoint, uncompressed.
+    bucket_bytes: size of all checkpoints that a run keeps.
+    advice: what to change if the run does not fit.
+    assumptions: about the puzzles, where they could not be looked at.
+    puzzles: how the puzzles come to the hosts.
+    compile_seconds: time to compile the training step and an evaluation on this machine.
+    memory, speed: see Memory and Speed.
+    collectives: of one optimizer step: kind, devices, times and bytes (of one chip, all of a kind together).
+    training_hours, evaluation_hours, price: of the whole run at the assumed utilization.
+    test_hours: the part of evaluation_hours after the last step.
   """
 
   config: str
@@ -233,7 +236,7 @@ def _compiled(what: str, compile_: Callable[[], Any]) -> Any:
 
 def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device], *, utilization: float,
           price_per_chip_hour: float | None = None) -> Answer:
-  """Compiles a run's programs and says what comes of it.
+  """Compiles a run's programs for a slice and reports whether they fit, how long the run takes and what it costs.
 
   Args:
     config: the run.
@@ -334,7 +337,7 @@ def _shortage(error: DoesNotFit, tpu_slice: chips.Slice) -> str:
 
 
 def _advice(run: _Run, error: DoesNotFit, training: Any | None) -> list[str]:
-  """What is to blame, and what to change: compiled where it says so, estimated elsewhere.
+  """Names what takes the memory and what to change; each proposal says whether it was compiled or estimated.
 
   Args:
     run: that does not fit.
@@ -395,6 +398,6 @@ def _fits(run: _Run, training: Any | None = None, **changes: dict[str, int]) -> 
         group: dataclasses.replace(getattr(run.config, group), **fields) for group, fields in changes.items()})
     changed = _Run(config, run.slice, run.devices)
     training, evaluation = training or changed.compile_training(), changed.compile_evaluation()
-  except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # whatever is the matter, it is no advice
+  except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # whatever went wrong, this is nothing to advise
     return False
   return _memory(changed, training, evaluation).total <= run.slice.chip.usable_bytes
