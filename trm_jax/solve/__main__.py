@@ -44,11 +44,11 @@ from trm_jax.solve.sources import Row
 from trm_jax.tasks import Task
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
-                                  allow_override=True)  # trm_jax.main, which a process may import, has it too
+                                  allow_override=True)  # trm_jax.main has it, too
 _NUM = flags.DEFINE_integer("num", 1, "How many test puzzles of the run to solve, where no puzzle is named.",
                             lower_bound=1)
-_SHOW = flags.DEFINE_integer("show", 10, "How many answers, of the first puzzles, to print, and to draw where a picture "
-                             "or a page is asked for.", lower_bound=0)
+_SHOW = flags.DEFINE_integer("show", 10, "How many of the first answers to print, and to draw where a picture or page "
+                             "is asked for.", lower_bound=0)
 _TRACE = flags.DEFINE_bool("trace", False, "Print what the model had after each supervision step.")
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object a puzzle, on one line, in place of boards.")
 _OUT = flags.DEFINE_string("out", None, "A CSV file for all answers.")
@@ -84,14 +84,14 @@ def _file(flag: flags.FlagHolder, *endings: str) -> pathlib.Path | None:
 class _Report:
   """What a person gets of the answers, one after the other, beside the CSV file.
 
-  Attributes: num, solved, bad: how many answers there were, how many of them are right, and how many rows were no
-  puzzles.
+  Attributes: num, told, solved, bad: how many answers there were, of how many of them something tells whether they are
+  right, how many are, and how many rows were no puzzles.
   """
 
   def __init__(self, task: Task, image: pathlib.Path | None, html: pathlib.Path | None, several: bool):
     self._task, self._image, self._html, self._several = task, image, html, several
     self._pages = []
-    self.num = self.solved = self.bad = 0
+    self.num = self.told = self.solved = self.bad = 0
 
   def refused(self, row: Row) -> None:
     """A row that is no puzzle."""
@@ -104,13 +104,16 @@ class _Report:
     """An answer. Returns what the files say of it, by column."""
     self.num += 1
     right = None if row.labels is None else bool(puzzles_lib.are_right(answer.cells, row.labels))
-    self.solved += bool(right if answer.proven is None else answer.proven)
+    solved = right if answer.proven is None else answer.proven
+    self.told += solved is not None
+    self.solved += bool(solved)
     note = self._task.diagnose(answer.puzzle) if _DIAGNOSE.value else ""
     said = dict(zip(_COLUMNS, (self._task.text(answer.puzzle), self._task.text(answer.cells), answer.proven, right,
                                round(answer.confidence, 6), answer.steps, note)))
     if _JSON.value:
-      steps = [{"answer": self._task.text(step.cells), "confidence": round(step.confidence, 6)} for step in answer.trace]
-      print(json.dumps({"place": row.place} | said | ({"trace": steps} if _TRACE.value else {})))
+      steps = {"trace": [{"answer": self._task.text(step.cells), "confidence": round(step.confidence, 6)}
+                         for step in answer.trace]}
+      print(json.dumps({"place": row.place} | said | (steps if _TRACE.value else {})))
     if self.num <= _SHOW.value:
       self._show(row, answer, right, note)
     return said
@@ -211,7 +214,8 @@ def main(argv: list[str]) -> None:
       progress(report.num, None)
   report.finished()
   by = f", {task.checked}" if task.checked else ""
-  progress.done(f"{report.solved:,} of {report.num:,} solved{by}")
+  progress.done(f"{report.solved:,} of {report.told:,} solved{by}" if report.told else
+                console.plural(report.num, "answer"))
   if report.bad:
     which = "1 row is no puzzle" if report.bad == 1 else f"{report.bad:,} rows are no puzzles"
     raise _BadRowsError(f"{which}, see above; all others were tried, {report.num:,}")

@@ -83,10 +83,13 @@ class Arguments:
     """A puzzle, a file, or "-"."""
     if argument == "-":
       return argument
-    path = pathlib.Path(argument)
+    path, there = pathlib.Path(argument), False
     with contextlib.suppress(OSError, ValueError):  # a puzzle may be longer than the name of a file
-      if argument and path.is_file():
-        return path
+      there = bool(argument) and path.exists()
+    if there and not path.is_file():
+      raise UserError(f"{argument}: is no file; name files of puzzles, or pipe puzzles to '-'")
+    if there:
+      return path
     if argument.startswith("gs://"):
       return folders.local_file(argument, "the argument")
     try:
