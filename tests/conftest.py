@@ -118,6 +118,7 @@ def solve(monkeypatch, capsys):
     monkeypatch.setattr(program.Solver, "load", lambda *args, **kwargs: solver)
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(stdin.encode())))
     status = 0
+    capsys.readouterr()  # what came before
     with flagsaver.as_parsed():
       try:
         program.main(flags.FLAGS(["solve", "--checkpoint=x", *arguments]))

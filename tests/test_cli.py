@@ -277,7 +277,7 @@ SOLVE = {
     "stop": (["--checkpoint={}/7", _PUZZLE, "--stop=soon"], "stop = 'soon': must be one of steps, settled, converged"),
     "json": (["--checkpoint={}/7", "x.json"], "x.json: sudoku-4x4 has no puzzles in JSON"),
     "out": (["--checkpoint={}/7", _PUZZLE, "--out={}/file/x.csv"],
-            "--out={}/file: cannot write here (Not a directory)"),
+            "--out={}/file: cannot write here (File exists)"),
 }
 
 

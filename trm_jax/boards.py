@@ -261,6 +261,7 @@ def _figure(task: Task, boards: list[Drawn], room: Sequence[int] = (0, 0)) -> An
     _draw_board(ax, task, board, fontsize=min(12, (54 if task.fills else 36) * cell))
 
   legend = [patches.Patch(facecolor=color, edgecolor="#888888", label=name) for color, name in task.fills.values()]
+  legend = legend if len(legend) < 6 else []  # colours that mean nothing but themselves
   if not task.fills:
     predicted = ("predicted, right", _PREDICTED) if boards[0].checked else ("predicted", _UNCHECKED)
     filled = "puzzle" if boards[0].halt is None else "clue"
@@ -269,7 +270,8 @@ def _figure(task: Task, boards: list[Drawn], room: Sequence[int] = (0, 0)) -> An
   if any(b.wrong.any() for b in boards):
     label = "predicted, wrong" if boards[0].checked else "clue changed"
     legend.append(patches.Patch(facecolor=_WRONG_FILL, edgecolor=_WRONG, hatch="////", linewidth=0.8, label=label))
-  fig.legend(handles=legend, loc="lower center", ncols=len(legend), frameon=False, fontsize=9)
+  if legend:
+    fig.legend(handles=legend, loc="lower center", ncols=len(legend), frameon=False, fontsize=9)
   return fig
 
 

@@ -191,8 +191,8 @@ def main(argv: list[str]) -> None:
   trace = bool(_TRACE.value or image or html)
   if argv[1:]:
     arguments = sources.Arguments(task, argv[1:])
-    parts = [(arguments.rows(), None)] + [
-        (sources.of_puzzles(puzzles, path), puzzles) for path in arguments.json for puzzles in [task.read_json(path)]]
+    in_json = [(f"{path}, test input", task.read_json(path)) for path in arguments.json]
+    parts = [(arguments.rows(), None), *((sources.of_puzzles(puzzles, what), puzzles) for what, puzzles in in_json)]
     several = len(argv) > 2 or not arguments.one
   else:
     puzzles = splits_lib.load_test(task)
