@@ -471,5 +471,5 @@ def test_solve_solves(place):
   done = _start("trm_jax.solve", f"--checkpoint={place}/7", _PUZZLE, "-", input="12\n")
   assert (done.returncode, done.stderr) == (3, (
       "error: standard input, line 1: 12: 2 characters, but sudoku-4x4 has 16 cells\n"
-      "error: 1 row is no puzzle, see above; all others were tried, 1\n"))
+      "error: 1 row is no puzzle, see above; 1 other was tried\n"))
   assert "solving: 0 of 1 solved, every row, column and box checked" in done.stdout

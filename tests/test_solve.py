@@ -298,7 +298,7 @@ def test_json_and_bad_rows(solve, solver):
       f"error: standard input, line 2: {FAULTY}: has no solution, because it has more than one 1 in row 1",
       "error: standard input, line 3: 12: 2 characters, but sudoku-4x4 has 16 cells"]
   assert errors.splitlines()[2].startswith("solving: 0 of 2 solved")
-  assert errors.splitlines()[3:] == ["error: 2 rows are no puzzles, see above; all others were tried, 2"]
+  assert errors.splitlines()[3:] == ["error: 2 rows are no puzzles, see above; 2 others were tried"]
   status, printed, _ = solve(solver, "-", "--json", "--nodiagnose", stdin=f"{SEVERAL}\n")
   assert status == 0 and json.loads(printed)["note"] == "" and "trace" not in printed
 

@@ -218,7 +218,8 @@ def main(argv: list[str]) -> None:
                 console.plural(report.num, "answer"))
   if report.bad:
     which = "1 row is no puzzle" if report.bad == 1 else f"{report.bad:,} rows are no puzzles"
-    raise _BadRowsError(f"{which}, see above; all others were tried, {report.num:,}")
+    others = "1 other was" if report.num == 1 else f"{report.num:,} others were"
+    raise _BadRowsError(f"{which}, see above; {others} tried")
 
 
 if __name__ == "__main__":

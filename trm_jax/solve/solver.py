@@ -69,7 +69,8 @@ class Solver:
   """Solves puzzles in batches.
 
   A program is compiled once for each size of a batch, 1, 2, 4, … batch_size, that is needed: the first batch of a call
-  decides, and all of a call's batches are filled up to its size.
+  decides, and all of a call's batches are filled up to its size. The size may change the last bits of a number, which a
+  recursion that does not converge makes larger from step to step.
 
   Args:
     model: a trained one.
