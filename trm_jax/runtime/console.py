@@ -45,7 +45,7 @@ class Progress:
   """One line of progress on long work: rewritten in place on a terminal, silent in a file until it is done."""
 
   def __init__(self, what: str, file: TextIO | None = None):
-    """`what` is done, and where it is said: on standard output, if that is not for something else."""
+    """Begins. `file`: where it is said; None: on standard output."""
     self._what = what
     self._file = file or sys.stdout
     self._start = time.perf_counter()
