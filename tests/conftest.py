@@ -3,10 +3,13 @@
 
 import contextlib
 import ctypes
+import io
 import os
 import pathlib
 import signal
+import sys
 import tempfile
+import types
 
 # In the environment too, so that the programs which tests start stay off the machine's accelerators. Only
 # tests/test_reference_parity.py can also be run on one, by TRM_TEST_PLATFORMS=cuda,cpu (benchmarks/on_gpu.py does).
@@ -106,7 +109,22 @@ def bucket(gcs_server, tmp_path, monkeypatch) -> str:
 
 
 @pytest.fixture
-def parse():
-  """A function that parses the flags of trm_jax.solve; their values are put back after the test."""
-  with flagsaver.as_parsed():
-    yield lambda *arguments: flags.FLAGS(["solve", *arguments])
+def solve(monkeypatch, capsys):
+  """A function that calls trm_jax.solve with a solver in place of --checkpoint; returns its status and what it says, on
+  standard output and on standard error."""
+  from trm_jax.solve import __main__ as program
+
+  def call(solver, *arguments, stdin=""):
+    monkeypatch.setattr(program.Solver, "load", lambda *args, **kwargs: solver)
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(stdin.encode())))
+    status = 0
+    capsys.readouterr()  # what came before
+    with flagsaver.as_parsed():
+      try:
+        program.main(flags.FLAGS(["solve", "--checkpoint=x", *arguments]))
+      except program.UserError as e:
+        status = e.status
+        print(f"error: {e}", file=sys.stderr)
+    return status, *capsys.readouterr()
+
+  return call

@@ -22,6 +22,7 @@ from trm_jax.data.puzzles import IGNORE_LABEL, Sizes
 from trm_jax.errors import UserError
 from trm_jax.model.trm import TRM
 from trm_jax.runtime import sharding
+from trm_jax.solve import Solver
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
@@ -266,7 +267,28 @@ def test_a_grid_is_drawn_in_its_size(task):
   assert task.board(np.zeros(900, np.uint8)).cells.shape == (30, 30)
 
 
-def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch):
+def test_tasks_in_json_are_those_that_the_model_knows(task, tmp_path):
+  [path] = (GOLDEN / "json").glob("*_evaluation_challenges.json")
+  challenges, test = json.loads(path.read_text()), task.read("test")
+  every = task.read_json(str(path))
+  assert len(every) == len(test) and (every.labels == IGNORE_LABEL).all()  # its solutions are in another file
+  [name] = [name for name, kinds in challenges.items() if len(kinds["test"]) == 2]
+  challenges[name]["test"][1]["output"] = GRID.tolist()
+  (tmp_path / f"{name}.json").write_text(json.dumps(challenges[name]))
+  one = task.read_json(str(tmp_path / f"{name}.json"))
+  rows = np.flatnonzero(test.puzzle_identifiers == one.puzzle_identifiers[0])
+  np.testing.assert_array_equal(one.inputs, test.inputs[rows])
+  assert task.task_names[int(one.puzzle_identifiers[1])] == name and (one.labels[0] == IGNORE_LABEL).all()
+  np.testing.assert_array_equal(one.labels[1] == IGNORE_LABEL, grids.canvas(GRID) == 0)
+  of_one, of_test = (jax.jit(lambda arrays, row: task.row(arrays, row, None, None)["inputs"])(
+      task.arrays(puzzles), row) for puzzles, row in ((one, 1), (test, rows[1])))
+  np.testing.assert_array_equal(of_one, of_test)
+  (tmp_path / "mine.json").write_text(json.dumps(challenges[name]))
+  with pytest.raises(UserError, match="mine.json: the task 'mine' is not in '.*json', on which the model was trained"):
+    task.read_json(str(tmp_path / "mine.json"))
+
+
+def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
   # An untrained model fills the canvas with colours, and drawing some thousand cells takes a minute.
   monkeypatch.setattr(loop, "_pictures", lambda *run: None)
   monkeypatch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))
@@ -284,6 +306,16 @@ def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch):
       "attempt_1", "attempt_2"}
   assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
   assert evaluate.run(str(tmp_path / "run"), None, votes=0)["num_puzzles"] == 9
+  # And is solved with: a task in JSON as it stands, which is its first version.
+  solver = Solver.load(tmp_path / "run", batch_size=2)
+  status, printed, _ = solve(solver, str(next((GOLDEN / "json").glob("*_evaluation_challenges.json"))), "--json",
+                             f"--html={tmp_path}/x.html", "--show=1")
+  lines = [json.loads(line) for line in printed.splitlines()]
+  assert status == 0 and len(lines) == 9 and all(line["proven"] is None for line in lines)
+  answers = {line["question"]: line["answer"] for line in lines}
+  text = solver.task.text
+  assert {text(answer.puzzle): text(answer.cells) for answer in solver(solver.task.read("test"), trace=True)} == answers
+  assert '"#f012be"' in (tmp_path / "x.html").read_text()
 
 
 def test_votes_are_for_tasks_that_have_them(tmp_path, shared_programs):

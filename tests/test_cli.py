@@ -90,8 +90,9 @@ def _forks(program, modules, cases, **environment):
   return json.loads(done.stdout)
 
 
-def _start(*arguments):
-  return subprocess.run([sys.executable, "-m", *arguments], env=_ENV, cwd=_ROOT, capture_output=True, text=True)
+def _start(*arguments, **kwargs):
+  return subprocess.run([sys.executable, "-m", *arguments], env=_ENV, cwd=_ROOT, capture_output=True, text=True,
+                        **kwargs)
 
 
 def _assert_one_line(result, message, *, status=2):
@@ -257,30 +258,26 @@ _PUZZLE = "1...3..4.3..4..2"
 SOLVE = {
     "no checkpoint": ([], "--checkpoint is missing: give the folder of a run"),
     "no run": (["--checkpoint={}/none"], "{}/none: no checkpoint here"),
-    "short puzzle": (["--checkpoint={}/7", "--puzzle=1..."],
-                     "--puzzle=1...: 4 characters, but sudoku-4x4 has 16 cells"),
-    "foreign character": (["--checkpoint={}/7", f"--puzzle={_PUZZLE[:-2]}5x"],
+    "short puzzle": (["--checkpoint={}/7", "1..."], "1...: 4 characters, but sudoku-4x4 has 16 cells"),
+    "foreign character": (["--checkpoint={}/7", f"{_PUZZLE[:-2]}5x"],
                           "'5x' is neither a digit 1-4 nor '.' or 0 for blank"),
-    "second puzzle": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--puzzle=²" + _PUZZLE[1:]],
+    "second puzzle": (["--checkpoint={}/7", _PUZZLE, "²" + _PUZZLE[1:]],
                       "'²' is neither a digit 1-4 nor '.' or 0 for blank"),
-    "clue twice in a row": (["--checkpoint={}/7", "--puzzle=1..1............"],
-                            "--puzzle=1..1............: has no solution, because it has more than one 1 in row 1"),
-    "clue twice in a column": (["--checkpoint={}/7", "--puzzle=.2...........2.."], "more than one 2 in column 2"),
-    "clue twice in a box": (["--checkpoint={}/7", "--puzzle=..3....3........"], "more than one 3 in box 2"),
-    "number of own puzzles": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--num=1"],
-                              "--num: --puzzle says which puzzles to solve; leave it out"),
-    "own puzzles and a file": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--csv={}/small/test.csv"],
-                               "--csv: --puzzle says which puzzles to solve"),
-    "no csv": (["--checkpoint={}/7", "--csv={}/none.csv"], "{}/none.csv: no such file"),
+    "clue twice in a row": (["--checkpoint={}/7", "1..1............"],
+                            "1..1............: has no solution, because it has more than one 1 in row 1"),
+    "clue twice in a column": (["--checkpoint={}/7", ".2...........2.."], "more than one 2 in column 2"),
+    "clue twice in a box": (["--checkpoint={}/7", "..3....3........"], "more than one 3 in box 2"),
+    "number of own puzzles": (["--checkpoint={}/7", _PUZZLE, "--num=1"],
+                              "--num: the arguments say which puzzles to solve; leave it out"),
+    "no file": (["--checkpoint={}/7", "{}/none.csv"], "{}/none.csv: no such file, nor is it a puzzle"),
+    "a folder": (["--checkpoint={}/7", "{}/small"], "{}/small: is no file; name files"),
     "empty checkpoint": (["--checkpoint="], "--checkpoint=: names nothing, as a variable does that is not set"),
-    "empty csv": (["--checkpoint={}/7", "--csv="], "--csv=: names nothing, as a variable does that is not set"),
-    "empty out": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--out="], "--out=: names nothing, as a variable does"),
-    "csv of other boards": (["--checkpoint={}/7", "--csv={}/large/test.csv"],
-                            "{}/large/test.csv, line 2: the question has"),
+    "empty out": (["--checkpoint={}/7", _PUZZLE, "--out="], "--out=: must be a file of this machine that ends in .csv"),
     "no puzzles": (["--checkpoint={}/7", "--num=0"], "flag --num=0: "),
-    "stray argument": (["--checkpoint={}/7", _PUZZLE], f"unknown argument '{_PUZZLE}'"),
-    "out": (["--checkpoint={}/7", f"--puzzle={_PUZZLE}", "--out={}/file/x"],
-            "--out={}/file/x: cannot write here (Not a directory)"),
+    "stop": (["--checkpoint={}/7", _PUZZLE, "--stop=soon"], "stop = 'soon': must be one of steps, settled, converged"),
+    "json": (["--checkpoint={}/7", "x.json"], "x.json: sudoku-4x4 has no puzzles in JSON"),
+    "out": (["--checkpoint={}/7", _PUZZLE, "--out={}/file/x.csv"],
+            "--out={}/file: cannot write here (File exists)"),
 }
 
 
@@ -332,7 +329,7 @@ def _main_results(place):
 
 @pytest.fixture(scope="module", name="solve_results")
 def _solve_results(place):
-  return dict(zip(SOLVE, _forks("trm_jax.solve", [], _filled(SOLVE, place))))
+  return dict(zip(SOLVE, _forks("trm_jax.solve.__main__", [], _filled(SOLVE, place))))
 
 
 @pytest.fixture(scope="module", name="sweep_results")
@@ -418,7 +415,7 @@ def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
 @pytest.mark.parametrize("program, modules, cases", [
     ("trm_jax.main", ["trm_jax.training.loop", "trm_jax.evaluate"],
      [[_QUICK, "--workdir={}/never_made"], ["--mode=eval", "--checkpoint={}/7"]]),
-    ("trm_jax.solve", [], [["--checkpoint={}/7", f"--puzzle={_PUZZLE}"]]),
+    ("trm_jax.solve.__main__", [], [["--checkpoint={}/7", _PUZZLE]]),
     ("trm_jax.sweep", ["trm_jax.study"], [[_SWEEP, "--workdir={}/never_made", "--dry-run"]]),
 ])
 def test_devices_that_another_process_has_are_tried_again(place, tmp_path, program, modules, cases):
@@ -443,7 +440,7 @@ def test_started_for_real(place):
 
 @pytest.mark.parametrize("program, flags", [
     ("trm_jax.main", ["config", "workdir", "mode", "checkpoint", "data"]),
-    ("trm_jax.solve", ["checkpoint", "puzzle", "csv", "num", "show", "out"]),
+    ("trm_jax.solve", ["checkpoint", "num", "show", "trace", "json", "out", "image", "html", "stop"]),
     ("trm_jax.sweep", ["sweep", "workdir", "seeds", "options", "set", "dry-run", "list"]),
 ])
 def test_help_names_the_flags(program, flags):
@@ -471,7 +468,8 @@ def test_help_of_a_config():
 
 
 def test_solve_solves(place):
-  done = _start("trm_jax.solve", f"--checkpoint={place}/7", f"--puzzle={_PUZZLE}")
-  assert (done.returncode, done.stderr) == (0, "")
+  done = _start("trm_jax.solve", f"--checkpoint={place}/7", _PUZZLE, "-", input="12\n")
+  assert (done.returncode, done.stderr) == (3, (
+      "error: standard input, line 1: 12: 2 characters, but sudoku-4x4 has 16 cells\n"
+      "error: 1 row is no puzzle, see above; 1 other was tried\n"))
   assert "solving: 0 of 1 solved, every row, column and box checked" in done.stdout
-  assert (place / "7" / "solved" / "1.png").stat().st_size > 1000

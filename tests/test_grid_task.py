@@ -17,14 +17,13 @@ import tiny
 from trm_jax import boards
 from trm_jax import config as config_lib
 from trm_jax import evaluate
-from trm_jax import solve
 from trm_jax import weights
 from trm_jax.data import csv_files
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.model import TRM
-from trm_jax.runtime.workdir import Workdir
+from trm_jax.solve import Solver
 from trm_jax.study import estimate
 from trm_jax.tasks import grid
 from trm_jax.training import loop
@@ -224,19 +223,9 @@ def test_it_is_evaluated_on_other_puzzles_of_the_same_kind_alone(run, in_csv, tm
     evaluate.run(str(tmp_path / "saved"), str(other))
 
 
-def test_its_answers_are_written_as_a_csv_file_can_hold_them(run, parse, tmp_path, capsys):
-  loaded = weights.load(str(run[0]))
-  parse("--puzzle=ab_,,_", "--show=1")
-  puzzles, labelled = solve._chosen(loaded.task)
-  with Workdir(tmp_path, main=True, flag="--out") as out:
-    solve._solve(loaded.model, loaded.task, puzzles, labelled, out)
-  [row] = csv.DictReader((tmp_path / "answers.csv").read_text().splitlines())
-  assert row["question"] == "ab_,,_" and len(row["answer"]) == 6 and row["solved"] == ""
-  assert "1 answers" in capsys.readouterr().out and (tmp_path / "1.png").exists()
-
-
-def test_puzzles_of_a_file(run, parse, in_csv):
-  loaded = weights.load(str(run[0]))
-  parse(f"--csv={in_csv}/test.csv", "--num=5")
-  puzzles, labelled = solve._chosen(loaded.task)
-  assert labelled and len(puzzles) == 5
+def test_its_answers_are_written_as_a_csv_file_can_hold_them(run, solve, in_csv, tmp_path):
+  status, printed, _ = solve(Solver.load(run[0]), "ab_,,_", f"{in_csv}/test.csv", f"--out={tmp_path}/x.csv", "--show=2")
+  row, *labelled = csv.DictReader((tmp_path / "x.csv").read_text().splitlines())
+  assert row["question"] == "ab_,,_" and len(row["answer"]) == 6 and row["proven"] == row["right"] == ""
+  assert len(labelled) == 12 and {row["right"] for row in labelled} <= {"0", "1"}
+  assert status == 0 and "nothing tells" in printed and "line 2" in printed and "\nsolving: " in printed

@@ -252,6 +252,17 @@ def test_progress_rewrites_one_line_on_a_terminal(capsys, monkeypatch):
       "\r\x1b[Ktest: 1,000/4,000, 30 s left\r\x1b[Ktest: 2,000/4,000, 20 s left\r\x1b[Ktest: all right (20 s)\n")
 
 
+def test_progress_of_unknown_length_says_how_fast_it_is(capsys, monkeypatch):
+  now = [100.0]
+  monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+  monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+  progress = console.Progress("test", file=sys.stderr)
+  now[0] = 110
+  progress(25, None)
+  progress.done("all right")
+  assert capsys.readouterr() == ("", "\r\x1b[Ktest: 25, 2.5 a second\r\x1b[Ktest: all right (10 s)\n")
+
+
 def test_a_damaged_wandb_id_is_named_and_not_used(tmp_path, capsys):
   file = tmp_path / "wandb_id"
   assert wandb_log._wandb_id(file) is None

@@ -174,7 +174,7 @@ def test_bad_mazes_are_named_by_file_and_line(tmp_path, question, answer, messag
   path = tmp_path / "train.csv"
   path.write_text(f"source,question,answer,rating\nmine,{GOOD[0]},{GOOD[1]},0\nmine,{question},{answer},0\n")
   with pytest.raises(UserError) as e:
-    MazeTask(MazeData(rows=4, columns=4)).read_file(str(path))
+    MazeTask(MazeData(rows=4, columns=4)).read_csv(path)
   assert str(e.value).startswith(f"{path}, line 3: {message}") and "\n" not in str(e.value)
 
 

@@ -80,7 +80,7 @@ def test_importing_the_model_is_light():
 
 
 @pytest.mark.parametrize("module", [
-    "trm_jax.main", "trm_jax.sweep", "trm_jax.solve", "trm_jax.report.__main__", "trm_jax.preflight.__main__",
+    "trm_jax.main", "trm_jax.sweep", "trm_jax.solve.__main__", "trm_jax.report.__main__", "trm_jax.preflight.__main__",
     "configs.sudoku"])
 def test_what_answers_help_does_not_need_jax(module):
   assert "jax" not in imported_by(f"import {module}")

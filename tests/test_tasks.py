@@ -13,13 +13,12 @@ import toy
 
 from trm_jax import config as config_lib
 from trm_jax import evaluate
-from trm_jax import solve
 from trm_jax import tasks
 from trm_jax import weights
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.runtime import sharding
-from trm_jax.runtime.workdir import Workdir
+from trm_jax.solve import Solver
 from trm_jax.training import attempts
 from trm_jax.training import loop
 
@@ -53,34 +52,23 @@ def test_it_is_evaluated(run):
   assert evaluate.run(str(folder), None) == results["test"]
 
 
-def test_it_is_solved(run, parse, tmp_path, capsys):
-  loaded = weights.load(str(run[0]))
-  parse("--puzzle=1 2 3 4 5 1", "--show=1")
-  puzzles, labelled = solve._chosen(loaded.task)
-  assert puzzles.inputs.tolist() == [[1, 2, 3, 4, 5, 1]] and not labelled
-  with Workdir(tmp_path, main=True, flag="--out") as out:
-    solve._solve(loaded.model, loaded.task, puzzles, labelled, out)
-  [row] = csv.DictReader((tmp_path / "answers.csv").read_text().splitlines())
-  assert row["question"] == "1 2 3 4 5 1" and len(row["answer"].split()) == 6 and row["solved"] == ""
-  assert "1 answers" in capsys.readouterr().out and (tmp_path / "1.png").exists()
-  parse("--puzzle=1 2 9", "--show=1")
-  with pytest.raises(UserError, match="^--puzzle=1 2 9: backwards has 6 tokens from 0 to 5, with blanks between them"):
-    solve._chosen(loaded.task)
+def test_it_is_solved(run, solve, tmp_path):
+  solver = Solver.load(run[0], batch_size=2)
+  status, printed, _ = solve(solver, "1 2 3 4 5 1", f"--out={tmp_path}/x.csv", f"--image={tmp_path}/x.png")
+  [row] = csv.DictReader((tmp_path / "x.csv").read_text().splitlines())
+  assert row["question"] == "1 2 3 4 5 1" and len(row["answer"].split()) == 6 and row["proven"] == row["right"] == ""
+  assert status == 0 and "nothing tells whether it is right; the model is " in printed and (tmp_path / "x.png").exists()
+  assert solve(solver, "1 2 9")[::2] == (
+      2, "error: 1 2 9: backwards has 6 tokens from 0 to 5, with blanks between them\n")
 
 
-def test_puzzles_of_several_examples_are_solved(run, parse, tmp_path, monkeypatch):
-  loaded = weights.load(str(run[0]))
-  parse("--show=0")
-  words = splits_lib.load_test(loaded.task)
+def test_puzzles_of_several_examples_are_solved(run):
+  solver = Solver.load(run[0], batch_size=2)
+  words = splits_lib.load_test(solver.task)
   pairs = dataclasses.replace(words, puzzle_starts=np.arange(0, len(words) + 1, 2, dtype=np.int32),
                               group_starts=np.arange(len(words) // 2 + 1, dtype=np.int32))
-  monkeypatch.setattr(solve, "_AT_ONCE", 4)  # puzzles; twelve words are three times two pairs
-  rows = []
-  for puzzles in (words, pairs):
-    with Workdir(tmp_path, main=True, flag="--out") as out:
-      solve._solve(loaded.model, loaded.task, puzzles, True, out)
-    rows.append((tmp_path / "answers.csv").read_text())
-  assert rows[0] == rows[1] and rows[0].count("\n") == 1 + len(words)
+  single, paired = ([answer.cells.tolist() for answer in solver(puzzles)] for puzzles in (words, pairs))
+  assert single == paired and len(single) == 12
 
 
 def test_versions_and_rollouts_are_attempts(run):

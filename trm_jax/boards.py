@@ -6,6 +6,7 @@ Matplotlib is imported by the functions that draw, and through its objects (no p
 Axes: M supervision steps, N puzzles, S cells of a puzzle, R rows and C columns of a board.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import itertools
 import os
@@ -26,8 +27,8 @@ _CLUE_FILL, _WRONG_FILL, _WRONG_HATCH = "#ececec", "#fbe3e1", "#efb8b3"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Board:
-  """One answer.
+class Drawn:
+  """One answer, with what a drawing says of it.
 
   Attributes:
     title: which one.
@@ -50,9 +51,10 @@ class _Board:
   halt: float | None
 
 
-def _boards(
-    task: Task, inputs: np.ndarray, answers_by_step: np.ndarray, labels: np.ndarray | None, q_halt: np.ndarray
-) -> list[_Board]:
+def drawn(
+    task: Task, inputs: np.ndarray, answers_by_step: np.ndarray, labels: np.ndarray | None, q_halt: np.ndarray,
+    first_step: int = 1,
+) -> list[Drawn]:
   """One board a step; arguments as in `solving_text`."""
   kept = task.is_given(inputs) & (answers_by_step == inputs)
   wrong = task.is_given(inputs) & ~kept
@@ -69,8 +71,8 @@ def _boards(
     else:
       verdict = "" if solved is None else "solved" if solved[i] else "not solved"
     halt = 1 / (1 + np.exp(-np.float64(q_halt[i])))
-    boards.append(_Board(f"step {i + 1}", task.board(answer), answer, kept[i], wrong[i], labels is not None, verdict,
-                         halt))
+    boards.append(Drawn(f"step {first_step + i}", task.board(answer), answer, kept[i], wrong[i], labels is not None,
+                        verdict, halt))
   return boards
 
 
@@ -103,6 +105,7 @@ def solving_text(
     answers_by_step: np.ndarray,
     labels: np.ndarray | None,
     q_halt: np.ndarray,
+    first_step: int = 1,
 ) -> str:
   """One puzzle being solved, for the terminal: the puzzle, each step that changed something, and the last step.
 
@@ -112,12 +115,13 @@ def solving_text(
     answers_by_step: (M, S) integer tokens, the answer after each supervision step.
     labels: (S,) integer tokens or IGNORE_LABEL; None where the right answer is not known.
     q_halt: (M,) logits of halting.
+    first_step: the number of the first of these steps.
 
   Returns:
     Lines of at most 80 characters (unless one board is wider), joined by newlines. ASCII only. `'` before a cell that
     is other than in the puzzle, `!` before a wrong one.
   """
-  boards = _boards(task, inputs, answers_by_step, labels, q_halt)
+  boards = drawn(task, inputs, answers_by_step, labels, q_halt, first_step)
   before = [inputs, *answers_by_step[:-1]]
   shown = [b for b, old in zip(boards, before) if (b.answer != old).any() or b is boards[-1]]
 
@@ -168,12 +172,35 @@ def solving_picture(
     path: the file to write.
     task, inputs, answers_by_step, labels, q_halt: as in `solving_text`.
   """
-  boards = _boards(task, inputs, answers_by_step, labels, q_halt)
+  boards = drawn(task, inputs, answers_by_step, labels, q_halt)
   if not task.is_given(inputs).any():  # the answers do not show it
-    whole = np.ones(inputs.shape, bool)
-    boards.insert(0, _Board("puzzle", task.board(inputs), inputs, whole, ~whole, labels is not None, "", None))
+    boards.insert(0, _puzzle(task, inputs, labels is not None))
   with files.replacing(pathlib.Path(path)) as file:
     _figure(task, boards).savefig(file, format="png", dpi=150)
+
+
+def solving_animation(
+    path: str | os.PathLike[str],
+    task: Task,
+    inputs: np.ndarray,
+    answers_by_step: np.ndarray,
+    labels: np.ndarray | None,
+    q_halt: np.ndarray,
+) -> None:
+  """The same as a GIF that shows the puzzle and then one supervision step after the other, over and over."""
+  from PIL import Image
+
+  boards = [_puzzle(task, inputs, labels is not None), *drawn(task, inputs, answers_by_step, labels, q_halt)]
+  room = np.max([board.layout.cells.shape for board in boards], axis=0).tolist()  # all frames are of one size
+  frames = [Image.fromarray(_pixels(_figure(task, [board], room))).quantize(colors=64) for board in boards]
+  with files.replacing(pathlib.Path(path)) as file:
+    frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], loop=0,
+                   duration=[1000] + [500] * (len(frames) - 2) + [3000])  # milliseconds
+
+
+def _puzzle(task: Task, inputs: np.ndarray, checked: bool) -> Drawn:
+  whole = np.ones(inputs.shape, bool)
+  return Drawn("puzzle", task.board(inputs), inputs, whole, ~whole, checked, "", None)
 
 
 def answers_picture(
@@ -191,25 +218,30 @@ def answers_picture(
   Returns:
     (height, width, 3) uint8.
   """
-  from matplotlib.backends import backend_agg
-
   boards = []
   for i in range(len(inputs)):
-    [board] = _boards(task, inputs[i], answers[i : i + 1], labels[i], q_halt[i : i + 1])
+    [board] = drawn(task, inputs[i], answers[i : i + 1], labels[i], q_halt[i : i + 1])
     boards.append(dataclasses.replace(board, title=f"puzzle {i + 1}"))
-  canvas = backend_agg.FigureCanvasAgg(_figure(task, boards))
+  return _pixels(_figure(task, boards))
+
+
+def _pixels(fig: Any) -> np.ndarray:
+  """(height, width, 3) uint8."""
+  from matplotlib.backends import backend_agg
+
+  canvas = backend_agg.FigureCanvasAgg(fig)
   canvas.draw()
   return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _figure(task: Task, boards: list[_Board]) -> Any:
-  """A panel a board, at most four in a row, and a legend."""
+def _figure(task: Task, boards: list[Drawn], room: Sequence[int] = (0, 0)) -> Any:
+  """A panel a board, at most four in a row, with room for as many rows and columns of cells, and a legend."""
   from matplotlib import figure
   from matplotlib import patches
 
   panel_rows = -(-len(boards) // 4)
   panel_columns = -(-len(boards) // panel_rows)
-  rows, columns = np.max([board.layout.cells.shape for board in boards], axis=0).tolist()
+  rows, columns = np.max([room, *(board.layout.cells.shape for board in boards)], axis=0).tolist()
 
   # Inches; laid out by hand, as the panels are alike and their headings may be wider than they are.
   cell = max(0.11 if task.fills else 0.25, 1.8 / columns)  # characters need more room than colours
@@ -229,6 +261,7 @@ def _figure(task: Task, boards: list[_Board]) -> Any:
     _draw_board(ax, task, board, fontsize=min(12, (54 if task.fills else 36) * cell))
 
   legend = [patches.Patch(facecolor=color, edgecolor="#888888", label=name) for color, name in task.fills.values()]
+  legend = legend if len(legend) < 6 else []  # colours that mean nothing but themselves
   if not task.fills:
     predicted = ("predicted, right", _PREDICTED) if boards[0].checked else ("predicted", _UNCHECKED)
     filled = "puzzle" if boards[0].halt is None else "clue"
@@ -237,11 +270,12 @@ def _figure(task: Task, boards: list[_Board]) -> Any:
   if any(b.wrong.any() for b in boards):
     label = "predicted, wrong" if boards[0].checked else "clue changed"
     legend.append(patches.Patch(facecolor=_WRONG_FILL, edgecolor=_WRONG, hatch="////", linewidth=0.8, label=label))
-  fig.legend(handles=legend, loc="lower center", ncols=len(legend), frameon=False, fontsize=9)
+  if legend:
+    fig.legend(handles=legend, loc="lower center", ncols=len(legend), frameon=False, fontsize=9)
   return fig
 
 
-def _draw_board(ax: Any, task: Task, board: _Board, *, fontsize: float) -> None:
+def _draw_board(ax: Any, task: Task, board: Drawn, *, fontsize: float) -> None:
   """Fills one panel."""
   from matplotlib import colors
   from matplotlib import patches

@@ -81,6 +81,39 @@ def read_csv(
       inputs, labels, vocab_size=1 + len(alphabet), ratings=ratings if "rating" in columns else None)
 
 
+def is_csv(header: str) -> bool:
+  """Whether a first line names columns of a CSV file of puzzles, with or without their answers."""
+  return "question" in _columns(header)
+
+
+def open_rows(lines: Iterable[tuple[int, str]], header: str, where: str
+              ) -> Iterator[tuple[int, dict[str, str] | UserError]]:
+  """The rows of a CSV file of puzzles that need not be labelled, nor all be right.
+
+  Args:
+    lines: those after the header, with their numbers in the file, without their ends.
+    header: for which `is_csv` holds. Files that were published elsewhere may call their columns puzzle and solution, or
+      quizzes and solutions.
+    where: name of the file, for messages.
+
+  Yields:
+    The number of the line, and its fields by column, "question" among them; or else what is wrong with it.
+  """
+  columns = _columns(header)
+  for number, line in lines:
+    try:
+      yield number, _row(line, columns, f"{where}, line {number}")
+    except UserError as e:
+      yield number, e
+
+
+def _columns(header: str) -> tuple[str, ...]:
+  """The names of columns, as they are called here."""
+  ours = {"puzzle": "question", "quizzes": "question", "solution": "answer", "solutions": "answer"}
+  names = [name.strip().lower() for name in _fields(header) or ()]
+  return tuple(ours.get(name, name) for name in names)
+
+
 def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, alphabet: str, source: str) -> None:
   """Writes puzzles so that read_csv, and the reference's builders, can read them.
 
@@ -128,6 +161,18 @@ def _fields(line: str) -> list[str] | None:
     return None
 
 
+def _row(line: str, columns: tuple[str, ...], where: str) -> dict[str, str]:
+  """The fields of one line by their columns. Raises UserError if they cannot be told apart, or are too many or few."""
+  fields = _fields(line)
+  if fields is None and "\r" in line:
+    raise UserError(f"{where}: has a carriage return within it; lines must end with a line feed, or with both")
+  if fields is None:
+    raise UserError(f"{where}: the quotes do not match, or a line ends within one, in {_shorten(line)}")
+  if len(fields) != len(columns):
+    raise UserError(f"{where}: has {len(fields)} columns, must have {len(columns)} ({','.join(columns)})")
+  return dict(zip(columns, fields))
+
+
 def _shorten(text: str) -> str:
   return repr(text if len(text) <= 100 else text[:97] + "...")
 
@@ -166,14 +211,8 @@ def _parse(lines: Sequence[tuple[int, str]], columns: tuple[str, ...], shape: tu
   width, cells = shape[1], shape[0] * shape[1]
   rows = []
   for number, line in lines:
-    where, fields = f"{path}, line {number}", _fields(line)
-    if fields is None and "\r" in line:
-      raise UserError(f"{where}: has a carriage return within it; lines must end with a line feed, or with both")
-    if fields is None:
-      raise UserError(f"{where}: the quotes do not match, or a line ends within one, in {_shorten(line)}")
-    if len(fields) != len(columns):
-      raise UserError(f"{where}: has {len(fields)} columns, must have {len(columns)} ({','.join(columns)})")
-    row = dict(zip(columns, fields))
+    where = f"{path}, line {number}"
+    row = _row(line, columns, where)
     for name in _CELLS:
       if len(row[name]) != cells:
         raise UserError(f"{where}: the {name} has {len(row[name])} characters, must have {cells} ({shape[0]} x {width} "

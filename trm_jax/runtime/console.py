@@ -4,6 +4,7 @@
 import functools
 import sys
 import time
+from typing import TextIO
 
 
 def duration(seconds: float) -> str:
@@ -43,24 +44,27 @@ def plural(number: int, what: str) -> str:
 class Progress:
   """One line of progress on long work: rewritten in place on a terminal, silent in a file until it is done."""
 
-  def __init__(self, what: str):
+  def __init__(self, what: str, file: TextIO | None = None):
+    """Begins. `file`: where it is said; None: on standard output."""
     self._what = what
+    self._file = file or sys.stdout
     self._start = time.perf_counter()
     self._shown = self._start
 
-  def __call__(self, done: int, total: int) -> None:
-    """Shows how far it is, at most twice a second."""
+  def __call__(self, done: int, total: int | None) -> None:
+    """Shows how far it is, at most twice a second; without a total, how fast it is."""
     now = time.perf_counter()
-    if sys.stdout.isatty() and done and now - self._shown > 0.5:
+    if self._file.isatty() and done and now - self._shown > 0.5:
       self._shown = now
-      left = duration((now - self._start) / done * (total - done))
-      print(f"\r\033[K{self._what}: {done:,}/{total:,}, {left} left", end="", flush=True)
+      far = (f"{done:,}, {done / (now - self._start):,.1f} a second" if total is None else
+             f"{done:,}/{total:,}, {duration((now - self._start) / done * (total - done))} left")
+      print(f"\r\033[K{self._what}: {far}", end="", file=self._file, flush=True)
 
   def done(self, outcome: str) -> None:
     """Says how it ended."""
-    rewrite = "\r\033[K" if sys.stdout.isatty() else ""
+    rewrite = "\r\033[K" if self._file.isatty() else ""
     print(f"{rewrite}{self._what}: {outcome} "
-          f"({duration(time.perf_counter() - self._start)})", flush=True)
+          f"({duration(time.perf_counter() - self._start)})", file=self._file, flush=True)
 
 
 @functools.cache

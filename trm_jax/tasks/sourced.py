@@ -81,9 +81,6 @@ class SourcedTask(task.Task):
     return folders.read(data.source, split, read_csv=self.read_csv, check_sizes=self._check_sizes, usable=self._usable,
                         fault=self.first_fault)
 
-  def read_file(self, path: str) -> Puzzles:
-    return self.read_csv(folders.local_file(path, "--csv"))
-
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):
       raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "

@@ -116,21 +116,49 @@ class Task:
     del train
     return ""
 
-  def read_file(self, path: str) -> Puzzles:
-    """Puzzles in a file of the task's own format. Raises UserError if they cannot be read."""
-    raise UserError(f"{path}: {self.name} has no format for files of puzzles")
+  def read_json(self, path: str) -> Puzzles:
+    """Puzzles in a JSON file of the task's own format. Raises UserError if they cannot be read."""
+    raise UserError(f"{path}: {self.name} has no puzzles in JSON; write them into a text file, one a line, or into a "
+                    "CSV file with a column 'question'")
 
   def parse(self, text: str) -> np.ndarray:
-    """(S,) uint8 tokens of a puzzle that a person has typed. Raises UserError if it is none."""
+    """(S,) uint8 tokens of a puzzle that a person has typed. Raises UserError if it is none, or has a `fault`."""
+    tokens = self.tokens(text)
+    if fault := self.fault(tokens):
+      raise UserError(f"{shortened(text)}: {fault}")
+    return tokens
+
+  def tokens(self, text: str) -> np.ndarray:
+    """(S,) uint8 tokens of a puzzle or an answer that is written as `text` writes it. Raises UserError if it is not."""
     tokens = text.split()
     if len(tokens) != self.seq_len or not all(t.isdecimal() and int(t) < self.vocab_size for t in tokens):
-      raise UserError(f"{text}: {self.name} has {self.seq_len} tokens from 0 to {self.vocab_size - 1}, with blanks "
-                      "between them")
+      raise UserError(f"{shortened(text)}: {self.name} has {self.seq_len} tokens from 0 to {self.vocab_size - 1}, with "
+                      "blanks between them")
     return np.array(tokens, np.uint8)
 
   def text(self, tokens: np.ndarray) -> str:
-    """(S,) tokens on one line; of a puzzle, what `parse` reads."""
+    """(S,) tokens on one line; what `tokens` reads."""
     return " ".join(map(str, tokens))
+
+  def fault(self, inputs: np.ndarray) -> str:
+    """Why a puzzle, (S,) tokens, can be seen at once to have no right answer, as the end of a message; "" if it cannot.
+    """
+    del inputs
+    return ""
+
+  def diagnose(self, inputs: np.ndarray) -> str:
+    """What keeps a puzzle without a `fault` from having exactly one right answer, as far as a search of milliseconds
+    finds out.
+
+    Args:
+      inputs: (S,) tokens.
+
+    Returns:
+      Such as "has no solution", or that the search was given up; "" where the puzzle is as it should be, and where
+      nothing tells.
+    """
+    del inputs
+    return ""
 
   # Rows of a batch.
 
@@ -237,3 +265,9 @@ class Task:
   def is_given(self, inputs: np.ndarray) -> np.ndarray:
     """(…, S) bool, which cells of puzzles (…, S) have to stay in the answer."""
     return np.zeros(np.shape(inputs), bool)
+
+
+def shortened(text: str) -> str:
+  """A puzzle for a message, on one line and not endless."""
+  line = text.replace("\n", "")
+  return line if len(line) <= 100 else f"{line[:97]}..."

@@ -481,8 +481,8 @@ def _what_is_where(workdir: Workdir, results: dict[str, Any]) -> str:
   learning_curve.png  solved.png
   metrics.jsonl       tensorboard/       config.json       parameters.txt       checkpoints/
 next:
-  python -m trm_jax.solve --checkpoint={workdir.path} --num=3      # watch it solve more puzzles, or your own
-  python -m trm_jax.main --mode=eval --checkpoint={workdir.path}   # evaluate it, on other data with --data=FOLDER
+  python -m trm_jax.solve --checkpoint={workdir.path} --num=3 --trace   # watch it solve more puzzles, or your own
+  python -m trm_jax.main --mode=eval --checkpoint={workdir.path}        # evaluate it, on other data with --data=FOLDER
 """
 
 

@@ -56,6 +56,19 @@ def read(folder: epath.Path, subset: str, names: list[str]) -> dict[str, list[Pa
           for task, kinds in tasks.items()}
 
 
+def read_file(path: epath.PathLike) -> dict[str, list[Pair]]:
+  """The tasks of one file: of one task, whose name is then the file's, or of several by their names.
+
+  Raises:
+    UserError: see `read`.
+  """
+  value = files.read_json(path)
+  tasks = {epath.Path(path).stem: value} if value.keys() == {"train", "test"} else value
+  if not tasks:
+    raise UserError(f"{path}: has no tasks")
+  return {task: _pairs(f"{path}, task {task}", kinds, "", None) for task, kinds in tasks.items()}
+
+
 def _file(folder: epath.Path, subset: str, kind: str, names: list[str]) -> epath.Path | None:
   found = [name for name in names if name.endswith(f"_{subset}_{kind}.json")]
   if len(found) > 1:

@@ -8,12 +8,14 @@ from etils import epath
 import numpy as np
 
 from trm_jax.data import folders
-from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored
+from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored, Versions
+from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
 from trm_jax.tasks import task
 from trm_jax.tasks.arc import builder
 from trm_jax.tasks.arc import grids
+from trm_jax.tasks.arc import json_files
 from trm_jax.tasks.arc import reference_folder
 from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
@@ -30,6 +32,11 @@ class ArcTask(task.Task):
 
   name, seq_len, vocab_size = "arc", grids.SEQ_LEN, grids.VOCAB_SIZE
   scores = "pass@1", "pass@2"
+  # The colours in which ARC is shown everywhere, from 0 on.
+  fills = {grids.FIRST_COLOUR + i: colour for i, colour in enumerate((
+      ("#000000", "black"), ("#0074d9", "blue"), ("#ff4136", "red"), ("#2ecc40", "green"), ("#ffdc00", "yellow"),
+      ("#aaaaaa", "grey"), ("#f012be", "magenta"), ("#ff851b", "orange"), ("#7fdbff", "light blue"),
+      ("#870c25", "maroon")))}
   stores_versions = True
 
   def __init__(self, data: ArcData):
@@ -54,6 +61,26 @@ class ArcTask(task.Task):
 
   def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
     return self._data_set(progress).splits[split]
+
+  def read_json(self, path: str) -> Puzzles:
+    """The test inputs of tasks that are published as json_files.read_file says. A model knows a task by its row of the
+    prefix table, so that it must have been trained on it."""
+    tasks = json_files.read_file(folders.local_file(path, "the argument"))
+    identifiers = {name: identifier for identifier, name in self.task_names.items()}
+    for name in tasks:
+      if name not in identifiers:
+        raise UserError(f"{path}: the task {name!r} is not in {self.data.source!r}, on which the model was trained, "
+                        "and it knows no other; name a file after its task, as 007bbfb7.json, or train on it first")
+    pairs = [[pair for pair in pairs if pair.is_test] for pairs in tasks.values()]
+    sizes, flat = np.array([len(some) for some in pairs]), [pair for some in pairs for pair in some]
+    versions = Versions(
+        starts=np.arange(len(tasks) + 1, dtype=np.int32), moves=np.zeros(len(flat), np.int16),
+        identifiers=np.array([identifiers[name] for name in tasks], np.int32),
+        numbers=np.full(len(tasks), grids.ORIGINAL, np.int32))
+    return builder.puzzles_of(
+        inputs=np.stack([grids.canvas(pair.input) for pair in flat]), sizes=sizes, versions=versions,
+        outputs=np.stack([grids.canvas(pair.output) * np.uint8(pair.known) for pair in flat]),
+        num_puzzle_identifiers=self.num_puzzle_identifiers)
 
   def _data_set(self, progress: task.Progress | None = None) -> builder.DataSet:
     """Both splits, which are made together."""

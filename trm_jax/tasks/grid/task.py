@@ -100,9 +100,6 @@ class GridTask(task.Task):
   def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
     return folders.read(self.data.source, split, read_csv=self._read_csv, check_sizes=self._check_sizes, usable=_USABLE)
 
-  def read_file(self, path: str) -> Puzzles:
-    return self._read_csv(folders.local_file(path, "--csv"))
-
   def _read_csv(self, path: os.PathLike) -> Puzzles:
     if not self._stated:
       raise UserError(f"{path}: {_NEEDED}")
@@ -114,16 +111,18 @@ class GridTask(task.Task):
       raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, padding among "
                       f"them, but {said} {self.seq_len} and {self.vocab_size}")
 
-  def parse(self, text: str) -> np.ndarray:
-    """Row by row, in characters of the alphabet; without one, token by token with blanks between them."""
+  def tokens(self, text: str) -> np.ndarray:
+    """Row by row, with or without ends of lines, in characters of the alphabet; without one, token by token with blanks
+    between them."""
     alphabet = self.data.alphabet
     if not alphabet:
-      return super().parse(text)
-    if len(text) != self.seq_len:
-      raise UserError(f"{text}: {len(text)} characters, but {self.name} has {self.seq_len} cells")
-    if foreign := sorted(set(text) - set(alphabet)):
-      raise UserError(f"{text}: {''.join(foreign)!r} is not in the alphabet, {alphabet!r}")
-    return np.array([1 + alphabet.index(character) for character in text], np.uint8)
+      return super().tokens(text)
+    cells, shown = text.replace("\n", ""), task.shortened(text)
+    if len(cells) != self.seq_len:
+      raise UserError(f"{shown}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
+    if foreign := sorted(set(cells) - set(alphabet)):
+      raise UserError(f"{shown}: {''.join(foreign)!r} is not in the alphabet, {alphabet!r}")
+    return np.array([1 + alphabet.index(character) for character in cells], np.uint8)
 
   def text(self, tokens: np.ndarray) -> str:
     return "".join(map(self.cell_text, tokens)) if self.data.alphabet else super().text(tokens)

@@ -61,21 +61,20 @@ class MazeTask(sourced.SourcedTask):
         rows=data.rows, columns=data.columns, num_train=data.num_train, num_validation=data.num_validation,
         num_test=data.num_test, min_path=data.min_path, loops=data.loops, seed=data.seed, progress=progress)
 
-  def parse(self, text: str) -> np.ndarray:
+  def tokens(self, text: str) -> np.ndarray:
     """Row by row, with or without ends of lines."""
-    cells = text.replace("\n", "")
-    shown = cells if len(cells) <= 40 else f"{cells[:37]}..."
+    cells, shown = text.replace("\n", ""), task.shortened(text)
     if len(cells) != self.seq_len:
       raise UserError(f"{shown}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
     if foreign := sorted(set(cells) - set(rules.CHARACTERS)):
       raise UserError(f"{shown}: {''.join(foreign)!r} is none of the characters {rules.CHARACTERS[:rules.GOAL]!r}")
-    maze = np.array([rules.CHARACTERS.index(c) + 1 for c in cells], np.uint8)
-    if fault := rules.fault_of_maze(maze, self.shape):
-      raise UserError(f"{shown}: {fault}")
-    return maze
+    return np.array([rules.CHARACTERS.index(c) + 1 for c in cells], np.uint8)
 
   def text(self, tokens: np.ndarray) -> str:
     return "".join(map(self.cell_text, tokens))
+
+  def fault(self, inputs: np.ndarray) -> str:
+    return rules.fault_of_maze(inputs, self.shape) or ""
 
   # Rows of a batch.
 

@@ -27,18 +27,23 @@ _MIN_CLUES = {2: 4, 3: 24}
 _SMALL_SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
-def count_solutions(puzzle_tokens: np.ndarray, *, box: int, limit: int = 2) -> int:
+def count_solutions(puzzle_tokens: np.ndarray, *, box: int, limit: int = 2, max_fills: int | None = None) -> int | None:
   """How many grids solve a puzzle, counted up to a limit.
 
   Args:
     puzzle_tokens: (S,) integer tokens, 1 for a blank.
     box: side of a box.
     limit: stop counting here; 2 tells "none", "one" and "more".
+    max_fills: give up when so many cells were filled in, most of them in vain; None: never.
 
   Returns:
-    min(limit, number of solutions).
+    min(limit, number of solutions); None if it was given up.
   """
-  return sum(1 for _ in itertools.islice(_solutions(_to_digits(puzzle_tokens), box), limit))
+  found = _solutions(_to_digits(puzzle_tokens), box, max_fills=max_fills)
+  try:
+    return sum(1 for _ in itertools.islice(found, limit))
+  except _TooManyError:
+    return None
 
 
 def solve(puzzle_tokens: np.ndarray, *, box: int) -> np.ndarray | None:
@@ -131,16 +136,25 @@ def _geometry(box: int) -> tuple[list[tuple[int, int, int]], list[list[int]]]:
   return of_cell, of_unit
 
 
-def _solutions(digits: list[int], box: int, order: list[list[int]] | None = None) -> Iterator[list[int]]:
+class _TooManyError(Exception):
+  """As many cells were filled in as may be."""
+
+
+def _solutions(digits: list[int], box: int, order: list[list[int]] | None = None, max_fills: int | None = None
+               ) -> Iterator[list[int]]:
   """All solutions, by backtracking on the most constrained cell, or on a digit with one place left in a unit.
 
   Args:
     digits: S digits, 0 for a blank. Not changed.
     box: side of a box.
     order: for each cell the order in which to try the n digit bits; rising if None.
+    max_fills: see `count_solutions`.
 
   Yields:
     S digits.
+
+  Raises:
+    _TooManyError: a search needs more than max_fills.
   """
   n = box * box
   full = 2**n - 1
@@ -157,6 +171,8 @@ def _solutions(digits: list[int], box: int, order: list[list[int]] | None = None
       if used[u] & bit:
         return
       used[u] |= bit
+
+  fills = itertools.count(1)
 
   def search():
     best, best_mask, best_count = None, 0, n + 1
@@ -180,6 +196,8 @@ def _solutions(digits: list[int], box: int, order: list[list[int]] | None = None
       bits = order[cell] if order else [1 << i for i in range(n)]
       choices = [(cell, bit) for bit in bits if best_mask & bit]
     for cell, bit in choices:
+      if next(fills) == max_fills:
+        raise _TooManyError
       r, k, b = of_cell[cell]
       blanks.remove(cell)
       used[r] |= bit

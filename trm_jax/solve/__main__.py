@@ -1,0 +1,226 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Puzzles in, answers out.
+
+    python -m trm_jax.solve --checkpoint=runs/… 53..7....6..195....98....6.8…    # your own: row by row
+    python -m trm_jax.solve --checkpoint=runs/… puzzles.txt                      # one a line, or row by row
+    python -m trm_jax.solve --checkpoint=runs/… puzzles.csv --out=answers.csv    # a column "question", maybe "answer"
+    some_program | python -m trm_jax.solve --checkpoint=runs/… --json -          # standard input
+    python -m trm_jax.solve --checkpoint=runs/… --num=3 --html=three.html        # test puzzles of its run, to watch
+
+The first --show answers are printed, with whether the rules prove them right, how sure the model is that all cells are,
+and the number of supervision steps. All of them go to --out or, with --json, to standard output.
+
+Exit status: 0, every puzzle was tried, solved or not; 2, a mistake in the command, and nothing was solved; 3, some rows
+are no puzzles, each of them named on standard error, and all others were tried.
+"""
+
+from collections.abc import Callable, Iterator
+import codecs
+import collections
+import contextlib
+import csv
+import itertools
+import json
+import pathlib
+import sys
+from typing import Any
+
+from absl import flags
+import numpy as np
+
+from trm_jax import boards
+from trm_jax import cli
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data import splits as splits_lib
+from trm_jax.data.puzzles import Puzzles
+from trm_jax.errors import UserError
+from trm_jax.runtime import console
+from trm_jax.runtime import files
+from trm_jax.runtime import hosts
+from trm_jax.solve import page
+from trm_jax.solve import sources
+from trm_jax.solve.solver import Answer, Solver
+from trm_jax.solve.sources import Row
+from trm_jax.tasks import Task
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
+                                  allow_override=True)  # trm_jax.main has it, too
+_NUM = flags.DEFINE_integer("num", 1, "How many test puzzles of the run to solve, where no puzzle is named.",
+                            lower_bound=1)
+_SHOW = flags.DEFINE_integer("show", 10, "How many of the first answers to print, and to draw where a picture or page "
+                             "is asked for.", lower_bound=0)
+_TRACE = flags.DEFINE_bool("trace", False, "Print what the model had after each supervision step.")
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object a puzzle, on one line, in place of boards.")
+_OUT = flags.DEFINE_string("out", None, "A CSV file for all answers.")
+_IMAGE = flags.DEFINE_string("image", None, "A picture of the steps, x.png, or an animation, x.gif; of several puzzles "
+                             "x_1.png, x_2.png, …")
+_HTML = flags.DEFINE_string("html", None, "A page to scrub through the steps in a browser, x.html; needs no network.")
+_STOP = flags.DEFINE_string("stop", "steps", "When an answer is final: after all `steps`; `settled`, when the model is "
+                            "sure and the answer stays; `converged`, when it stays; `proven`, when the rules say so.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Puzzles at once, at the most.", lower_bound=1)
+_DIAGNOSE = flags.DEFINE_bool("diagnose", True, "Say which Sudokus have no or several solutions; that takes a few "
+                              "milliseconds for an ordinary one, and a third of a second at the most.")
+
+_COLUMNS = ("question", "answer", "proven", "right", "confidence", "steps", "note")
+
+
+class _BadRowsError(UserError):
+  """Some rows were no puzzles."""
+
+  status = 3
+
+
+def _file(flag: flags.FlagHolder, *endings: str) -> pathlib.Path | None:
+  """The local file that a flag names. Raises UserError if it cannot be written, or has another ending."""
+  if flag.value is None:
+    return None
+  path = pathlib.Path(flag.value).expanduser()
+  if path.suffix.lower() not in endings or "://" in flag.value:
+    raise UserError(f"--{flag.name}={flag.value}: must be a file of this machine that ends in {' or '.join(endings)}")
+  files.make_folder(path.parent, f"--{flag.name}")
+  return path
+
+
+class _Report:
+  """What a person gets of the answers, one after the other, beside the CSV file.
+
+  Attributes: num, told, solved, bad: how many answers there were, of how many of them something tells whether they are
+  right, how many are, and how many rows were no puzzles.
+  """
+
+  def __init__(self, task: Task, image: pathlib.Path | None, html: pathlib.Path | None, several: bool):
+    self._task, self._image, self._html, self._several = task, image, html, several
+    self._pages = []
+    self.num = self.told = self.solved = self.bad = 0
+
+  def refused(self, row: Row) -> None:
+    """A row that is no puzzle."""
+    self.bad += 1
+    print(f"error: {row.problem}", file=sys.stderr, flush=True)
+    if _JSON.value:
+      print(json.dumps({"place": row.place, "error": row.problem}))
+
+  def answered(self, row: Row, answer: Answer) -> dict[str, Any]:
+    """An answer. Returns what the files say of it, by column."""
+    self.num += 1
+    right = None if row.labels is None else bool(puzzles_lib.are_right(answer.cells, row.labels))
+    solved = right if answer.proven is None else answer.proven
+    self.told += solved is not None
+    self.solved += bool(solved)
+    note = self._task.diagnose(answer.puzzle) if _DIAGNOSE.value else ""
+    said = dict(zip(_COLUMNS, (self._task.text(answer.puzzle), self._task.text(answer.cells), answer.proven, right,
+                               round(answer.confidence, 6), answer.steps, note)))
+    if _JSON.value:
+      steps = {"trace": [{"answer": self._task.text(step.cells), "confidence": round(step.confidence, 6)}
+                         for step in answer.trace]}
+      print(json.dumps({"place": row.place} | said | (steps if _TRACE.value else {})))
+    if self.num <= _SHOW.value:
+      self._show(row, answer, right, note)
+    return said
+
+  def _show(self, row: Row, answer: Answer, right: bool | None, note: str) -> None:
+    title = row.place or f"puzzle {self.num}"
+    verdict = ("proven right" if answer.proven else "NOT right, by the rules" if answer.proven is False else
+               "right" if right else "NOT right" if right is False else "nothing tells whether it is right")
+
+    def drawing(steps):
+      return (self._task, answer.puzzle, np.stack([step.cells for step in steps]), row.labels,
+              np.array([step.q_halt for step in steps]))
+
+    if not _JSON.value:
+      steps = answer.trace if _TRACE.value else (answer,)
+      print(f"{title}{note and f': {note}'}\n")
+      print(boards.solving_text(*drawing(steps), first_step=answer.steps + 1 - len(steps)))
+      print(f"\n{verdict}; the model is {answer.confidence:.1%} sure after {console.plural(answer.steps, 'step')}\n",
+            flush=True)
+    if self._image:
+      path = self._image.with_stem(f"{self._image.stem}_{self.num}") if self._several else self._image
+      draw = boards.solving_animation if path.suffix.lower() == ".gif" else boards.solving_picture
+      draw(path, *drawing(answer.trace))
+    if self._html:
+      self._pages.append(page.puzzle(self._task, title, answer, row.labels, verdict, note))
+
+  def finished(self) -> None:
+    """After the last answer."""
+    if self._html and self._pages:
+      page.write(self._html, self._task, self._pages)
+
+
+def _solved(solver: Solver, rows: Iterator[Row], puzzles: Puzzles | None, trace: bool,
+            refused: Callable[[Row], None]) -> Iterator[tuple[Row, Answer]]:
+  """Rows with their answers, in their order.
+
+  Args:
+    solver: solves them.
+    rows: read as they are needed.
+    puzzles: what they are to be solved as; None for what stands in the rows.
+    trace: see Solver.
+    refused: called with rows that are no puzzles, as soon as they are read.
+  """
+  if puzzles is not None:
+    yield from zip(rows, solver.stream(puzzles, trace=trace))
+    return
+  waiting = collections.deque()
+
+  def inputs():
+    for row in rows:
+      if row.inputs is None:
+        refused(row)
+        continue
+      waiting.append(row)
+      yield row.inputs
+
+  for answer in solver.stream(inputs(), trace=trace):
+    yield waiting.popleft(), answer
+
+
+def main(argv: list[str]) -> None:
+  """Reads the flags and solves."""
+  if _CHECKPOINT.value is None:
+    raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
+  if argv[1:]:
+    cli.refuse("the arguments say which puzzles to solve", _NUM)
+  out, image, html = _file(_OUT, ".csv"), _file(_IMAGE, ".png", ".gif"), _file(_HTML, ".html")
+  hosts.stay_alone()
+  # What needs JAX is imported here, so that --help and a misspelt flag answer at once.
+  from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
+
+  compilation_cache.enable()
+  solver = Solver.load(_CHECKPOINT.value, batch_size=_BATCH_SIZE.value, stop=_STOP.value)
+  task = solver.task
+  trace = bool(_TRACE.value or image or html)
+  if argv[1:]:
+    arguments = sources.Arguments(task, argv[1:])
+    in_json = [(f"{path}, test input", task.read_json(path)) for path in arguments.json]
+    parts = [(arguments.rows(), None), *((sources.of_puzzles(puzzles, what), puzzles) for what, puzzles in in_json)]
+    several = len(argv) > 2 or not arguments.one
+  else:
+    puzzles = splits_lib.load_test(task)
+    puzzles = puzzles.take_groups(np.arange(min(_NUM.value, puzzles.num_groups)))
+    parts, several = [(sources.of_puzzles(puzzles, "test puzzle"), puzzles)], len(puzzles) > 1
+  report = _Report(task, image, html, several)
+  progress = console.Progress("solving", file=sys.stderr if _JSON.value else sys.stdout)
+  with contextlib.ExitStack() as stack:
+    writer = None
+    if out:
+      writer = csv.writer(codecs.getwriter("utf-8")(stack.enter_context(files.replacing(out))), lineterminator="\n")
+      writer.writerow(_COLUMNS)
+    for row, answer in itertools.chain.from_iterable(
+        _solved(solver, *part, trace, report.refused) for part in parts):
+      said = report.answered(row, answer)
+      if writer:
+        writer.writerow("" if value is None else int(value) if isinstance(value, bool) else value
+                        for value in said.values())
+      progress(report.num, None)
+  report.finished()
+  by = f", {task.checked}" if task.checked else ""
+  progress.done(f"{report.solved:,} of {report.told:,} solved{by}" if report.told else
+                console.plural(report.num, "answer"))
+  if report.bad:
+    which = "1 row is no puzzle" if report.bad == 1 else f"{report.bad:,} rows are no puzzles"
+    others = "1 other was" if report.num == 1 else f"{report.num:,} others were"
+    raise _BadRowsError(f"{which}, see above; {others} tried")
+
+
+if __name__ == "__main__":
+  cli.run(main)

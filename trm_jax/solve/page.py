@@ -1,0 +1,75 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""One HTML file in which a person scrubs through the supervision steps of puzzles. It needs no network.
+
+page.html beside this file is the page; what it shows is put into it as JSON:
+
+  task: the task's name.
+  text, fill: for each token the character and the colour, or null, that its cell gets.
+  puzzles: title, verdict, note, and `frames`: the puzzle, then each step, with columns and block (rows and columns
+    between heavy lines) of the board and, cell by cell in the order of the board, tokens, marks ("g" given, "w" wrong,
+    "." neither) and sure, the confidence in percent; sure is null and halt is null for the puzzle.
+"""
+
+from importlib import resources
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from trm_jax import boards
+from trm_jax.runtime import files
+from trm_jax.solve.solver import Answer
+from trm_jax.tasks import Task
+
+_DATA = "PUZZLES_AS_JSON"  # what stands for them in page.html
+
+
+def puzzle(task: Task, title: str, answer: Answer, labels: np.ndarray | None, verdict: str, note: str
+           ) -> dict[str, Any]:
+  """What the page has of one puzzle.
+
+  Args:
+    task: what it is of.
+    title: of the puzzle.
+    answer: with its trace.
+    labels: (S,) tokens or IGNORE_LABEL; None where the right answer is not known.
+    verdict: how good the answer is.
+    note: what there is to say of the puzzle itself, or "".
+  """
+  cells = np.stack([step.cells for step in answer.trace])
+  drawn = boards.drawn(task, answer.puzzle, cells, labels, np.array([step.q_halt for step in answer.trace]))
+  given = task.is_given(answer.puzzle)
+  first = _frame(task.board(answer.puzzle), answer.puzzle, given, np.zeros_like(given)) | {"sure": None, "halt": None}
+  steps = [_frame(board.layout, board.answer, board.given, board.wrong) | {
+      "sure": np.floor(100 * step.cell_confidence[board.layout.cells.reshape(-1)]).astype(int).tolist(),
+      "halt": round(100 * step.confidence, 1)} for board, step in zip(drawn, answer.trace)]
+  return {"title": title, "verdict": verdict, "note": note, "frames": [first, *steps]}
+
+
+def _frame(layout: boards.Board, tokens: np.ndarray, given: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
+  order = layout.cells.reshape(-1)
+  marks = np.where(wrong, "w", np.where(given, "g", "."))
+  return {"columns": layout.cells.shape[1], "block": list(layout.block), "tokens": tokens[order].tolist(),
+          "marks": "".join(marks[order])}
+
+
+def write(path: os.PathLike | str, task: Task, puzzles: list[dict[str, Any]]) -> None:
+  """Writes the page.
+
+  Args:
+    path: the file.
+    task: what the puzzles are of.
+    puzzles: at least one; see `puzzle`.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  tokens = range(task.vocab_size)
+  data = {"task": task.name, "text": [task.cell_text(token) for token in tokens],
+          "fill": [task.fills[token][0] if token in task.fills else None for token in tokens], "puzzles": puzzles}
+  # As a "<" might end the script that holds it.
+  text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+  template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+  files.replace_text(pathlib.Path(path), template.replace(_DATA, text))

@@ -1,0 +1,185 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""A trained model as a function from puzzles to answers. JAX is imported when there is something to load or to solve.
+
+Axes: S cells of a puzzle, M supervision steps.
+"""
+
+from collections.abc import Iterable, Iterator
+import dataclasses
+import functools
+import itertools
+import os
+from typing import Any, Self, TYPE_CHECKING
+
+import numpy as np
+
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data.puzzles import Puzzles
+from trm_jax.errors import UserError
+from trm_jax.tasks import Task
+
+if TYPE_CHECKING:
+  from trm_jax.model.trm import TRM
+  from trm_jax.training.attempts import Attempter, Attempts
+
+# Batches that are handed over together, so that a row whose puzzle is done can go on with another one.
+_BATCHES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """What the model had after a supervision step.
+
+  Attributes:
+    cells: (S,) uint8 tokens.
+    cell_confidence: (S,) float32, the probability that the model gives each of them.
+    q_halt: the logit of the halting head.
+  """
+
+  cells: np.ndarray
+  cell_confidence: np.ndarray
+  q_halt: float
+
+  @property
+  def confidence(self) -> float:
+    """The sigmoid of the halting head: the probability, in the model's own opinion, that every cell is right. It was
+    learned from the puzzles of the training, so that it means less for puzzles of another kind."""
+    return float(1 / (1 + np.exp(-np.float64(self.q_halt))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer(Step):
+  """A model's answer to a puzzle: what it had after its last step.
+
+  Attributes:
+    puzzle: (S,) uint8 tokens.
+    steps: supervision steps that were made.
+    proven: whether the rules of the task say that it is right: a Sudoku whose rows, columns and boxes hold every digit
+      once and whose clues are kept, a shortest path through a maze. None for tasks without rules.
+    trace: what it had after each step, the last included; () where that was not asked for.
+  """
+
+  puzzle: np.ndarray
+  steps: int
+  proven: bool | None
+  trace: tuple[Step, ...] = ()
+
+
+class Solver:
+  """Solves puzzles in batches.
+
+  A program is compiled once for each size of a batch, 1, 2, 4, … batch_size, that is needed: the first batch of a call
+  decides, and all of a call's batches are filled up to its size. The size may change the last bits of a number, which a
+  recursion that does not converge makes larger from step to step.
+
+  Args:
+    model: a trained one.
+    task: that it was trained on.
+    batch_size: puzzles at once; more need more memory and, on an accelerator, less time each.
+    stop: when an answer is final, one of trm_jax.training.attempts.STOPS: after all `steps` of the model; `settled`
+      when the model is sure and its answer stays; `converged` when its answer stays; `proven` when the rules say so.
+
+  Attributes:
+    model, task: as given.
+
+  Raises:
+    UserError: there is no such rule for stopping, or the task has no rules to prove an answer by.
+  """
+
+  def __init__(self, model: "TRM", task: Task, *, batch_size: int = 256, stop: str = "steps"):
+    self.model, self.task = model, task
+    self._batch_size, self._stop = batch_size, stop
+    self._attempter = functools.cache(self._new_attempter)
+    self._attempter(1, 1, False)  # compiles nothing, and says what is wrong with `stop`
+
+  @classmethod
+  def load(cls, path: os.PathLike | str, **kwargs: Any) -> Self:
+    """The model of a run, of one of its checkpoints, or of what `weights.save` has written; the rest as of Solver.
+
+    Raises:
+      UserError: there is no checkpoint, or it is damaged.
+    """
+    from trm_jax import weights  # pylint: disable=g-import-not-at-top
+
+    loaded = weights.load(os.fspath(path))
+    return cls(loaded.model, loaded.task, **kwargs)
+
+  def __call__(self, puzzles: Puzzles | Iterable[str | np.ndarray], *, trace: bool = False) -> list[Answer]:
+    """The answers to puzzles.
+
+    Args:
+      puzzles: each written in one string, row by row as in a CSV file, or (S,) tokens; or Puzzles, such as
+        `task.read("test")` has.
+      trace: whether to keep what the model had after each step.
+
+    Raises:
+      UserError: one of them is no puzzle of the task, or can be seen at once to have no right answer.
+    """
+    return list(self.stream(puzzles, trace=trace))
+
+  def stream(self, puzzles: Puzzles | Iterable[str | np.ndarray], *, trace: bool = False) -> Iterator[Answer]:
+    """The same for any number of puzzles, of which a bounded number is in memory at a time."""
+    at_once = _BATCHES * self._batch_size
+    parts = (_parts(puzzles, at_once) if isinstance(puzzles, Puzzles)
+             else self._read(iter(puzzles), at_once))
+    rows = room = 0
+    for part in parts:
+      if len(part) > room:  # the first one, unless puzzles of very many examples follow
+        rows = min(1 << (len(part) - 1).bit_length(), self._batch_size)
+        room = rows if len(part) <= rows else max(at_once, len(part))
+      yield from self._answers(part, self._attempter(rows, room, trace).attempt(self.model, part), trace)
+
+  def _read(self, puzzles: Iterator[str | np.ndarray], number: int) -> Iterator[Puzzles]:
+    while some := [self._tokens(puzzle) for puzzle in itertools.islice(puzzles, number)]:
+      inputs = np.stack(some)
+      labels = np.full(inputs.shape, puzzles_lib.IGNORE_LABEL, np.int8)
+      yield puzzles_lib.one_group_each(inputs, labels, vocab_size=self.task.vocab_size)
+
+  def _tokens(self, puzzle: str | np.ndarray) -> np.ndarray:
+    if isinstance(puzzle, str):
+      return self.task.parse(puzzle)
+    tokens = np.asarray(puzzle)
+    if tokens.shape != (self.task.seq_len,) or not np.issubdtype(tokens.dtype, np.integer) or (
+        tokens.min() < 0 or tokens.max() >= self.task.vocab_size):
+      raise UserError(f"a puzzle of shape {tokens.shape}, {tokens.dtype}: {self.task.name} has {self.task.seq_len} "
+                      f"tokens, integers from 0 to {self.task.vocab_size - 1}")
+    if fault := self.task.fault(tokens):
+      raise UserError(f"{self.task.text(tokens)}: {fault}")
+    return tokens.astype(np.uint8)
+
+  def _new_attempter(self, rows: int, room: int, trace: bool) -> "Attempter":
+    import jax  # pylint: disable=g-import-not-at-top
+
+    from trm_jax.runtime import sharding  # pylint: disable=g-import-not-at-top
+    from trm_jax.training import attempts  # pylint: disable=g-import-not-at-top
+
+    def measure(outputs, batch):
+      del batch
+      sure = {"cell_confidence": jax.nn.softmax(outputs.logits.astype("float32")).max(-1)}
+      return ({}, sure) if trace else (sure, {})
+
+    return attempts.Attempter(
+        lambda model: model, self.task, mesh=sharding.make_mesh(jax.local_devices()[:1]), batch_size=rows,
+        max_puzzles=room, stop=self._stop, keep="all" if trace else "last", measure=measure)
+
+  def _answers(self, puzzles: Puzzles, made: "Attempts", trace: bool) -> Iterator[Answer]:
+    cells, sure, q_halt = made.answers, made.measured["cell_confidence"], made.q_halt
+    last = (cells[-1], sure[-1]) if trace else (cells, sure)
+    proven = self.task.solves(puzzles.inputs, last[0])
+    for i, puzzle in enumerate(puzzles.inputs):
+      steps = int(made.steps[i])
+      yield Answer(
+          cells=last[0][i], cell_confidence=last[1][i], q_halt=float(q_halt[-1, i]), puzzle=puzzle, steps=steps,
+          proven=None if proven is None else bool(proven[i]),
+          trace=tuple(Step(cells[m, i], sure[m, i], float(q_halt[m, i])) for m in range(steps)) if trace else ())
+
+
+def _parts(puzzles: Puzzles, number: int) -> Iterator[Puzzles]:
+  """Parts of at most so many examples, unless one group has more."""
+  sizes, begin = puzzles.examples_of_groups(), 0
+  ends = np.cumsum(sizes)
+  while begin < len(sizes):
+    before = ends[begin] - sizes[begin]
+    end = max(begin + 1, int(np.searchsorted(ends, before + number, side="right")))
+    yield puzzles.take_groups(np.arange(begin, end))
+    begin = end

@@ -1,0 +1,165 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""What people name to be solved: puzzles, files of them, standard input; read one by one, as they are asked for."""
+
+from collections.abc import Iterable, Iterator
+import contextlib
+import dataclasses
+import itertools
+import pathlib
+import re
+import sys
+from typing import BinaryIO
+
+import numpy as np
+
+from trm_jax.data import csv_files
+from trm_jax.data import folders
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data.puzzles import Puzzles
+from trm_jax.errors import UserError
+from trm_jax.runtime import files
+from trm_jax.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A puzzle.
+
+  Attributes:
+    place: where it is from, such as "puzzles.csv, line 7".
+    inputs: (S,) uint8 tokens; None where it is none.
+    labels: (S,) int8 tokens of the right answer, as far as that is known; None where it is not.
+    problem: why it is none, a message that begins with the place; "" where it is one.
+  """
+
+  place: str
+  inputs: np.ndarray | None
+  labels: np.ndarray | None = None
+  problem: str = ""
+
+
+def of_puzzles(puzzles: Puzzles, what: str) -> Iterator[Row]:
+  """Puzzles that have been read already; `what` they are is their place, with their number."""
+  for i, (inputs, labels) in enumerate(zip(puzzles.inputs, puzzles.labels)):
+    known = (labels != puzzles_lib.IGNORE_LABEL).any()
+    yield Row(f"{what} {i + 1}", inputs, labels if known else None)
+
+
+class Arguments:
+  """Puzzles, files and "-", as they were named on the command line.
+
+  Attributes:
+    json: the files of a task's own format among them, as paths.
+    one: whether they are one puzzle.
+
+  Args:
+    task: what the puzzles are of.
+    arguments: each of them one puzzle, or a text or CSV file, local or gs://, or "-" for standard input.
+
+  Raises:
+    UserError: one of them is neither a puzzle nor a file of puzzles; a person learns of it before anything is solved.
+  """
+
+  def __init__(self, task: Task, arguments: list[str]):
+    self._task = task
+    self.json = [argument for argument in arguments if argument.endswith(".json")]
+    self._sources = [self._source(argument) for argument in arguments if not argument.endswith(".json")]
+    self.one = len(arguments) == 1 and isinstance(self._sources[0], Row) if self._sources else False
+    for source in self._sources:
+      if isinstance(source, pathlib.Path):
+        with self._open(source) as file:
+          self._first_line(file, str(source))
+
+  def rows(self) -> Iterator[Row]:
+    """All puzzles but those in JSON, and in their order what is none."""
+    for source in self._sources:
+      if isinstance(source, Row):
+        yield source
+        continue
+      with self._open(source) as file:
+        yield from self._rows(file, "standard input" if source == "-" else str(source))
+
+  def _source(self, argument: str) -> Row | pathlib.Path | str:
+    """A puzzle, a file, or "-"."""
+    if argument == "-":
+      return argument
+    path, there = pathlib.Path(argument), False
+    with contextlib.suppress(OSError, ValueError):  # a puzzle may be longer than the name of a file
+      there = bool(argument) and path.exists()
+    if there and not path.is_file():
+      raise UserError(f"{argument}: is no file; name files of puzzles, or pipe puzzles to '-'")
+    if there:
+      return path
+    if argument.startswith("gs://"):
+      return folders.local_file(argument, "the argument")
+    try:
+      return Row("", self._task.parse(argument))
+    except UserError as e:
+      if re.search(r"/|\.[a-z]\w*$", argument):
+        raise UserError(f"{argument}: no such file, nor is it a puzzle") from e
+      raise
+
+  @contextlib.contextmanager
+  def _open(self, source: pathlib.Path | str) -> Iterator[BinaryIO]:
+    if source == "-":
+      if sys.stdin is None:
+        raise UserError("-: standard input is closed")
+      yield sys.stdin.buffer
+      return
+    with files.reading(source, "it was there when the program began") as file:
+      yield file
+
+  def _first_line(self, file: BinaryIO, name: str) -> str:
+    first = file.readline()
+    if not first:
+      raise UserError(f"{name}: is empty; expected one puzzle a line, or a CSV file with a column 'question'")
+    line = _text(first).removeprefix("\ufeff")
+    if name.endswith(".csv") and not csv_files.is_csv(line):
+      raise UserError(f"{name}, line 1: must name the columns, one of them 'question', and is {line[:100]!r}")
+    return line
+
+  def _rows(self, file: BinaryIO, name: str) -> Iterator[Row]:
+    first = self._first_line(file, name)
+    lines = ((number, _text(line)) for number, line in enumerate(file, 2))
+    if csv_files.is_csv(first):
+      filled = ((number, line) for number, line in lines if line.strip())
+      for number, row in csv_files.open_rows(filled, first, name):
+        if isinstance(row, UserError):
+          yield Row(f"{name}, line {number}", None, problem=str(row))
+        else:
+          yield self._row(f"{name}, line {number}", row["question"], row.get("answer", ""))
+      return
+    for number, text in _records(itertools.chain([(1, first)], lines, [(0, "")]), self._task.seq_len):
+      yield self._row(f"{name}, line {number}", text)
+
+  def _row(self, place: str, question: str, answer: str = "") -> Row:
+    try:
+      inputs = self._task.parse(question)
+      labels = self._task.tokens(answer).astype(np.int8) if answer else None
+    except UserError as e:
+      return Row(place, None, problem=f"{place}: {e}")
+    return Row(place, inputs, labels)
+
+
+def _text(line: bytes) -> str:
+  """A line without its end; a byte that is not UTF-8 becomes one character, so that lengths still count cells."""
+  return line.decode(errors="replace").rstrip("\r\n")
+
+
+def _records(lines: Iterable[tuple[int, str]], cells: int) -> Iterator[tuple[int, str]]:
+  """Puzzles of a text file, with the number of the line where each begins: one a line, or one in as many lines as it
+  needs, with or without an empty line after it.
+
+  Args:
+    lines: with their numbers, the last of them empty.
+    cells: a line with as many characters is a puzzle of its own.
+  """
+  begin, some, length = 0, [], 0
+  for number, line in lines:
+    if some and (not line or len(line) >= cells or length >= cells):
+      yield begin, "\n".join(some)
+      some, length = [], 0
+    if line:
+      begin = begin if some else number
+      some.append(line)
+      length += len(line)
