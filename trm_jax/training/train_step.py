@@ -178,6 +178,7 @@ class Trainer:
     (loss, metrics, grads), (carry, row_grads) = self._gradients(
         state, (carry, prefix_rows, draws.min_steps, draws.noise_keys))
     grad_norm = optax.tree.norm(grads)
+    finite = None if state.loss_scale is None else jnp.isfinite(optax.tree.norm((grads, row_grads)))
 
     updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
     ema = state.ema
@@ -188,8 +189,11 @@ class Trainer:
       identifiers = carry.batch["puzzle_identifiers"]
       row_updates, prefix_opt_state = self.prefix_optimizer.update(
           row_grads, prefix_opt_state, prefix_rows, identifiers=identifiers)
+      new_rows = prefix_rows + row_updates
+      if finite is not None:  # by row: a choice between two whole tables would be a table more
+        new_rows = jnp.where(finite, new_rows, prefix_rows)
       table = prefix_table["puzzle_emb"]
-      prefix_table = {"puzzle_emb": table.at[identifiers].set(prefix_rows + row_updates)}
+      prefix_table = {"puzzle_emb": table.at[identifiers].set(new_rows)}
 
     new_state = state.replace(
         params=optax.apply_updates(state.params, updates),
@@ -199,9 +203,9 @@ class Trainer:
         prefix_opt_state=prefix_opt_state,
     )
     metrics |= {"loss": loss, "grad_norm": grad_norm, "lr": self.schedule(state.step)}
-    if state.loss_scale is not None:
-      finite = jnp.isfinite(optax.tree.norm((grads, row_grads)))
-      new_state = jax.tree.map(functools.partial(jnp.where, finite), new_state, state)
+    if finite is not None:
+      both = (s.replace(prefix_table={}) for s in (new_state, state))
+      new_state = jax.tree.map(functools.partial(jnp.where, finite), *both).replace(prefix_table=prefix_table)
       # An overflow is expected now and then, and no failure, until the scale cannot go down any more.
       metrics["grad_norm"] = jnp.where(finite | (state.loss_scale.scale <= 1), grad_norm, 0)
       metrics |= {"loss_scale": state.loss_scale.scale, "skipped": 1 - finite.astype(jnp.float32)}
