@@ -34,6 +34,7 @@ def shared():
   program_lib = program.Program
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(program.Program, "evaluator", functools.cache(program.Program.evaluator))
+    for method in "evaluator", "solver":
+      patch.setattr(program.Program, method, functools.cache(getattr(program.Program, method)))
     patch.setattr(program, "Program", make)
     yield

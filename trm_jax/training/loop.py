@@ -30,7 +30,6 @@ from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles, Sizes
 from trm_jax.errors import UserError
-from trm_jax.model.trm import TRM
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
 from trm_jax.runtime import exit_status
@@ -58,8 +57,8 @@ _CALL_SECONDS = 2.0
 # downloads and prepares the first time; and for what the main process does alone at the end: compiling for one device,
 # drawing, copying to a bucket.
 _COMPILE_SECONDS, _READ_SECONDS, _REPORT_SECONDS = 600.0, 3600.0, 1800.0
-# Of the watched puzzles, this many are drawn at each evaluation.
-_DRAWN = 4
+# Of the watched puzzles, this many are drawn at each evaluation; of so many test puzzles, one is drawn at the end.
+_DRAWN, _SOLVED = 4, 64
 
 
 class _Stop(Exception):
@@ -304,26 +303,26 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       checkpoints.wait()
       results = {"step": made.total_steps, "test": test(state, "last checkpoint"),
                  "train_seconds": round(records.seconds, 1)}
-      best = checkpoints.best_step()
-      if best is not None and best != made.total_steps:
-        results["test_best"] = {"step": best} | test(
-            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")
       if num := min(config.save.average, len(checkpoints.steps())):
         mean = made.trainer.with_params(state, checkpoints.mean_params(num, made.state.params))
         results["test_average"] = {"num_checkpoints": num} | test(
             mean, f"mean of the last {num} checkpoints", "_average")
+      few = splits.test.take_groups(np.arange(min(splits.test.num_groups, _SOLVED)))
+      solving = made.solver(len(few)).attempt(state, few)
+      best = checkpoints.best_step()
+      if best is not None and best != made.total_steps:
+        state = None  # the devices need not have room for two prefix tables
+        results["test_best"] = {"step": best} | test(
+            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")
       for name in ("test", "test_best", "test_average"):
         if name in results:
           log.write({"step": made.total_steps} | {f"{name}/{key}": value for key, value in results[name].items()})
       for _ in range(2):  # whoever was told to stop until now, all hear of it
         safe_point("reporting", records.step_seconds)
-      # Drawing takes one process and one device.
-      model = jax.jit(lambda state: made.trainer.model(state, averaged=True), out_shardings=sharding.replicated(mesh))(
-          state)
       watchdog.alive("reporting", extra_s=_REPORT_SECONDS)
       with signals.released():  # all is saved: nobody need wait for the pictures
         if distributed.is_main():
-          _pictures(jax.device_get(model), task, splits, workdir.local, config.name)
+          _pictures(few, solving, task, splits.test_puzzle, workdir.local, config.name)
       files.write_json(workdir.local / "results.json", results)
       workdir.sync()
       # Together: JAX gives processes that have left a minute to be followed by the others, then ends all.
@@ -485,13 +484,12 @@ next:
 """
 
 
-def _pictures(model: TRM, task: Task, splits: splits_lib.Splits, folder: os.PathLike, name: str) -> None:
-  """The learning curve, and the test puzzle of a few that took the model longest to solve."""
+def _pictures(few: Puzzles, made: attempts.Attempts, task: Task, puzzle: str, folder: os.PathLike, name: str) -> None:
+  """The learning curve, and of a few puzzles, which may be called `puzzle`, the one that took the model longest to
+  solve."""
   curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name)
-  few: Puzzles = splits.test.take_groups(np.arange(min(splits.test.num_groups, 64)))
-  made = attempts.every_answer(model, task, few)
   i = evaluator_lib.hardest_solved(made.answers, few.labels)
   solving = task, few.inputs[i], made.answers[:, i], few.labels[i], made.q_halt[:, i]
-  print(f"\none {splits.test_puzzle}, supervision step by supervision step:\n")
+  print(f"\none {puzzle}, supervision step by supervision step:\n")
   print(boards.solving_text(*solving))
   boards.solving_picture(folder / "solved.png", *solving)

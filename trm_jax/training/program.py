@@ -19,6 +19,7 @@ from trm_jax.model import flops
 from trm_jax.model.config import TRMConfig
 from trm_jax.runtime import sharding
 from trm_jax.tasks import Task
+from trm_jax.training.attempts import Attempter
 from trm_jax.training.evaluator import Evaluator
 from trm_jax.training.train_step import Trainer
 
@@ -166,3 +167,13 @@ class Program:
         lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
         batch_size=self.config.eval.batch_size, max_puzzles=max_puzzles,
         loss_config=self.config.loss, halting=self.config.eval.halting, versions=self.task.num_votes)
+
+  def solver(self, max_puzzles: int) -> Attempter:
+    """Attempts with the averaged parameters of a state that keep the answers of all supervision steps.
+
+    Args:
+      max_puzzles: that are attempted.
+    """
+    return Attempter(
+        lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
+        batch_size=min(self.config.eval.batch_size, max_puzzles), max_puzzles=max_puzzles, keep="all")
