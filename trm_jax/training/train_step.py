@@ -187,13 +187,9 @@ class Trainer:
     prefix_table, prefix_opt_state = state.prefix_table, state.prefix_opt_state
     if row_grads is not None:
       identifiers = carry.batch["puzzle_identifiers"]
-      row_updates, prefix_opt_state = self.prefix_optimizer.update(
-          row_grads, prefix_opt_state, prefix_rows, identifiers=identifiers)
-      new_rows = prefix_rows + row_updates
-      if finite is not None:  # by row: a choice between two whole tables would be a table more
-        new_rows = jnp.where(finite, new_rows, prefix_rows)
-      table = prefix_table["puzzle_emb"]
-      prefix_table = {"puzzle_emb": table.at[identifiers].set(new_rows)}
+      table, prefix_opt_state = self.update_table(
+          prefix_table["puzzle_emb"], prefix_opt_state, identifiers, prefix_rows, row_grads, finite)
+      prefix_table = {"puzzle_emb": table}
 
     new_state = state.replace(
         params=optax.apply_updates(state.params, updates),
@@ -211,6 +207,24 @@ class Trainer:
       metrics |= {"loss_scale": state.loss_scale.scale, "skipped": 1 - finite.astype(jnp.float32)}
       new_state = new_state.replace(loss_scale=state.loss_scale.next(finite))
     return new_state.replace(step=state.step + 1, carry=carry), metrics
+
+  def update_table(self, table: jax.Array, opt_state: optax.OptState, identifiers: jax.Array, rows: jax.Array,
+                   grads: jax.Array, finite: jax.Array | None = None) -> tuple[jax.Array, optax.OptState]:
+    """The prefix table with other rows for a batch, in the memory of the one that is given, and the optimizer's state.
+
+    Args:
+      table: (identifiers, E) float32; its rows may lie on any devices, and stay there.
+      opt_state: of the table's optimizer.
+      identifiers: (B,) int32 of the global batch.
+      rows: (B, E) float32, those rows of the table.
+      grads: (B, E) float32 by these rows.
+      finite: () bool, whether the rows change; None: they do.
+    """
+    updates, opt_state = self.prefix_optimizer.update(grads, opt_state, rows, identifiers=identifiers)
+    new_rows = rows + updates
+    if finite is not None:  # row by row: a choice between two whole tables would be a table more
+      new_rows = jnp.where(finite, new_rows, rows)
+    return table.at[identifiers].set(new_rows), opt_state
 
   def _gradients(self, state: TrainState, rows: Any) -> tuple[Any, Any]:
     """Loss, metrics and gradients of the global batch, and what becomes of its rows.
