@@ -71,7 +71,8 @@ def test_a_batch_that_cannot_be_split_over_less_than_all_devices():
 def test_seeds_and_what_surrounds_the_steps_are_not_compiled_in():
   """Runs that differ in nothing else find each other's programs in the compilation cache; so do the runs in tests."""
   changed = {"name": "other", "seed": 7, "eval.every": 5, "save.every": 3, "save.minutes": 1.0, "save.average": 2,
-             "log.profile_steps": 1, "log.profile_from": 4, "log.wandb": "project"}
+             "init_from": "run", "init_rows": "mean", "log.profile_steps": 1, "log.profile_from": 4,
+             "log.wandb": "project"}
   assert set(changed) == set(programs.NOT_COMPILED)
   tiny = {"batch_size": 8, "epochs": 0, "steps": 4, "model.hidden_size": 8, "model.num_heads": 2,
           "model.puzzle_emb_ndim": 8, "model.H_cycles": 1, "model.L_cycles": 1, "model.random_init": True}

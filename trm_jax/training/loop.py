@@ -47,6 +47,7 @@ from trm_jax.training import metrics_log
 from trm_jax.training import program
 from trm_jax.training import train_log
 from trm_jax.training import wandb_log
+from trm_jax.training import warm_start
 from trm_jax.training.checkpoint import Checkpoints, keep_last
 from trm_jax.training.schedule import Schedule
 from trm_jax.training.train_step import TrainState
@@ -169,7 +170,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     watchdog.alive("comparing puzzles")
     made = program.Program(config, task, Sizes.of(splits.train), mesh)
     schedule = Schedule.of(config, made.total_steps, [stage.start for stage in made.stages])
-    saved_run = _identity(config, made, splits)
+    saved_run = _identity(config, task, made, splits)
     # Together: nothing is written there before all have looked.
     if distributed.together(lambda: identity.state(saved_run, workdir.path)) == "finished":
       distributed.say(f"this run is finished: its {made.total_steps:,} steps are made; results are in "
@@ -180,7 +181,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     checkpoints = exits.enter_context(contextlib.closing(Checkpoints(workdir.checkpoints, keep=keep_last(config))))
     seed = np.uint32(config.seed)
     source = rows_lib.to_device(rows_lib.Source.of(task.arrays(splits.train), splits.train), sharding.replicated(mesh))
-    state, position, seconds = _restore_or_init(checkpoints, made, saved_run, seed, source)
+    state, position, seconds = _restore_or_init(checkpoints, config, task, made, saved_run, seed, source)
     _describe_run(workdir, made, saved_run)
 
     # Compile the step, and open the records.
@@ -351,14 +352,14 @@ def _load(task: Task) -> splits_lib.Splits:
   return splits
 
 
-def _identity(config: Config, made: program.Program, splits: splits_lib.Splits) -> dict[str, Any]:
+def _identity(config: Config, task: Task, made: program.Program, splits: splits_lib.Splits) -> dict[str, Any]:
   """What tells this run from others, and is saved with it. Raises UserError where processes differ in it."""
   saved_run = {"config": config_lib.to_dict(config), "data": Sizes.of(splits.train).of_model(),
                "total_steps": made.total_steps}
   distributed.check_same("config", lambda: _fingerprint(saved_run))
   distributed.check_same(
       "version of trm_jax", lambda: files.fingerprint(pathlib.Path(trm_jax.__file__).parent, "*.py"))
-  saved_run["puzzles"] = identity.digests(splits)
+  saved_run |= {"puzzles": identity.digests(splits), "rows": identity.rows_digest(task)}
   distributed.check_same("set of puzzles", lambda: _fingerprint(saved_run["puzzles"]))
   return saved_run
 
@@ -368,13 +369,18 @@ def _fingerprint(value: Any) -> int:
   return zlib.crc32(json.dumps(value).encode())
 
 
-def _restore_or_init(checkpoints: Checkpoints, made: program.Program, saved_run: dict[str, Any], seed: np.uint32,
-                     source: rows_lib.Source) -> tuple[TrainState, Position, float]:
+def _restore_or_init(checkpoints: Checkpoints, config: Config, task: Task, made: program.Program,
+                     saved_run: dict[str, Any], seed: np.uint32, source: rows_lib.Source
+                     ) -> tuple[TrainState, Position, float]:
   """The state of the newest checkpoint or, where there is none, before the first step; where that is; the seconds that
   its steps have taken."""
   latest = checkpoints.latest_step()
   if latest is None:
-    return made.init(seed, source), Position(), 0.0
+    state = made.init(seed, source)
+    if config.init_from:
+      state, note = warm_start.begin(config, task, made, state, saved_run["rows"])
+      distributed.say(note)
+    return state, Position(), 0.0
   before = checkpoints.read_run(latest)
   identity.check_same(saved_run, before, str(checkpoints.directory))
   state = checkpoints.restore(latest, made.state)

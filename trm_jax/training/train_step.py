@@ -88,6 +88,9 @@ class Trainer:
     loss_config: what a supervision step costs.
     micro_batches: parts of the batch that one after the other go through the network, to save memory.
     record_every: steps after which `TrainState.metrics` starts from 0 again.
+
+  Attributes:
+    frozen: whether only the prefix table is trained.
   """
 
   def __init__(self, model_config: TRMConfig, optimizer_config: OptimizerConfig, *, mesh: Mesh, batch_size: int,
@@ -113,8 +116,9 @@ class Trainer:
     optimizer = make(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
     if o.clip_norm:
       optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), optimizer)
-    self.optimizer = optimizer
-    self.ema = optim.ema(o.ema_rate, start=o.ema_start) if o.ema_rate else None
+    self.frozen = o.train == "prefix"
+    self.optimizer = optax.identity() if self.frozen else optimizer
+    self.ema = optim.ema(o.ema_rate, start=o.ema_start) if o.ema_rate and not self.frozen else None
     self.prefix_optimizer = optim.sign_sgd_rows(
         schedule(scale * o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
 
@@ -177,11 +181,13 @@ class Trainer:
     prefix_rows = model.prefix_rows(carry.batch)
     (loss, metrics, grads), (carry, row_grads) = self._gradients(
         state, (carry, prefix_rows, draws.min_steps, draws.noise_keys))
-    grad_norm = optax.tree.norm(grads)
+    grad_norm = optax.tree.norm(row_grads if self.frozen else grads)
     finite = None if state.loss_scale is None else jnp.isfinite(optax.tree.norm((grads, row_grads)))
 
-    updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
-    ema = state.ema
+    params, ema, opt_state = state.params, state.ema, state.opt_state
+    if not self.frozen:
+      updates, opt_state = self.optimizer.update(grads, opt_state, params)
+      params = optax.apply_updates(params, updates)
     if self.ema:
       _, (_, ema) = self.ema.update(updates, optim.EmaState(state.step, ema), state.params)
     prefix_table, prefix_opt_state = state.prefix_table, state.prefix_opt_state
@@ -192,7 +198,7 @@ class Trainer:
       prefix_table = {"puzzle_emb": table}
 
     new_state = state.replace(
-        params=optax.apply_updates(state.params, updates),
+        params=params,
         ema=ema,
         prefix_table=prefix_table,
         opt_state=opt_state,
@@ -238,7 +244,8 @@ class Trainer:
       rows: the arguments of TRM.supervision_step, every leaf with a leading batch axis.
 
     Returns:
-      (loss, metrics, grads), the same everywhere, and (carry, gradient by prefix_rows or None), by row.
+      (loss, metrics, grads), the same everywhere, and (carry, gradient by prefix_rows or None), by row. Of frozen
+      parameters there are no gradients, grads is empty.
     """
 
     scale = 1.0 if state.loss_scale is None else state.loss_scale.scale
@@ -252,10 +259,11 @@ class Trainer:
 
     def micro_batch(params, rows):
       carry, prefix_rows, *draws = rows
-      argnums = (0,) if prefix_rows is None else (0, 1)
-      (_, (loss, carry, metrics)), (grads, *row_grads) = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
+      argnums = (0,) * (not self.frozen) + (1,) * (prefix_rows is not None)
+      (_, (loss, carry, metrics)), found = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
           params, prefix_rows, carry, *draws)
-      return (loss, metrics, grads), (carry, row_grads[0] if row_grads else None)
+      found = dict(zip(argnums, found))
+      return (loss, metrics, found.get(0, {})), (carry, found.get(1))
 
     def on_own_rows(params, rows):
       if self.micro_batches == 1:
