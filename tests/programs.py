@@ -13,8 +13,8 @@ from trm_jax.training import program
 # What a run's programs do not depend on, as test_program.py shows.
 _DEFAULTS = config_lib.flatten(config_lib.to_dict(Config()))
 NOT_COMPILED = {name: _DEFAULTS[name] for name in (
-    "name", "seed", "eval.every", "save.every", "save.minutes", "save.average", "log.profile_steps",
-    "log.profile_from", "log.wandb")}
+    "name", "seed", "init_from", "init_rows", "eval.every", "save.every", "save.minutes", "save.average",
+    "log.profile_steps", "log.profile_from", "log.wandb")}
 
 
 @contextlib.contextmanager
@@ -34,6 +34,7 @@ def shared():
   program_lib = program.Program
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(program.Program, "evaluator", functools.cache(program.Program.evaluator))
+    for method in "evaluator", "solver":
+      patch.setattr(program.Program, method, functools.cache(getattr(program.Program, method)))
     patch.setattr(program, "Program", make)
     yield

@@ -16,6 +16,7 @@ import tiny
 from trm_jax import boards
 from trm_jax import config as config_lib
 from trm_jax import evaluate
+from trm_jax import weights
 from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import IGNORE_LABEL, Sizes
@@ -28,6 +29,7 @@ from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.task import ArcTask
 from trm_jax.training import attempts
+from trm_jax.training import identity
 from trm_jax.training import loop
 
 GOLDEN = pathlib.Path(__file__).parent / "golden_arc"
@@ -43,6 +45,17 @@ def _own_cache(tmp_path_factory):
 
 def _data(**fields):
   return ArcData(**{"source": str(GOLDEN / "json"), "num_aug": 12} | fields)
+
+
+def _config(**changes):
+  """A tiny run; "__" stands for a dot."""
+  values = config_lib.default_config("arc")
+  fields = {name: value for name, value in tiny.FIELDS.items() if not name.startswith("data.")}
+  config_lib.change(values, fields | {
+      "data.source": str(GOLDEN / "json"), "data.num_aug": 12, "data.num_votes": 2, "model.mlp_t": False,
+      "model.pos_encodings": "rope", "steps": 2, "batch_size": 8, "eval.batch_size": 8, "eval.every": 2}
+                    | {name.replace("__", "."): value for name, value in changes.items()})
+  return config_lib.parse(values)
 
 
 @pytest.fixture(scope="module", name="task")
@@ -292,12 +305,7 @@ def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
   # An untrained model fills the canvas with colours, and drawing some thousand cells takes a minute.
   monkeypatch.setattr(loop, "_pictures", lambda *run: None)
   monkeypatch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))
-  values = config_lib.default_config("arc")
-  fields = {name: value for name, value in tiny.FIELDS.items() if not name.startswith("data.")}
-  config_lib.change(values, fields | {
-      "data.source": str(GOLDEN / "json"), "data.num_aug": 12, "data.num_votes": 2, "model.mlp_t": False,
-      "model.pos_encodings": "rope", "steps": 2, "batch_size": 8, "eval.batch_size": 8, "eval.every": 2})
-  results = loop.run(config_lib.parse(values), tmp_path / "run")
+  results = loop.run(_config(), tmp_path / "run")
   assert results["test"]["num_puzzles"] == 27 and {"pass@1", "pass@1000"} < results["test"].keys()
   assert results["test"]["unanswered"] == 0
   submission = json.loads((tmp_path / "run" / "submission.json").read_text())
@@ -322,3 +330,44 @@ def test_votes_are_for_tasks_that_have_them(tmp_path, shared_programs):
   loop.run(tiny.config(), tmp_path / "run")
   with pytest.raises(UserError, match="^--votes=3: sudoku has no votes over the versions of a puzzle"):
     evaluate.run(str(tmp_path / "run"), None, votes=3)
+
+
+# Identifiers.
+
+
+@pytest.fixture(scope="module", name="trained")
+def _trained(tmp_path_factory, shared_programs):
+  """A run whose prefix table is not zero."""
+  folder = tmp_path_factory.mktemp("trained") / "run"
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop, "_pictures", lambda *run: None)
+    patch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))
+    loop.run(_config(), folder)
+  return folder
+
+
+def test_rows_are_named_as_the_reference_names_them(task):
+  names = task.row_names()
+  recorded = json.loads((GOLDEN / "identifiers.json").read_text())
+  assert recorded[0] == "<blank>" and names == ["", *recorded[1:]]
+
+
+def test_a_checkpoint_is_not_evaluated_with_other_identifiers(trained):
+  """Another seed numbers other versions, and every one of them would get a prefix that was trained for another."""
+  loaded = weights.load(str(trained))
+  assert loaded.rows == identity.rows_digest(ArcTask(_data()))
+  other = ArcTask(_data(seed=1))
+  with pytest.raises(UserError, match=f"^{GOLDEN / 'json'}: its puzzle identifiers stand for other puzzles than those "
+                                      f"with which {trained} was trained"):
+    identity.check_rows(other, loaded.rows, str(trained))
+
+
+def test_other_identifiers_are_refused_before_anything_is_evaluated(trained, monkeypatch):
+  monkeypatch.setattr(grids, "names", lambda task, versions, names=grids.names: names(f"new {task}", versions))
+  with pytest.raises(UserError, match="its puzzle identifiers stand for other puzzles"):
+    evaluate.run(str(trained), None)
+
+
+def test_a_checkpoint_that_does_not_say_what_its_rows_stand_for_is_warned_of(task, capsys):
+  identity.check_rows(task, None, "somewhere")
+  assert "somewhere: does not say which puzzles the rows of its prefix table stand for" in capsys.readouterr().err

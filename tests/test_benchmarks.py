@@ -33,6 +33,7 @@ _PROGRAMS = {
     "batch_generation": (["--batch=4", "--steps=1", "--set=data.num_aug=-1", *_MODEL], 1),
     "host": (["--steps=20"], 4),
     "checkpointing": (["--rows=50", "--width=8"], 3),
+    "prefix_table": (["--rows=5000", "--width=64", "--batch=8", "--steps=2"], 7),
     "start": (["--batch=2", *_MODEL], 6),
 }
 

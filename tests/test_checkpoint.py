@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from trm_jax.errors import Damaged, TryAgain, UserError
+from trm_jax.model import TRMConfig
 from trm_jax.runtime import sharding
 from trm_jax.training import checkpoint
 
@@ -53,6 +54,25 @@ def test_what_is_saved_comes_back(saved):
   restored = checkpoints.restore(2, abstract())
   jax.tree.map(np.testing.assert_array_equal, restored, state(2))
   assert checkpoints.read_run(2) == RUN
+
+
+def test_a_table_whose_rows_are_shared_out_comes_back_on_any_devices(tmp_path):
+  """On 8, 6 or 4 it is shared out; 5 do not divide it, so each has all of it."""
+  rows = TRMConfig(vocab_size=2, seq_len=2, num_puzzle_identifiers=3_100).prefix_table_rows
+  table = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)
+
+  def layout(devices):
+    return sharding.state_shardings(sharding.make_mesh(jax.devices()[:devices]),
+                                    {"prefix_table": {"puzzle_emb": jax.ShapeDtypeStruct(table.shape, "float32")}})
+
+  with contextlib.closing(checkpoint.Checkpoints(tmp_path)) as checkpoints:
+    checkpoints.save(1, jax.device_put({"prefix_table": {"puzzle_emb": table}}, layout(8)), RUN)
+    checkpoints.wait()
+    for devices, share in ((8, rows // 8), (6, rows // 6), (4, rows // 4), (5, rows), (1, rows)):
+      shape = {"prefix_table": {"puzzle_emb": jax.ShapeDtypeStruct(table.shape, "float32")}}
+      restored = checkpoints.restore(1, sharding.abstract(shape, layout(devices)))["prefix_table"]["puzzle_emb"]
+      np.testing.assert_array_equal(restored, table)
+      assert {shard.data.shape[0] for shard in restored.addressable_shards} == {share}
 
 
 @pytest.mark.parametrize("name", ["a b", "ünï", "a#b", "50%20", "a]b", "x/", "x/./y", "{a,b}", "link/../z"])

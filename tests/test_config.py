@@ -7,15 +7,18 @@ import json
 import pathlib
 import sys
 
+from flax import nnx
 import jax
 import pytest
 
 from trm_jax import config as config_lib
+from trm_jax import weights
 from trm_jax.config import Config
 from trm_jax.data import hub
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.model import flops
+from trm_jax.model.trm import TRM
 from trm_jax.runtime import sharding
 from trm_jax.study import estimate
 from trm_jax.tasks.sudoku import generate
@@ -323,10 +326,13 @@ def test_every_knob_is_read(tmp_path, monkeypatch):
       data__source="generated", data__box=2, data__num_train=16, data__num_validation=8, data__num_test=8,
       data__num_clues=8, model__hidden_size=8, model__L_layers=1, model__num_heads=2, model__H_cycles=1,
       model__L_cycles=1, model__puzzle_emb_ndim=8, model__puzzle_emb_len=1, model__halt_max_steps=2,
-      model__dtype="float32", batch_size=8, epochs=1, eval__batch_size=8, log__profile_steps=1, log__profile_from=1))
+      model__dtype="float32", batch_size=8, epochs=1, eval__batch_size=8, log__profile_steps=1, log__profile_from=1,
+      init_from=str(tmp_path / "other")))
+  sizes = {"vocab_size": 6, "seq_len": 16, "num_puzzle_identifiers": 1}
+  weights.save(TRM(config.model.sized(**sizes), rngs=nnx.Rngs(0)), config, tmp_path / "other")
   one_device = sharding.make_mesh(jax.devices()[:1])  # compiles faster than eight
   monkeypatch.setattr(sharding, "make_mesh", lambda model: one_device)
-  loop.run(reads.watch(config), tmp_path)
+  loop.run(reads.watch(config), tmp_path / "run")
   # Where the published puzzles are kept matters to them alone.
   made = generate.generate_splits(box=3, num_train=2, num_validation=0, num_test=1, num_clues=70, seed=0)
   monkeypatch.setattr(hub.Published, "read", lambda published, folder, split: made[split])

@@ -327,3 +327,17 @@ def test_float16_gives_up_at_the_smallest_scale():
   scale = LossScale(scale=jnp.float32(2), good_steps=jnp.int32(5)).next(jnp.bool_(False))
   assert (scale.scale, scale.good_steps) == (1, 0)
   assert scale.next(jnp.bool_(False)).scale == 1
+
+
+def test_the_prefix_table_alone_is_trained(trainer, start):
+  """All else stays bit for bit; of the table, the rows in use become what they would in a training of everything."""
+  frozen = make_trainer(optimizer=dataclasses.replace(OPTIMIZER, train="prefix"))
+  state = start.replace(opt_state=frozen.optimizer.init(start.params), ema=None)
+  before = jax.device_get((start.params, start.initial, start.prefix_table))
+  after, metrics = jax.jit(frozen.step)(state, make_batch(0), KEY)
+  everything, _ = jax.jit(trainer.step)(start, make_batch(0), KEY)
+  chex.assert_trees_all_equal(jax.device_get((after.params, after.initial)), before[:2])
+  table, others = (np.asarray(s.prefix_table["puzzle_emb"]) for s in (after, everything))
+  np.testing.assert_allclose(table, others, rtol=1e-6)
+  assert (table != before[2]["puzzle_emb"]).any() and metrics["grad_norm"] > 0
+  assert len(jax.tree.leaves(after.opt_state)) == 0 and after.ema is None

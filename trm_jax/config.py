@@ -37,7 +37,7 @@ _MOVED = {
 _ADDED: dict[str, Any] = {
     "task": "sudoku", "model.inner_norm": False,
     "optimizer.muon_learning_rate": 0.02, "optimizer.muon_weight_decay": 0.005, "optimizer.muon_momentum": 0.95,
-    "optimizer.ema_start": 0,
+    "optimizer.ema_start": 0, "optimizer.train": "all", "init_from": "", "init_rows": "zero",
     "compute.kernels": "xla",
     "loss.cells": "stablemax", "loss.label_smoothing": 0.0, "loss.halting_weight": 0.5,
 }
@@ -48,6 +48,8 @@ class OptimizerConfig:
   """How parameters follow gradients."""
 
   name: str = knob("adam_atan2", one_of("adam_atan2", "adamw", "muon"))  # muon: for the networks' matrices, adamw else
+  # prefix: the prefix table alone; all else stays bit for bit as it is (from init_from), without an average.
+  train: str = knob("all", one_of("all", "prefix"))
   learning_rate: float = knob(1e-4, at_least(0))  # peak, after the warmup
   base_batch_size: int = knob(0, at_least(0))  # all rates are multiplied by batch_size over this; 0: by 1
   weight_decay: float = knob(1.0, at_least(0))  # decoupled, on every trained parameter
@@ -141,6 +143,10 @@ class Config:
   batch_size: int = knob(768, at_least(1))  # of all devices together; they and the micro-batches share it evenly
   epochs: int = knob(50_000, at_least(0))  # passes over the training puzzles; 0 where `steps` says how long
   steps: int = knob(0, at_least(0))  # optimizer steps; 0: floor(epochs * puzzles / batch_size)
+  # A run, or one of its checkpoints, with whose weights this run begins (averaged ones where there are): those of a
+  # model of the same sizes. Rows of the prefix table are carried over, by name where the task names them. "": new ones.
+  init_from: str = knob("")
+  init_rows: str = knob("zero", one_of("zero", "mean"))  # what other rows of the table begin with; mean: of init_from's
   # Cycles while training: "0:1x2,0.3:2x4,0.6:3x6" is H_cycles x L_cycles = 1 x 2 at first, 2 x 4 from 30 % of the steps
   # on, 3 x 6 from 60 % on; the last are the model's, with which it is evaluated throughout. "": the model's all along.
   depth_schedule: str = knob("")
@@ -400,6 +406,10 @@ def _check(config: Config) -> None:
   if (config.epochs > 0) == (config.steps > 0):
     raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them says how "
                     "long to train; set the other to 0")
+  if config.optimizer.train == "prefix" and not model.puzzle_emb_ndim:
+    raise UserError("config.optimizer.train = 'prefix': there is none where config.model.puzzle_emb_ndim = 0")
+  if config.init_rows != "zero" and not config.init_from:
+    raise UserError(f"config.init_rows = {config.init_rows!r}: needs config.init_from, of whose rows that is the mean")
   stages(config.depth_schedule, model)
 
 

@@ -16,6 +16,7 @@ from trm_jax.runtime import console
 from trm_jax.runtime import distributed
 from trm_jax.runtime import sharding
 from trm_jax.training import evaluator as evaluator_lib
+from trm_jax.training import identity
 from trm_jax.training.evaluator import Evaluator
 
 
@@ -49,6 +50,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
   task = tasks.of(config.task, data).shared(loaded.folder)
   puzzles = splits_lib.load_test(task)
   model = loaded.model
+  identity.check_rows(task, loaded.rows, str(loaded.folder))
   sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.config.seq_len, model.config.vocab_size)
   if sizes != known:
     raise UserError(f"{data.source}: {sizes[0]} cells and {sizes[1]} tokens, the model knows {known[0]} and {known[1]}")

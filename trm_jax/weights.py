@@ -23,14 +23,11 @@ from trm_jax import config as config_lib
 from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.errors import UserError
-from trm_jax.model.trm import TRM, InitialState, PrefixTable
+from trm_jax.model.trm import TRM
 from trm_jax.runtime import paths
 from trm_jax.runtime import sharding
 from trm_jax.training import checkpoint
 from trm_jax.training import program
-
-# The fields of a TrainState that hold weights, with the kinds of variables that they are of a model's.
-_KINDS = {"params": nnx.Param, "prefix_table": PrefixTable, "initial": InitialState}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +39,14 @@ class Weights:
     config: of its run.
     step: of the checkpoint.
     folder: of the run.
+    rows: digest of what the rows of the prefix table stand for (see identity.rows_digest); None where it is not known.
   """
 
   model: TRM
   config: Config
   step: int
   folder: os.PathLike
+  rows: str | None
 
   @functools.cached_property  # compiled programs are kept by the task
   def task(self) -> tasks.Task:
@@ -70,28 +69,22 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
   if average and step is not None:
     raise UserError(f"--average={average}: needs a run's folder, not its checkpoint of step {step}")
   with contextlib.closing(checkpoint.Checkpoints(directory, read_only=True)) as checkpoints:
-    newest = checkpoints.latest_step()
-    if newest is None or step is not None and step not in checkpoints.steps():
-      raise UserError(f"--checkpoint={path}: only half written; there is "
-                      + ("no complete checkpoint" if newest is None else f"a complete one of step {newest}"))
-    step = newest if step is None else step
+    step = checkpoint.step_of(checkpoints, step, f"--checkpoint={path}")
     run = checkpoints.read_run(step)
     config = config_lib.parse_saved(run["config"], f"{directory / str(step)}")
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
     model_config = program.model_config(config, mesh, **run["data"])
-    graphdef, *variables = nnx.split(nnx.eval_shape(lambda: TRM(model_config, rngs=nnx.Rngs(0))), *_KINDS.values())
-    shapes = dict(zip(_KINDS, map(nnx.to_pure_dict, variables)))
-    layout = sharding.abstract(shapes, sharding.state_shardings(mesh, shapes))
+    graphdef, layout = program.weights_layout(model_config, mesh)
     wanted = {name: part for name, part in layout.items() if jax.tree.leaves(part)}
     params = wanted.pop("params")
     averaged = not average and "ema" in checkpoints.fields(step)
     read = checkpoints.restore_parts(step, wanted if average else wanted | {"ema" if averaged else "params": params})
     read["params"] = checkpoints.mean_params(average, params) if average else read.pop("ema" if averaged else "params")
-  model = nnx.merge(graphdef, *(read.get(name, {}) for name in _KINDS))
-  return Weights(model, config, step, directory.parent)
+  model = nnx.merge(graphdef, *(read.get(name, {}) for name in program.WEIGHTS))
+  return Weights(model, config, step, directory.parent, run.get("rows"))
 
 
-def save(model: TRM, config: Config, folder: os.PathLike | str, *, step: int = 0) -> None:
+def save(model: TRM, config: Config, folder: os.PathLike | str, *, step: int = 0, rows: str | None = None) -> None:
   """Writes a model so that `load` can read it: an import of somebody else's weights, for instance.
 
   Args:
@@ -99,14 +92,15 @@ def save(model: TRM, config: Config, folder: os.PathLike | str, *, step: int = 0
     config: of the run that it is the result of, as far as that is known; config.model and config.task matter.
     folder: to become a run's folder, local or gs://; must have no checkpoint of that step.
     step: optimizer steps that it was trained for.
+    rows: see Weights.
 
   Raises:
     UserError: it cannot be written.
   """
   sizes = {name: getattr(model.config, name) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")}
-  parts = {name: nnx.to_pure_dict(nnx.state(model, kind)) for name, kind in _KINDS.items()}
+  parts = {name: nnx.to_pure_dict(nnx.state(model, kind)) for name, kind in program.WEIGHTS.items()}
   folder = paths.user_path(folder, "folder of the weights")
   with contextlib.closing(checkpoint.Checkpoints(folder / "checkpoints")) as checkpoints:
     checkpoints.save(step, {name: part for name, part in parts.items() if part},
-                     {"config": config_lib.to_dict(config), "data": sizes, "total_steps": step})
+                     {"config": config_lib.to_dict(config), "data": sizes, "total_steps": step, "rows": rows})
     checkpoints.wait()

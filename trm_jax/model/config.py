@@ -131,8 +131,9 @@ class TRMConfig(ModelConfig):
 
   @property
   def prefix_table_rows(self) -> int:
-    """Rows of the prefix table: big tables are rounded up, so that any number of devices can share them out."""
-    rows, multiple = self.num_puzzle_identifiers, 1024
+    """Rows of the prefix table: big tables are rounded up, so that every number of devices over which a batch of 768 or
+    1,024 can be split can share them out. No puzzle has the rows behind the last identifier."""
+    rows, multiple = self.num_puzzle_identifiers, 3 * 1024
     return rows if rows < multiple else math.ceil(rows / multiple) * multiple
 
   @property

@@ -4,7 +4,7 @@
 Axes: S cells of a puzzle, V vocabulary, N examples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import os
 import string
@@ -110,6 +110,11 @@ class Task:
     """
     del run
     return self
+
+  def row_names(self) -> Sequence[str] | None:
+    """What each row of the prefix table stands for, by identifier: names that are different, or "" for a row that no
+    puzzle has. None where a task does not name them. With it a table is told from others, and its rows carried over."""
+    return None
 
   def leak(self, train: Puzzles) -> str:
     """Why augmented versions of these puzzles are test puzzles, and what to do about it; "" where they are not."""

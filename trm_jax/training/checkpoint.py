@@ -384,8 +384,8 @@ def _move(path: epath.Path, target: epath.Path) -> str:
   return f"{command} {shlex.quote(str(path))} {shlex.quote(str(target))}"
 
 
-def find(path: str) -> tuple[epath.Path, int | None]:
-  """What --checkpoint names: a workdir, its checkpoints folder, or one checkpoint in it.
+def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]:
+  """What --checkpoint, or another flag, names: a workdir, its checkpoints folder, or one checkpoint in it.
 
   Returns:
     The folder of checkpoints, and the step if the path names one.
@@ -393,25 +393,34 @@ def find(path: str) -> tuple[epath.Path, int | None]:
   Raises:
     UserError: there is no checkpoint, or the folder cannot be read.
   """
-  path = paths.user_path(path, "--checkpoint")
-  paths.check_checkpoints_can_be_kept(path, "--checkpoint")
-  names = _names(path)
+  path = paths.user_path(path, flag)
+  paths.check_checkpoints_can_be_kept(path, flag)
+  names = _names(path, flag)
   if "checkpoints" in names:  # first: a run's folder may have a number for a name
     path = path / "checkpoints"
-    names = _names(path)
+    names = _names(path, flag)
   elif names and path.name.isdigit():
     return path.parent, int(path.name)
   elif names and ocp.path.step.TMP_DIR_SUFFIX in path.name:
-    raise UserError(f"--checkpoint={path}: only half written; give a run's folder, for its newest complete checkpoint")
+    raise UserError(f"{flag}={path}: only half written; give a run's folder, for its newest complete checkpoint")
   if not any(name.isdigit() for name in names):
     raise UserError(f"{path}: no checkpoint here; give a run's folder, or one of the numbered folders in its "
                     "checkpoints/")
   return path, None
 
 
-def _names(folder: epath.Path) -> list[str]:
+def step_of(checkpoints: Checkpoints, step: int | None, what: str) -> int:
+  """The step that `find` has found, or the newest. Args: what is wrong with `what` if there is no such checkpoint."""
+  newest = checkpoints.latest_step()
+  if newest is None or step is not None and step not in checkpoints.steps():
+    raise UserError(f"{what}: only half written; there is "
+                    + ("no complete checkpoint" if newest is None else f"a complete one of step {newest}"))
+  return newest if step is None else step
+
+
+def _names(folder: epath.Path, flag: str) -> list[str]:
   """Of what is in a folder; nothing if there is none."""
-  with _way_to(folder, f"--checkpoint={folder}: cannot be read"):
+  with _way_to(folder, f"{flag}={folder}: cannot be read"):
     try:
       return [path.name for path in folder.iterdir()]
     except FileNotFoundError:

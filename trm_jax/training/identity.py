@@ -1,6 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Whose folder it is: a run's folder belongs to one run, which is checked against all that lies there."""
 
+import hashlib
+import json
 from typing import Any
 
 from etils import epath
@@ -11,6 +13,7 @@ from trm_jax.errors import Damaged, UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import console
 from trm_jax.runtime import files
+from trm_jax.tasks import Task
 from trm_jax.training import metrics_log
 
 # What a run writes in its folder after config.json, apart from its checkpoints.
@@ -22,6 +25,38 @@ def digests(splits: Splits) -> dict[str, str | None]:
   """What tells the puzzles of a run from others, kept with it as `puzzles`; None where there are none."""
   return {name: puzzles and puzzles.digest()
           for name, puzzles in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))}
+
+
+def rows_digest(task: Task) -> str | None:
+  """SHA-256, in hexadecimal, of what the rows of a prefix table stand for, kept with a run as `rows`; None where the
+  task does not name them."""
+  names = task.row_names()
+  return None if names is None else hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
+
+
+def check_rows(task: Task, digest: str | None, place: str) -> None:
+  """Makes sure that the rows of a trained prefix table stand for what a task's identifiers stand for.
+
+  Args:
+    task: whose puzzles the model is to answer.
+    digest: see `rows_digest`; of the run that has trained it. None: that is not known, and a warning says so.
+    place: where the model was saved, for the message.
+
+  Raises:
+    UserError: they stand for something else.
+  """
+  ours = rows_digest(task)
+  if ours is None or ours == digest:
+    return
+  if digest is None:
+    console.warn(f"{place}: does not say which puzzles the rows of its prefix table stand for; if they are others than "
+                 f"those of {task.data.source}, its answers mean nothing")
+    return
+  raise UserError(
+      f"{task.data.source}: its puzzle identifiers stand for other puzzles than those with which {place} was trained, "
+      "and a puzzle would get the prefix of another one; give the data that it was trained on, with the same knobs of "
+      "config.data (seed, versions), or train rows for these puzzles with config.init_from, which carries over those "
+      "that both have")
 
 
 def check_same(run: dict[str, Any], saved: dict[str, Any], place: str) -> None:

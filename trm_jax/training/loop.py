@@ -30,7 +30,6 @@ from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles, Sizes
 from trm_jax.errors import UserError
-from trm_jax.model.trm import TRM
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
 from trm_jax.runtime import exit_status
@@ -48,6 +47,7 @@ from trm_jax.training import metrics_log
 from trm_jax.training import program
 from trm_jax.training import train_log
 from trm_jax.training import wandb_log
+from trm_jax.training import warm_start
 from trm_jax.training.checkpoint import Checkpoints, keep_last
 from trm_jax.training.schedule import Schedule
 from trm_jax.training.train_step import TrainState
@@ -58,8 +58,8 @@ _CALL_SECONDS = 2.0
 # downloads and prepares the first time; and for what the main process does alone at the end: compiling for one device,
 # drawing, copying to a bucket.
 _COMPILE_SECONDS, _READ_SECONDS, _REPORT_SECONDS = 600.0, 3600.0, 1800.0
-# Of the watched puzzles, this many are drawn at each evaluation.
-_DRAWN = 4
+# Of the watched puzzles, this many are drawn at each evaluation; of so many test puzzles, one is drawn at the end.
+_DRAWN, _SOLVED = 4, 64
 
 
 class _Stop(Exception):
@@ -170,7 +170,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     watchdog.alive("comparing puzzles")
     made = program.Program(config, task, Sizes.of(splits.train), mesh)
     schedule = Schedule.of(config, made.total_steps, [stage.start for stage in made.stages])
-    saved_run = _identity(config, made, splits)
+    saved_run = _identity(config, task, made, splits)
     # Together: nothing is written there before all have looked.
     if distributed.together(lambda: identity.state(saved_run, workdir.path)) == "finished":
       distributed.say(f"this run is finished: its {made.total_steps:,} steps are made; results are in "
@@ -181,7 +181,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     checkpoints = exits.enter_context(contextlib.closing(Checkpoints(workdir.checkpoints, keep=keep_last(config))))
     seed = np.uint32(config.seed)
     source = rows_lib.to_device(rows_lib.Source.of(task.arrays(splits.train), splits.train), sharding.replicated(mesh))
-    state, position, seconds = _restore_or_init(checkpoints, made, saved_run, seed, source)
+    state, position, seconds = _restore_or_init(checkpoints, config, task, made, saved_run, seed, source)
     _describe_run(workdir, made, saved_run)
 
     # Compile the step, and open the records.
@@ -304,26 +304,26 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       checkpoints.wait()
       results = {"step": made.total_steps, "test": test(state, "last checkpoint"),
                  "train_seconds": round(records.seconds, 1)}
-      best = checkpoints.best_step()
-      if best is not None and best != made.total_steps:
-        results["test_best"] = {"step": best} | test(
-            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")
       if num := min(config.save.average, len(checkpoints.steps())):
         mean = made.trainer.with_params(state, checkpoints.mean_params(num, made.state.params))
         results["test_average"] = {"num_checkpoints": num} | test(
             mean, f"mean of the last {num} checkpoints", "_average")
+      few = splits.test.take_groups(np.arange(min(splits.test.num_groups, _SOLVED)))
+      solving = made.solver(len(few)).attempt(state, few)
+      best = checkpoints.best_step()
+      if best is not None and best != made.total_steps:
+        state = None  # the devices need not have room for two prefix tables
+        results["test_best"] = {"step": best} | test(
+            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")
       for name in ("test", "test_best", "test_average"):
         if name in results:
           log.write({"step": made.total_steps} | {f"{name}/{key}": value for key, value in results[name].items()})
       for _ in range(2):  # whoever was told to stop until now, all hear of it
         safe_point("reporting", records.step_seconds)
-      # Drawing takes one process and one device.
-      model = jax.jit(lambda state: made.trainer.model(state, averaged=True), out_shardings=sharding.replicated(mesh))(
-          state)
       watchdog.alive("reporting", extra_s=_REPORT_SECONDS)
       with signals.released():  # all is saved: nobody need wait for the pictures
         if distributed.is_main():
-          _pictures(jax.device_get(model), task, splits, workdir.local, config.name)
+          _pictures(few, solving, task, splits.test_puzzle, workdir.local, config.name)
       files.write_json(workdir.local / "results.json", results)
       workdir.sync()
       # Together: JAX gives processes that have left a minute to be followed by the others, then ends all.
@@ -352,14 +352,14 @@ def _load(task: Task) -> splits_lib.Splits:
   return splits
 
 
-def _identity(config: Config, made: program.Program, splits: splits_lib.Splits) -> dict[str, Any]:
+def _identity(config: Config, task: Task, made: program.Program, splits: splits_lib.Splits) -> dict[str, Any]:
   """What tells this run from others, and is saved with it. Raises UserError where processes differ in it."""
   saved_run = {"config": config_lib.to_dict(config), "data": Sizes.of(splits.train).of_model(),
                "total_steps": made.total_steps}
   distributed.check_same("config", lambda: _fingerprint(saved_run))
   distributed.check_same(
       "version of trm_jax", lambda: files.fingerprint(pathlib.Path(trm_jax.__file__).parent, "*.py"))
-  saved_run["puzzles"] = identity.digests(splits)
+  saved_run |= {"puzzles": identity.digests(splits), "rows": identity.rows_digest(task)}
   distributed.check_same("set of puzzles", lambda: _fingerprint(saved_run["puzzles"]))
   return saved_run
 
@@ -369,13 +369,18 @@ def _fingerprint(value: Any) -> int:
   return zlib.crc32(json.dumps(value).encode())
 
 
-def _restore_or_init(checkpoints: Checkpoints, made: program.Program, saved_run: dict[str, Any], seed: np.uint32,
-                     source: rows_lib.Source) -> tuple[TrainState, Position, float]:
+def _restore_or_init(checkpoints: Checkpoints, config: Config, task: Task, made: program.Program,
+                     saved_run: dict[str, Any], seed: np.uint32, source: rows_lib.Source
+                     ) -> tuple[TrainState, Position, float]:
   """The state of the newest checkpoint or, where there is none, before the first step; where that is; the seconds that
   its steps have taken."""
   latest = checkpoints.latest_step()
   if latest is None:
-    return made.init(seed, source), Position(), 0.0
+    state = made.init(seed, source)
+    if config.init_from:
+      state, note = warm_start.begin(config, task, made, state, saved_run["rows"])
+      distributed.say(note)
+    return state, Position(), 0.0
   before = checkpoints.read_run(latest)
   identity.check_same(saved_run, before, str(checkpoints.directory))
   state = checkpoints.restore(latest, made.state)
@@ -486,14 +491,13 @@ next:
 """
 
 
-def _pictures(model: TRM, task: Task, splits: splits_lib.Splits, folder: os.PathLike, name: str) -> None:
-  """The learning curve, and the test puzzle of a few that took the model longest to solve."""
+def _pictures(few: Puzzles, made: attempts.Attempts, task: Task, puzzle: str, folder: os.PathLike, name: str) -> None:
+  """The learning curve, and of a few puzzles, which may be called `puzzle`, the one that took the model longest to
+  solve."""
   curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name,
                         headline=task.headline)
-  few: Puzzles = splits.test.take_groups(np.arange(min(splits.test.num_groups, 64)))
-  made = attempts.every_answer(model, task, few)
   i = evaluator_lib.hardest_solved(made.answers, few.labels)
   solving = task, few.inputs[i], made.answers[:, i], few.labels[i], made.q_halt[:, i]
-  print(f"\none {splits.test_puzzle}, supervision step by supervision step:\n")
+  print(f"\none {puzzle}, supervision step by supervision step:\n")
   print(boards.solving_text(*solving))
   boards.solving_picture(folder / "solved.png", *solving)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from typing import Any
 
+from flax import nnx
 import jax
 from jax.sharding import Mesh
 import jax.numpy as jnp
@@ -17,11 +18,15 @@ from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
 from trm_jax.model import flops
 from trm_jax.model.config import TRMConfig
+from trm_jax.model.trm import InitialState, PrefixTable, TRM
 from trm_jax.runtime import sharding
 from trm_jax.tasks import Task
+from trm_jax.training.attempts import Attempter
 from trm_jax.training.evaluator import Evaluator
 from trm_jax.training.train_step import Trainer
 
+# The fields of a TrainState that hold weights, with the kinds of variables that they are of a model's.
+WEIGHTS = {"params": nnx.Param, "prefix_table": PrefixTable, "initial": InitialState}
 _SEED = jax.ShapeDtypeStruct((), jnp.uint32)
 
 
@@ -55,6 +60,18 @@ def model_config(config: Config, mesh: Mesh, **sizes: int) -> TRMConfig:
   return config.model.sized(attention=config.compute.attention if on_gpus else "xla",
                             kernels=config.compute.kernels if on_gpus and mesh.size == 1 else "xla",
                             positions_first=mesh.devices.flat[0].platform != "tpu", **sizes)
+
+
+def weights_layout(model: TRMConfig, mesh: Mesh) -> tuple[Any, dict[str, Any]]:
+  """What a model's weights are and how they lie on a mesh; nothing is allocated.
+
+  Returns:
+    nnx's graph of the model, and its weights, abstract and with shardings: by the field of TrainState that they are in,
+    in the order in which nnx.merge takes them; empty for a field that this model does not have.
+  """
+  graphdef, *variables = nnx.split(nnx.eval_shape(lambda: TRM(model, rngs=nnx.Rngs(0))), *WEIGHTS.values())
+  shapes = dict(zip(WEIGHTS, map(nnx.to_pure_dict, variables)))
+  return graphdef, sharding.abstract(shapes, sharding.state_shardings(mesh, shapes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,3 +187,13 @@ class Program:
         lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
         batch_size=self.config.eval.batch_size, max_puzzles=max_puzzles,
         loss_config=self.config.loss, halting=self.config.eval.halting, versions=self.task.num_votes)
+
+  def solver(self, max_puzzles: int) -> Attempter:
+    """Attempts with the averaged parameters of a state that keep the answers of all supervision steps.
+
+    Args:
+      max_puzzles: that are attempted.
+    """
+    return Attempter(
+        lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
+        batch_size=min(self.config.eval.batch_size, max_puzzles), max_puzzles=max_puzzles, keep="all")

@@ -88,6 +88,9 @@ class Trainer:
     loss_config: what a supervision step costs.
     micro_batches: parts of the batch that one after the other go through the network, to save memory.
     record_every: steps after which `TrainState.metrics` starts from 0 again.
+
+  Attributes:
+    frozen: whether only the prefix table is trained.
   """
 
   def __init__(self, model_config: TRMConfig, optimizer_config: OptimizerConfig, *, mesh: Mesh, batch_size: int,
@@ -113,8 +116,9 @@ class Trainer:
     optimizer = make(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
     if o.clip_norm:
       optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), optimizer)
-    self.optimizer = optimizer
-    self.ema = optim.ema(o.ema_rate, start=o.ema_start) if o.ema_rate else None
+    self.frozen = o.train == "prefix"
+    self.optimizer = optax.identity() if self.frozen else optimizer
+    self.ema = optim.ema(o.ema_rate, start=o.ema_start) if o.ema_rate and not self.frozen else None
     self.prefix_optimizer = optim.sign_sgd_rows(
         schedule(scale * o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
 
@@ -177,36 +181,56 @@ class Trainer:
     prefix_rows = model.prefix_rows(carry.batch)
     (loss, metrics, grads), (carry, row_grads) = self._gradients(
         state, (carry, prefix_rows, draws.min_steps, draws.noise_keys))
-    grad_norm = optax.tree.norm(grads)
+    grad_norm = optax.tree.norm(row_grads if self.frozen else grads)
+    finite = None if state.loss_scale is None else jnp.isfinite(optax.tree.norm((grads, row_grads)))
 
-    updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
-    ema = state.ema
+    params, ema, opt_state = state.params, state.ema, state.opt_state
+    if not self.frozen:
+      updates, opt_state = self.optimizer.update(grads, opt_state, params)
+      params = optax.apply_updates(params, updates)
     if self.ema:
       _, (_, ema) = self.ema.update(updates, optim.EmaState(state.step, ema), state.params)
     prefix_table, prefix_opt_state = state.prefix_table, state.prefix_opt_state
     if row_grads is not None:
       identifiers = carry.batch["puzzle_identifiers"]
-      row_updates, prefix_opt_state = self.prefix_optimizer.update(
-          row_grads, prefix_opt_state, prefix_rows, identifiers=identifiers)
-      table = prefix_table["puzzle_emb"]
-      prefix_table = {"puzzle_emb": table.at[identifiers].set(prefix_rows + row_updates)}
+      table, prefix_opt_state = self.update_table(
+          prefix_table["puzzle_emb"], prefix_opt_state, identifiers, prefix_rows, row_grads, finite)
+      prefix_table = {"puzzle_emb": table}
 
     new_state = state.replace(
-        params=optax.apply_updates(state.params, updates),
+        params=params,
         ema=ema,
         prefix_table=prefix_table,
         opt_state=opt_state,
         prefix_opt_state=prefix_opt_state,
     )
     metrics |= {"loss": loss, "grad_norm": grad_norm, "lr": self.schedule(state.step)}
-    if state.loss_scale is not None:
-      finite = jnp.isfinite(optax.tree.norm((grads, row_grads)))
-      new_state = jax.tree.map(functools.partial(jnp.where, finite), new_state, state)
+    if finite is not None:
+      both = (s.replace(prefix_table={}) for s in (new_state, state))
+      new_state = jax.tree.map(functools.partial(jnp.where, finite), *both).replace(prefix_table=prefix_table)
       # An overflow is expected now and then, and no failure, until the scale cannot go down any more.
       metrics["grad_norm"] = jnp.where(finite | (state.loss_scale.scale <= 1), grad_norm, 0)
       metrics |= {"loss_scale": state.loss_scale.scale, "skipped": 1 - finite.astype(jnp.float32)}
       new_state = new_state.replace(loss_scale=state.loss_scale.next(finite))
     return new_state.replace(step=state.step + 1, carry=carry), metrics
+
+  def update_table(self, table: jax.Array, opt_state: optax.OptState, identifiers: jax.Array, rows: jax.Array,
+                   grads: jax.Array, finite: jax.Array | None = None) -> tuple[jax.Array, optax.OptState]:
+    """The prefix table with other rows for a batch, in the memory of the one that is given, and the optimizer's state.
+
+    Args:
+      table: (identifiers, E) float32; its rows may lie on any devices, and stay there.
+      opt_state: of the table's optimizer.
+      identifiers: (B,) int32 of the global batch.
+      rows: (B, E) float32, those rows of the table.
+      grads: (B, E) float32 by these rows.
+      finite: () bool, whether the rows change; None: they do.
+    """
+    updates, opt_state = self.prefix_optimizer.update(grads, opt_state, rows, identifiers=identifiers)
+    new_rows = rows + updates
+    if finite is not None:  # row by row: a choice between two whole tables would be a table more
+      new_rows = jnp.where(finite, new_rows, rows)
+    return table.at[identifiers].set(new_rows), opt_state
 
   def _gradients(self, state: TrainState, rows: Any) -> tuple[Any, Any]:
     """Loss, metrics and gradients of the global batch, and what becomes of its rows.
@@ -220,7 +244,8 @@ class Trainer:
       rows: the arguments of TRM.supervision_step, every leaf with a leading batch axis.
 
     Returns:
-      (loss, metrics, grads), the same everywhere, and (carry, gradient by prefix_rows or None), by row.
+      (loss, metrics, grads), the same everywhere, and (carry, gradient by prefix_rows or None), by row. Of frozen
+      parameters there are no gradients, grads is empty.
     """
 
     scale = 1.0 if state.loss_scale is None else state.loss_scale.scale
@@ -234,10 +259,11 @@ class Trainer:
 
     def micro_batch(params, rows):
       carry, prefix_rows, *draws = rows
-      argnums = (0,) if prefix_rows is None else (0, 1)
-      (_, (loss, carry, metrics)), (grads, *row_grads) = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
+      argnums = (0,) * (not self.frozen) + (1,) * (prefix_rows is not None)
+      (_, (loss, carry, metrics)), found = jax.value_and_grad(loss_fn, argnums, has_aux=True)(
           params, prefix_rows, carry, *draws)
-      return (loss, metrics, grads), (carry, row_grads[0] if row_grads else None)
+      found = dict(zip(argnums, found))
+      return (loss, metrics, found.get(0, {})), (carry, found.get(1))
 
     def on_own_rows(params, rows):
       if self.micro_batches == 1:

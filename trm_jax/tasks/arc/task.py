@@ -56,6 +56,17 @@ class ArcTask(task.Task):
     """By the identifier of an original, the name of the task."""
     return self._data_set().names
 
+  def row_names(self) -> list[str]:
+    """The reference's names of tasks and versions."""
+    names = [""] * self.num_puzzle_identifiers
+    for puzzles in self._data_set().splits.values():
+      made = puzzles.versions
+      for start, end in zip(made.starts, made.starts[1:]):
+        identifiers = made.identifiers[start:end].tolist()
+        for identifier, name in zip(identifiers, grids.names(self.task_names[identifiers[0]], made.numbers[start:end])):
+          names[identifier] = name
+    return names
+
   def stored(self, split: str) -> Stored:
     return Stored.of(self._data_set().splits[split])
 
