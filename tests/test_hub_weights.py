@@ -128,7 +128,7 @@ from trm_jax.errors import UserError
 from trm_jax.interop import hub
 for address in sys.argv[1:]:
   try:
-    file, beside = hub.download(address)
+    file, beside = hub.download(address, ("all_config.yaml", "config.json"))
     print(hub.commit_of(file), file.name, *beside)
   except UserError as e:
     print(type(e).__name__, e.status, e)

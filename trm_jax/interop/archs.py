@@ -19,7 +19,7 @@ from trm_jax.model.config import ModelConfig, TRMConfig
 from trm_jax.runtime import files
 
 # Beside the weights: the reference's config, and that of a folder that export.py has made.
-REFERENCE_CONFIG, OUR_CONFIG = "all_config.yaml", "config.json"
+BESIDE = REFERENCE_CONFIG, OUR_CONFIG = "all_config.yaml", "config.json"
 
 # The reference's models of its README, by its own names. "forward_dtype" is the file's.
 _SUDOKU_MLP = {
@@ -41,10 +41,17 @@ _TASKS = {(11, 81): ("sudoku", {}), (6, 16): ("sudoku", {"source": "generated", 
 
 @dataclasses.dataclass(frozen=True)
 class Arch:
-  """A model, whole, and the config of the run that it is the result of, as far as they are known."""
+  """A model, whole, and the run that it is the result of, as far as they are known.
+
+  Attributes:
+    model: of it.
+    config: of the run.
+    step: of the run, where something says it besides the name of the file.
+  """
 
   model: TRMConfig
   config: Config
+  step: int | None = None
 
 
 def find(source: str, state: Mapping[str, Any], beside: Mapping[str, pathlib.Path], name: str | None) -> Arch:
@@ -53,7 +60,7 @@ def find(source: str, state: Mapping[str, Any], beside: Mapping[str, pathlib.Pat
   Args:
     source: of the parameters, for messages.
     state: by plain_names.
-    beside: by name, the files that lie beside the weights, of REFERENCE_CONFIG and OUR_CONFIG.
+    beside: by name, those of BESIDE that lie beside the weights.
     name: of a preset, or path of a file like REFERENCE_CONFIG; None: what lies beside.
 
   Raises:
@@ -64,7 +71,8 @@ def find(source: str, state: Mapping[str, Any], beside: Mapping[str, pathlib.Pat
   if name is None and OUR_CONFIG in beside:
     saved = files.read_json(beside[OUR_CONFIG])
     if "trm_jax" in saved:
-      return of_config(config_lib.parse_saved(saved["trm_jax"], f"{beside[OUR_CONFIG]}"), source, state)
+      ours = of_config(config_lib.parse_saved(saved["trm_jax"], f"{beside[OUR_CONFIG]}"), source, state)
+      return dataclasses.replace(ours, step=saved.get("step"))
   if name is None and REFERENCE_CONFIG not in beside:
     fitting = [preset for preset in PRESETS if not _problem(state, preset)]
     raise UserError(f"{source}: no {REFERENCE_CONFIG} lies beside it, and the shapes do not show {_NOT_SHOWN}; give "

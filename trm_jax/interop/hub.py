@@ -4,12 +4,12 @@
 The client's cache, tokens, HF_ENDPOINT and HF_HUB_OFFLINE are as everywhere else.
 """
 
+from collections.abc import Sequence
 import pathlib
 import re
 
 from trm_jax import errors
 from trm_jax.errors import TryAgain, UserError
-from trm_jax.interop import archs
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)/(?P<file>[^@]+?)(?:@(?P<revision>[^@]+))?")
 
@@ -19,14 +19,15 @@ def is_address(source: str) -> bool:
   return source.startswith("hf://")
 
 
-def download(address: str) -> tuple[pathlib.Path, dict[str, pathlib.Path]]:
+def download(address: str, names: Sequence[str] = ()) -> tuple[pathlib.Path, dict[str, pathlib.Path]]:
   """A file and what lies beside it, downloaded once.
 
   Args:
     address: of the file.
+    names: of files beside it that are wanted, too, if they are there.
 
   Returns:
-    The file; by name, those beside it that say what it is. They are in .../snapshots/COMMIT/ of the client's cache.
+    The file; by name, those beside it. They are in .../snapshots/COMMIT/ of the client's cache.
 
   Raises:
     UserError: the address is malformed; there is no such file, repository or revision; it asks for a token.
@@ -42,7 +43,7 @@ def download(address: str) -> tuple[pathlib.Path, dict[str, pathlib.Path]]:
     raise UserError(f'{address}: needs {e.name}, which is not installed; pip install -e ".[hub]"') from e
   path = _file(address, match["repo"], match["file"], match["revision"])
   commit, folder, beside = commit_of(path), match["file"].rpartition("/")[0], {}
-  for name in (archs.REFERENCE_CONFIG, archs.OUR_CONFIG):
+  for name in names:
     try:
       beside[name] = _download(match["repo"], f"{folder}/{name}" if folder else name, commit)
     except hub_errors.EntryNotFoundError:  # also where it is not in the cache and the hub cannot be asked

@@ -21,7 +21,7 @@ class Imported:
   Attributes:
     model: of it.
     config: of the run that it is the result of, as far as that is known.
-    step: optimizer steps that it was trained for, as the file's name has it; 0 where it has none.
+    step: optimizer steps that it was trained for, as the config.json or the file's name has it; 0 where neither does.
   """
 
   model: TRM
@@ -42,23 +42,22 @@ def read(source: str, *, arch: str | None = None, config: Config | None = None) 
     UserError: there is no such source, it cannot be reached or read, or is of another model.
   """
   if hub.is_address(source):
-    path, beside = hub.download(source)
+    path, beside = hub.download(source, archs.BESIDE)
   else:
     path = _in_folder(pathlib.Path(source).expanduser())
-    beside = {name: path.parent / name for name in (archs.REFERENCE_CONFIG, archs.OUR_CONFIG)
-              if (path.parent / name).is_file()}
+    beside = {name: path.parent / name for name in archs.BESIDE if (path.parent / name).is_file()}
   state = state_dict.plain_names(reference_files.read_reference_file(path))
   found = archs.find(source, state, beside, arch) if config is None else archs.of_config(config, source, state)
   numbers = re.findall(r"step_(\d+)", path.name)
-  return Imported(state_dict.from_reference(state, found.model), found.config, int(numbers[-1]) if numbers else 0)
+  step = found.step if found.step is not None else int(numbers[-1]) if numbers else 0
+  return Imported(state_dict.from_reference(state, found.model), found.config, step)
 
 
 def _in_folder(path: pathlib.Path) -> pathlib.Path:
   """The file with weights in a folder; a path that is none as it is."""
   if not path.is_dir():
     return path
-  others = (archs.REFERENCE_CONFIG, archs.OUR_CONFIG)
-  named = [file for file in sorted(path.iterdir()) if file.is_file() and file.name not in others and (
+  named = [file for file in sorted(path.iterdir()) if file.is_file() and (
       file.suffix in (".safetensors", ".pt", ".pth", ".bin") or re.search(r"step_\d+$", file.name)
       or file.name == "checkpoint")]
   if len(named) != 1:
