@@ -130,8 +130,8 @@ def test_what_shapes_do_not_tell(tmp_path):
   path = save(state, tmp_path / "step_21700")
   assert refusal(path, tmp_path) == (
       f"{path}: no all_config.yaml lies beside it, and the shapes do not show H_cycles, L_cycles, num_heads, "
-      "pos_encodings, puzzle_emb_len and halt_max_steps; give --arch=sudoku_attention, whose shapes these are, if it "
-      "is the reference's")
+      "pos_encodings, puzzle_emb_len and halt_max_steps; import it by python -m trm_jax.interop import with "
+      "--arch=sudoku_attention, whose shapes these are, if it is the reference's")
   assert refusal(path, tmp_path, arch="sudoku_mlp").endswith("; sudoku_attention would fit")
   assert "it knows 11 tokens and 81 cells, which are not those of maze" in refusal(path, tmp_path, arch="maze")
   assert "no such file, and no such preset; known are sudoku_mlp, sudoku_attention, maze, arc" in (

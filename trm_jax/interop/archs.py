@@ -75,7 +75,8 @@ def find(source: str, state: Mapping[str, Any], beside: Mapping[str, pathlib.Pat
       return dataclasses.replace(ours, step=saved.get("step"))
   if name is None and REFERENCE_CONFIG not in beside:
     fitting = [preset for preset in PRESETS if not _problem(state, preset)]
-    raise UserError(f"{source}: no {REFERENCE_CONFIG} lies beside it, and the shapes do not show {_NOT_SHOWN}; give "
+    raise UserError(f"{source}: no {REFERENCE_CONFIG} lies beside it, and the shapes do not show {_NOT_SHOWN}; "
+                    "import it by python -m trm_jax.interop import with "
                     + (f"--arch={' or --arch='.join(fitting)}, whose shapes these are, if it is the reference's"
                        if fitting else f"--arch=FILE like {REFERENCE_CONFIG}, or --config: the shapes are none of the "
                        f"reference's own models ({', '.join(PRESETS)})"))
