@@ -79,12 +79,11 @@ folder = sys.argv[1]
 step, start, solve = (jax.export.deserialize(open(f"{folder}/{name}.stablehlo", "rb").read())
                       for name in ("step", "start", "solve"))
 puzzles = np.load(f"{folder}/inputs.npy"), np.load(f"{folder}/identifiers.npy")
-made = solve.call(*puzzles)
+made = dict(zip(("answers", "q_halt"), solve.call(*puzzles)))
 states, answers = start.call(*puzzles), []
 for _ in range(int(sys.argv[2])):
-  outputs = step.call(*puzzles, states)
-  states = outputs["states"]
-  answers.append(np.asarray(outputs["logits"]).argmax(-1))
+  logits, _, *states = step.call(*puzzles, *states)
+  answers.append(np.asarray(logits).argmax(-1))
 np.savez(f"{folder}/made.npz", by_step=answers, **made)
 print(any(name.startswith(("trm_jax", "flax", "orbax")) for name in sys.modules))
 """
@@ -102,7 +101,7 @@ def test_programs_need_jax_alone(tmp_path, changes, num):
   model = make_model(config, **sizes)
   if sizes:
     model.puzzle_emb[...] = jax.random.normal(jax.random.key(1), model.puzzle_emb.shape)
-  export.programs(model, tmp_path)
+  export.stablehlo(model, tmp_path)
   rng = np.random.default_rng(0)
   batch = {"inputs": rng.integers(0, 6, (num, 16), np.int32), "puzzle_identifiers": rng.integers(0, 4, num, np.int32)}
   np.save(tmp_path / "inputs.npy", batch["inputs"])
@@ -120,15 +119,49 @@ def test_programs_need_jax_alone(tmp_path, changes, num):
   np.testing.assert_array_equal(made["answers"], answers[-1])
   np.testing.assert_allclose(made["q_halt"], outputs.q_halt, atol=1e-4)
   signature = json.loads((tmp_path / "signature.json").read_text())
-  assert signature["solve"] == {"arguments": ["int32[batch_size,16]", "int32[batch_size]"],
-                                "result": {"answers": "int32[batch_size,16]", "q_halt": "float32[batch_size]"}}
+  assert signature["solve"] == {
+      "arguments": {"inputs": "int32[batch_size,16]", "puzzle_identifiers": "int32[batch_size]"},
+      "results": {"answers": "int32[batch_size,16]", "q_halt": "float32[batch_size]"}}
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("jax2onnx") or not importlib.util.find_spec("onnxruntime"),
+                    reason="jax2onnx or onnxruntime is not installed")
+@pytest.mark.filterwarnings("ignore")  # theirs, of themselves
+@pytest.mark.parametrize("changes", [
+    {"model__puzzle_emb_len": 2}, {"model__mlp_t": False, "model__pos_encodings": "rope"}])
+def test_programs_for_onnxruntime(tmp_path, changes):
+  """The same answers as those of the model in float32, at any batch size, at once or step by step."""
+  import onnxruntime  # pylint: disable=g-import-not-at-top
+
+  config = tiny.config(model__dtype="bfloat16", model__halt_max_steps=3, **changes)
+  model = make_model(config, num_puzzle_identifiers=4)
+  model.puzzle_emb[...] = jax.random.normal(jax.random.key(1), model.puzzle_emb.shape)
+  export.onnx(model, tmp_path)
+  options = onnxruntime.SessionOptions()
+  options.log_severity_level = 3
+  start, step, solve = (onnxruntime.InferenceSession(tmp_path / f"{name}.onnx", options)
+                        for name in ("start", "step", "solve"))
+  wide = make_model(tiny.config(model__halt_max_steps=3, **changes), num_puzzle_identifiers=4)
+  nnx.update(wide, nnx.state(model))
+  rng = np.random.default_rng(0)
+  for num in (1, 5):
+    batch = {"inputs": rng.integers(0, 6, (num, 16), np.int32),
+             "puzzle_identifiers": rng.integers(0, 4, num, np.int32)}
+    carry, states = wide.initial_carry(batch), start.run(None, batch)
+    for _ in range(3):
+      carry, outputs = wide(carry, {name: jnp.asarray(value) for name, value in batch.items()})
+      logits, q_halt, *states = step.run(None, batch | dict(zip(("z_H", "z_L"), states)))
+      np.testing.assert_allclose(logits, outputs.logits, atol=1e-3)
+      np.testing.assert_allclose(q_halt, outputs.q_halt, atol=1e-3)
+    answers, _ = solve.run(None, batch)
+    np.testing.assert_array_equal(answers, outputs.logits.argmax(-1))
 
 
 @needs_flatbuffers
 def test_a_table_that_is_too_large_for_a_program(tmp_path, monkeypatch):
   monkeypatch.setattr(export, "_MAX_TABLE", 100)
   with pytest.raises(UserError, match="a prefix table of 5 rows is too large to be a constant of a program; "):
-    export.programs(make_model(tiny.config(), num_puzzle_identifiers=5), tmp_path / "x")
+    export.stablehlo(make_model(tiny.config(), num_puzzle_identifiers=5), tmp_path / "x")
   assert not (tmp_path / "x").exists()
 
 

@@ -472,8 +472,8 @@ MUTATIONS = [
              "if False:", "test_torch_zip.py::test_what_is_said_of_tensors_is_checked"),
     mutation("import: dtype of the initial states", "archs.py", 'if initial else {})', 'if False else {})',
              "test_import.py::test_products_have_the_dtype_of_the_initial_states_as_in_the_reference"),
-    mutation("export: states go on from step to step", "export.py", 'again(made["states"])',
-             'again(start(inputs, puzzle_identifiers))', "test_export.py::test_programs_need_jax_alone"),
+    mutation("export: states go on from step to step", "export.py", "(now[0], step(*now[0], *now[1][2:]))",
+             "(now[0], step(*now[0], *start(*now[0])))", "test_export.py::test_programs_need_jax_alone"),
     mutation("export: accuracy of these weights", "card.py", 'if test.get("step", results.get("step")) == step and',
              "if", "test_export.py::test_the_card_has_what_was_measured_of_these_weights"),
     # The report.

@@ -5,7 +5,7 @@
     python -m trm_jax.interop import step_32550 --arch=maze --out=DIR    # where no all_config.yaml lies beside it
     python -m trm_jax.interop export runs/mine --out=step_0          # for load_checkpoint= of the reference
     python -m trm_jax.interop export runs/mine --out=DIR --format=hub        # safetensors, config and a model card
-    python -m trm_jax.interop export runs/mine --out=DIR --format=stablehlo  # programs that need JAX alone
+    python -m trm_jax.interop export runs/mine --out=DIR --format=stablehlo  # programs that need JAX alone; or onnx
 
 SOURCE is a file with a state dict (as torch.save writes it, or .safetensors), a folder with such a file and its
 all_config.yaml, or hf://OWNER/REPO/FILE[@REVISION]. Shapes do not tell cycles, heads, positions and steps: these come
@@ -34,8 +34,8 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Instead of --arch: FILE.py:NAME, a config of a run with this model; --config.field=value changes "
     "a field.")
 _FORMAT = flags.DEFINE_enum(
-    "format", "reference", ["reference", "hub", "stablehlo"], "For export: a file that the PyTorch reference loads, a "
-    "folder for a hub, or a folder of programs in StableHLO.")
+    "format", "reference", ["reference", "hub", "stablehlo", "onnx"], "For export: a file that the PyTorch "
+    "reference loads, a folder for a hub, or a folder of programs in StableHLO or ONNX.")
 _COMPILED = flags.DEFINE_bool(
     "compiled", True, "For --format=reference: names as the reference's model has them by default; --nocompiled: with "
     "its DISABLE_COMPILE=1.")
@@ -84,8 +84,8 @@ def _export(checkpoint: str) -> None:
   if _FORMAT.value == "reference":
     files.make_folder(out.parent, "the folder of --out")
     reference_files.write_reference_file(loaded.model, out, compiled=_COMPILED.value)
-  elif _FORMAT.value == "stablehlo":
-    export.programs(loaded.model, out)
+  elif _FORMAT.value in ("stablehlo", "onnx"):
+    getattr(export, _FORMAT.value)(loaded.model, out)
   else:
     results = loaded.folder / "results.json"
     export.hub_folder(loaded.model, loaded.config, loaded.step, out,
