@@ -146,9 +146,9 @@ def _programs(model: TRM) -> dict[str, _Program]:
   puzzles = {"inputs": jax.ShapeDtypeStruct((batch_size, config.seq_len), jnp.int32),
              "puzzle_identifiers": jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
   states = dict(zip(names, jax.eval_shape(start, **puzzles)))
-  programs = {}
+  next_states, programs = [f"next_{name}" for name in names], {}
   for name, function, arguments, results in (
-      ("start", start, puzzles, names), ("step", step, puzzles | states, ["logits", "q_halt", *(f"next_{z}" for z in names)]),
+      ("start", start, puzzles, names), ("step", step, puzzles | states, ["logits", "q_halt", *next_states]),
       ("solve", solve, puzzles, ["answers", "q_halt"])):
     shapes = jax.eval_shape(function, *arguments.values())
     programs[name] = _Program(function, arguments, dict(zip(results, shapes)))
