@@ -21,8 +21,9 @@ CONFIG = TRMConfig(vocab_size=7, seq_len=5, num_puzzle_identifiers=3, hidden_siz
                    puzzle_emb_ndim=12, puzzle_emb_len=3, pos_encodings="learned", dtype="float32")
 BATCH = {"inputs": jnp.ones((2, 5), jnp.int32), "puzzle_identifiers": jnp.array([0, 2])}
 
-needs_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs the extra [torch]")
-needs_safetensors = pytest.mark.skipif(not importlib.util.find_spec("safetensors"), reason="needs the extra [torch]")
+needs_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed")
+needs_safetensors = pytest.mark.skipif(not importlib.util.find_spec("safetensors"),
+                                       reason="safetensors is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +107,12 @@ def test_errors(state):
     interop.from_reference(without, CONFIG)
   with pytest.raises(UserError, match=r"missing none, unknown \['extra'\]"):
     interop.from_reference(state | {"extra": state[name]}, CONFIG)
-  with pytest.raises(UserError, match=rf"{name}: shape \(8, 7\) does not fit"):
+  with pytest.raises(UserError, match=rf"{name} has the shape \(8, 7\), must have \(7, 8\); give the config"):
     interop.from_reference(state | {name: state[name].T}, CONFIG)
 
 
 @pytest.mark.parametrize("suffix", [
-    pytest.param("pt", marks=needs_torch), pytest.param("safetensors", marks=needs_safetensors)])
+    "pt", pytest.param("safetensors", marks=needs_safetensors)])
 def test_files(model, state, tmp_path, suffix):
   path = tmp_path / f"step_1.{suffix}"
   interop.write_reference_file(model, path, compiled=False)
@@ -122,7 +123,7 @@ def test_files(model, state, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [
-    pytest.param("pt", marks=needs_torch), pytest.param("safetensors", marks=needs_safetensors)])
+    "pt", pytest.param("safetensors", marks=needs_safetensors)])
 def test_bad_files(model, tmp_path, suffix):
   path = tmp_path / f"step_1.{suffix}"
   with pytest.raises(UserError, match="no such file"):
@@ -254,13 +255,5 @@ def test_refuses_code(tmp_path):
 
   path = tmp_path / "evil.pt"
   torch.save({"x": print}, path)
-  with pytest.raises(UserError, match="not a readable state dict"):
-    interop.read_reference_file(path)
-
-
-@pytest.mark.skipif(bool(importlib.util.find_spec("torch")), reason="torch is installed")
-def test_says_what_to_install(tmp_path):
-  path = tmp_path / "step_1"
-  path.write_bytes(b"")
-  with pytest.raises(UserError, match=r"needs torch; pip install -e '.\[torch\]'"):
+  with pytest.raises(UserError, match="holds more than tensors: _*builtins?_*.print, which nothing here will call"):
     interop.read_reference_file(path)

@@ -4,6 +4,7 @@
     from trm_jax import weights
 
     trained = weights.load("runs/baseline")     # a run, one of its checkpoints, or what `save` has written
+    trained = weights.load("hf://OWNER/REPO/FILE")      # the reference's, imported into runs/ first
     carry, outputs = trained.model(carry, batch)
 
 Read are the parameters or their moving average, the prefix table and the initial states: no moments of an optimizer and
@@ -14,6 +15,8 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
+import re
 
 from flax import nnx
 import jax
@@ -23,6 +26,8 @@ from trm_jax import config as config_lib
 from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.errors import UserError
+from trm_jax.interop import hub
+from trm_jax.interop import sources
 from trm_jax.model.trm import TRM
 from trm_jax.runtime import paths
 from trm_jax.runtime import sharding
@@ -58,14 +63,15 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
   """The weights of a checkpoint, whatever devices wrote it.
 
   Args:
-    path: a run's folder (its newest checkpoint), or one checkpoint (see `checkpoint.find`).
+    path: a run's folder (its newest checkpoint), or one checkpoint (see `checkpoint.find`); or an address at a hub
+      (see `interop.hub`), from which the weights are imported into runs/ first, once.
     mesh: on which they shall lie, laid out as in training: what is large is shared out. None: the default device.
     average: with the mean of the parameters in the last `average` checkpoints instead of their moving average.
 
   Raises:
     UserError: there is no checkpoint, it is damaged, or there are too few; `average` of a path to one checkpoint.
   """
-  directory, step = checkpoint.find(path)
+  directory, step = checkpoint.find(os.fspath(_imported(path)) if hub.is_address(path) else path)
   if average and step is not None:
     raise UserError(f"--average={average}: needs a run's folder, not its checkpoint of step {step}")
   with contextlib.closing(checkpoint.Checkpoints(directory, read_only=True)) as checkpoints:
@@ -104,3 +110,48 @@ def save(model: TRM, config: Config, folder: os.PathLike | str, *, step: int = 0
     checkpoints.save(step, {name: part for name, part in parts.items() if part},
                      {"config": config_lib.to_dict(config), "data": sizes, "total_steps": step, "rows": rows})
     checkpoints.wait()
+
+
+def import_reference(source: str, folder: os.PathLike | str, *, arch: str | None = None, config: Config | None = None
+                     ) -> sources.Imported:
+  """Makes weights that were trained elsewhere into what `load` reads; returns them, too.
+
+  Args:
+    source, arch, config: see `sources.read`.
+    folder: see `save`; must have no checkpoint at all.
+
+  Raises:
+    UserError: they cannot be read or written, or the folder has checkpoints.
+  """
+  target = paths.user_path(folder, "--out")
+  paths.check_checkpoints_can_be_kept(target, "--out")
+  if _has_checkpoints(target):
+    raise UserError(f"--out={folder}: holds checkpoints already, and nothing is written over; name another folder")
+  read = sources.read(source, arch=arch, config=config)
+  save(read.model, read.config, target, step=read.step)
+  return read
+
+
+def _has_checkpoints(folder: os.PathLike | str) -> bool:
+  try:
+    checkpoint.find(os.fspath(folder))
+  except UserError:
+    return False
+  return True
+
+
+def _imported(address: str) -> pathlib.Path:
+  """The folder of weights that an address at a hub names, which is made if it is not there.
+
+  A commit has a folder of its own: what is published later under the same name goes to another one.
+  """
+  if jax.process_count() > 1:
+    raise UserError(f"--checkpoint={address}: several processes need a folder that they share; import it first: "
+                    f"python -m trm_jax.interop import {address} --out=FOLDER")
+  file, _ = hub.download(address)
+  repo_and_file = address.removeprefix("hf://").partition("@")[0]
+  folder = pathlib.Path("runs") / re.sub(r"[^\w.-]+", "-", f"{repo_and_file}-{hub.commit_of(file)[:12]}")
+  if not _has_checkpoints(folder):
+    import_reference(address, folder)
+    print(f"{address}: imported into {folder}")
+  return folder

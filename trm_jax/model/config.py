@@ -20,6 +20,7 @@ _REFERENCE_MODELS = {
     "trm_singlez": {"recursion": "single_z"},
     "trm_hier6": {"recursion": "multi_scale_z"},
     "hrm": {"gradient": "one_step"},
+    "hrm_act_v1": {"gradient": "one_step"},  # as its own authors call it
     "transformers_baseline": {"recursion": "none"},
 }
 
@@ -175,8 +176,9 @@ class TRMConfig(ModelConfig):
       raise UserError(f"reference config: name = {name!r}: no model of the reference's; known are "
                       f"{', '.join(_REFERENCE_MODELS)}")
     H_layers = config.pop("H_layers", 0)
-    if model in ("hrm", "transformers_baseline"):  # no such choice there
-      config |= {"puzzle_emb_len": 0, "no_ACT_continue": model != "hrm"}
+    hrm = model in ("hrm", "hrm_act_v1")
+    if hrm or model == "transformers_baseline":  # no such choice there
+      config |= {"puzzle_emb_len": 0, "no_ACT_continue": not hrm}
     if model == "transformers_baseline":
       config["L_layers"] = H_layers
       config.pop("H_cycles", None)
@@ -186,7 +188,7 @@ class TRMConfig(ModelConfig):
     for name in ("batch_size", "causal", "loss"):
       config.pop(name, None)
     values = _REFERENCE_MODELS[model] | {
-        "H_layers": H_layers if model == "hrm" else 0,
+        "H_layers": H_layers if hrm else 0,
         "dtype": config.pop("forward_dtype", "bfloat16"),
         "q_continue": not config.pop("no_ACT_continue", True),
         # What the reference's own defaults are where its config does not say.

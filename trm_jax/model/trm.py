@@ -278,7 +278,8 @@ class TRM(nnx.Module):
                    self.embed_tokens[...].astype(config.dtype), precision=layers.precision(config.dtype))
     if prefix_rows is not None:
       B, padding = inputs_BxS.shape[0], config.prefix_len * config.hidden_size - config.puzzle_emb_ndim
-      prefix = jnp.pad(prefix_rows.astype(config.dtype), ((0, 0), (0, padding)))
+      # Not by jnp.pad, which jax2onnx does not convert for any number of rows.
+      prefix = jnp.concatenate([prefix_rows.astype(config.dtype), jnp.zeros((B, padding), config.dtype)], axis=1)
       x = jnp.concatenate([prefix.reshape(B, config.prefix_len, config.hidden_size), x], axis=1)
     if config.pos_encodings == "learned":
       x = layers.scaled(math.sqrt(0.5), x + self.embed_pos[...].astype(config.dtype)[None])

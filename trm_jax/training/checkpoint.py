@@ -32,6 +32,10 @@ from trm_jax.runtime import paths
 # Steps that were evaluated, with their accuracies; in the folder of checkpoints.
 _EVALUATIONS = "evaluations.json"
 
+# Bytes of an array, and of a file, that are compressed and written together: what is being written is in memory a
+# second time, which of a prefix table of gigabytes must not be all of it.
+_TOGETHER = 1 << 26
+
 
 def keep_last(config: Config) -> int:
   """How many of the newest checkpoints of a run are kept."""
@@ -123,9 +127,10 @@ class Checkpoints:
       UserError: this or the save before it failed; earlier checkpoints are as they were.
     """
     note = _sealed({"run": run, "step": step, "arrays": digests.digests(state)})
+    chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_TOGETHER), state)
+    args = ocp.args.PyTreeSave(state, chunks, ocdbt_target_data_file_size=_TOGETHER)
     with self._saving("a checkpoint"):
-      self._manager.save(
-          step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(state), run=ocp.args.JsonSave(note)), force=True)
+      self._manager.save(step, args=ocp.args.Composite(state=args, run=ocp.args.JsonSave(note)), force=True)
 
   def wait(self) -> None:
     """Until everything is on disk or in the bucket. Raises UserError if a save failed."""

@@ -1,30 +1,24 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Parameters of the PyTorch reference, in and out.
-
-    from trm_jax.interop import from_reference, read_reference_file
-    state = read_reference_file("step_65100")
-    model = from_reference(state, TRMConfig.from_reference(arch, state=state))  # arch: of its all_config.yaml
-"""
+"""The parameters of the PyTorch reference by name, and where each of them is here."""
 
 from collections.abc import Mapping
 import functools
 import math
-import os
-import pathlib
-import pickle
 from typing import Any, NamedTuple
 
 from flax import nnx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trm_jax import errors
 from trm_jax.errors import UserError
 from trm_jax.model.config import TRMConfig
 from trm_jax.model.trm import InitialState, TRM
 
 _PREFIX = "model.inner."
 _COMPILED = "_orig_mod."  # what torch.compile puts in front of every name
+_AT_ONCE = 1 << 24  # elements that are read from a file at a time
+_ALIGNED = 64  # bytes to a multiple of which the address of an array must be for a CPU to take it over as it is
 
 
 class _Place(NamedTuple):
@@ -88,10 +82,57 @@ def _abstract_model(config: TRMConfig) -> tuple[Any, Any]:
   return nnx.split(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))
 
 
-def _float32(array: Any) -> np.ndarray:
-  if hasattr(array, "detach"):  # a tensor; PyTorch makes no NumPy array of one in bfloat16
+def float32(array: Any) -> np.ndarray:
+  """An array, or a tensor of PyTorch, in float32."""
+  if hasattr(array, "detach"):  # PyTorch makes no NumPy array of a tensor in bfloat16
     array = array.detach().cpu().float()
   return np.asarray(array, np.float32)
+
+
+def _table(array: Any, rows: int) -> np.ndarray:
+  """A prefix table with rows of zeros at its end. It may be larger than all else together: it is read piece by piece
+  into memory that a CPU's device takes over, so that there is never a second copy of it."""
+  num, size = array.shape
+  memory = np.empty(rows * size * 4 + _ALIGNED, np.uint8)
+  table = memory[-memory.ctypes.data % _ALIGNED :][: rows * size * 4].view(np.float32).reshape(rows, size)
+  step = max(1, _AT_ONCE // size)
+  for start in range(0, num, step):
+    stop = min(num, start + step)
+    table[start:stop] = float32(array[start:stop])
+  table[num:] = 0
+  return table
+
+
+def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
+  """A state dict without what torch.compile puts in front of its names."""
+  return {name.removeprefix(_COMPILED): value for name, value in state.items()}
+
+
+def misfit(state: Mapping[str, Any], config: TRMConfig) -> str:
+  """Why a state dict is not one of such a model; "" if it is.
+
+  Args:
+    state: by `plain_names`.
+    config: of the model.
+  """
+  names = _names(config)
+  missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
+  if missing or unknown:
+    return f"missing {missing or 'none'}, unknown {unknown or 'none'}"
+  flat = dict(nnx.to_flat_state(_abstract_model(config)[1]))
+  for name, place in names.items():
+    there, here = tuple(state[name].shape), _shape_there(_shape_here(place, flat, config), place.transposed)
+    if there != here:
+      return f"{name} has the shape {there}, must have {here}"
+  return ""
+
+
+def _shape_here(place: _Place, flat: Mapping[Any, Any], config: TRMConfig) -> tuple[int, ...]:
+  """The shape of what the reference has of a variable of the model: no padding of the prefix table, one row."""
+  shape = flat[place.path].shape
+  if place.path == ("puzzle_emb",):
+    return config.num_puzzle_identifiers, shape[1]
+  return shape if place.row is None else shape[1:]
 
 
 def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
@@ -105,35 +146,28 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   Raises:
     UserError: names that are missing or left over, or a shape that does not fit.
   """
-  state = {name.removeprefix(_COMPILED): value for name, value in state.items()}
-  names = _names(config)
-  missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
-  if missing or unknown:
-    raise UserError("reference parameters do not fit the config: "
-                    f"missing {missing or 'none'}, unknown {unknown or 'none'}")
+  state = plain_names(state)
+  if problem := misfit(state, config):
+    raise UserError(f"reference parameters do not fit the config: {problem}; give the config that they were trained "
+                    "with, or the file of this config's model")
   graphdef, variables = _abstract_model(config)
   flat = dict(nnx.to_flat_state(variables))
   arrays = {}
-  for name, (path, transposed, row) in names.items():
-    array, shape = _float32(state[name]), flat[path].shape
-    if row is not None:
-      shape = shape[1:]
-    padding = 0
-    if path == ("puzzle_emb",):
-      padding, shape = shape[0] - config.num_puzzle_identifiers, (config.num_puzzle_identifiers, shape[1])
-    if array.shape != _shape_there(shape, transposed):
-      raise UserError(f"reference parameter {name}: shape {array.shape} does not fit the config's model")
-    array = (array.T if transposed else array).reshape(shape)
-    if padding:
-      array = np.pad(array, ((0, padding), (0, 0)))
-    if row is not None:
-      arrays.setdefault(path, np.empty(flat[path].shape, np.float32))[row] = array
+  for name, place in _names(config).items():
+    if place.path == ("puzzle_emb",):
+      # Nobody else has the memory, which device_put takes over where asarray would copy it.
+      arrays[place.path] = jax.device_put(_table(state[name], flat[place.path].shape[0]))
+      continue
+    array = float32(state[name])
+    array = (array.T if place.transposed else array).reshape(_shape_here(place, flat, config))
+    if place.row is not None:
+      arrays.setdefault(place.path, np.empty(flat[place.path].shape, np.float32))[place.row] = array
     else:
-      arrays[path] = array
+      arrays[place.path] = array
   for path, array in arrays.items():
-    flat[path] = flat[path].replace(jnp.array(array))  # a copy: asarray may share memory
-  model = nnx.merge(graphdef, nnx.from_flat_state(flat))
-  return model
+    # Of what others may write to a copy, which asarray does not promise.
+    flat[path] = flat[path].replace(array if isinstance(array, jax.Array) else jnp.array(array))
+  return nnx.merge(graphdef, nnx.from_flat_state(flat))
 
 
 def to_reference(model: TRM, *, compiled: bool = True) -> dict[str, np.ndarray]:
@@ -160,69 +194,3 @@ def to_reference(model: TRM, *, compiled: bool = True) -> dict[str, np.ndarray]:
     dtype = jnp.dtype(model.config.dtype) if isinstance(flat[path], InitialState) else np.float32
     state[_COMPILED * compiled + name] = np.array(array, dtype, order="C")  # a copy: writable, as PyTorch asks for
   return state
-
-
-def read_reference_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """State dict of a checkpoint file of the reference (torch.save) or of a safetensors file; arrays in float32.
-
-  Only tensors are read: a file that would run code on loading is refused. Needs the extra [torch].
-
-  Raises:
-    UserError: missing, truncated or not such a file.
-  """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f"{path}: no such file")
-  try:
-    if path.suffix == ".safetensors":
-      from safetensors import SafetensorError  # pylint: disable=g-import-not-at-top
-      from safetensors.numpy import load_file  # pylint: disable=g-import-not-at-top
-
-      try:
-        tensors = load_file(path)
-      except SafetensorError as e:
-        raise OSError(e) from e
-    else:
-      import torch  # pylint: disable=g-import-not-at-top
-
-      tensors = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: _float32(tensor) for name, tensor in tensors.items()}
-  except ImportError as e:
-    raise UserError(f"{path}: reading it needs {e.name}; pip install -e '.[torch]'") from e
-  except (RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as e:
-    if errors.cause_of(e).outside:
-      raise errors.explained(f"{path}: cannot be read", e) from e
-    reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-    raise UserError(f"{path}: not a readable state dict ({reason})") from e
-
-
-def write_reference_file(model: TRM, path: str | os.PathLike, *, compiled: bool = True) -> None:
-  """Writes the model for the reference's `load_checkpoint`: by torch.save, or as safetensors if the suffix says so.
-
-  Args:
-    model: any whose recursion the reference has.
-    path: of the file.
-    compiled: for the reference as it runs by default; False: for a run with DISABLE_COMPILE. See `to_reference`.
-
-  Raises:
-    UserError: a package is missing.
-  """
-  path, state = pathlib.Path(path), to_reference(model, compiled=compiled)
-  try:
-    if path.suffix == ".safetensors":
-      from safetensors.numpy import save_file  # pylint: disable=g-import-not-at-top
-
-      save_file(state, path)
-    else:
-      import torch  # pylint: disable=g-import-not-at-top
-
-      # By way of float32, since PyTorch takes no bfloat16 from NumPy.
-      torch.save({name: torch.from_numpy(_float32(array)).to(getattr(torch, array.dtype.name))
-                  for name, array in state.items()}, path)
-  except ImportError as e:
-    raise UserError(f"{path}: writing it needs {e.name}; pip install -e '.[torch]'") from e
-  except Exception as e:  # safetensors and PyTorch have errors of their own for what the disk says
-    cause = errors.cause_of(e)
-    if not (cause.outside or cause.kind in (errors.Kind.PATH, errors.Kind.MISSING)):
-      raise
-    raise errors.explained(f"{path}: cannot be written", e, "choose another place") from e

@@ -1,0 +1,110 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""The model card of weights that are published: what they are, what was measured, and what they cannot do."""
+
+import dataclasses
+import math
+from typing import Any
+
+from flax import nnx
+import jax
+
+from trm_jax import knobs
+from trm_jax import tasks
+from trm_jax.config import Config
+from trm_jax.model.trm import TRM
+
+_TEMPLATE = """---
+library_name: trm_jax
+tags: [tiny-recursive-model, jax, {task}]
+---
+
+# {title}
+
+A Tiny Recursive Model ([arXiv:2510.04871](https://arxiv.org/abs/2510.04871)) for {task}:
+{model}, {params} trained parameters{table}. It reads a puzzle of {cells} cells as tokens from 0 to {last_token} and
+makes up to {steps} supervision steps on it.
+
+## Use
+
+```bash
+# with trm_jax and its extra [hub]
+python -m trm_jax.interop import hf://OWNER/REPO/model.safetensors --out=weights
+python -m trm_jax.main --mode=eval --checkpoint=weights{data_flag}
+python -m trm_jax.solve --checkpoint=weights
+```
+
+model.safetensors has the names of the PyTorch reference, too; config.json has every setting of the run.
+
+## Training
+
+{training}
+
+| data | |
+|---|---|
+{data}
+
+## Accuracy
+
+{accuracy}
+
+## Limits
+
+{limits}
+"""
+
+
+def text(model: TRM, config: Config, step: int, results: dict[str, Any]) -> str:
+  """The card, in Markdown.
+
+  Args:
+    model, config, step: what is published.
+    results: the run's results.json; {} where there is none.
+  """
+  task = tasks.of(config.task, config.data)
+  count = sum(math.prod(x.shape) for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
+  rows = model.config.num_puzzle_identifiers
+  return _TEMPLATE.format(
+      title=config.name or f"trm-{task.name}", task=task.name, model=model.config, params=f"{count:,}",
+      table=f" and a prefix table of {rows:,} rows" * (rows > 1),
+      cells=model.config.seq_len, last_token=model.config.vocab_size - 1, steps=model.config.halt_max_steps,
+      data_flag=" --data=FOLDER" if config.task in ("arc", "grid") else "", training=_training(config, step, results),
+      data="\n".join(f"| {field.name} | `{getattr(config.data, field.name)}` |"
+                     for field in dataclasses.fields(config.data) if field.name not in knobs.free(type(config.data))),
+      accuracy=_accuracy(task, step, results), limits="\n".join(f"* {limit}" for limit in _limits(config, task)))
+
+
+def _training(config: Config, step: int, results: dict[str, Any]) -> str:
+  if not config.name:
+    return (f"Imported: trained elsewhere, for {step:,} steps by the name of its file. The data below are those that "
+            "such a model is taken to be made for, not a record of its training.")
+  seconds = f", {results['train_seconds']:,} s" if "train_seconds" in results else ""
+  return (f"`python -m trm_jax.main --config=configs/{config.task}.py:{config.name}`, seed {config.seed}, with the "
+          f"changes that config.json shows, if any. {step:,} optimizer steps of {config.batch_size} examples{seconds}.")
+
+
+def _accuracy(task: tasks.Task, step: int, results: dict[str, Any]) -> str:
+  """What the run measured of just these weights."""
+  for name in ("test", "test_best"):
+    test = results.get(name, {})
+    if test.get("step", results.get("step")) == step and "num_puzzles" in test:
+      share, num = test[task.headline], test["num_puzzles"]
+      error = 1.96 * math.sqrt(share * (1 - share) / num)
+      return (f"{share:.2%} of n = {num:,} test puzzles solved (95 % interval about ± {error:.2%}, one run)"
+              + (f", {task.checked}" if task.checked else "") + f"; {test['accuracy']:.2%} of the cells right.")
+  return "Not evaluated here. `python -m trm_jax.main --mode=eval --checkpoint=weights` measures it."
+
+
+def _limits(config: Config, task: tasks.Task) -> list[str]:
+  limits = [f"It knows puzzles of exactly this form: {task.seq_len} cells, {task.vocab_size} tokens, as in the data "
+            "above. What it does with other ones means nothing."]
+  if task.checked:
+    limits.append(f"An answer may be wrong: check it by the rules, as `trm_jax.solve` does ({task.checked}).")
+  else:
+    limits.append("An answer may be wrong, and nothing but a solution shows it.")
+  limits.append("q_halt says how sure the model is; it was trained on these data and may be sure and wrong elsewhere.")
+  if config.data.source == "generated":
+    limits.append("It was trained on generated puzzles, which may be easier than published ones of the same kind.")
+  if config.task == "arc":
+    limits.append("Each task and version has a row of its own in the prefix table: the data must be made from the same "
+                  "files with the same seed, and a task that is not among them has no row.")
+  return limits
