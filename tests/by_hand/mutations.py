@@ -22,7 +22,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).parents[2]
-COPIED = ("trm_jax", "tests", "configs", "docs", "pyproject.toml", "setup.cfg", "README.md")
+COPIED = ("trm_jax", "tests", "configs", "benchmarks", "docs", "pyproject.toml", "setup.cfg", "README.md")
 
 
 @dataclasses.dataclass(frozen=True)
