@@ -362,10 +362,11 @@ def test_a_checkpoint_is_not_evaluated_with_other_identifiers(trained):
     identity.check_rows(other, loaded.rows, str(trained))
 
 
-def test_other_identifiers_are_refused_before_anything_is_evaluated(trained, monkeypatch):
+@pytest.mark.parametrize("use", [lambda run: evaluate.run(run, None), Solver.load], ids=["evaluate", "solve"])
+def test_other_identifiers_are_refused_before_anything_is_answered(use, trained, monkeypatch):
   monkeypatch.setattr(grids, "names", lambda task, versions, names=grids.names: names(f"new {task}", versions))
   with pytest.raises(UserError, match="its puzzle identifiers stand for other puzzles"):
-    evaluate.run(str(trained), None)
+    use(str(trained))
 
 
 def test_a_checkpoint_that_does_not_say_what_its_rows_stand_for_is_warned_of(task, capsys):

@@ -97,11 +97,13 @@ class Solver:
     """The model of a run, of one of its checkpoints, or of what `weights.save` has written; the rest as of Solver.
 
     Raises:
-      UserError: there is no checkpoint, or it is damaged.
+      UserError: there is no checkpoint, or it is damaged; or the task's puzzle identifiers stand for other puzzles now.
     """
     from trm_jax import weights  # pylint: disable=g-import-not-at-top
+    from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
 
     loaded = weights.load(os.fspath(path))
+    identity.check_rows(loaded.task, loaded.rows, str(loaded.folder))
     return cls(loaded.model, loaded.task, **kwargs)
 
   def __call__(self, puzzles: Puzzles | Iterable[str | np.ndarray], *, trace: bool = False) -> list[Answer]:
