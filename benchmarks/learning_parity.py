@@ -77,8 +77,8 @@ class Training:
 
 
 def make_config(mixer: str, dtype: str) -> Config:
-  """4x4 puzzles with this mixer, dtype and the steps of --steps."""
-  values = sudoku.four_by_four()
+  """The quick start with this mixer, dtype and the steps of --steps."""
+  values = sudoku.quickstart()
   config_lib.change(values, {"model.dtype": dtype, "steps": _STEPS.value, "eval.every": _EVAL_EVERY.value} | (
       {} if mixer == "mlp" else {"model.mlp_t": False, "model.pos_encodings": "rope"}))
   return config_lib.parse(values)

@@ -22,16 +22,7 @@ def baseline():
 
 
 def quickstart():
-  """Generated 4x4 puzzles, learned in about a minute on a laptop."""
-  config = four_by_four()
-  config.optimizer.update(name="muon", muon_learning_rate=0.01, warmup_steps=20, lr_min_ratio=0.0, ema_rate=0.95)
-  config.update(steps=400, batch_size=64)
-  config.eval.every = 100
-  return config
-
-
-def four_by_four():
-  """Generated 4x4 puzzles and the reference's recipe at rates for a small model: the base of the miniature study."""
+  """Generated 4x4 puzzles, learned within minutes on a laptop."""
   config = config_lib.small_config("sudoku", 64)
   config.data.update(source="generated", box=2, num_train=20_000, num_validation=512, num_test=1_024, num_clues=6,
                      num_aug=0)  # the 288 grids fall into two symmetry classes: augmented, none would be unseen
@@ -74,7 +65,7 @@ _FAST = {
 
 def mini():
   """The base of the study in small: as there, few puzzles and a small model trained until it learns no more of them."""
-  config = four_by_four()
+  config = quickstart()
   config.data.update(num_clues=5, num_train=300, num_validation=256)
   config.model.update(hidden_size=32, num_heads=2, puzzle_emb_ndim=32)
   config.update(steps=500, batch_size=64)

@@ -85,7 +85,7 @@ for line in sys.stdin:
 
 def _learning_result(folder, library, seed, *, first_loss=2.0, accuracy=0.5):
   """A file as `benchmarks.learning_parity` writes it, of the token MLP in float32."""
-  values = sudoku.four_by_four()
+  values = sudoku.quickstart()
   values.steps = 468
   values.eval.every = 78
   folder.mkdir(exist_ok=True)
