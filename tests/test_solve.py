@@ -283,6 +283,8 @@ def test_files_that_are_none(tmp_path):
                             ("1..3x", "^1..3x: 5 characters, but"), ("", "^: 0 characters, but")):
     with pytest.raises(UserError, match=message):
       sources.Arguments(TASK, [str(argument)])
+  with pytest.raises(UserError, match="^-: standard input can be read once; name it once$"):
+    sources.Arguments(TASK, ["-", ONE, "-"])
   with pytest.raises(UserError, match="^x.json: sudoku-4x4 has no puzzles in JSON; write them into a text file"):
     TASK.read_json("x.json")
 
@@ -382,6 +384,15 @@ def test_steps_are_printed_and_drawn(solve, solver, tmp_path):
 def test_files_that_cannot_be_made(solve, solver, flag):
   status, _, errors = solve(solver, ONE, flag)
   assert status == 2 and errors.startswith(f"error: {flag}: must be a file of this machine that ends in .")
+
+
+def test_answers_do_not_take_the_place_of_their_puzzles(solve, solver, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "x.csv").write_text(f"question\n{ONE}\n")
+  status, _, errors = solve(solver, ONE, str(tmp_path / "x.csv"), "--out=x.csv")
+  assert status == 2 and errors == ("error: --out=x.csv: is one of the files to be solved, and would be lost; name "
+                                    "another file\n")
+  assert (tmp_path / "x.csv").read_text() == f"question\n{ONE}\n"
 
 
 @pytest.mark.parametrize("flag", ["--image=x.png", "--html=x.html"])

@@ -211,7 +211,8 @@ def refuse(why: str, *holders: flags.FlagHolder) -> None:
 
 def fail(message: str, error: BaseException | None = None, *, status: int = 2) -> NoReturn:
   """Prints the line and exits, because of an error."""
-  print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+  # Blanks within a line stay: a maze has cells of them.
+  print(f"error: {' '.join(map(str.strip, message.splitlines()))}", file=sys.stderr, flush=True)
   exit_status.leave(status, error)
 
 

@@ -22,6 +22,7 @@ import contextlib
 import csv
 import itertools
 import json
+import os
 import pathlib
 import sys
 from typing import Any
@@ -187,6 +188,8 @@ def main(argv: list[str]) -> None:
   if not _SHOW.value:
     cli.refuse("draws nothing with --show=0", _IMAGE, _HTML)
   out, image, html = _file(_OUT, ".csv"), _file(_IMAGE, ".png", ".gif"), _file(_HTML, ".html")
+  if out and out.exists() and any(os.path.exists(argument) and out.samefile(argument) for argument in argv[1:]):
+    raise UserError(f"--out={out}: is one of the files to be solved, and would be lost; name another file")
   hosts.stay_alone()
   # What needs JAX is imported here, so that --help and a misspelt flag answer at once.
   from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top

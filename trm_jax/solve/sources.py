@@ -66,6 +66,8 @@ class Arguments:
   """
 
   def __init__(self, task: Task, arguments: list[str]):
+    if arguments.count("-") > 1:
+      raise UserError("-: standard input can be read once; name it once")
     self._task = task
     self.json = [argument for argument in arguments if argument.endswith(".json")]
     self._sources = [self._source(argument) for argument in arguments if not argument.endswith(".json")]
