@@ -28,7 +28,7 @@ _BATCHES = 16
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """What the model had after a supervision step.
+  """A model's draft of the answer after a supervision step.
 
   Attributes:
     cells: (S,) uint8 tokens.
@@ -49,14 +49,14 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Answer(Step):
-  """A model's answer to a puzzle: what it had after its last step.
+  """A model's answer to a puzzle: its draft after the last step.
 
   Attributes:
     puzzle: (S,) uint8 tokens.
     steps: supervision steps that were made.
     proven: whether the rules of the task say that it is right: a Sudoku whose rows, columns and boxes hold every digit
       once and whose clues are kept, a shortest path through a maze. None for tasks without rules.
-    trace: what it had after each step, the last included; () where that was not asked for.
+    trace: the drafts after all steps, the last included; () where they were not asked for.
   """
 
   puzzle: np.ndarray
@@ -115,7 +115,7 @@ class Solver:
     Args:
       puzzles: each written in one string, row by row as in a CSV file, or (S,) tokens; or Puzzles, such as
         `task.read("test")` has.
-      trace: whether to keep what the model had after each step.
+      trace: whether to keep the draft after each step.
 
     Raises:
       UserError: one of them is no puzzle of the task, or can be seen at once to have no right answer; or the model

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What people name to be solved: puzzles, files of them, standard input; read one by one, as they are asked for."""
+"""The puzzles that a command line names: typed ones, files of them, standard input. Each is read when it is needed."""
 
 from collections.abc import Iterable, Iterator
 import contextlib
@@ -44,7 +44,7 @@ class Row:
 
 
 def of_puzzles(puzzles: Puzzles, what: str) -> Iterator[Row]:
-  """Puzzles that have been read already; `what` they are is their place, with their number."""
+  """Puzzles that have been read already. The place of each is `what`, such as "test puzzle", and its number."""
   for i, (inputs, labels) in enumerate(zip(puzzles.inputs, puzzles.labels)):
     known = (labels != puzzles_lib.IGNORE_LABEL).any()
     yield Row(f"{what} {i + 1}", inputs, labels if known else None)
