@@ -461,6 +461,17 @@ def test_a_program_that_answers_ends_when_nobody_hears_it(shell, status, said):
   assert (done.returncode, done.stderr) == (status, said)
 
 
+def test_what_libraries_log_of_an_error_is_not_said_and_blanks_of_a_maze_are():
+  """As asyncio logs, with a stack trace, that nobody asked for the exception of a read of Orbax."""
+  code = ("import logging; from trm_jax import cli, errors\n"
+          "def main(argv):\n"
+          "  for name in ('absl', 'asyncio'): logging.getLogger(name).error('Task exception was never retrieved')\n"
+          "  raise errors.UserError('said\\n  of S    G')\n"
+          "cli.run(main)\n")
+  done = subprocess.run([sys.executable, "-c", code], env=_ENV, cwd=_ROOT, capture_output=True, text=True)
+  _assert_one_line((done.returncode, done.stdout, done.stderr), "said of S    G\n")
+
+
 def test_help_of_a_config():
   done = _start("trm_jax.main", "--config=configs/sudoku.py:help")
   assert (done.returncode, done.stderr) == (0, "")

@@ -4,12 +4,15 @@
 import errno
 import os
 import resource
+import subprocess
+import sys
 
 import pytest
 
 from trm_jax import errors
 from trm_jax.errors import Damaged, UserError
 from trm_jax.runtime import files
+from trm_jax.runtime import signals
 
 
 @pytest.mark.parametrize("content, reason", [
@@ -84,6 +87,20 @@ def test_what_was_there_stays_where_the_new_file_cannot_be_written(tmp_path):
     file.write(b"half")
     raise KeyboardInterrupt
   assert [p.name for p in tmp_path.iterdir()] == ["x"] and path.read_text() == "old"
+
+
+def test_a_program_that_is_told_to_end_leaves_no_half_of_a_file(tmp_path):
+  code = ("import os, signal, sys, time; from trm_jax.runtime import files, signals\n"
+          "signals.end_when_told()\n"
+          "with files.replacing(__import__('pathlib').Path(sys.argv[1])) as file:\n"
+          "  os.kill(os.getpid(), signal.SIGINT)\n"
+          "  time.sleep(60)\n")
+  done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True)
+  assert done.returncode == 130, done
+  assert not list(tmp_path.iterdir())
+  before = list(signals.tidy_up)
+  files.replace_text(tmp_path / "x", "new")
+  assert signals.tidy_up == before
 
 
 def test_two_that_write_the_same_file_do_not_write_into_each_others(tmp_path):

@@ -2,6 +2,7 @@
 """Solving: the Solver, what people name to be solved, and what they get. test_cli.py has the mistakes in commands."""
 
 import csv
+import gzip
 import html.parser
 import itertools
 import json
@@ -159,8 +160,22 @@ def test_what_is_no_puzzle(solver, model):
       (np.full(16, 6), "integers from 0 to 5"), (np.ones(16), "float64: sudoku-4x4 has 16 tokens")):
     with pytest.raises(UserError, match=message):
       solver([puzzle])
+  with pytest.raises(UserError, match=f"^puzzles = '{ONE}': must be a list of puzzles, and is one string"):
+    solver(ONE)
+  large = puzzles_lib.one_group_each(np.ones((1, 81), np.uint8), np.ones((1, 81), np.int8), vocab_size=11)
+  with pytest.raises(UserError, match="^puzzles of 81 cells and 11 tokens: sudoku-4x4 has 16 cells and 6 tokens$"):
+    solver(large)
+  with pytest.raises(UserError, match="^batch_size = 0: must be at least 1$"):
+    Solver(model, TASK, batch_size=0)
   with pytest.raises(UserError, match="^stop = 'soon': must be one of steps, settled, converged, proven$"):
     Solver(model, TASK, stop="soon")
+
+
+def test_a_model_whose_numbers_are_not_finite_has_no_answers(model):
+  diverged = nnx.clone(model)
+  diverged.q_head[...] = np.nan
+  with pytest.raises(UserError, match="^the model gives numbers that are not finite, .*; take an earlier checkpoint$"):
+    Solver(diverged, TASK, batch_size=4)([ONE])
 
 
 # What is to be solved.
@@ -180,6 +195,37 @@ def test_a_text_file_has_a_puzzle_a_line_or_row_by_row(tmp_path):
   assert _read(TASK, path) == [("line 1", ONE), ("line 3", ONE), ("line 7", faults[0]), ("line 8", SEVERAL),
                                ("line 10", faults[1]),
                                ("line 13", "has no solution, because it has more than one 1 in row 1")]
+
+
+@pytest.mark.parametrize("rows", [("1...", "3..4", ".3.", "4..2"), ("1..", "3..4", ".3..", "4..2"),
+                                  ("1...", "3...4", ".3..", "4..2"), ("1.....", "3..4", ".3..", "4..2")])
+def test_a_row_of_another_length_spoils_its_puzzle_alone(tmp_path, rows):
+  path = tmp_path / "puzzles.txt"
+  whole = [ONE[i : i + 4] for i in range(0, 16, 4)]
+  path.write_text("\n".join([*whole, *rows, *whole, *whole]))
+  fault = f"{len(''.join(rows))} characters, but sudoku-4x4 has 16 cells"
+  assert _read(TASK, path) == [("line 1", ONE), ("line 5", fault), ("line 9", ONE), ("line 13", ONE)]
+
+
+def test_ends_of_lines_of_any_kind_and_what_a_terminal_obeys(tmp_path):
+  whole = [ONE[i : i + 4] for i in range(0, 16, 4)]
+  path = tmp_path / "puzzles.txt"
+  for end in ("\r\n", "\r"):
+    path.write_text(end.join(whole), newline="")
+    assert _read(TASK, path) == [("line 1", ONE)]
+    assert _read(TASK, end.join(whole)) == [("", ONE)]
+  path.write_text("\33[2J1\t2")
+  row, = sources.Arguments(TASK, [str(path)]).rows()
+  assert row.problem == f"{path}, line 1: \\x1b[2J1\\t2: 7 characters, but sudoku-4x4 has 16 cells"
+
+
+def test_a_file_without_puzzles_is_said_to_be_so(solve, solver, tmp_path):
+  for name, text in (("x.txt", "\n\n"), ("x.csv", "question\n\n")):
+    (tmp_path / name).write_text(text)
+  status, _, errors = solve(solver, ONE, *(str(tmp_path / name) for name in ("x.txt", "x.csv")))
+  assert status == 3 and errors.splitlines()[:2] == [
+      f"error: {tmp_path}/{name}: has no puzzles; expected one puzzle a line, or a CSV file with a column 'question'"
+      for name in ("x.txt", "x.csv")]
 
 
 def test_mazes_and_grids(tmp_path):
@@ -222,14 +268,23 @@ def test_csv_files_of_any_origin(tmp_path, header):
 def test_files_that_are_none(tmp_path):
   (tmp_path / "empty").touch()
   (tmp_path / "x.csv").write_text(f"a,b\n{ONE},{GRID}\n")
-  for argument, message in (("puzzles.txt", "^puzzles.txt: no such file, nor is it a puzzle$"),
-                            ("no/puzzles", "^no/puzzles: no such file, nor is it a puzzle$"),
+  (tmp_path / "utf16.txt").write_text(ONE, encoding="utf-16")
+  (tmp_path / "utf16.csv").write_text(f"question\n{ONE}\n", encoding="utf-16")
+  (tmp_path / "x.gz").write_bytes(gzip.compress(ONE.encode()))
+  zeros = "line 1: is no text in UTF-8, because it has zero bytes; unpack the file if it is packed, or save it as text"
+  cells = "characters, but sudoku-4x4 has 16 cells"
+  for argument, message in (("puzzles.txt", rf"^puzzles.txt: no such file, nor is it a puzzle \(11 {cells}\)$"),
+                            ("no/puzzles", rf"^no/puzzles: no such file, nor is it a puzzle \(10 {cells}\)$"),
+                            (ONE[:-1] + "x", r"nor is it a puzzle \('x' is neither a digit 1-4 nor '.' or 0 for"),
+                            *((tmp_path / name, zeros) for name in ("utf16.txt", "utf16.csv", "x.gz")),
                             (tmp_path / "empty", "empty: is empty; expected one puzzle a line, or a CSV"),
                             (tmp_path / "x.csv", "x.csv, line 1: must name the columns, one of them 'question', and is "
                              "'a,b'"),
                             ("1..3x", "^1..3x: 5 characters, but"), ("", "^: 0 characters, but")):
     with pytest.raises(UserError, match=message):
       sources.Arguments(TASK, [str(argument)])
+  with pytest.raises(UserError, match="^-: standard input can be read once; name it once$"):
+    sources.Arguments(TASK, ["-", ONE, "-"])
   with pytest.raises(UserError, match="^x.json: sudoku-4x4 has no puzzles in JSON; write them into a text file"):
     TASK.read_json("x.json")
 
@@ -331,6 +386,23 @@ def test_files_that_cannot_be_made(solve, solver, flag):
   assert status == 2 and errors.startswith(f"error: {flag}: must be a file of this machine that ends in .")
 
 
+def test_answers_do_not_take_the_place_of_their_puzzles(solve, solver, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "x.csv").write_text(f"question\n{ONE}\n")
+  status, _, errors = solve(solver, ONE, str(tmp_path / "x.csv"), "--out=x.csv")
+  assert status == 2 and errors == ("error: --out=x.csv: is one of the files to be solved, and would be lost; name "
+                                    "another file\n")
+  assert (tmp_path / "x.csv").read_text() == f"question\n{ONE}\n"
+
+
+@pytest.mark.parametrize("flag", ["--image=x.png", "--html=x.html"])
+def test_drawings_of_no_puzzle_are_refused(solve, solver, tmp_path, monkeypatch, flag):
+  monkeypatch.chdir(tmp_path)
+  status, printed, errors = solve(solver, ONE, "--show=0", flag)
+  assert (status, printed) == (2, "")
+  assert errors == f"error: {flag.partition('=')[0]}: draws nothing with --show=0; leave it out\n"
+
+
 # The page.
 
 
@@ -398,10 +470,12 @@ def test_the_page_works_in_a_browser(html_file, tmp_path, solver):
     pytest.skip("no Chromium is installed")
   keys = "['ArrowDown', 'ArrowRight', 'ArrowRight', 'ArrowRight', 'ArrowLeft', 'ArrowRight', 'ArrowRight']"
   html_file.write_text(html_file.read_text() + f"<script>for (const key of {keys}) document.body.dispatchEvent("
-                       "new KeyboardEvent('keydown', {key, bubbles: true}));</script>")
+                       "new KeyboardEvent('keydown', {key, bubbles: true}));"
+                       "for (const held of ['altKey', 'ctrlKey', 'metaKey']) document.body.dispatchEvent("
+                       "new KeyboardEvent('keydown', {key: 'ArrowLeft', [held]: true, bubbles: true}));</script>")
   done = subprocess.run(
       [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom",
-       f"--user-data-dir={tmp_path}/browser", html_file.as_uri()], capture_output=True, text=True, timeout=120)
+       f"--user-data-dir={tmp_path}/browser", html_file.as_uri() + "#-3"], capture_output=True, text=True, timeout=120)
   assert "CONSOLE" not in done.stderr, done.stderr
   answer = solver([ONE, SEVERAL])[1]
   assert '<p id="status" aria-live="polite">step 3 of 3: ' in done.stdout

@@ -2,6 +2,7 @@
 """What the command-line programs share: a person's mistake ends in one line and exit status 2."""
 
 from collections.abc import Callable
+import logging as standard_logging
 import os
 import pathlib
 import re
@@ -36,7 +37,8 @@ def run(main: Callable[[list[str]], None]) -> None:
     # Our one-line messages replace the logs of Orbax and TFDS. Other libraries' warnings stay.
     logging.set_verbosity(logging.WARNING)
     # Their errors reach us as exceptions besides.
-    logging.get_absl_logger().setLevel("CRITICAL")
+    for name in ("absl", "asyncio"):
+      standard_logging.getLogger(name).setLevel("CRITICAL")
     sys.unraisablehook = _unraisable
     try:
       main(argv)
@@ -209,7 +211,8 @@ def refuse(why: str, *holders: flags.FlagHolder) -> None:
 
 def fail(message: str, error: BaseException | None = None, *, status: int = 2) -> NoReturn:
   """Prints the line and exits, because of an error."""
-  print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+  # Blanks within a line stay: a maze has cells of them.
+  print(f"error: {' '.join(map(str.strip, message.splitlines()))}", file=sys.stderr, flush=True)
   exit_status.leave(status, error)
 
 

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 import contextlib
 import errno
+import functools
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ from etils import epath
 
 from trm_jax import errors
 from trm_jax.errors import Damaged, UserError
+from trm_jax.runtime import signals
 
 
 def make_folder(path: pathlib.Path, flag: str) -> None:
@@ -100,6 +102,8 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
   """
   # A name of its own: two programs that write the same file do not write into each other's.
   new = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}.tmp")
+  discard = functools.partial(new.unlink, missing_ok=True)
+  signals.tidy_up.append(discard)
   try:
     try:
       with new.open("xb") as file:
@@ -108,11 +112,13 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
       os.replace(new, path)
     except BaseException:
-      new.unlink(missing_ok=True)
+      discard()
       raise
     _sync_folder(path.parent)
   except OSError as e:
     raise errors.explained(f"{path}: cannot be written", e, "choose another place") from e
+  finally:
+    signals.tidy_up.remove(discard)
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

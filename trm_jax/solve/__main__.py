@@ -7,11 +7,12 @@
     some_program | python -m trm_jax.solve --checkpoint=runs/… --json -          # standard input
     python -m trm_jax.solve --checkpoint=runs/… --num=3 --html=three.html        # test puzzles of its run, to watch
 
-The first --show answers are printed, with whether the rules prove them right, how sure the model is that all cells are,
-and the number of supervision steps. All of them go to --out or, with --json, to standard output.
+The first --show answers are printed. Each comes with whether the rules prove it right, how sure the model is that all
+its cells are right, and the number of supervision steps. All answers go to --out, which appears when it is complete,
+or, with --json, to standard output.
 
-Exit status: 0, every puzzle was tried, solved or not; 2, a mistake in the command, and nothing was solved; 3, some rows
-are no puzzles, each of them named on standard error, and all others were tried.
+Exit status: 0, every puzzle was tried, solved or not; 2, a mistake in the command; 3, some rows are no puzzles, each of
+them is named on standard error, and all others were tried.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ import contextlib
 import csv
 import itertools
 import json
+import os
 import pathlib
 import sys
 from typing import Any
@@ -49,7 +51,7 @@ _NUM = flags.DEFINE_integer("num", 1, "How many test puzzles of the run to solve
                             lower_bound=1)
 _SHOW = flags.DEFINE_integer("show", 10, "How many of the first answers to print, and to draw where a picture or page "
                              "is asked for.", lower_bound=0)
-_TRACE = flags.DEFINE_bool("trace", False, "Print what the model had after each supervision step.")
+_TRACE = flags.DEFINE_bool("trace", False, "Print the answer after each supervision step.")
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object a puzzle, on one line, in place of boards.")
 _OUT = flags.DEFINE_string("out", None, "A CSV file for all answers.")
 _IMAGE = flags.DEFINE_string("image", None, "A picture of the steps, x.png, or an animation, x.gif; of several puzzles "
@@ -84,8 +86,11 @@ def _file(flag: flags.FlagHolder, *endings: str) -> pathlib.Path | None:
 class _Report:
   """What a person gets of the answers, one after the other, beside the CSV file.
 
-  Attributes: num, told, solved, bad: how many answers there were, of how many of them something tells whether they are
-  right, how many are, and how many rows were no puzzles.
+  Attributes:
+    num: answers so far.
+    told: those among them of which the rules or a given answer tell whether they are right.
+    solved: those that are right.
+    bad: rows that were no puzzles.
   """
 
   def __init__(self, task: Task, image: pathlib.Path | None, html: pathlib.Path | None, several: bool):
@@ -180,7 +185,11 @@ def main(argv: list[str]) -> None:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
   if argv[1:]:
     cli.refuse("the arguments say which puzzles to solve", _NUM)
+  if not _SHOW.value:
+    cli.refuse("draws nothing with --show=0", _IMAGE, _HTML)
   out, image, html = _file(_OUT, ".csv"), _file(_IMAGE, ".png", ".gif"), _file(_HTML, ".html")
+  if out and out.exists() and any(os.path.exists(argument) and out.samefile(argument) for argument in argv[1:]):
+    raise UserError(f"--out={out}: is one of the files to be solved, and would be lost; name another file")
   hosts.stay_alone()
   # What needs JAX is imported here, so that --help and a misspelt flag answer at once.
   from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top

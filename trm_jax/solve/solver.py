@@ -28,7 +28,7 @@ _BATCHES = 16
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """What the model had after a supervision step.
+  """A model's draft of the answer after a supervision step.
 
   Attributes:
     cells: (S,) uint8 tokens.
@@ -49,14 +49,14 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Answer(Step):
-  """A model's answer to a puzzle: what it had after its last step.
+  """A model's answer to a puzzle: its draft after the last step.
 
   Attributes:
     puzzle: (S,) uint8 tokens.
     steps: supervision steps that were made.
     proven: whether the rules of the task say that it is right: a Sudoku whose rows, columns and boxes hold every digit
       once and whose clues are kept, a shortest path through a maze. None for tasks without rules.
-    trace: what it had after each step, the last included; () where that was not asked for.
+    trace: the drafts after all steps, the last included; () where they were not asked for.
   """
 
   puzzle: np.ndarray
@@ -83,11 +83,14 @@ class Solver:
     model, task: as given.
 
   Raises:
-    UserError: there is no such rule for stopping, or the task has no rules to prove an answer by.
+    UserError: batch_size is below 1, there is no such rule for stopping, or the task has no rules to prove an answer
+      by.
   """
 
   def __init__(self, model: "TRM", task: Task, *, batch_size: int = 256, stop: str = "steps"):
     self.model, self.task = model, task
+    if batch_size < 1:
+      raise UserError(f"batch_size = {batch_size}: must be at least 1")
     self._batch_size, self._stop = batch_size, stop
     self._attempter = functools.cache(self._new_attempter)
     self._attempter(1, 1, False)  # compiles nothing, and says what is wrong with `stop`
@@ -112,15 +115,22 @@ class Solver:
     Args:
       puzzles: each written in one string, row by row as in a CSV file, or (S,) tokens; or Puzzles, such as
         `task.read("test")` has.
-      trace: whether to keep what the model had after each step.
+      trace: whether to keep the draft after each step.
 
     Raises:
-      UserError: one of them is no puzzle of the task, or can be seen at once to have no right answer.
+      UserError: one of them is no puzzle of the task, or can be seen at once to have no right answer; or the model
+        gives numbers that are not finite.
     """
     return list(self.stream(puzzles, trace=trace))
 
   def stream(self, puzzles: Puzzles | Iterable[str | np.ndarray], *, trace: bool = False) -> Iterator[Answer]:
     """The same for any number of puzzles, of which a bounded number is in memory at a time."""
+    if isinstance(puzzles, str):
+      raise UserError(f"puzzles = {puzzles[:100]!r}: must be a list of puzzles, and is one string; write [puzzle]")
+    sizes = self.task.seq_len, self.task.vocab_size
+    if isinstance(puzzles, Puzzles) and (puzzles.seq_len, puzzles.vocab_size) != sizes:
+      raise UserError(f"puzzles of {puzzles.seq_len} cells and {puzzles.vocab_size} tokens: {self.task.name} has "
+                      f"{sizes[0]} cells and {sizes[1]} tokens")
     at_once = _BATCHES * self._batch_size
     parts = (_parts(puzzles, at_once) if isinstance(puzzles, Puzzles)
              else self._read(iter(puzzles), at_once))
@@ -166,6 +176,9 @@ class Solver:
 
   def _answers(self, puzzles: Puzzles, made: "Attempts", trace: bool) -> Iterator[Answer]:
     cells, sure, q_halt = made.answers, made.measured["cell_confidence"], made.q_halt
+    if not (np.isfinite(sure).all() and np.isfinite(q_halt).all()):
+      raise UserError("the model gives numbers that are not finite, as one does that has diverged in its training; "
+                      "take an earlier checkpoint")
     last = (cells[-1], sure[-1]) if trace else (cells, sure)
     proven = self.task.solves(puzzles.inputs, last[0])
     for i, puzzle in enumerate(puzzles.inputs):

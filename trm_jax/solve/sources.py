@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What people name to be solved: puzzles, files of them, standard input; read one by one, as they are asked for."""
+"""The puzzles that a command line names: typed ones, files of them, standard input. Each is read when it is needed."""
 
 from collections.abc import Iterable, Iterator
 import contextlib
@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import pathlib
 import re
+import statistics
 import sys
 from typing import BinaryIO
 
@@ -19,17 +20,21 @@ from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.runtime import files
 from trm_jax.tasks import Task
+from trm_jax.tasks import task as task_lib
+
+
+_USABLE = "one puzzle a line, or a CSV file with a column 'question'"
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """A puzzle.
+  """A puzzle, or a row of a file that should be one and is not.
 
   Attributes:
     place: where it is from, such as "puzzles.csv, line 7".
-    inputs: (S,) uint8 tokens; None where it is none.
+    inputs: (S,) uint8 tokens; None for a row that is no puzzle.
     labels: (S,) int8 tokens of the right answer, as far as that is known; None where it is not.
-    problem: why it is none, a message that begins with the place; "" where it is one.
+    problem: why the row is no puzzle, a message that begins with the place; "" for a puzzle.
   """
 
   place: str
@@ -39,7 +44,7 @@ class Row:
 
 
 def of_puzzles(puzzles: Puzzles, what: str) -> Iterator[Row]:
-  """Puzzles that have been read already; `what` they are is their place, with their number."""
+  """Puzzles that have been read already. The place of each is `what`, such as "test puzzle", and its number."""
   for i, (inputs, labels) in enumerate(zip(puzzles.inputs, puzzles.labels)):
     known = (labels != puzzles_lib.IGNORE_LABEL).any()
     yield Row(f"{what} {i + 1}", inputs, labels if known else None)
@@ -61,6 +66,8 @@ class Arguments:
   """
 
   def __init__(self, task: Task, arguments: list[str]):
+    if arguments.count("-") > 1:
+      raise UserError("-: standard input can be read once; name it once")
     self._task = task
     self.json = [argument for argument in arguments if argument.endswith(".json")]
     self._sources = [self._source(argument) for argument in arguments if not argument.endswith(".json")]
@@ -71,13 +78,18 @@ class Arguments:
           self._first_line(file, str(source))
 
   def rows(self) -> Iterator[Row]:
-    """All puzzles but those in JSON, and in their order what is none."""
+    """All puzzles but those in JSON, and among them, in their order, the rows that are no puzzles; a file without any
+    row counts as one of these."""
     for source in self._sources:
       if isinstance(source, Row):
         yield source
         continue
+      name, row = "standard input" if source == "-" else str(source), None
       with self._open(source) as file:
-        yield from self._rows(file, "standard input" if source == "-" else str(source))
+        for row in self._rows(file, name):
+          yield row
+      if row is None:
+        yield Row(name, None, problem=f"{name}: has no puzzles; expected {_USABLE}")
 
   def _source(self, argument: str) -> Row | pathlib.Path | str:
     """A puzzle, a file, or "-"."""
@@ -96,7 +108,8 @@ class Arguments:
       return Row("", self._task.parse(argument))
     except UserError as e:
       if re.search(r"/|\.[a-z]\w*$", argument):
-        raise UserError(f"{argument}: no such file, nor is it a puzzle") from e
+        reason = str(e).removeprefix(f"{task_lib.shortened(argument)}: ")
+        raise UserError(f"{argument}: no such file, nor is it a puzzle ({reason})") from e
       raise
 
   @contextlib.contextmanager
@@ -112,7 +125,10 @@ class Arguments:
   def _first_line(self, file: BinaryIO, name: str) -> str:
     first = file.readline()
     if not first:
-      raise UserError(f"{name}: is empty; expected one puzzle a line, or a CSV file with a column 'question'")
+      raise UserError(f"{name}: is empty; expected {_USABLE}")
+    if b"\0" in first:
+      raise UserError(f"{name}, line 1: is no text in UTF-8, because it has zero bytes; unpack the file if it is "
+                      "packed, or save it as text in UTF-8")
     line = _text(first).removeprefix("\ufeff")
     if name.endswith(".csv") and not csv_files.is_csv(line):
       raise UserError(f"{name}, line 1: must name the columns, one of them 'question', and is {line[:100]!r}")
@@ -150,16 +166,20 @@ def _records(lines: Iterable[tuple[int, str]], cells: int) -> Iterator[tuple[int
   """Puzzles of a text file, with the number of the line where each begins: one a line, or one in as many lines as it
   needs, with or without an empty line after it.
 
+  A row that is too short or too long spoils the puzzle that it stands in and none after it: lines are counted, too, and
+  taken to be as long as most lines of the puzzle are.
+
   Args:
     lines: with their numbers, the last of them empty.
     cells: a line with as many characters is a puzzle of its own.
   """
-  begin, some, length = 0, [], 0
+  begin, some = 0, []
   for number, line in lines:
-    if some and (not line or len(line) >= cells or length >= cells):
+    lengths = [len(row) for row in some]
+    if some and (not line or len(line) >= cells or sum(lengths) == cells
+                 or len(some) * statistics.mode(lengths) >= cells):
       yield begin, "\n".join(some)
-      some, length = [], 0
+      some = []
     if line:
       begin = begin if some else number
       some.append(line)
-      length += len(line)

@@ -141,6 +141,14 @@ class Task:
                       "blanks between them")
     return np.array(tokens, np.uint8)
 
+  def characters(self, text: str) -> str:
+    """The S characters of a puzzle that is written row by row, without the ends of its lines. Raises UserError if there
+    are more or fewer of them. For tasks that write one character a cell."""
+    cells = text.replace("\r", "").replace("\n", "")
+    if len(cells) != self.seq_len:
+      raise UserError(f"{shortened(text)}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
+    return cells
+
   def text(self, tokens: np.ndarray) -> str:
     """(S,) tokens on one line; what `tokens` reads."""
     return " ".join(map(str, tokens))
@@ -273,6 +281,7 @@ class Task:
 
 
 def shortened(text: str) -> str:
-  """A puzzle for a message, on one line and not endless."""
-  line = text.replace("\n", "")
-  return line if len(line) <= 100 else f"{line[:97]}..."
+  """A puzzle for a message: on one line, not endless, and without anything that a terminal obeys."""
+  line = text.replace("\r", "").replace("\n", "")
+  line = line if len(line) <= 100 else f"{line[:97]}..."
+  return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)

@@ -117,11 +117,9 @@ class GridTask(task.Task):
     alphabet = self.data.alphabet
     if not alphabet:
       return super().tokens(text)
-    cells, shown = text.replace("\n", ""), task.shortened(text)
-    if len(cells) != self.seq_len:
-      raise UserError(f"{shown}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
+    cells = self.characters(text)
     if foreign := sorted(set(cells) - set(alphabet)):
-      raise UserError(f"{shown}: {''.join(foreign)!r} is not in the alphabet, {alphabet!r}")
+      raise UserError(f"{task.shortened(text)}: {''.join(foreign)!r} is not in the alphabet, {alphabet!r}")
     return np.array([1 + alphabet.index(character) for character in cells], np.uint8)
 
   def text(self, tokens: np.ndarray) -> str:

@@ -63,11 +63,10 @@ class MazeTask(sourced.SourcedTask):
 
   def tokens(self, text: str) -> np.ndarray:
     """Row by row, with or without ends of lines."""
-    cells, shown = text.replace("\n", ""), task.shortened(text)
-    if len(cells) != self.seq_len:
-      raise UserError(f"{shown}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
+    cells = self.characters(text)
     if foreign := sorted(set(cells) - set(rules.CHARACTERS)):
-      raise UserError(f"{shown}: {''.join(foreign)!r} is none of the characters {rules.CHARACTERS[:rules.GOAL]!r}")
+      raise UserError(f"{task.shortened(text)}: {''.join(foreign)!r} "
+                      f"is none of the characters {rules.CHARACTERS[:rules.GOAL]!r}")
     return np.array([rules.CHARACTERS.index(c) + 1 for c in cells], np.uint8)
 
   def text(self, tokens: np.ndarray) -> str:

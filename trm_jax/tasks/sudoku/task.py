@@ -67,11 +67,10 @@ class SudokuTask(sourced.SourcedTask):
 
   def tokens(self, text: str) -> np.ndarray:
     """Row by row, with or without ends of lines, '.' or 0 for a blank."""
-    cells, shown = text.replace("\n", ""), task.shortened(text)
-    if len(cells) != self.seq_len:
-      raise UserError(f"{shown}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
+    cells = self.characters(text)
     if foreign := sorted(set(cells) - set("123456789"[: self.side] + ".0")):
-      raise UserError(f"{shown}: {''.join(foreign)!r} is neither a digit 1-{self.side} nor '.' or 0 for blank")
+      raise UserError(f"{task.shortened(text)}: {''.join(foreign)!r} "
+                      f"is neither a digit 1-{self.side} nor '.' or 0 for blank")
     return np.array([rules.BLANK + int(c) for c in cells.replace(".", "0")], np.uint8)
 
   def text(self, tokens: np.ndarray) -> str:
