@@ -75,11 +75,14 @@ def text(model: TRM, config: Config, step: int, results: dict[str, Any]) -> str:
 
 def _training(config: Config, step: int, results: dict[str, Any]) -> str:
   if not config.name:
-    return (f"Imported: trained elsewhere, for {step:,} steps by the name of its file. The data below are those that "
-            "such a model is taken to be made for, not a record of its training.")
-  seconds = f", {results['train_seconds']:,} s" if "train_seconds" in results else ""
+    steps = f"for {step:,} steps by the name of its file" if step else "for a number of steps that is not known"
+    return (f"Imported: trained elsewhere, {steps}. The data below are those that such a model is taken to be made "
+            "for, not a record of its training.")
+  seconds = f", {results['train_seconds']:,} s" if results.get("step") == step and "train_seconds" in results else ""
+  begun = f" It began with the weights of `{config.init_from}`." * bool(config.init_from)
   return (f"`python -m trm_jax.main --config=configs/{config.task}.py:{config.name}`, seed {config.seed}, with the "
-          f"changes that config.json shows, if any. {step:,} optimizer steps of {config.batch_size} examples{seconds}.")
+          f"changes that config.json shows, if any. {step:,} optimizer steps of {config.batch_size} "
+          f"examples{seconds}.{begun}")
 
 
 def _accuracy(task: tasks.Task, step: int, results: dict[str, Any]) -> str:
