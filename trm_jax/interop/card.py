@@ -91,8 +91,11 @@ def _accuracy(task: tasks.Task, step: int, results: dict[str, Any]) -> str:
     test = results.get(name, {})
     if test.get("step", results.get("step")) == step and "num_puzzles" in test:
       share, num = test[task.headline], test["num_puzzles"]
-      error = 1.96 * math.sqrt(share * (1 - share) / num)
-      return (f"{share:.2%} of n = {num:,} test puzzles solved (95 % interval about ± {error:.2%}, one run)"
+      # Wilson's, which has a width where none or all of a few puzzles are solved.
+      z2 = 1.96**2 / num
+      middle, error = (share + z2 / 2) / (1 + z2), math.sqrt(z2 * share * (1 - share) + z2**2 / 4) / (1 + z2)
+      low, high = max(0, middle - error), min(1, middle + error)
+      return (f"{share:.2%} of n = {num:,} test puzzles solved (95 % interval {low:.2%} to {high:.2%}, one run)"
               + (f", {task.checked}" if task.checked else "") + f"; {test['accuracy']:.2%} of the cells right.")
   return "Not evaluated here. `python -m trm_jax.main --mode=eval --checkpoint=weights` measures it."
 
