@@ -54,7 +54,7 @@ def test_a_folder_for_a_hub_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("step, results, says", [
-    (9, RESULTS, "25.00% of n = 400 test puzzles solved (95 % interval 21.00% to 29.47%, one run), every row, column"),
+    (9, RESULTS, "25.00% of n = 400 test puzzles solved (95 % interval 21.01% to 29.47%, one run), every row, column"),
     (5, RESULTS, "75.00% of n = 400 test puzzles"),
     (9, {"step": 9, "test": RESULTS["test"] | {"exact_accuracy": 0.0, "num_puzzles": 8}},
      "0.00% of n = 8 test puzzles solved (95 % interval 0.00% to 32.44%, one run)"),
