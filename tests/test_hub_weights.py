@@ -137,11 +137,12 @@ for address in sys.argv[1:]:
 
 def test_solved_from_an_address(server, tmp_path):
   """Downloaded and imported once."""
-  solve = ("-m", "trm_jax.solve", "--checkpoint=hf://owner/sudoku/sub/step_7", "--puzzle=1...3..2..3..4..", "--show=0")
+  solve = ("-m", "trm_jax.solve", "--checkpoint=hf://owner/sudoku/sub/step_7", "1...3..2..3..4..", "--show=0",
+           "--out=answers.csv")
   done = start(server.url, tmp_path, *solve)
   folder = f"runs/owner-sudoku-sub-step_7-{COMMIT[:12]}"
   assert done.stdout.startswith(f"hf://owner/sudoku/sub/step_7: imported into {folder}\n"), done.stderr
-  assert (tmp_path / folder / "solved" / "answers.csv").is_file()
+  assert (tmp_path / "answers.csv").is_file()
   assert f"GET /owner/sudoku/resolve/{COMMIT}/sub/step_7 200" in server.requests or (
       "GET /owner/sudoku/resolve/main/sub/step_7 200" in server.requests)
   server.requests.clear()

@@ -3,6 +3,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import tiny
 import yaml
 
+from trm_jax import config as config_lib
 from trm_jax import evaluate
 from trm_jax import interop
 from trm_jax import weights
@@ -139,7 +141,8 @@ def test_what_shapes_do_not_tell(tmp_path):
   (tmp_path / "mine.yaml").write_text("arch: {hidden_size: 512}")
   assert "mine.yaml: reference config: H_cycles, L_cycles, L_layers, expansion" in (
       refusal(path, tmp_path, arch=f"{tmp_path}/mine.yaml"))
-  for content, message in [("[1", "not YAML"), ("1", "not the reference's all_config.yaml"),
+  for content, message in [("[1", "not YAML"), ("[" * 5000, "not YAML"), ("a: 2001-99-99", "not YAML"),
+                           ("1", "not the reference's all_config.yaml"),
                            ("arch: 1", "not a mapping")]:
     (tmp_path / "mine.yaml").write_text(content)
     assert message in refusal(path, tmp_path, arch=f"{tmp_path}/mine.yaml")
@@ -162,6 +165,55 @@ def test_parameters_of_another_model(tiny_file, tmp_path):
       refusal(tiny_file, tmp_path))
   save({}, tiny_file.with_name("step_8"))
   assert "has 2 files with weights (step_7, step_8); name the file itself" in refusal(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("name, array, message", [
+    ("puzzle_emb.weights", np.array(1.0), "num_puzzle_identifiers missing"),
+    ("embed_tokens.embedding_weight", np.array(1.0), "vocab_size missing"),
+    ("L_level.layers.0.mlp_t.gate_up_proj.weight", np.array(1.0), "seq_len is missing"),
+    ("lm_head.weight", np.ones((6, 8), np.int8), "lm_head.weight has the dtype int8, must have one of floating-point"),
+])
+def test_parameters_that_are_none(tiny_file, tmp_path, name, array, message):
+  state = {key: np.asarray(value) for key, value in interop.read_reference_file(tiny_file).items()}
+  save(state | {f"_orig_mod.model.inner.{name}": array}, tiny_file)
+  assert message in refusal(tiny_file, tmp_path)
+  assert f"model.inner.{name} has the " in refusal(tiny_file, tmp_path, config=tiny.config())
+  save(state | {f"model.inner.{name}": array}, tiny_file)
+  assert f"model.inner.{name} is there twice, with _orig_mod. in front and without it" in refusal(tiny_file, tmp_path)
+
+
+def test_parameters_of_something_else(tiny_file, tmp_path):
+  save({f"bert.{i:03}": np.ones(1) for i in range(400)}, tiny_file)
+  assert "all_config.yaml: not the parameters of a model of the reference's: model.inner.embed_" in (
+      refusal(tiny_file, tmp_path))
+  assert "unknown ['bert.000', 'bert.001', 'bert.002', 'bert.003'] and 396 more" in (
+      refusal(tiny_file, tmp_path, config=tiny.config()))
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("hidden_size", "8", "hidden_size is of type str, must be of type int"),
+    ("name", [["trm"]], "name is of type list, must be of type str"), (3, 4, "unknown names 3; known are"),
+    ("L_layers", 10_000_000, "11 parameters are too few for 10000000 layers"),
+    ("mlp_t", "false", "mlp_t is of type str, must be of type bool"), ("H_cycles", None, "H_cycles missing")])
+def test_values_of_all_config_that_cannot_be(tiny_file, tmp_path, name, value, message):
+  path = tmp_path / "all_config.yaml"
+  content = yaml.safe_load(path.read_text())
+  path.write_text(yaml.dump(content | {"arch": content["arch"] | {name: value}}))
+  assert message in refusal(tiny_file, tmp_path)
+
+
+def test_nothing_that_lies_beside_is_run(tiny_model, tiny_file, tmp_path, monkeypatch):
+  """A config may name a module as its task; one that came with the weights is not imported."""
+  (tmp_path / "evil.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path)!r}, 'was_run').touch()")
+  monkeypatch.syspath_prepend(tmp_path)
+  saved = config_lib.to_dict(tiny_model[0])
+  for content, message in [
+      ({"trm_jax": saved | {"task": "evil"}, "step": 1}, "its task 'evil' is not one of trm_jax, and no module"),
+      ({"trm_jax": saved, "step": -1}, "step is no number of optimizer steps"),
+      ({"trm_jax": saved, "step": "1"}, "step is no number of optimizer steps")]:
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert f"{tmp_path}/config.json: {message}" in refusal(tiny_file, tmp_path)
+  assert not (tmp_path / "was_run").exists()
 
 
 def test_products_have_the_dtype_of_the_initial_states_as_in_the_reference(tiny_model, tiny_file, tmp_path):

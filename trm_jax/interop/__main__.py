@@ -80,7 +80,11 @@ def _export(checkpoint: str) -> None:
   from trm_jax.interop import export  # pylint: disable=g-import-not-at-top
   from trm_jax.interop import reference_files  # pylint: disable=g-import-not-at-top
 
-  loaded, out = weights.load(checkpoint), pathlib.Path(_OUT.value).expanduser()
+  out = pathlib.Path(_OUT.value).expanduser()
+  if out.is_file() or out.is_dir() and (_FORMAT.value == "reference" or any(out.iterdir())):
+    raise UserError(f"--out={_OUT.value}: is there already, and nothing is written over; name another "
+                    f"{'file' if _FORMAT.value == 'reference' else 'folder'}")
+  loaded = weights.load(checkpoint)
   if _FORMAT.value == "reference":
     files.make_folder(out.parent, "the folder of --out")
     reference_files.write_reference_file(loaded.model, out, compiled=_COMPILED.value)

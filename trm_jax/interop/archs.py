@@ -32,6 +32,7 @@ _FOUR_CYCLES = _SUDOKU_ATTENTION | {"L_cycles": 4}
 # By name: the task, its arch.
 PRESETS = {"sudoku_mlp": ("sudoku", _SUDOKU_MLP), "sudoku_attention": ("sudoku", _SUDOKU_ATTENTION),
            "maze": ("maze", _FOUR_CYCLES), "arc": ("arc", _FOUR_CYCLES)}
+_TOKENS = "model.inner.embed_tokens.embedding_weight"
 _NOT_SHOWN = "H_cycles, L_cycles, num_heads, pos_encodings, puzzle_emb_len and halt_max_steps"
 
 # What a model was trained on, by its tokens and cells: config.task, config.data.
@@ -71,8 +72,7 @@ def find(source: str, state: Mapping[str, Any], beside: Mapping[str, pathlib.Pat
   if name is None and OUR_CONFIG in beside:
     saved = files.read_json(beside[OUR_CONFIG])
     if "trm_jax" in saved:
-      ours = of_config(config_lib.parse_saved(saved["trm_jax"], f"{beside[OUR_CONFIG]}"), source, state)
-      return dataclasses.replace(ours, step=saved.get("step"))
+      return _of_saved(source, state, saved, f"{beside[OUR_CONFIG]}")
   if name is None and REFERENCE_CONFIG not in beside:
     fitting = [preset for preset in PRESETS if not _problem(state, preset)]
     raise UserError(f"{source}: no {REFERENCE_CONFIG} lies beside it, and the shapes do not show {_NOT_SHOWN}; "
@@ -99,9 +99,21 @@ def of_config(config: Config, source: str, state: Mapping[str, Any]) -> Arch:
   task = tasks.of(config.task, config.data)
   table = state.get("model.inner.puzzle_emb.weights")
   model = config.model.sized(vocab_size=task.vocab_size, seq_len=task.seq_len,
-                             num_puzzle_identifiers=1 if table is None else table.shape[0])
+                             num_puzzle_identifiers=1 if table is None else max([1, *table.shape[:1]]))
   _check(source, state, model, "its config.json or --config")
   return Arch(model, config)
+
+
+def _of_saved(source: str, state: Mapping[str, Any], saved: Mapping[str, Any], path: str) -> Arch:
+  """The model of a folder that export.py has made."""
+  content, step = saved["trm_jax"], saved.get("step")
+  if isinstance(content, dict) and (task := content.get("task", "sudoku")) not in tasks.known():
+    # Its module would be imported, and may be a file that came with the weights.
+    raise UserError(f"{path}: its task {str(task)[:100]!r} is not one of trm_jax, and no module that a file names is "
+                    "run; if you have that task, give --config=FILE.py:NAME, a config of it")
+  if step is not None and (type(step) is not int or not 0 <= step < 1 << 31):
+    raise UserError(f"{path}: step is no number of optimizer steps; correct it or leave it out")
+  return dataclasses.replace(of_config(config_lib.parse_saved(content, path), source, state), step=step)
 
 
 def _preset(source: str, state: Mapping[str, Any], name: str) -> Arch:
@@ -130,15 +142,17 @@ def _model(state: Mapping[str, Any], arch: Mapping[str, Any]) -> TRMConfig:
 
   As in the reference, products have the dtype of the initial states that are loaded, whatever the arch says.
   """
+  if _TOKENS not in state:
+    raise UserError(f"not the parameters of a model of the reference's: {_TOKENS} is missing")
   initial = [str(value.dtype).rpartition(".")[2] for name, value in state.items() if name.endswith("_init")]
   arch = dict(arch) | ({"forward_dtype": initial[0]} if initial else {})
-  tokens = state.get("model.inner.embed_tokens.embedding_weight")
-  if tokens is not None and "seq_len" not in arch and not arch.get("mlp_t") and arch.get("pos_encodings") != "learned":
+  if "seq_len" not in arch and not arch.get("mlp_t") and arch.get("pos_encodings") != "learned":
     # Nothing shows the number of cells where positions are turned or not known: the task has it.
-    cells = [cells for vocab_size, cells in _TASKS if vocab_size == tokens.shape[0]]
+    shape = state[_TOKENS].shape
+    cells = [cells for vocab_size, cells in _TASKS if [vocab_size] == [*shape[:1]]]
     if not cells:
-      raise UserError("the shapes do not show how many cells a puzzle has, and no task that is known here has "
-                      f"{tokens.shape[0]} tokens: add seq_len to the arch")
+      raise UserError("the shapes do not show how many cells a puzzle has, and no task that is known here has tokens "
+                      f"in the shape {tuple(shape)}: add seq_len to the arch")
     arch["seq_len"] = max(cells)
   return TRMConfig.from_reference(arch, state=state)
 
@@ -173,10 +187,11 @@ def _config(model: TRMConfig, task: str, data: Mapping[str, Any]) -> Config:
 
 
 def _read_yaml(path: pathlib.Path) -> Mapping[str, Any]:
+  text = files.read_bytes(path)
   try:
-    content = yaml.safe_load(files.read_bytes(path))
-  except yaml.YAMLError as e:
-    raise UserError(f"{path}: not YAML ({errors.in_one_line(e)})") from e
+    content = yaml.safe_load(text)
+  except Exception as e:  # of YAML, and whatever a value in it trips: thousands of brackets, a date that is none
+    raise UserError(f"{path}: not YAML ({errors.in_one_line(e)[:300]})") from e
   if not isinstance(content, dict):
     raise UserError(f"{os.fspath(path)}: not the reference's {REFERENCE_CONFIG}, which is a mapping")
   return content

@@ -75,11 +75,14 @@ def text(model: TRM, config: Config, step: int, results: dict[str, Any]) -> str:
 
 def _training(config: Config, step: int, results: dict[str, Any]) -> str:
   if not config.name:
-    return (f"Imported: trained elsewhere, for {step:,} steps by the name of its file. The data below are those that "
-            "such a model is taken to be made for, not a record of its training.")
-  seconds = f", {results['train_seconds']:,} s" if "train_seconds" in results else ""
+    steps = f"for {step:,} steps by the name of its file" if step else "for a number of steps that is not known"
+    return (f"Imported: trained elsewhere, {steps}. The data below are those that such a model is taken to be made "
+            "for, not a record of its training.")
+  seconds = f", {results['train_seconds']:,} s" if results.get("step") == step and "train_seconds" in results else ""
+  begun = f" It began with the weights of `{config.init_from}`." * bool(config.init_from)
   return (f"`python -m trm_jax.main --config=configs/{config.task}.py:{config.name}`, seed {config.seed}, with the "
-          f"changes that config.json shows, if any. {step:,} optimizer steps of {config.batch_size} examples{seconds}.")
+          f"changes that config.json shows, if any. {step:,} optimizer steps of {config.batch_size} "
+          f"examples{seconds}.{begun}")
 
 
 def _accuracy(task: tasks.Task, step: int, results: dict[str, Any]) -> str:
@@ -88,8 +91,11 @@ def _accuracy(task: tasks.Task, step: int, results: dict[str, Any]) -> str:
     test = results.get(name, {})
     if test.get("step", results.get("step")) == step and "num_puzzles" in test:
       share, num = test[task.headline], test["num_puzzles"]
-      error = 1.96 * math.sqrt(share * (1 - share) / num)
-      return (f"{share:.2%} of n = {num:,} test puzzles solved (95 % interval about ± {error:.2%}, one run)"
+      # Wilson's, which has a width where none or all of a few puzzles are solved.
+      z2 = 1.96**2 / num
+      middle, error = (share + z2 / 2) / (1 + z2), math.sqrt(z2 * share * (1 - share) + z2**2 / 4) / (1 + z2)
+      low, high = max(0, middle - error), min(1, middle + error)
+      return (f"{share:.2%} of n = {num:,} test puzzles solved (95 % interval {low:.2%} to {high:.2%}, one run)"
               + (f", {task.checked}" if task.checked else "") + f"; {test['accuracy']:.2%} of the cells right.")
   return "Not evaluated here. `python -m trm_jax.main --mode=eval --checkpoint=weights` measures it."
 

@@ -47,7 +47,8 @@ def hub_folder(model: TRM, config: Config, step: int, folder: pathlib.Path, resu
   # Where this machine keeps puzzles, and the like, is nobody else's business.
   data = type(config.data)()
   ours = {name: getattr(data, name) for name in knobs.free(type(data))}
-  config = dataclasses.replace(config, data=dataclasses.replace(config.data, **ours))
+  config = dataclasses.replace(config, data=dataclasses.replace(config.data, **ours),
+                               init_from=config.init_from.rstrip("/").rpartition("/")[2])
   files.write_json(folder / archs.OUR_CONFIG, {"trm_jax": config_lib.to_dict(config), "step": step})
   files.replace_text(folder / "README.md", card.text(model, config, step, results))
 

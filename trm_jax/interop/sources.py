@@ -47,7 +47,10 @@ def read(source: str, *, arch: str | None = None, config: Config | None = None) 
     path = _in_folder(pathlib.Path(source).expanduser())
     beside = {name: path.parent / name for name in archs.BESIDE if (path.parent / name).is_file()}
   state = state_dict.plain_names(reference_files.read_reference_file(path))
-  found = archs.find(source, state, beside, arch) if config is None else archs.of_config(config, source, state)
+  if config is None:
+    found = archs.find(source, state, beside, arch)
+  else:  # its model is known by it; the run that it names was another one
+    found = archs.of_config(dataclasses.replace(config, name=""), source, state)
   numbers = re.findall(r"step_(\d+)", path.name)
   step = found.step if found.step is not None else int(numbers[-1]) if numbers else 0
   return Imported(state_dict.from_reference(state, found.model), found.config, step)

@@ -104,8 +104,17 @@ def _table(array: Any, rows: int) -> np.ndarray:
 
 
 def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
-  """A state dict without what torch.compile puts in front of its names."""
-  return {name.removeprefix(_COMPILED): value for name, value in state.items()}
+  """A state dict without what torch.compile puts in front of its names.
+
+  Raises:
+    UserError: a parameter is there with it and without it.
+  """
+  plain = {name.removeprefix(_COMPILED): value for name, value in state.items()}
+  if len(plain) < len(state):
+    twin = next(name for name in plain if name in state and _COMPILED + name in state)
+    raise UserError(f"reference parameters: {twin} is there twice, with {_COMPILED} in front and without it; leave out "
+                    "one of them")
+  return plain
 
 
 def misfit(state: Mapping[str, Any], config: TRMConfig) -> str:
@@ -115,16 +124,25 @@ def misfit(state: Mapping[str, Any], config: TRMConfig) -> str:
     state: by `plain_names`.
     config: of the model.
   """
+  if max(config.H_layers, config.L_layers) > len(state):
+    return f"{len(state)} parameters are too few for {max(config.H_layers, config.L_layers)} layers"
   names = _names(config)
   missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
   if missing or unknown:
-    return f"missing {missing or 'none'}, unknown {unknown or 'none'}"
+    return f"missing {_few(missing)}, unknown {_few(unknown)}"
   flat = dict(nnx.to_flat_state(_abstract_model(config)[1]))
   for name, place in names.items():
     there, here = tuple(state[name].shape), _shape_there(_shape_here(place, flat, config), place.transposed)
     if there != here:
       return f"{name} has the shape {there}, must have {here}"
+    if "float" not in str(state[name].dtype):
+      return f"{name} has the dtype {state[name].dtype}, must have one of floating-point numbers"
   return ""
+
+
+def _few(names: list[str]) -> str:
+  """The first names of a list, for a message."""
+  return (f"{names[:4]}" if names else "none") + f" and {len(names) - 4} more" * (len(names) > 4)
 
 
 def _shape_here(place: _Place, flat: Mapping[Any, Any], config: TRMConfig) -> tuple[int, ...]:

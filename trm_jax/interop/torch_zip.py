@@ -4,14 +4,13 @@
 Such a file is a zip archive of a pickle, data.pkl, and one member for the bytes of each storage. PyTorch itself is
 hundreds of megabytes for a file of twenty, and has no wheel for every machine; and nobody should unpickle what they
 have downloaded. So this knows the one form that a state dict has: of all that a pickle can name, what tensors are
-rebuilt by; it refuses the rest by name before anything is called.
+rebuilt by; it refuses the rest by name, and calls nothing that a file names.
 """
 
-import collections
 from collections.abc import Callable, Mapping, Sequence
 import math
 import pathlib
-import pickle
+import pickletools
 import struct
 from typing import Any, BinaryIO, NamedTuple
 import zipfile
@@ -19,7 +18,13 @@ import zipfile
 import jax.numpy as jnp
 import numpy as np
 
-_MAX_PICKLE = 1 << 24  # bytes; that of a model with a thousand tensors has a hundredth
+_MAX_PICKLE = 1 << 22  # bytes; that of a model with a thousand tensors has a twentieth
+_MAX_DIMS = 32  # axes, of which NumPy has at least these
+_MAX_ELEMENTS = 1 << 59  # of a shape, an axis of length 0 aside: NumPy counts bytes in 64 bits
+_BYTE_ORDER = b"little"
+_ENCRYPTED = 0x61  # those of a zip member's flags that say so
+_KEYS = (str, int, float, bool, type(None))  # of dicts
+_INSTEAD = "ask for a plain state dict or safetensors"
 _DTYPES = {
     "FloatStorage": np.float32, "DoubleStorage": np.float64, "HalfStorage": np.float16,
     "BFloat16Storage": jnp.bfloat16, "LongStorage": np.int64, "IntStorage": np.int32, "ShortStorage": np.int16,
@@ -51,11 +56,18 @@ class Tensor:
     return self._rows(rows)
 
 
+class _Name(NamedTuple):
+  """A class or function that a pickle names. It is never looked up."""
+
+  module: str
+  name: str
+
+
 class _Storage(NamedTuple):
   """What a pickle says of a storage. Attributes: kind, of _DTYPES; key, the name of its member."""
 
-  kind: Any
-  key: Any
+  kind: str
+  key: str
 
 
 class _Rebuilt(NamedTuple):
@@ -67,24 +79,8 @@ class _Rebuilt(NamedTuple):
   strides: Any
 
 
-class _Unpickler(pickle.Unpickler):
-  """Makes dicts, lists, numbers and text, and of tensors what is said of them."""
-
-  def find_class(self, module: str, name: str) -> Any:
-    if (module, name) == ("collections", "OrderedDict"):
-      return collections.OrderedDict
-    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-      # A function of its own each time: a pickle may set attributes of what it gets.
-      return lambda storage, offset, shape, strides, *_: _Rebuilt(storage, offset, shape, strides)
-    if module == "torch" and name in _DTYPES:
-      return name
-    raise NotReadable(f"it holds more than tensors: {module}.{name}, which nothing here will call; ask for a plain "
-                      "state dict or safetensors")
-
-  def persistent_load(self, pid: Any) -> _Storage:
-    if not (isinstance(pid, tuple) and len(pid) >= 3 and pid[0] == "storage"):
-      raise NotReadable("a storage is named in a way that is not known")
-    return _Storage(pid[1], pid[2])
+_ORDERED_DICT = _Name("collections", "OrderedDict")
+_REBUILD = _Name("torch._utils", "_rebuild_tensor_v2")
 
 
 def read(path: pathlib.Path) -> dict[str, Tensor]:
@@ -97,44 +93,169 @@ def read(path: pathlib.Path) -> dict[str, Tensor]:
     NotReadable: it is no such file, cut off, damaged, or holds more than tensors.
     OSError: it cannot be read.
   """
+  members, folder, pickled = _opened(path)
+  try:
+    content = _content(pickled)
+  except NotReadable:
+    raise
+  except Exception as e:  # whatever a pickle trips that takes from the stack what is not there
+    raise NotReadable("its pickle is malformed") from e
+  if not isinstance(content, dict):
+    kind = "one tensor" if isinstance(content, _Rebuilt) else type(content).__name__
+    raise NotReadable(f"it holds {kind}, must hold a state dict, which is a dict of names with tensors")
+  tensors = {}
+  with path.open("rb") as file:
+    for name, value in content.items():
+      if not (isinstance(name, str) and isinstance(value, _Rebuilt)):
+        raise NotReadable(f"{_shown(name)} is not a tensor but {type(value).__name__}: save the model's state dict "
+                          "alone")
+      tensors[name] = _tensor(_shown(name), value, path, members, folder, file)
+  return tensors
+
+
+def _shown(name: Any) -> str:
+  """A name that somebody else has chosen, short and on one line."""
+  if not isinstance(name, str):
+    return f"a name of type {type(name).__name__}"
+  return name if name.isprintable() and len(name) <= 200 else f"{name[:200]!r}"
+
+
+def _opened(path: pathlib.Path) -> tuple[dict[str, zipfile.ZipInfo], str, bytes]:
+  """The members of the archive by name; the folder in it that they are in, with a slash; the pickle."""
   try:
     with zipfile.ZipFile(path) as archive:
-      if damaged := archive.testzip():
-        raise NotReadable(f"damaged: the bytes of {damaged} are not those that were written")
-      members = {info.filename: info for info in archive.infolist()}
+      infos = archive.infolist()
+      members = {info.filename: info for info in infos}
       pickles = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
-      if len(pickles) != 1 or members[pickles[0]].file_size > _MAX_PICKLE:
+      # Before anything is read: members that are compressed, or lie in one another, may be larger than any disk.
+      if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED for info in infos):
+        raise NotReadable("a zip archive that is compressed or encrypted; give the file as torch.save wrote it")
+      if len(pickles) != 1 or members[pickles[0]].file_size > _MAX_PICKLE or len(members) < len(infos) or (
+          sum(max(info.file_size, info.compress_size) for info in infos) > path.stat().st_size):
         raise NotReadable("a zip archive, but not one of torch.save")
+      if damaged := archive.testzip():
+        raise NotReadable(f"damaged: the bytes of {_shown(damaged)} are not those that were written")
       folder = pickles[0].removesuffix("data.pkl")
-      if f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") != b"little":
-        raise NotReadable("its numbers are big-endian; save it again on another machine")
-      with archive.open(pickles[0]) as file:
-        content = _unpickled(file)
-  except zipfile.BadZipFile as e:
+      if f"{folder}byteorder" in members:
+        with archive.open(f"{folder}byteorder") as file:
+          if file.read(len(_BYTE_ORDER) + 1) != _BYTE_ORDER:
+            raise NotReadable("its numbers are big-endian; save it again on another machine")
+      return members, folder, archive.read(pickles[0])
+  except (NotReadable, OSError):
+    raise
+  except Exception as e:  # whatever the damage trips first: zipfile checks little of what it is told
     with path.open("rb") as file:
       start = file.read(2)
     raise NotReadable(
         "in the form of PyTorch before 1.6; load and save it again with a newer one" if start == b"\x80\x02"
         else "cut off or damaged: download or copy it again" if start == b"PK"
         else "neither a file of torch.save nor named .safetensors") from e
-  if not isinstance(content, dict):
-    raise NotReadable(f"it holds a {type(content).__name__}, must hold a state dict: names with tensors")
-  tensors = {}
-  with path.open("rb") as file:
-    for name, value in content.items():
-      if not (isinstance(name, str) and isinstance(value, _Rebuilt)):
-        raise NotReadable(f"{name!r} is a {type(value).__name__}, not a tensor: save the model's state dict alone")
-      tensors[name] = _tensor(name, value, path, members, folder, file)
-  return tensors
 
 
-def _unpickled(file: Any) -> Any:
-  try:
-    return _Unpickler(file).load()
-  except NotReadable:
-    raise
-  except Exception as e:  # whatever a file trips that is not what it says
-    raise NotReadable(f"its pickle is malformed: {type(e).__name__}") from e
+def _content(pickled: bytes) -> Any:
+  """What a pickle holds: dicts, lists, tuples, text and numbers, and of tensors what is said of them.
+
+  The machine of the module pickle calls what it is told to, and a file of a few bytes can have it fill the memory (a
+  place in the memo that is far out) or never end, or crash, over the hash of a key (tuples in tuples). This one knows
+  the opcodes of a state dict, has no other values than those above, and no other keys than text and numbers.
+
+  Raises:
+    NotReadable: there is something else in it.
+    Exception: it is malformed; any.
+  """
+  stack, marks, memo = [], [], {}
+
+  def above_mark() -> list[Any]:
+    start = marks.pop()
+    taken = stack[start:]
+    del stack[start:]
+    return taken
+
+  for opcode, argument, _ in pickletools.genops(pickled):
+    match opcode.name:
+      case "PROTO" | "FRAME":
+        pass
+      case "MARK":
+        marks.append(len(stack))
+      case "NONE" | "NEWTRUE" | "NEWFALSE":
+        stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
+      case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "SHORT_BINUNICODE":
+        stack.append(argument)
+      case "EMPTY_DICT":
+        stack.append({})
+      case "EMPTY_LIST":
+        stack.append([])
+      case "EMPTY_TUPLE":
+        stack.append(())
+      case "TUPLE1" | "TUPLE2" | "TUPLE3":
+        num = int(opcode.name[-1])
+        stack[-num:] = [tuple(stack[-num:])]
+      case "TUPLE":
+        stack.append(tuple(above_mark()))
+      case "APPEND":
+        value = stack.pop()
+        _checked(stack[-1], list).append(value)
+      case "APPENDS":
+        values = above_mark()
+        _checked(stack[-1], list).extend(values)
+      case "SETITEM":
+        key, value = stack[-2:]
+        del stack[-2:]
+        _checked(stack[-1], dict)[_checked(key, *_KEYS)] = value
+      case "SETITEMS":
+        items = above_mark()
+        _checked(stack[-1], dict).update(
+            (_checked(key, *_KEYS), value) for key, value in zip(items[::2], items[1::2], strict=True))
+      case "BINPUT" | "LONG_BINPUT":
+        memo[argument] = stack[-1]
+      case "MEMOIZE":
+        memo[len(memo)] = stack[-1]
+      case "BINGET" | "LONG_BINGET":
+        stack.append(memo[argument])
+      case "GLOBAL":
+        stack.append(_named(*argument.split(" ", 1)))
+      case "STACK_GLOBAL":
+        stack[-2:] = [_named(*stack[-2:])]
+      case "BINPERSID":
+        stack.append(_storage(stack.pop()))
+      case "REDUCE":
+        function, arguments = _checked(stack[-2], _Name), _checked(stack[-1], tuple)
+        if function == _REBUILD:
+          stack[-2:] = [_Rebuilt(*arguments[:4])]
+        elif function == _ORDERED_DICT and not arguments:
+          stack[-2:] = [{}]
+        else:
+          raise NotReadable("its pickle is malformed")
+      case "BUILD":  # the attribute _metadata of a state dict
+        stack.pop()
+        _checked(stack[-1], dict)
+      case "STOP":
+        return stack.pop()
+      case _:
+        raise NotReadable(f"its pickle has the opcode {opcode.name}, which no state dict needs; {_INSTEAD}")
+
+
+def _checked(value: Any, *kinds: type) -> Any:
+  """A value that is one of these kinds, and none that inherits from them."""
+  if type(value) not in kinds:
+    raise NotReadable("its pickle is malformed")
+  return value
+
+
+def _named(module: Any, name: Any) -> _Name:
+  named = _Name(_checked(module, str), _checked(name, str))
+  if named not in (_ORDERED_DICT, _REBUILD) and not (module == "torch" and name in _DTYPES):
+    raise NotReadable(f"it holds more than tensors: {_shown(f'{module}.{name}')}, which nothing here will call; "
+                      f"{_INSTEAD}")
+  return named
+
+
+def _storage(pid: Any) -> _Storage:
+  """That which a pickle names by the tuple ("storage", kind, key, …)."""
+  if not (type(pid) is tuple and len(pid) >= 3 and pid[0] == "storage" and type(pid[1]) is _Name
+          and pid[1].module == "torch" and type(pid[2]) is str):
+    raise NotReadable("a storage is named in a way that is not known")
+  return _Storage(pid[1].name, pid[2])
 
 
 def _tensor(name: str, value: _Rebuilt, path: pathlib.Path, members: dict[str, zipfile.ZipInfo], folder: str, file: Any
@@ -148,13 +269,13 @@ def _tensor(name: str, value: _Rebuilt, path: pathlib.Path, members: dict[str, z
     folder: in the archive, with a slash.
   """
   storage, offset, shape, strides = value
-  info = members.get(f"{folder}data/{storage.key}") if isinstance(storage, _Storage) else None
-  numbers = (offset, *shape, *strides) if isinstance(shape, tuple) and isinstance(strides, tuple) else (-1,)
-  if info is None or info.compress_type != zipfile.ZIP_STORED or storage.kind not in _DTYPES or (
-      not all(type(number) is int and number >= 0 for number in numbers)):
+  info = members.get(f"{folder}data/{storage.key}") if type(storage) is _Storage else None
+  if info is None or not (type(shape) is type(strides) is tuple and len(shape) == len(strides) <= _MAX_DIMS) or (
+      not all(type(number) is int and 0 <= number < 1 << 63 for number in (offset, *shape, *strides))) or (
+          math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS):
     raise NotReadable(f"{name} is described in a way that is not known")
   dtype, size = np.dtype(_DTYPES[storage.kind]), math.prod(shape)
-  if any(n > 1 and stride != usual for n, stride, usual in zip(shape, strides, _strides(shape))):
+  if size and any(n > 1 and stride != usual for n, stride, usual in zip(shape, strides, _strides(shape))):
     raise NotReadable(f"{name} is a transposed or sliced view; save it again after .contiguous()")
   if (offset + size) * dtype.itemsize > info.file_size:
     raise NotReadable(f"{name} is larger than its bytes")

@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 import dataclasses
 import math
+import typing
 from typing import Any
 
 from trm_jax.errors import UserError
@@ -164,13 +165,18 @@ class TRMConfig(ModelConfig):
     Raises:
       UserError: a name that is not known, a value this model does not have, a size that is missing or contradicted.
     """
-    config = dict(arch)
+    config = {name: value for name, value in arch.items() if value is not None}
+    kinds = typing.get_type_hints(cls) | {"name": str, "forward_dtype": str, "no_ACT_continue": bool}
+    for name, kind in kinds.items():
+      if name in config and type(config[name]) not in ((int, float) if kind is float else (kind,)):
+        raise UserError(f"reference config: {name} is of type {type(config[name]).__name__}, must be of type "
+                        f"{kind.__name__}")
     fixed = {"rope_theta": ROPE_THETA, "rms_norm_eps": RMS_EPS, "act_enabled": True,
              "act_inference": False}
     for name, value in fixed.items():
       if config.pop(name, value) != value:
         raise UserError(f"reference config: {name} must be {value}")
-    name = str(config.pop("name", "trm"))
+    name = config.pop("name", "trm")
     model = name.partition("@")[0].rpartition(".")[2]
     if model not in _REFERENCE_MODELS:
       raise UserError(f"reference config: name = {name!r}: no model of the reference's; known are "
@@ -199,14 +205,15 @@ class TRMConfig(ModelConfig):
     if values["puzzle_emb_ndim"] == 0:
       values["puzzle_emb_len"] = 0
     names = {field.name for field in dataclasses.fields(cls)}
-    unknown = sorted(set(config) - names)
+    unknown = sorted(map(str, set(config) - names))
     if unknown:
       raise UserError(f"reference config: unknown names {', '.join(unknown)}; known are {', '.join(sorted(names))}")
     required = {"L_layers", "hidden_size", "num_heads", "expansion", "pos_encodings", "halt_max_steps",
                 "halt_exploration_prob"} | (set() if model == "transformers_baseline" else {"H_cycles", "L_cycles"})
-    if missing := sorted(required - {name for name, value in config.items() if value is not None}):
+    if missing := sorted(required - set(config)):
       raise UserError(f"reference config: {', '.join(missing)} missing; give the arch of an all_config.yaml")
-    prefix_len = values["puzzle_emb_len"] or math.ceil(values["puzzle_emb_ndim"] / config["hidden_size"])
+    prefix_len = values["puzzle_emb_len"] or math.ceil(
+        values["puzzle_emb_ndim"] / max(1, config["hidden_size"]))
     return cls(**config | values | _reference_sizes(config, state or {}, dataset or {}, prefix_len))
 
 
@@ -222,7 +229,8 @@ def _reference_sizes(arch: Mapping[str, Any], state: Mapping[str, Any], dataset:
   for size, places in shown_by.items():
     found = {source: values[size] for source, values in (("arch", arch), ("dataset.json", dataset)) if size in values}
     for end, axis, more in places:
-      found |= {name: array.shape[axis] - more for name, array in state.items() if name.endswith(end)}
+      found |= {name: array.shape[axis] - more for name, array in state.items()
+                if name.endswith(end) and len(array.shape) > axis}
     if len(set(found.values())) > 1:
       raise UserError(f"reference config: {size} differs: "
                       + ", ".join(f"{value} according to {source}" for source, value in found.items()))

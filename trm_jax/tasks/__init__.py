@@ -13,7 +13,12 @@ from trm_jax.data.config import DataConfig
 from trm_jax.errors import UserError
 from trm_jax.tasks.task import Task
 
-__all__ = ["Task", "data_config", "headline", "of"]
+__all__ = ["Task", "data_config", "headline", "known", "of"]
+
+
+def known() -> list[str]:
+  """The names of the tasks here."""
+  return [module.name for module in pkgutil.iter_modules(__path__) if module.ispkg]
 
 
 def _module(name: str) -> types.ModuleType:
@@ -22,9 +27,8 @@ def _module(name: str) -> types.ModuleType:
   Raises:
     UserError: there is no such task.
   """
-  known = [module.name for module in pkgutil.iter_modules(__path__) if module.ispkg]
-  path = f"{__name__}.{name}" if name in known else name
-  unknown = UserError(f"config.task = {name!r}: no such task; known are {', '.join(known)}, or name a module of your "
+  path = f"{__name__}.{name}" if name in known() else name
+  unknown = UserError(f"config.task = {name!r}: no such task; known are {', '.join(known())}, or name a module of your "
                       "own that can be imported")
   if not all(part.isidentifier() for part in path.split(".")):
     raise unknown

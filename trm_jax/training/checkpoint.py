@@ -409,8 +409,8 @@ def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]
   elif names and ocp.path.step.TMP_DIR_SUFFIX in path.name:
     raise UserError(f"{flag}={path}: only half written; give a run's folder, for its newest complete checkpoint")
   if not any(name.isdigit() for name in names):
-    raise UserError(f"{path}: no checkpoint here; give a run's folder, or one of the numbered folders in its "
-                    "checkpoints/")
+    raise UserError(f"{flag}={path}: no checkpoint here; give a run's folder, or one of the numbered folders in "
+                    "its checkpoints/")
   return path, None
 
 
