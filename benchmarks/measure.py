@@ -19,7 +19,8 @@ import jax.numpy as jnp
 
 from trm_jax.runtime import sharding
 
-_JSON = flags.DEFINE_string("json", None, "Also write the table, every single time and the machine into this file.")
+_JSON = flags.DEFINE_string("json", None, "Also write the table, every single time and the machine into this file.",
+                            allow_override=True)  # trm_jax.solve has another; tests import both in one process
 ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each thing is timed, by turns.", lower_bound=1)
 
 
