@@ -220,19 +220,19 @@ def test_a_host_of_unknown_shape_is_an_error():
 
 @pytest.mark.parametrize("program, arguments", [
     ("main", ("--mode=eval", "--num_processes=1", "--checkpoint=none")),
-    ("solve", ("--checkpoint=none",)),
+    ("solve.__main__", ("--checkpoint=none",)),
 ])
 def test_a_program_on_one_host_of_a_slice_is_alone_there(pci_bus, program, arguments):
   """Before it touches a device."""
   pci_bus(*[TPU_V4] * 4)
   code = f"""
-      import os, pathlib, sys
-      from trm_jax import cli, {program} as program
+      import importlib, os, pathlib, sys
+      from trm_jax import cli
       from trm_jax.runtime import hosts
       hosts._PCI_DEVICES = pathlib.Path({str(hosts._PCI_DEVICES)!r})
       sys.argv = {["x", *arguments]!r}
       try:
-        cli.run(program.main)
+        cli.run(importlib.import_module("trm_jax.{program}").main)
       finally:
         print(os.environ.get("TPU_VISIBLE_CHIPS"))
   """

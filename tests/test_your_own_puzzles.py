@@ -49,11 +49,15 @@ def _takuzu(place):
 
 
 def _commands(program):
-  """The flags of the page's commands, as dictionaries."""
+  """The words behind the program's name in the page's commands."""
   lines = [line for block in re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
            for line in block.replace("\\\n", "").splitlines()]
-  found = [shlex.split(line, comments=True)[3:] for line in lines if line.startswith(f"python -m trm_jax.{program} ")]
-  return [dict(word.removeprefix("--").split("=", 1) for word in words) for words in found]
+  return [shlex.split(line, comments=True)[3:] for line in lines if line.startswith(f"python -m trm_jax.{program} ")]
+
+
+def _trainings():
+  """The flags of the page's trainings, as dictionaries."""
+  return [dict(word.removeprefix("--").split("=", 1) for word in words) for words in _commands("main")]
 
 
 def _config(flags):
@@ -69,7 +73,7 @@ def _config(flags):
 
 def test_both_folders_hold_the_puzzles_of_the_generator(place, takuzu):
   made = takuzu.Task(takuzu.Data(num_train=40, num_test=12))
-  by_csv, by_dataset = (tasks.of("grid", _config(flags).data) for flags in _commands("main")[:2])
+  by_csv, by_dataset = (tasks.of("grid", _config(flags).data) for flags in _trainings()[:2])
   for split in ("train", "test"):
     digest = made.read(split).digest()
     assert by_csv.read(split).digest() == by_dataset.read(split).digest() == digest
@@ -99,7 +103,7 @@ def test_the_rules_and_symmetries_of_the_page_are_right(takuzu):
 @pytest.mark.parametrize("number", range(3), ids=["csv", "dataset", "code"])
 def test_the_commands_train(place, number, tmp_path, shared_programs):
   del place
-  flags = _commands("main")[number]
+  flags = _trainings()[number]
   results = loop.run(_config(flags), tmp_path / "run")
   assert results["test"]["num_puzzles"] == 12
   assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
@@ -107,6 +111,6 @@ def test_the_commands_train(place, number, tmp_path, shared_programs):
 
 
 def test_what_the_page_solves_is_a_puzzle(place):
-  [flags] = _commands("solve")
-  task = grid.Task(_config(_commands("main")[0]).data)
-  assert task.text(task.parse(flags["puzzle"])) == flags["puzzle"]
+  [[*_, puzzle]] = _commands("solve")
+  task = grid.Task(_config(_trainings()[0]).data)
+  assert task.text(task.parse(puzzle)) == puzzle
