@@ -71,6 +71,14 @@ def shared_dir() -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+  """What the tests of a file keep from one start to the next is theirs alone."""
+  with pytest.MonkeyPatch.context() as env:
+    env.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    yield
+
+
+@pytest.fixture(scope="module")
 def shared_programs():
   """The runs of a test file compile equal programs once."""
   import programs

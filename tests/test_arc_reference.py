@@ -28,12 +28,7 @@ SPLITS = ("train", "test")
 # Of the real data sets: the subsets, the test set.
 SETS = {"arc1": ("training,evaluation,concept", "evaluation"), "arc2": ("training2,evaluation2,concept", "evaluation2")}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-  with pytest.MonkeyPatch.context() as env:
-    env.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module", params=FOLDERS, ids=str, name="golden")

@@ -5,7 +5,6 @@ import collections
 import dataclasses
 import itertools
 import json
-import pathlib
 
 from flax import nnx
 import jax
@@ -14,7 +13,6 @@ import pytest
 import tiny
 
 from trm_jax import boards
-from trm_jax import config as config_lib
 from trm_jax import evaluate
 from trm_jax import weights
 from trm_jax.data import rows as rows_lib
@@ -32,15 +30,10 @@ from trm_jax.training import attempts
 from trm_jax.training import identity
 from trm_jax.training import loop
 
-GOLDEN = pathlib.Path(__file__).parent / "golden_arc"
+GOLDEN = tiny.GOLDEN_ARC
 GRID = np.array([[1, 2, 3], [4, 0, 9]], np.uint8)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-  with pytest.MonkeyPatch.context() as env:
-    env.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def _data(**fields):
@@ -48,14 +41,7 @@ def _data(**fields):
 
 
 def _config(**changes):
-  """A tiny run; "__" stands for a dot."""
-  values = config_lib.default_config("arc")
-  fields = {name: value for name, value in tiny.FIELDS.items() if not name.startswith("data.")}
-  config_lib.change(values, fields | {
-      "data.source": str(GOLDEN / "json"), "data.num_aug": 12, "data.num_votes": 2, "model.mlp_t": False,
-      "model.pos_encodings": "rope", "steps": 2, "batch_size": 8, "eval.batch_size": 8, "eval.every": 2}
-                    | {name.replace("__", "."): value for name, value in changes.items()})
-  return config_lib.parse(values)
+  return tiny.arc(**{"data.num_votes": 2, "steps": 2, "eval.every": 2} | changes)
 
 
 @pytest.fixture(scope="module", name="task")

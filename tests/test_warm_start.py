@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import pathlib
 
 import chex
 import jax
@@ -25,23 +24,9 @@ from trm_jax.training import loop
 from trm_jax.training import program
 from trm_jax.training import warm_start
 
-GOLDEN = pathlib.Path(__file__).parent / "golden_arc"
+GOLDEN = tiny.GOLDEN_ARC
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-  with pytest.MonkeyPatch.context() as env:
-    env.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    yield
-
-
-def _config(**changes):
-  values = config_lib.default_config("arc")
-  fields = {name: value for name, value in tiny.FIELDS.items() if not name.startswith("data.")}
-  config_lib.change(values, fields | {
-      "data.source": str(GOLDEN / "json"), "data.num_aug": 12, "model.mlp_t": False, "model.pos_encodings": "rope"}
-                    | {name.replace("__", "."): value for name, value in changes.items()})
-  return config_lib.parse(values)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def _begin(devices, config):
@@ -70,7 +55,7 @@ def _save(folder, config, state, **run):
 @pytest.fixture(scope="module", name="trained")
 def _trained(tmp_path_factory):
   """A run's folder with a checkpoint whose average and prefix table are of random numbers, and its state."""
-  config = _config()
+  config = tiny.arc()
   _, state, _ = _begin(1, config)
   rng = np.random.default_rng(0)
 
@@ -86,7 +71,7 @@ def _trained(tmp_path_factory):
 def test_the_same_puzzles_take_over_everything(trained):
   """Onto other devices; what belongs to the steps begins anew."""
   folder, before = trained
-  _, state, said = _begin(8, _config(init_from=str(folder), seed=5))
+  _, state, said = _begin(8, tiny.arc(init_from=str(folder), seed=5))
   assert said == (f"begins with the averaged weights of step 3 of {folder}; 313 of 313 rows of the prefix table are "
                   "taken from it")
   chex.assert_trees_all_equal(jax.device_get(state.params), before.ema)
@@ -100,9 +85,9 @@ def test_rows_are_carried_over_by_name(trained, init_rows, monkeypatch):
   """Other versions are drawn, so that the same names have other numbers; in portions that do not divide them."""
   monkeypatch.setattr(warm_start, "_ROWS", 7)
   folder, before = trained
-  task, state, said = _begin(8, _config(init_from=str(folder), data__seed=1, init_rows=init_rows))
+  task, state, said = _begin(8, tiny.arc(init_from=str(folder), data__seed=1, init_rows=init_rows))
   old = before.prefix_table["puzzle_emb"]
-  names, table = ArcTask(_config().data).row_names(), np.asarray(state.prefix_table["puzzle_emb"])
+  names, table = ArcTask(tiny.arc().data).row_names(), np.asarray(state.prefix_table["puzzle_emb"])
   others = old[: len(names)].mean(0) if init_rows == "mean" else np.zeros(old.shape[1])
   carried = 0
   for name, row in zip(task.row_names(), table):
@@ -123,25 +108,25 @@ def test_what_does_not_fit_is_refused_in_one_line(trained, tmp_path):
       ({"init_from": str(tmp_path)}, f"config.init_from={tmp_path}: no checkpoint here; give a run's folder"),
       ({"init_from": f"{folder}/checkpoints/7"}, "no checkpoint here; give a run's folder")):
     with pytest.raises(UserError, match=message) as e:
-      _begin(1, _config(**{"init_from": str(folder)} | changes))
+      _begin(1, tiny.arc(**{"init_from": str(folder)} | changes))
     assert "\n" not in str(e.value)
 
 
 def test_names_are_needed_from_the_puzzles_of_before(trained, tmp_path):
   """They are not in the checkpoint but follow from its puzzles."""
   folder, before = trained
-  gone = dataclasses.replace(_config(), data=ArcData(source=str(tmp_path / "gone"), num_aug=12))
+  gone = dataclasses.replace(tiny.arc(), data=ArcData(source=str(tmp_path / "gone"), num_aug=12))
   state = jax.tree.map(jax.numpy.asarray, before)
   sizes = {"vocab_size": 12, "seq_len": 900, "num_puzzle_identifiers": 313}
   for number, (config, message) in enumerate((
       (gone, "to carry rows of its prefix table over by name, the puzzles that it was trained on are needed: .*gone"),
-      (_config(data__seed=2), "are needed, and .* does not give the same any more"))):
+      (tiny.arc(data__seed=2), "are needed, and .* does not give the same any more"))):
     place = tmp_path / str(number) / "run"
     with contextlib.closing(checkpoint.Checkpoints(place / "checkpoints")) as checkpoints:
       checkpoints.save(3, state, {"config": config_lib.to_dict(config), "data": sizes, "total_steps": 4, "rows": "abc"})
       checkpoints.wait()
     with pytest.raises(UserError, match=message):
-      _begin(1, _config(init_from=str(place), data__seed=1))
+      _begin(1, tiny.arc(init_from=str(place), data__seed=1))
 
 
 def test_a_run_begins_with_another_runs_weights_and_trains_the_table_alone(tmp_path, capsys):

@@ -4,12 +4,14 @@
 Tests that change nothing which is compiled can share its programs (see programs.py).
 """
 
+import pathlib
 from typing import Any
 
 import ml_collections
 
 from trm_jax import config as config_lib
 
+GOLDEN_ARC = pathlib.Path(__file__).parent / "golden_arc"
 FIELDS = {
     "name": "tiny", "epochs": 0, "steps": 4, "batch_size": 8, "eval.batch_size": 8,
     "data.source": "generated", "data.box": 2, "data.num_train": 16, "data.num_validation": 8, "data.num_test": 8,
@@ -29,3 +31,13 @@ def values(**fields: Any) -> ml_collections.ConfigDict:
 def config(**fields: Any) -> config_lib.Config:
   """The same, checked."""
   return config_lib.parse(values(**fields))
+
+
+def arc(**fields: Any) -> config_lib.Config:
+  """The same model, with attention, on the ARC tasks of golden_arc/."""
+  made = config_lib.default_config("arc")
+  sizes = {name: value for name, value in FIELDS.items() if not name.startswith("data.")}
+  config_lib.change(made, sizes | {
+      "data.source": str(GOLDEN_ARC / "json"), "data.num_aug": 12, "model.mlp_t": False, "model.pos_encodings": "rope"}
+                    | {name.replace("__", "."): value for name, value in fields.items()})
+  return config_lib.parse(made)

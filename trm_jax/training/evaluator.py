@@ -128,7 +128,7 @@ class Evaluator:
                halting: bool = False, **kwargs: Any):
     self.attempter = Attempter(get_model, task, stop="settled" if halting else "steps",
                                measure=functools.partial(against_labels, loss_config=loss_config, task=task), **kwargs)
-    self._by_rules = [task.headline] * (task.headline != "exact_accuracy")
+    self._headline = task.headline
 
   def evaluate(
       self, source: Any, puzzles: Puzzles, progress: Callable[[int, int], None] | None = None
@@ -143,6 +143,6 @@ class Evaluator:
       counted_cells *= (np.arange(versions) < there[:, None]).reshape(-1)
     return Evaluation(
         answers=made.answers, right_cells=measured.pop("right_cells"),
-        by_rules={name: measured.pop(name) for name in self._by_rules},
+        by_rules={name: measured.pop(name) for name in (self._headline,) if name in measured},
         counted_cells=counted_cells, q_halt=made.q_halt, losses=measured, steps=made.steps,
         row_steps=made.row_steps, versions=versions)
