@@ -56,7 +56,7 @@ class SudokuTask(sourced.SourcedTask):
     data = self.data
     return generate.generate_splits(
         box=data.box, num_train=data.num_train, num_validation=data.num_validation, num_test=data.num_test,
-        num_clues=data.num_clues, seed=data.seed, progress=progress)
+        num_clues=data.num_clues, max_clues=data.max_clues, seed=data.seed, progress=progress)
 
   def leak(self, train: Puzzles) -> str:
     # The 288 grids of 4x4 cells are two up to symmetry.
