@@ -6,6 +6,7 @@ input is left out of the submission.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,8 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
   """
   groups = np.repeat(np.arange(puzzles.num_groups), puzzles.examples_of_groups())
   numbers = puzzles.versions.numbers[puzzles.versions.starts[groups[examples]] + versions]
-  undone = np.stack([grids.canvas(grids.undo(grids.crop(answer), int(number)))
+  side = math.isqrt(puzzles.seq_len)
+  undone = np.stack([grids.canvas(grids.undo(grids.crop(answer), int(number)), side=side)
                      for answer, number in zip(answers, numbers)]) if len(answers) else answers
   inputs = {}
   alike = np.array([inputs.setdefault((group, cells.tobytes()), example)

@@ -1,0 +1,86 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""A family of small tasks made from a seed, in the form in which ARC's are published: to see the whole path, from
+training over votes to a submission, without files and within minutes.
+
+A task has one rule: to reflect, to turn, to recolour, to frame the grid, or to cut out what is not black of it. Tasks
+of one rule differ in their grids and, where the rule has colours, in these.
+
+Axes: R rows, C columns of a grid.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+NUM_TRAIN, NUM_TEST = 8, 2  # pairs of a task
+LEAST = 3  # rows and columns of an input
+_COLOURS = 3  # of a task, besides black
+
+# From a grid of colours, (R, C) uint8, and the different colours of the task to its output.
+_Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _recolour(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
+  return np.where(grid == colours[0], colours[1], grid)
+
+
+def _frame(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
+  framed = np.full_like(grid, colours[0])
+  framed[1:-1, 1:-1] = grid[1:-1, 1:-1]
+  return framed
+
+
+def _crop(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
+  del colours
+  rows, columns = (np.flatnonzero(grid.any(axis)) for axis in (1, 0))
+  return grid[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+RULES: dict[str, _Rule] = {
+    "reflect": lambda grid, colours: grid[:, ::-1],
+    "recolour": _recolour,
+    "crop": _crop,
+    "turn": lambda grid, colours: grid[::-1, ::-1],
+    "frame": _frame,
+}
+
+
+def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, dict[str, Any]]:
+  """Tasks as json_files.of_json reads them, with the outputs of their test inputs; no two grids of the inputs are equal.
+
+  Args:
+    num_train: tasks of the subset "training".
+    num_test: tasks of the subset "evaluation". The rules take turns, in each of both.
+    side: of the canvases; the grids leave room for a row and a column of end marks, and have at least LEAST of each.
+    seed: decides all.
+
+  Returns:
+    By the name of the subset, tasks by their names, such as "reflect-1".
+  """
+  rng, seen = np.random.default_rng(seed), set()
+  made, number = {"training": {}, "evaluation": {}}, 0
+  for tasks, many in zip(made.values(), (num_train, num_test)):
+    for i in range(many):
+      number += 1
+      name, rule = list(RULES.items())[i % len(RULES)]
+      colours = rng.permutation(np.arange(1, 10, dtype=np.uint8))[:_COLOURS]
+      inputs = [_input(rng, colours, side, seen) for _ in range(NUM_TRAIN + NUM_TEST)]
+      pairs = [{"input": grid.tolist(), "output": rule(grid, colours).tolist()} for grid in inputs]
+      tasks[f"{name}-{number}"] = {"train": pairs[:NUM_TRAIN], "test": pairs[NUM_TRAIN:]}
+  return made
+
+
+def _input(rng: np.random.Generator, colours: np.ndarray, side: int, seen: set[bytes]) -> np.ndarray:
+  """(R, C) uint8: black, and on it a smaller grid of all of a task's colours, unlike all that were seen."""
+  while True:
+    rows, columns = (int(size) for size in rng.integers(LEAST, side, 2))
+    top, left = rng.integers(0, (rows - 1, columns - 1))
+    bottom, right = rng.integers((top + 2, left + 2), (rows + 1, columns + 1))
+    grid = np.zeros((rows, columns), np.uint8)
+    grid[top:bottom, left:right] = np.append(colours, np.uint8(0))[
+        rng.integers(0, _COLOURS + 1, (bottom - top, right - left))]
+    key = bytes(grid.shape) + grid.tobytes()
+    if grid.any() and key not in seen:
+      seen.add(key)
+      return grid
