@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 NUM_TRAIN, NUM_TEST = 8, 2  # pairs of a task
-LEAST = 3  # rows and columns of an input
 _COLOURS = 3  # of a task, besides black
 
 # From a grid of colours, (R, C) uint8, and the different colours of the task to its output.
@@ -52,7 +51,7 @@ def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, di
   Args:
     num_train: tasks of the subset "training".
     num_test: tasks of the subset "evaluation". The rules take turns, in each of both.
-    side: of the canvases; the grids leave room for a row and a column of end marks, and have at least LEAST of each.
+    side: of the canvases; inputs have side - 2 or side - 1 rows and columns, so that end marks find room.
     seed: decides all.
 
   Returns:
@@ -74,7 +73,7 @@ def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, di
 def _input(rng: np.random.Generator, colours: np.ndarray, side: int, seen: set[bytes]) -> np.ndarray:
   """(R, C) uint8: black, and on it a smaller grid of all of a task's colours, unlike all that were seen."""
   while True:
-    rows, columns = (int(size) for size in rng.integers(LEAST, side, 2))
+    rows, columns = (int(size) for size in rng.integers(side - 2, side, 2))
     top, left = rng.integers(0, (rows - 1, columns - 1))
     bottom, right = rng.integers((top + 2, left + 2), (rows + 1, columns + 1))
     grid = np.zeros((rows, columns), np.uint8)

@@ -118,7 +118,7 @@ def remade(canvases: Array, versions: Array, moves: Array, padding: int) -> Arra
   from_column = xp.where(of_cells(right), of_cells(columns) - 1 - from_column, from_column)
   in_rows, in_columns = (row >= 0) & (row < bottom), (column >= 0) & (column < end)
   whence = xp.clip(from_row * side + from_column, 0, side**2 - 1)
-  old = xp.take_along_axis(cells, whence.reshape(canvases.shape), -1)
+  old = xp.take_along_axis(cells, whence.reshape(*versions.shape, side**2), -1)
 
   eight = versions[..., None] // 10 ** xp.arange(7, -1, -1, dtype=xp.int32) % 10
   unchanged = xp.zeros_like(eight[..., :3]) + xp.arange(3, dtype=xp.int32)  # padding, end, black
@@ -126,7 +126,7 @@ def remade(canvases: Array, versions: Array, moves: Array, padding: int) -> Arra
   new = xp.take_along_axis(values, xp.clip(old, 0, VOCAB_SIZE - 1), -1).reshape(*versions.shape, side, side)
   is_end = ((row == bottom) & in_columns) | ((column == end) & in_rows)
   made = xp.where(in_rows & in_columns, new, xp.where(is_end, END, padding))
-  return made.reshape(canvases.shape).astype(xp.int32)
+  return made.reshape(*versions.shape, side**2).astype(xp.int32)
 
 
 def crop(tokens: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def crop(tokens: np.ndarray) -> np.ndarray:
   Returns:
     (R, C) uint8 colours; of equally large rectangles the one with the fewest rows; (0, 0) where there is none.
   """
-  side = math.isqrt(len(tokens))
+  side = math.isqrt(np.size(tokens))
   cells = np.asarray(tokens).reshape(side, side)
   # Columns that hold colours from the left on, in each row and all rows above it.
   columns = np.minimum.accumulate(np.logical_and.accumulate(cells >= FIRST_COLOUR, axis=1).sum(1))
