@@ -39,10 +39,10 @@ def arc2():
 def quickstart():
   """Small tasks made from the seed, learned within minutes on a laptop: training, votes, submission, pictures."""
   config = config_lib.small_config("arc", 64)
-  config.data.update(source="generated", side=6, num_train=20, num_test=10, num_aug=7, num_votes=7, seed=0)
-  config.model.update(H_cycles=1, halt_max_steps=4)
-  config.optimizer.prefix_learning_rate = 1e-2
-  config.update(steps=2_000, batch_size=64)
+  config.data.update(source="generated", side=6, num_train=10, num_test=10, num_aug=7, num_votes=7, seed=0)
+  config.model.update(L_layers=1, L_cycles=1, halt_max_steps=4)
+  config.optimizer.prefix_learning_rate = 2e-2
+  config.update(steps=2_000, batch_size=48)
   return config
 
 

@@ -46,12 +46,12 @@ RULES: dict[str, _Rule] = {
 
 
 def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, dict[str, Any]]:
-  """Tasks as json_files.of_json reads them, with the outputs of their test inputs; no two grids of the inputs are equal.
+  """Tasks as json_files.of_json reads them, with the outputs of their test inputs; no two inputs are equal.
 
   Args:
     num_train: tasks of the subset "training".
     num_test: tasks of the subset "evaluation". The rules take turns, in each of both.
-    side: of the canvases; inputs have side - 2 or side - 1 rows and columns, so that end marks find room.
+    side: of the canvases; inputs have side - 1 rows and columns, so that end marks find room.
     seed: decides all.
 
   Returns:
@@ -71,15 +71,13 @@ def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, di
 
 
 def _input(rng: np.random.Generator, colours: np.ndarray, side: int, seen: set[bytes]) -> np.ndarray:
-  """(R, C) uint8: black, and on it a smaller grid of all of a task's colours, unlike all that were seen."""
+  """(side - 1, side - 1) uint8: black, and on it a smaller grid of all of a task's colours, unlike all that were seen."""
   while True:
-    rows, columns = (int(size) for size in rng.integers(side - 2, side, 2))
-    top, left = rng.integers(0, (rows - 1, columns - 1))
-    bottom, right = rng.integers((top + 2, left + 2), (rows + 1, columns + 1))
-    grid = np.zeros((rows, columns), np.uint8)
+    top, left = rng.integers(0, side - 2, 2)
+    bottom, right = rng.integers((top + 2, left + 2), side)
+    grid = np.zeros((side - 1, side - 1), np.uint8)
     grid[top:bottom, left:right] = np.append(colours, np.uint8(0))[
         rng.integers(0, _COLOURS + 1, (bottom - top, right - left))]
-    key = bytes(grid.shape) + grid.tobytes()
-    if grid.any() and key not in seen:
-      seen.add(key)
+    if grid.any() and grid.tobytes() not in seen:
+      seen.add(grid.tobytes())
       return grid

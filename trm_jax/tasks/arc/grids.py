@@ -1,8 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """ARC's grids, their canvases, and the versions of a task: one of eight transforms and a permutation of the colours.
 
-A canvas has SIDE x SIDE cells, or config.data.side squared, row by row: 0 padding, 1 end marks, 2 … 11 the colours 0 … 9. A grid lies at the top left of
-it, or is moved down and to the right; a row and a column of end marks follow it, where they fit.
+A canvas has 30 x 30 cells, or config.data.side in the square, row by row: 0 padding, 1 end marks, 2 … 11 the colours
+0 … 9. A grid lies at the top left of it, or is moved down and to the right; a row and a column of end marks follow it,
+where they fit.
 
 A version is a number, TRANSFORM * 10^8 + the eight digits that the colours 1 … 8 become; colour 9 becomes the one that
 is left, and 0, which is black, stays. The transforms are the reference's: 0 identity, 1 to 3 rotation by 90, 180, 270

@@ -22,8 +22,10 @@ from trm_jax.tasks.arc import reference_folder
 from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 
+_SHOWN_PAIRS = 4  # in a picture
 _GENERATED = "generated"
-_USABLE = "name the folder of the JSON files of ARC's tasks, one written by the reference's dataset builder, or 'generated'"
+_USABLE = ("name the folder of the JSON files of ARC's tasks, one written by the reference's dataset builder, or "
+           "'generated'")
 
 
 class ArcTask(task.Task):
@@ -91,7 +93,8 @@ class ArcTask(task.Task):
     for name in tasks:
       if name not in identifiers:
         raise UserError(f"{path}: the task {name!r} is not in {self.data.source!r}, on which the model was trained, "
-                        "and it knows no other; name a file after its task, as 007bbfb7.json, or train on it first")
+                        "and it has rows of the prefix table for no other; name a file after its task, as "
+                        "007bbfb7.json, or train rows for new tasks by config.init_from (docs/runs.md)")
     pairs = [[pair for pair in pairs if pair.is_test] for pairs in tasks.values()]
     sizes, flat = np.array([len(some) for some in pairs]), [pair for some in pairs for pair in some]
     versions = Versions(
@@ -165,9 +168,10 @@ class ArcTask(task.Task):
   # Answers.
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    """`pass@1` and so on, see vote.Votes; `unanswered`, the number of test inputs without a vote."""
+    """`pass@1` and so on, and `by_votes`, see vote.Votes; `unanswered`, the number of test inputs without a vote."""
     votes = self._votes(puzzles, evaluation)
-    return votes.metrics | {"unanswered": len(votes.unanswered)}
+    table = {"by_votes": votes.by_votes} if votes.by_votes else {}
+    return votes.metrics | table | {"unanswered": len(votes.unanswered)}
 
   def answer_files(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
     """The competition's submission."""
@@ -193,6 +197,24 @@ class ArcTask(task.Task):
       rows = columns = self.data.side
     cells = np.arange(self.seq_len).reshape(self.data.side, self.data.side)[:rows, :columns]
     return task.Board(cells, cells.shape)
+
+  def shown_before(self, puzzles: Puzzles, example: int) -> list[task.Shown]:
+    """Demonstrations of its task, each with its output."""
+    train, shown = self.read("train"), []
+    examples = np.flatnonzero(train.puzzle_identifiers == puzzles.puzzle_identifiers[example])
+    for number, pair in enumerate(examples[:_SHOWN_PAIRS], 1):
+      shown += [task.Shown(f"pair {number}", train.inputs[pair]),
+                task.Shown("output", np.maximum(train.labels[pair], 0))]  # IGNORE_LABEL is padding
+    return shown
+
+  def shown_after(self, puzzles: Puzzles, evaluation: Any, example: int) -> list[task.Shown]:
+    """The two answers that most versions have voted for, and the solution where it is known."""
+    found = self._votes(puzzles, evaluation).found[example]
+    solution, votes = np.maximum(puzzles.labels[example], 0), sum(candidate.count for candidate in found)
+    known = [task.Shown("solution", solution)] * bool(solution.any())
+    return [task.Shown(f"answer {number}", candidate.answer, ", ".join(
+        [f"{candidate.count:,} of {votes:,} votes", *["right"] * bool((candidate.answer == solution).all())]))
+            for number, candidate in enumerate(found[: vote.ATTEMPTS], 1)] + known
 
   def cell_text(self, token: int) -> str:
     return " .0123456789"[token]

@@ -18,7 +18,7 @@ from trm_jax.tasks.arc import grids
 
 PASS_AT = (1, 2, 5, 10, 100, 1000)
 # Attempts of a submission, and what they are where there is no answer: the format asks for a grid.
-_ATTEMPTS, _NO_ANSWER = 2, [[0, 0], [0, 0]]
+ATTEMPTS, _NO_ANSWER = 2, [[0, 0], [0, 0]]
 # Versions that vote in the curve of votes, besides all; and sets of so many, of which it takes the mean at the most.
 _NUM_VOTES, _SETS = (1, 3, 10, 30, 100, 300), 8
 
@@ -94,8 +94,8 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
     unanswered += [f"{task}, test input {example - start + 1}" for example in range(start, end) if not found[example]]
     submission[task] = []
     for some in found[start:end]:
-      tried = [grids.crop(candidate.answer).tolist() for candidate in some[:_ATTEMPTS]] or [_NO_ANSWER]
-      submission[task].append({f"attempt_{i + 1}": tried[min(i, len(tried) - 1)] for i in range(_ATTEMPTS)})
+      tried = [grids.crop(candidate.answer).tolist() for candidate in some[:ATTEMPTS]] or [_NO_ANSWER]
+      submission[task].append({f"attempt_{i + 1}": tried[min(i, len(tried) - 1)] for i in range(ATTEMPTS)})
   known = int(sum((puzzles.labels[start:end] != IGNORE_LABEL).any(1).all() for start, end in zip(starts, starts[1:])))
   by_votes = {}
   for number, sets in _sets(int(versions.max()) + 1 if known and len(versions) else 0):
