@@ -12,6 +12,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
+from matplotlib import image
 import numpy as np
 import pytest
 from scipy import stats
@@ -223,6 +224,33 @@ def test_what_is_not_established_is_marked(tmp_path):
   # The pooled standard deviation is 1 point, of 6 degrees of freedom.
   np.testing.assert_allclose(rows["one"]["to"] - 0.03, stats.t.ppf(0.975, 6) * 0.01 * math.sqrt(1 + 1 / 3), rtol=1e-9)
   assert section.sentence == "2 of 4 differences from baseline are established; the largest is far with −31.0 points."
+
+
+def test_votes_and_what_the_best_run_has_drawn(tmp_path, capsys):
+  for seed in (0, 1):
+    folder = write_run(tmp_path / f"{seed}", 0.5 + 0.1 * seed, seed=seed)
+    path = folder / "metrics.jsonl"
+    *before, last = path.read_text().splitlines()
+    table = {str(n): {"num_puzzles": 400, "pass@1": 0.1, "pass@2": 0.02 * seed + share} for n, share in (
+        (1, 0.2), (10, 0.345), (100, 0.35))}
+    path.write_text("\n".join([*before, json.dumps(json.loads(last) | {"test/by_votes": table})]) + "\n")
+  image.imsave(tmp_path / "0" / "solved.png", np.zeros((30, 60, 3)))
+  (tmp_path / "1" / "solved.png").write_bytes(b"no picture")
+  made = _report(tmp_path)
+  assert made["Votes"].sentence == (
+      "One of two answers is right for 36.0 % of the test inputs where 100 versions of each vote, and for 21.0 % with "
+      "1 vote; 10 votes come within a point of all.")
+  [row] = _tables(made["Votes"])["by_votes"]
+  assert row.pop("setting") == "baseline"
+  assert {number: round(share, 6) for number, share in row.items()} == {"1": 0.21, "10": 0.355, "100": 0.36}
+  # The better run's is damaged, which is said, and the other's is shown.
+  assert made["Answers"].sentence == "A test puzzle and the answer of baseline, seed 0, which solves 50.0 %."
+  assert "1/solved.png: is no picture, left out" in capsys.readouterr().err
+  write.report([str(tmp_path)], tmp_path / "out")
+  _check_page(tmp_path / "out")
+  assert (tmp_path / "out" / "figures" / "answers.png").exists()
+  write.comparison([str(tmp_path / "0"), str(tmp_path / "1")], tmp_path / "two")
+  assert (tmp_path / "two" / "figures" / "by_votes.png").exists()
 
 
 def test_grids_show_what_is_missing(tmp_path):

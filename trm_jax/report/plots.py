@@ -427,6 +427,16 @@ def by_step(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
   return fig
 
 
+def as_drawn(pixels: np.ndarray) -> figure.Figure:
+  """A picture, (height, width, channels), that a run has drawn."""
+  height, width = pixels.shape[:2]
+  fig = figure.Figure(figsize=(width / 150, height / 150))  # boards.solving_picture's dots per inch
+  ax = fig.add_axes((0, 0, 1, 1))
+  ax.imshow(pixels)
+  ax.set_axis_off()
+  return fig
+
+
 @styled
 def by_votes(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
   """Test inputs solved by one of two answers, against the versions that vote."""

@@ -76,7 +76,7 @@ class Report:
     """Those that the runs answer, in order."""
     made = [self.summary(), self.learning_curves(), self.ablation(), *self.scaling(), self.rate_and_batch(),
             self.recursion(), self.compute(), self.by_step(),
-            self.by_votes(), self.cost(), self.every_run()]
+            self.by_votes(), self.answers(), self.cost(), self.every_run()]
     return [section for section in made if section]
 
   def summary(self) -> Section:
@@ -395,7 +395,7 @@ class Report:
     """Against the versions of a test input that vote."""
     curves = {}
     for s in self.done:
-      found = [dict(zip(*map(list, plots.votes(r)))) for r in s.finished if r.result("by_votes")]
+      found = [dict(zip(*(values.tolist() for values in plots.votes(r)))) for r in s.finished if r.result("by_votes")]
       shared = [number for number in found[0] if all(number in curve for curve in found)] if found else []
       if len(shared) > 1:
         curves[s.label] = {number: float(np.mean([curve[number] for curve in found])) for number in shared}
@@ -404,13 +404,11 @@ class Report:
     label, curve = max(curves.items(), key=lambda item: max(item[1].values()))
     few, *_, most = curve
     enough = next(number for number, share in curve.items() if share >= curve[most] - 0.01)
-    sentence = (f"Two answers, chosen among those to {plural(most, 'version')} of a test input, have its solution for "
-                f"{show.percent(curve[most])} of the test inputs{f' with {label}' if len(curves) > 1 else ''}, and for "
-                f"{show.percent(curve[few])} where {plural(few, 'version')} voted; {enough:,} are within a point of "
-                "all.")
-    parts = ["Of one evaluation: the answers of so many versions vote, in the mean of up to eight sets of them, none of "
-             "which shares a version with another. Lines are means over seeds, bands reach from the lowest to the "
-             "highest."]
+    sentence = ((f"{label}: o" if len(curves) > 1 else "O") + f"ne of two answers is right for {show.percent(curve[most])} of the "
+                f"test inputs where {plural(most, 'version')} of each vote, and for {show.percent(curve[few])} with "
+                f"{plural(few, 'vote')}; {plural(enough, 'vote')} come within a point of all.")
+    parts = ["Of one evaluation: the answers of so many versions vote, in the mean of up to eight sets of them that "
+             "share no version. Lines are means over seeds, bands reach from the lowest to the highest."]
     for i, (what, members) in enumerate(self.groups, 1):
       members = [m for m in members if m.label in curves]
       if members or i == 1:
@@ -421,6 +419,19 @@ class Report:
                   [[label, *map(curve.get, numbers)] for label, curve in curves.items()],
                   "pass@2 by the number of versions that vote, the test input itself among them.")
     return Section("Votes", sentence, [*parts, table])
+
+  def answers(self) -> Section | None:
+    """What the best run has drawn at its end."""
+    finished = sorted((r for r in self.runs if r.result() is not None), key=Run.result, reverse=True)
+    for run in finished:
+      drawn = run.picture()
+      if drawn is not None:
+        sentence = (f"A test puzzle and the answer of {self._label(run)}, seed {run.seed}, which solves "
+                    f"{show.percent(run.result())}.")
+        return Section("Answers", sentence, [
+            Picture("answers", plots.as_drawn(drawn), "solved.png of this run. It shows the puzzle that took the model "
+                    "most steps, of a few that it solves in the end.")])
+    return None
 
   def cost(self) -> Section | None:
     """Of each run."""

@@ -13,7 +13,7 @@ class ArcData(DataConfig):
   """Where ARC's tasks come from. Defaults: the reference's ARC-AGI-1."""
 
   # A folder, local or gs://, with …_SUBSET_challenges.json and …_SUBSET_solutions.json as they are published, or one
-  # written by the reference's dataset builder. generated: small tasks made from the seed (see generate.py), num_train of
+  # written by the reference's dataset builder. generated: small tasks made of the seed (see generate.py), num_train of
   # them to be trained on whole, and num_test whose test inputs are the test.
   source: str = knob("data/arc")
   # Of JSON files: the subsets, in the order in which the random draws go through them, and the one whose test inputs

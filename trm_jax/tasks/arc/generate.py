@@ -71,7 +71,7 @@ def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, di
 
 
 def _input(rng: np.random.Generator, colours: np.ndarray, side: int, seen: set[bytes]) -> np.ndarray:
-  """(side - 1, side - 1) uint8: black, and on it a smaller grid of all of a task's colours, unlike all that were seen."""
+  """(side - 1, side - 1) uint8: black, and on it a smaller grid of all of a task's colours, unlike any seen before."""
   while True:
     top, left = rng.integers(0, side - 2, 2)
     bottom, right = rng.integers((top + 2, left + 2), side)
