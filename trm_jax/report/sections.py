@@ -404,9 +404,10 @@ class Report:
     label, curve = max(curves.items(), key=lambda item: max(item[1].values()))
     few, *_, most = curve
     enough = next(number for number, share in curve.items() if share >= curve[most] - 0.01)
-    sentence = ((f"{label}: o" if len(curves) > 1 else "O") + f"ne of two answers is right for {show.percent(curve[most])} of the "
-                f"test inputs where {plural(most, 'version')} of each vote, and for {show.percent(curve[few])} with "
-                f"{plural(few, 'vote')}; {plural(enough, 'vote')} come within a point of all.")
+    who = f"{label}: o" if len(curves) > 1 else "O"
+    sentence = (f"{who}ne of two answers is right for {show.percent(curve[most])} of the test inputs where "
+                f"{plural(most, 'version')} of each vote, and for {show.percent(curve[few])} with {plural(few, 'vote')}"
+                f"; {plural(enough, 'vote')} come within a point of all.")
     parts = ["Of one evaluation: the answers of so many versions vote, in the mean of up to eight sets of them that "
              "share no version. Lines are means over seeds, bands reach from the lowest to the highest."]
     for i, (what, members) in enumerate(self.groups, 1):
