@@ -52,8 +52,8 @@ def _by_rule(rule, grid, output):
 def test_tasks_follow_their_rules_and_the_seed_alone():
   made = generate.subsets(5, 6, 6, seed=3)
   assert made == generate.subsets(5, 6, 6, seed=3) != generate.subsets(5, 6, 6, seed=4)
-  assert list(made["training"]) == ["reflect-1", "recolour-2", "crop-3", "turn-4", "frame-5"]
-  assert len(made["evaluation"]) == 6 and "reflect-11" in made["evaluation"]
+  assert list(made["training"]) == ["reflect-3-1", "recolour-3-2", "crop-3-3", "turn-3-4", "frame-3-5"]
+  assert len(made["evaluation"]) == 6 and "reflect-3-11" in made["evaluation"]
   inputs, changed = [], 0
   for tasks in made.values():
     for name, kinds in tasks.items():
@@ -108,8 +108,8 @@ def test_knobs_that_generated_tasks_cannot_have(fields, message):
 
 
 def test_grids_must_fit_the_canvas(task, tmp_path):
-  path = tmp_path / "reflect-1.json"
-  path.write_text(json.dumps(generate.subsets(1, 1, SIDE + 2, seed=1)["training"]["reflect-1"]))
+  path = tmp_path / "reflect-1-1.json"
+  path.write_text(json.dumps(generate.subsets(1, 1, SIDE + 2, seed=1)["training"]["reflect-1-1"]))
   with pytest.raises(UserError, match="train pair 1, input: has 6 rows of 6 cells; must have 1 to 5 of 1 to 5"):
     task.read_json(str(path))
 

@@ -55,7 +55,7 @@ def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, di
     seed: decides all.
 
   Returns:
-    By the name of the subset, tasks by their names, such as "reflect-1".
+    By the name of the subset, tasks by their names: the rule, the seed and a number, such as "reflect-0-1".
   """
   rng, seen = np.random.default_rng(seed), set()
   made, number = {"training": {}, "evaluation": {}}, 0
@@ -66,7 +66,7 @@ def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, di
       colours = rng.permutation(np.arange(1, 10, dtype=np.uint8))[:_COLOURS]
       inputs = [_input(rng, colours, side, seen) for _ in range(NUM_TRAIN + NUM_TEST)]
       pairs = [{"input": grid.tolist(), "output": rule(grid, colours).tolist()} for grid in inputs]
-      tasks[f"{name}-{number}"] = {"train": pairs[:NUM_TRAIN], "test": pairs[NUM_TRAIN:]}
+      tasks[f"{name}-{seed}-{number}"] = {"train": pairs[:NUM_TRAIN], "test": pairs[NUM_TRAIN:]}
   return made
 
 
