@@ -2,18 +2,24 @@
 """ARC's small tasks that are made from a seed, on canvases of their own size, and pictures of them."""
 
 import json
+import re
 
 from matplotlib import image
 import numpy as np
 import pytest
+import tiny
 
 from trm_jax import boards
+from trm_jax import evaluate
 from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
+from trm_jax.report import write as report
+from trm_jax.solve import Solver
 from trm_jax.tasks.arc import generate
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.task import ArcTask
+from trm_jax.training import loop
 from trm_jax.training.evaluator import Evaluation
 
 SIDE = 5
@@ -166,3 +172,33 @@ def test_pictures_show_demonstrations_votes_and_the_solution(task, tmp_path):
   colours = {tuple(int(task.fills[token][0][i : i + 2], 16) for i in (1, 3, 5))
              for token in np.unique(np.maximum(puzzles.labels[:2], 0)) if token in task.fills}
   assert colours and colours <= drawn
+
+
+def test_the_whole_path(tmp_path, shared_programs, solve, capsys):
+  """Training, votes, submission, pictures; then tasks in JSON, one that the model has a row for and one that is new."""
+  fields = {f"data.{name}": getattr(_data(), name) for name in (
+      "source", "side", "num_train", "num_test", "num_aug", "num_votes", "seed")}
+  results = loop.run(tiny.arc(**fields, steps=2), tmp_path / "run")
+  assert list(results["test"]["by_votes"]) == ["1", "3", "4"] and results["test"]["num_puzzles"] == 40
+  assert len(json.loads((tmp_path / "run" / "submission.json").read_text())) == 5
+  # Two rows of demonstrations, one of the puzzle and two steps, one of votes and the solution; drawn at 150 an inch.
+  assert image.imread(tmp_path / "run" / "solved.png").shape[0] > 4 * 150 * 1.8
+  capsys.readouterr()
+  assert evaluate.run(str(tmp_path / "run"), None)["by_votes"] == results["test"]["by_votes"]
+  printed = capsys.readouterr().out
+  assert re.search(r"votes +pass@1 +pass@2 +puzzles\n +1 +\S+% +\S+% +5\n +3 ", printed)
+  report.report([str(tmp_path / "run")], tmp_path / "report")
+  assert {"by_votes_1.png", "answers.png"} < {path.name for path in (tmp_path / "report" / "figures").iterdir()}
+
+  solver = Solver.load(tmp_path / "run", batch_size=2)
+  tasks = generate.subsets(5, 5, SIDE, seed=1)["evaluation"]
+  path = tmp_path / "turn-1-9.json"
+  path.write_text(json.dumps(tasks["turn-1-9"]))
+  status, printed, _ = solve(solver, str(path), "--json", f"--image={tmp_path}/x.png")
+  assert status == 0 and [line["place"] for line in map(json.loads, printed.splitlines())] == [
+      f"{path}, test input {i}" for i in (1, 2)]
+  assert len(image.imread(tmp_path / "x_2.png")) > 3 * 150 * 1.8
+  path = path.rename(tmp_path / "new.json")
+  with pytest.raises(UserError, match="the task 'new' is not in 'generated', on which the model was trained, and it "
+                                      "has rows of the prefix table for no other; .* by config.init_from"):
+    solver.task.read_json(str(path))
