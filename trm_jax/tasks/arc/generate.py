@@ -2,8 +2,8 @@
 """A family of small tasks made from a seed, in the form in which ARC's are published: to see the whole path, from
 training over votes to a submission, without files and within minutes.
 
-A task has one rule: to reflect, to turn, to recolour, to frame the grid, or to cut out what is not black of it. Tasks
-of one rule differ in their grids and, where the rule has colours, in these.
+A task has one rule: to reflect, to turn, to recolour, to frame the grid, or to crop it to its upper half. Tasks of one
+rule differ in their grids and, where the rule has colours, in these.
 
 Axes: R rows, C columns of a grid.
 """
@@ -30,16 +30,10 @@ def _frame(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
   return framed
 
 
-def _crop(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
-  del colours
-  rows, columns = (np.flatnonzero(grid.any(axis)) for axis in (1, 0))
-  return grid[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
 RULES: dict[str, _Rule] = {
     "reflect": lambda grid, colours: grid[:, ::-1],
     "recolour": _recolour,
-    "crop": _crop,
+    "crop": lambda grid, colours: grid[: -(-len(grid) // 2)],
     "turn": lambda grid, colours: grid[::-1, ::-1],
     "frame": _frame,
 }
