@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-NUM_TRAIN, NUM_TEST = 4, 2  # pairs of a task
+NUM_TRAIN, NUM_TEST = 12, 2  # pairs of a task
 _COLOURS = 3  # of a task, besides black
 
 # From a grid of colours, (R, C) uint8, and the different colours of the task to its output.
