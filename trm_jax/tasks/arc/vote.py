@@ -70,6 +70,8 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
   order = np.argsort(alike[examples], kind="stable")
   borders = np.searchsorted(alike[examples][order], np.arange(len(puzzles) + 1))
   starts = [*puzzles.originals().tolist(), len(puzzles)]
+  solved = [(start, end) for start, end in zip(starts, starts[1:])  # tasks whose solutions are known
+            if (puzzles.labels[start:end] != IGNORE_LABEL).any(1).all()]
 
   def candidates(kept: np.ndarray) -> list[list[vote.Candidate]]:
     """Of each example, of the attempts that are kept, (J,) bool."""
@@ -79,12 +81,11 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
   def passed(found: list[list[vote.Candidate]], at: Sequence[int]) -> list[float]:
     """pass@K for each K of `at`; [] where no solution is known."""
     shares = []
-    for start, end in zip(starts, starts[1:]):
-      if (puzzles.labels[start:end] != IGNORE_LABEL).any(1).all():
-        solutions = np.maximum(puzzles.labels[start:end], 0)  # IGNORE_LABEL is padding
-        ranks = [next((i for i, candidate in enumerate(some) if (candidate.answer == solution).all()), np.inf)
-                 for some, solution in zip(found[start:end], solutions)]
-        shares.append([np.mean(np.array(ranks) < k) for k in at])
+    for start, end in solved:
+      solutions = np.maximum(puzzles.labels[start:end], 0)  # IGNORE_LABEL is padding
+      ranks = [next((i for i, candidate in enumerate(some) if (candidate.answer == solution).all()), np.inf)
+               for some, solution in zip(found[start:end], solutions)]
+      shares.append([np.mean(np.array(ranks) < k) for k in at])
     return np.mean(shares, axis=0).tolist() if shares else []
 
   found = candidates(np.ones(len(examples), bool))
@@ -96,11 +97,10 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
     for some in found[start:end]:
       tried = [grids.crop(candidate.answer).tolist() for candidate in some[:ATTEMPTS]] or [_NO_ANSWER]
       submission[task].append({f"attempt_{i + 1}": tried[min(i, len(tried) - 1)] for i in range(ATTEMPTS)})
-  known = int(sum((puzzles.labels[start:end] != IGNORE_LABEL).any(1).all() for start, end in zip(starts, starts[1:])))
   by_votes = {}
-  for number, sets in _sets(int(versions.max()) + 1 if known and len(versions) else 0):
+  for number, sets in _sets(int(versions.max()) + 1 if solved and len(versions) else 0):
     shares = np.mean([passed(candidates(np.isin(versions, some)), (1, 2)) for some in sets], axis=0).tolist()
-    by_votes[str(number)] = {"num_puzzles": known} | dict(zip(("pass@1", "pass@2"), shares))
+    by_votes[str(number)] = {"num_puzzles": len(solved)} | dict(zip(("pass@1", "pass@2"), shares))
   return Votes(dict(zip((f"pass@{k}" for k in PASS_AT), passed(found, PASS_AT))), by_votes, found, submission,
                unanswered)
 
