@@ -39,12 +39,12 @@ def arc2():
 def quickstart():
   """Small tasks made from the seed, for two CPU cores: training, votes, submission, pictures."""
   config = config_lib.small_config("arc", 64)
-  config.data.update(source="generated", side=5, num_train=5, num_test=10, num_aug=7, num_votes=7, seed=0)
+  config.data.update(source="generated", side=5, num_train=5, num_test=5, num_aug=7, num_votes=7, seed=0)
   config.model.update(L_layers=1, L_cycles=1, halt_max_steps=4)
   # Every row of the prefix table is in few batches, and has to find out in these what its version is.
-  config.optimizer.update(name="muon", weight_decay=1.0, muon_weight_decay=0.05, prefix_learning_rate=5e-2,
+  config.optimizer.update(name="muon", weight_decay=0.3, muon_weight_decay=0.02, prefix_learning_rate=5e-2,
                           warmup_steps=30)
-  config.update(steps=2_500, batch_size=48)
+  config.update(steps=1_300, batch_size=48)
   return config
 
 

@@ -2,8 +2,9 @@
 """A family of small tasks made from a seed, in the form in which ARC's are published: to see the whole path, from
 training over votes to a submission, without files and within minutes.
 
-A task has one rule: to reflect, to turn, to recolour, to frame the grid, or to crop it to its upper half. Tasks of one
-rule differ in their grids and, where the rule has colours, in these.
+A task has one rule: to recolour the cells of one colour, to fill the black ones, to paint all others, to frame the
+grid, or to crop it to its upper half. Tasks of one rule differ in their grids and, where the rule has colours, in
+these. In no rule do colours travel over the grid: a model that learns within minutes does not learn to reflect.
 
 Axes: R rows, C columns of a grid.
 """
@@ -13,15 +14,11 @@ from typing import Any
 
 import numpy as np
 
-NUM_TRAIN, NUM_TEST = 12, 2  # pairs of a task
+NUM_TRAIN, NUM_TEST = 12, 4  # pairs of a task
 _COLOURS = 3  # of a task, besides black
 
 # From a grid of colours, (R, C) uint8, and the different colours of the task to its output.
 _Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def _recolour(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
-  return np.where(grid == colours[0], colours[1], grid)
 
 
 def _frame(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
@@ -31,11 +28,11 @@ def _frame(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 RULES: dict[str, _Rule] = {
-    "reflect": lambda grid, colours: grid[:, ::-1],
-    "recolour": _recolour,
+    "recolour": lambda grid, colours: np.where(grid == colours[0], colours[1], grid),
     "crop": lambda grid, colours: grid[: -(-len(grid) // 2)],
-    "turn": lambda grid, colours: grid[::-1, ::-1],
     "frame": _frame,
+    "fill": lambda grid, colours: np.where(grid == 0, colours[0], grid),
+    "paint": lambda grid, colours: np.where(grid > 0, colours[0], grid),
 }
 
 
@@ -49,7 +46,7 @@ def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, di
     seed: decides all.
 
   Returns:
-    By the name of the subset, tasks by their names: the rule, the seed and a number, such as "reflect-0-1".
+    By the name of the subset, tasks by their names: the rule, the seed and a number, such as "recolour-0-1".
   """
   rng, seen = np.random.default_rng(seed), set()
   made, number = {"training": {}, "evaluation": {}}, 0
