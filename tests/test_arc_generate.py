@@ -40,12 +40,11 @@ def _task():
 def _by_rule(rule, grid, output):
   """Whether an output is what a rule makes, worked out otherwise."""
   changed = grid != output if grid.shape == output.shape else None
-  if rule == "reflect":
-    return (output == np.fliplr(grid)).all()
-  if rule == "turn":
-    return (output == np.rot90(grid, 2)).all()
-  if rule == "recolour":
-    return len(set(grid[changed])) <= 1 and len(set(output[changed])) <= 1
+  if rule in ("recolour", "fill"):
+    filled = rule == "recolour" or (output > 0).all()
+    return len(set(grid[changed])) <= 1 and len(set(output[changed])) <= 1 and filled
+  if rule == "paint":
+    return ((output > 0) == (grid > 0)).all() and len(set(output[grid > 0])) == 1
   if rule == "frame":
     inner = slice(1, -1), slice(1, -1)
     edge = np.concatenate([output[0], output[-1], output[:, 0], output[:, -1]])
@@ -56,8 +55,8 @@ def _by_rule(rule, grid, output):
 def test_tasks_follow_their_rules_and_the_seed_alone():
   made = generate.subsets(5, 6, 6, seed=3)
   assert made == generate.subsets(5, 6, 6, seed=3) != generate.subsets(5, 6, 6, seed=4)
-  assert list(made["training"]) == ["reflect-3-1", "recolour-3-2", "crop-3-3", "turn-3-4", "frame-3-5"]
-  assert len(made["evaluation"]) == 6 and "reflect-3-11" in made["evaluation"]
+  assert list(made["training"]) == ["recolour-3-1", "crop-3-2", "frame-3-3", "fill-3-4", "paint-3-5"]
+  assert len(made["evaluation"]) == 6 and "recolour-3-11" in made["evaluation"]
   changed = []
   for tasks in made.values():
     for name, kinds in tasks.items():
@@ -74,7 +73,7 @@ def test_tasks_follow_their_rules_and_the_seed_alone():
 
 def test_no_version_of_a_test_input_is_trained_on(task):
   splits = splits_lib.load(task)
-  assert (splits.train.num_groups, splits.test.num_groups, len(splits.test)) == (10, 5, 10) and splits.all_unseen
+  assert (splits.train.num_groups, splits.test.num_groups, len(splits.test)) == (10, 5, 20) and splits.all_unseen
   rows = {}
   for name in ("train", "test"):
     puzzles = getattr(splits, name)
@@ -115,8 +114,8 @@ def test_knobs_that_generated_tasks_cannot_have(fields, message):
 
 
 def test_grids_must_fit_the_canvas(task, tmp_path):
-  path = tmp_path / "reflect-1-1.json"
-  path.write_text(json.dumps(generate.subsets(1, 1, SIDE + 2, seed=1)["training"]["reflect-1-1"]))
+  path = tmp_path / "recolour-1-1.json"
+  path.write_text(json.dumps(generate.subsets(1, 1, SIDE + 2, seed=1)["training"]["recolour-1-1"]))
   with pytest.raises(UserError, match="train pair 1, input: has 6 rows of 6 cells; must have 1 to 5 of 1 to 5"):
     task.read_json(str(path))
 
@@ -180,7 +179,7 @@ def test_the_whole_path(tmp_path, shared_programs, solve, capsys):
   fields = {f"data.{name}": getattr(_data(), name) for name in (
       "source", "side", "num_train", "num_test", "num_aug", "num_votes", "seed")}
   results = loop.run(tiny.arc(**fields, steps=2), tmp_path / "run")
-  assert list(results["test"]["by_votes"]) == ["1", "3", "4"] and results["test"]["num_puzzles"] == 40
+  assert list(results["test"]["by_votes"]) == ["1", "3", "4"] and results["test"]["num_puzzles"] == 80
   assert len(json.loads((tmp_path / "run" / "submission.json").read_text())) == 5
   # Two rows of demonstrations, one of the puzzle and two steps, one of votes and the solution; drawn at 150 an inch.
   assert image.imread(tmp_path / "run" / "solved.png").shape[0] > 4 * 150 * 1.8
@@ -193,11 +192,11 @@ def test_the_whole_path(tmp_path, shared_programs, solve, capsys):
 
   solver = Solver.load(tmp_path / "run", batch_size=2)
   tasks = generate.subsets(5, 5, SIDE, seed=1)["evaluation"]
-  path = tmp_path / "turn-1-9.json"
-  path.write_text(json.dumps(tasks["turn-1-9"]))
+  path = tmp_path / "fill-1-9.json"
+  path.write_text(json.dumps(tasks["fill-1-9"]))
   status, printed, _ = solve(solver, str(path), "--json", f"--image={tmp_path}/x.png")
   assert status == 0 and [line["place"] for line in map(json.loads, printed.splitlines())] == [
-      f"{path}, test input {i}" for i in (1, 2)]
+      f"{path}, test input {i}" for i in (1, 2, 3, 4)]
   assert len(image.imread(tmp_path / "x_2.png")) > 3 * 150 * 1.8
   path = path.rename(tmp_path / "new.json")
   with pytest.raises(UserError, match="the task 'new' is not in 'generated', on which the model was trained, and it "
