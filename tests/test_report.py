@@ -12,6 +12,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
+from matplotlib import image
 import numpy as np
 import pytest
 from scipy import stats
@@ -225,6 +226,33 @@ def test_what_is_not_established_is_marked(tmp_path):
   assert section.sentence == "2 of 4 differences from baseline are established; the largest is far with −31.0 points."
 
 
+def test_votes_and_what_the_best_run_has_drawn(tmp_path, capsys):
+  for seed in (0, 1):
+    folder = write_run(tmp_path / f"{seed}", 0.5 + 0.1 * seed, seed=seed)
+    path = folder / "metrics.jsonl"
+    *before, last = path.read_text().splitlines()
+    table = {str(n): {"num_puzzles": 400, "pass@1": 0.1, "pass@2": 0.02 * seed + share} for n, share in (
+        (1, 0.2), (10, 0.345), (100, 0.35))}
+    path.write_text("\n".join([*before, json.dumps(json.loads(last) | {"test/by_votes": table})]) + "\n")
+  image.imsave(tmp_path / "0" / "solved.png", np.zeros((30, 60, 3)))
+  (tmp_path / "1" / "solved.png").write_bytes(b"no picture")
+  made = _report(tmp_path)
+  assert made["Votes"].sentence == (
+      "One of two answers is right for 36.0 % of the test inputs where 100 versions of each vote, and for 21.0 % with "
+      "1 vote; 10 votes come within a point of all.")
+  [row] = _tables(made["Votes"])["by_votes"]
+  assert row.pop("setting") == "baseline"
+  assert {number: round(share, 6) for number, share in row.items()} == {"1": 0.21, "10": 0.355, "100": 0.36}
+  # The better run's is damaged, which is said, and the other's is shown.
+  assert made["Answers"].sentence == "A test puzzle and the answer of baseline, seed 0, which solves 50.0 %."
+  assert "1/solved.png: is no picture, left out" in capsys.readouterr().err
+  write.report([str(tmp_path)], tmp_path / "out")
+  _check_page(tmp_path / "out")
+  assert (tmp_path / "out" / "figures" / "answers.png").exists()
+  write.comparison([str(tmp_path / "0"), str(tmp_path / "1")], tmp_path / "two")
+  assert (tmp_path / "two" / "figures" / "by_votes.png").exists()
+
+
 def test_grids_show_what_is_missing(tmp_path):
   for batch, rate in ((256, 1e-4), (256, 1e-3), (1024, 1e-4)):
     write_run(tmp_path / f"{batch}_{rate}", 0.5 + rate, name=f"{batch}_{rate}", batch_size=batch,
@@ -358,7 +386,8 @@ def _check_page(folder):
   page = _Page()
   page.feed(source)
   assert page.open == [] and len(set(page.ids)) == len(page.ids)
-  assert {link[0] for link in page.links} == {"#"} and {link[1:] for link in page.links} <= set(page.ids)
+  links = [link for link in page.links if not link.startswith("data:image/png;base64,")]  # a picture in a picture
+  assert {link[0] for link in links} == {"#"} and {link[1:] for link in links} <= set(page.ids)
   assert set(re.findall(r"https?://[^\"]*", source)) == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
   assert not re.search(r"@import|<script|<link|url\((?!#)", source)
   return " ".join(page.text)

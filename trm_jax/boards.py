@@ -17,7 +17,7 @@ import numpy as np
 
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.runtime import files
-from trm_jax.tasks.task import Board, Task
+from trm_jax.tasks.task import Board, Shown, Task
 
 
 _TEXT_WIDTH = 80  # characters
@@ -165,18 +165,22 @@ def solving_picture(
     answers_by_step: np.ndarray,
     labels: np.ndarray | None,
     q_halt: np.ndarray,
+    before: Sequence[Shown] = (),
+    after: Sequence[Shown] = (),
 ) -> None:
   """One puzzle being solved, as a PNG with one board per supervision step, after the puzzle where they do not show it.
 
   Args:
     path: the file to write.
     task, inputs, answers_by_step, labels, q_halt: as in `solving_text`.
+    before, after: what is shown above and below (see Task.shown_before).
   """
   boards = drawn(task, inputs, answers_by_step, labels, q_halt)
   if not task.is_given(inputs).any():  # the answers do not show it
     boards.insert(0, _puzzle(task, inputs, labels is not None))
+  above, below = ([_shown(task, one) for one in some] for some in (before, after))
   with files.replacing(pathlib.Path(path)) as file:
-    _figure(task, boards).savefig(file, format="png", dpi=150)
+    _figure(task, above, boards, below).savefig(file, format="png", dpi=150)
 
 
 def solving_animation(
@@ -192,21 +196,26 @@ def solving_animation(
 
   boards = [_puzzle(task, inputs, labels is not None), *drawn(task, inputs, answers_by_step, labels, q_halt)]
   room = np.max([board.layout.cells.shape for board in boards], axis=0).tolist()  # all frames are of one size
-  frames = [Image.fromarray(_pixels(_figure(task, [board], room))).quantize(colors=64) for board in boards]
+  frames = [Image.fromarray(_pixels(_figure(task, [board], room=room))).quantize(colors=64) for board in boards]
   with files.replacing(pathlib.Path(path)) as file:
     frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], loop=0,
                    duration=[1000] + [500] * (len(frames) - 2) + [3000])  # milliseconds
 
 
 def _puzzle(task: Task, inputs: np.ndarray, checked: bool) -> Drawn:
-  whole = np.ones(inputs.shape, bool)
-  return Drawn("puzzle", task.board(inputs), inputs, whole, ~whole, checked, "", None)
+  return dataclasses.replace(_shown(task, Shown("puzzle", inputs)), checked=checked)
+
+
+def _shown(task: Task, shown: Shown) -> Drawn:
+  whole = np.ones(shown.tokens.shape, bool)
+  return Drawn(shown.title, task.board(shown.tokens), shown.tokens, whole, ~whole, True, shown.verdict, None)
 
 
 def answers_picture(
-    task: Task, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray, q_halt: np.ndarray
+    task: Task, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray, q_halt: np.ndarray,
+    after: Sequence[Sequence[Shown]] = (),
 ) -> np.ndarray:
-  """The answers to a few puzzles, one board each, as pixels.
+  """The answers to a few puzzles, one board each, as pixels; of tasks that choose among many, the chosen ones.
 
   Args:
     task: what the puzzles are of.
@@ -214,10 +223,15 @@ def answers_picture(
     answers: (N, S) integer tokens.
     labels: (N, S) integer tokens or IGNORE_LABEL.
     q_halt: (N,) logits of halting.
+    after: of each puzzle what stands in the place of its answer (see Task.shown_after).
 
   Returns:
     (height, width, 3) uint8.
   """
+  if any(after):
+    return _pixels(_figure(task, *(
+        [_shown(task, one) for one in (Shown(f"puzzle {i}", puzzle), *shown)]
+        for i, (puzzle, shown) in enumerate(zip(inputs, after), 1))))
   boards = []
   for i in range(len(inputs)):
     [board] = drawn(task, inputs[i], answers[i : i + 1], labels[i], q_halt[i : i + 1])
@@ -234,13 +248,20 @@ def _pixels(fig: Any) -> np.ndarray:
   return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _figure(task: Task, boards: list[Drawn], room: Sequence[int] = (0, 0)) -> Any:
-  """A panel a board, at most four in a row, with room for as many rows and columns of cells, and a legend."""
+def _figure(task: Task, *groups: list[Drawn], room: Sequence[int] = (0, 0)) -> Any:
+  """A panel a board, at most four in a row and each group in rows of its own, with room for as many rows and columns of
+  cells, and a legend."""
   from matplotlib import figure
   from matplotlib import patches
 
-  panel_rows = -(-len(boards) // 4)
-  panel_columns = -(-len(boards) // panel_rows)
+  boards, places, panel_rows = [], [], 0
+  for group in filter(None, groups):
+    group_rows = -(-len(group) // 4)
+    in_row = -(-len(group) // group_rows)
+    places += [(panel_rows + i // in_row, i % in_row) for i in range(len(group))]
+    boards += group
+    panel_rows += group_rows
+  panel_columns = 1 + max(c for _, c in places)
   rows, columns = np.max([room, *(board.layout.cells.shape for board in boards)], axis=0).tolist()
 
   # Inches; laid out by hand, as the panels are alike and their headings may be wider than they are.
@@ -251,8 +272,7 @@ def _figure(task: Task, boards: list[Drawn], room: Sequence[int] = (0, 0)) -> An
   height = margin + panel_rows * (panel_height + gap) - gap + footer
   left = (width - panel_columns * (panel_width + gap) + gap) / 2
   fig = figure.Figure(figsize=(width, height))
-  for i, board in enumerate(boards):
-    r, c = divmod(i, panel_columns)
+  for board, (r, c) in zip(boards, places):
     x = left + c * (panel_width + gap)
     y = height - margin - (r + 1) * panel_height - r * gap
     own_rows, own_columns = board.layout.cells.shape

@@ -82,8 +82,10 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
     print(f"{step:>16}  {solved:7.2%}  {cells:7.2%}")
   for name, table in metrics.items():
     if name.startswith("by_") and name != "by_step":
-      print(f"{name.removeprefix('by_').replace('_', ' '):>16}   solved  puzzles")
+      shares = [share for share in next(iter(table.values())) if share != "num_puzzles"]
+      titles = ["solved" if share == task.headline else share.replace("_", " ") for share in shares]
+      print(f"{name.removeprefix('by_').replace('_', ' '):>16}", *(f" {title:>7}" for title in (*titles, "puzzles")))
       for row, values in table.items():
-        print(f"{row:>16}  {values[task.headline]:7.2%}  {values['num_puzzles']:>7,}")
+        print(f"{row:>16}", *(f" {values[share]:7.2%}" for share in shares), f" {values['num_puzzles']:>7,}")
   print(json.dumps({"step": loaded.step, **metrics}))
   return metrics

@@ -421,19 +421,51 @@ def compute(points: Sequence[tuple[float, Setting]], best: Sequence[int]) -> fig
 @styled
 def by_step(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
   """Accuracy on the test set after each supervision step."""
+  fig, ax, steps = _test_curves(base, others, "by_step", _steps)
+  ax.set(title="Test puzzles solved", xlabel="supervision steps at test time", xlim=(0.7, steps[-1] + 0.3))
+  ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+  return fig
+
+
+def as_drawn(pixels: np.ndarray) -> figure.Figure:
+  """A picture, (height, width, channels), that a run has drawn."""
+  height, width = pixels.shape[:2]
+  fig = figure.Figure(figsize=(width / 150, height / 150))  # boards.solving_picture's dots per inch
+  ax = fig.add_axes((0, 0, 1, 1))
+  ax.imshow(pixels)
+  ax.set_axis_off()
+  return fig
+
+
+@styled
+def by_votes(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
+  """Test inputs solved by one of two answers, against the versions that vote."""
+  fig, ax, numbers = _test_curves(base, others, "by_votes", votes)
+  ax.set(title="Test inputs solved by one of two answers", xlabel="versions that vote")
+  _value_axis(ax, numbers)
+  return fig
+
+
+def votes(run: Run) -> tuple[np.ndarray, np.ndarray]:
+  """Numbers of versions that vote, and pass@2 with so many."""
+  table = run.result("by_votes")
+  return np.array([int(number) for number in table]), np.array([row["pass@2"] for row in table.values()])
+
+
+def _test_curves(base: Setting | None, others: Sequence[Setting], result: str,
+                 curve: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> tuple[figure.Figure, axes.Axes, np.ndarray]:
+  """A curve of each setting whose runs have such a result; and all places that one of them has a value at."""
   fig = _figure(8.6, 3.7)
   ax = fig.subplots()
-  handles, labels, longest = [], [], 1
+  handles, labels, places = [], [], [[1]]
   for setting, look in _looks(base, others):
-    if spread := _spread([run for run in setting.finished if run.result("by_step")], _steps):
+    if spread := _spread([run for run in setting.finished if run.result(result)], curve):
       handles.append(_band(ax, *spread, look))
       labels.append(_n(setting.label, setting))
-      longest = max(longest, int(spread[0][-1]))
-  ax.set(title="Test puzzles solved", xlabel="supervision steps at test time", xlim=(0.7, longest + 0.3))
-  ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+      places.append(spread[0])
   _percent(ax)
   _legend_right(fig, handles, labels)
-  return fig
+  return fig, ax, np.unique(np.concatenate(places))
 
 
 def _steps(run: Run) -> tuple[np.ndarray, np.ndarray]:

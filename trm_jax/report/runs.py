@@ -1,13 +1,15 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What runs have left in config.json and metrics.jsonl; nothing else of them is read."""
+"""What runs have left in config.json and metrics.jsonl, and one picture; nothing else of them is read."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
+import io
 import math
 import re
 from typing import Any
 
 from etils import epath
+from matplotlib import image
 import numpy as np
 
 from trm_jax import config as config_lib
@@ -15,6 +17,7 @@ from trm_jax import errors
 from trm_jax import tasks
 from trm_jax.errors import UserError, in_one_line
 from trm_jax.runtime import buckets
+from trm_jax.runtime import console
 from trm_jax.runtime import files
 from trm_jax.runtime import paths
 from trm_jax.training import metrics_log
@@ -77,6 +80,17 @@ class Run:
     name = name or self.headline
     return next((r[f"{of}/{name}"] for r in reversed(self.records)
                  if r["step"] >= self.total_steps and f"{of}/{name}" in r), None)
+
+  def picture(self) -> np.ndarray | None:
+    """What it has drawn at its end, a puzzle being solved, (height, width, channels); None where there is nothing."""
+    path = epath.Path(self.path) / "solved.png"
+    with buckets.reaching(self.path):
+      content = files.read_bytes(path) if path.exists() else None
+    try:
+      return None if content is None else image.imread(io.BytesIO(content), format="png")
+    except (OSError, SyntaxError) as e:  # Pillow's, of what is no PNG
+      console.warn(f"{path}: is no picture, left out ({in_one_line(e)})")
+      return None
 
   @property
   def step(self) -> int:

@@ -75,7 +75,8 @@ class Report:
   def sections(self) -> list[Section]:
     """Those that the runs answer, in order."""
     made = [self.summary(), self.learning_curves(), self.ablation(), *self.scaling(), self.rate_and_batch(),
-            self.recursion(), self.compute(), self.by_step(), self.cost(), self.every_run()]
+            self.recursion(), self.compute(), self.by_step(),
+            self.by_votes(), self.answers(), self.cost(), self.every_run()]
     return [section for section in made if section]
 
   def summary(self) -> Section:
@@ -390,6 +391,49 @@ class Report:
                   [row[: len(shown) + 1] for row in rows])
     return Section("Supervision steps at test time", sentence, [*parts, table])
 
+  def by_votes(self) -> Section | None:
+    """Against the versions of a test input that vote."""
+    curves = {}
+    for s in self.done:
+      found = [dict(zip(*(values.tolist() for values in plots.votes(r)))) for r in s.finished if r.result("by_votes")]
+      shared = [number for number in found[0] if all(number in curve for curve in found)] if found else []
+      if len(shared) > 1:
+        curves[s.label] = {number: float(np.mean([curve[number] for curve in found])) for number in shared}
+    if not curves:
+      return None
+    label, curve = max(curves.items(), key=lambda item: max(item[1].values()))
+    few, *_, most = curve
+    enough = next(number for number, share in curve.items() if share >= curve[most] - 0.01)
+    who = f"{label}: o" if len(curves) > 1 else "O"
+    sentence = (f"{who}ne of two answers is right for {show.percent(curve[most])} of the test inputs where "
+                f"{plural(most, 'version')} of each vote, and for {show.percent(curve[few])} with {plural(few, 'vote')}"
+                f"; {plural(enough, 'vote')} come within a point of all.")
+    parts = ["Of one evaluation: the answers of so many versions vote, in the mean of up to eight sets of them that "
+             "share no version. Lines are means over seeds, bands reach from the lowest to the highest."]
+    for i, (what, members) in enumerate(self.groups, 1):
+      members = [m for m in members if m.label in curves]
+      if members or i == 1:
+        parts.append(Picture(f"by_votes_{i}", plots.by_votes(self.base, members),
+                             f"What varies: {what}." if what else self.base.label))
+    numbers = sorted({number for curve in curves.values() for number in curve})
+    table = Table("by_votes", [("setting", str), *((f"{number:,}", show.percent) for number in numbers)],
+                  [[label, *map(curve.get, numbers)] for label, curve in curves.items()],
+                  "pass@2 by the number of versions that vote, the test input itself among them.")
+    return Section("Votes", sentence, [*parts, table])
+
+  def answers(self) -> Section | None:
+    """What the best run has drawn at its end."""
+    finished = sorted((r for r in self.runs if r.result() is not None), key=Run.result, reverse=True)
+    for run in finished:
+      drawn = run.picture()
+      if drawn is not None:
+        sentence = (f"A test puzzle and the answer of {self._label(run)}, seed {run.seed}, which solves "
+                    f"{show.percent(run.result())}.")
+        return Section("Answers", sentence, [
+            Picture("answers", plots.as_drawn(drawn), "solved.png of this run. It shows the puzzle that took the model "
+                    "most steps, of a few that it solves in the end.")])
+    return None
+
   def cost(self) -> Section | None:
     """Of each run."""
     timed = [r for r in self.runs if r.seconds is not None]
@@ -536,6 +580,9 @@ def compare(one: Run, other: Run) -> list[Section]:
   if any(run.result("by_step") for run in (one, other)):
     made.append(Section("Supervision steps at test time", "Accuracy on the test set after each supervision step.",
                         [Picture("by_step", plots.by_step(None, pair), "A and B.")]))
+  if any(run.result("by_votes") for run in (one, other)):
+    made.append(Section("Votes", "Test inputs solved by one of two answers, against the versions that vote.",
+                        [Picture("by_votes", plots.by_votes(None, pair), "A and B.")]))
   if any(run.seconds is not None for run in (one, other)):
     made.append(Section("Cost", "What both took.", [cost_table((one, other), names)]))
   return made

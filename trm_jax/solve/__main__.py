@@ -140,8 +140,10 @@ class _Report:
             flush=True)
     if self._image:
       path = self._image.with_stem(f"{self._image.stem}_{self.num}") if self._several else self._image
-      draw = boards.solving_animation if path.suffix.lower() == ".gif" else boards.solving_picture
-      draw(path, *drawing(answer.trace))
+      if path.suffix.lower() == ".gif":
+        boards.solving_animation(path, *drawing(answer.trace))
+      else:
+        boards.solving_picture(path, *drawing(answer.trace), row.before)
     if self._html:
       self._pages.append(page.puzzle(self._task, title, answer, row.labels, verdict, note))
 
@@ -201,12 +203,13 @@ def main(argv: list[str]) -> None:
   if argv[1:]:
     arguments = sources.Arguments(task, argv[1:])
     in_json = [(f"{path}, test input", task.read_json(path)) for path in arguments.json]
-    parts = [(arguments.rows(), None), *((sources.of_puzzles(puzzles, what), puzzles) for what, puzzles in in_json)]
+    parts = [(arguments.rows(), None),
+             *((sources.of_puzzles(task, puzzles, what), puzzles) for what, puzzles in in_json)]
     several = len(argv) > 2 or not arguments.one
   else:
     puzzles = splits_lib.load_test(task)
     puzzles = puzzles.take_groups(np.arange(min(_NUM.value, puzzles.num_groups)))
-    parts, several = [(sources.of_puzzles(puzzles, "test puzzle"), puzzles)], len(puzzles) > 1
+    parts, several = [(sources.of_puzzles(task, puzzles, "test puzzle"), puzzles)], len(puzzles) > 1
   report = _Report(task, image, html, several)
   progress = console.Progress("solving", file=sys.stderr if _JSON.value else sys.stdout)
   with contextlib.ExitStack() as stack:

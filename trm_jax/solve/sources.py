@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The puzzles that a command line names: typed ones, files of them, standard input. Each is read when it is needed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import itertools
@@ -35,19 +35,21 @@ class Row:
     inputs: (S,) uint8 tokens; None for a row that is no puzzle.
     labels: (S,) int8 tokens of the right answer, as far as that is known; None where it is not.
     problem: why the row is no puzzle, a message that begins with the place; "" for a puzzle.
+    before: what a picture of it shows above it (see Task.shown_before).
   """
 
   place: str
   inputs: np.ndarray | None
   labels: np.ndarray | None = None
   problem: str = ""
+  before: Sequence[task_lib.Shown] = ()
 
 
-def of_puzzles(puzzles: Puzzles, what: str) -> Iterator[Row]:
+def of_puzzles(task: Task, puzzles: Puzzles, what: str) -> Iterator[Row]:
   """Puzzles that have been read already. The place of each is `what`, such as "test puzzle", and its number."""
   for i, (inputs, labels) in enumerate(zip(puzzles.inputs, puzzles.labels)):
     known = (labels != puzzles_lib.IGNORE_LABEL).any()
-    yield Row(f"{what} {i + 1}", inputs, labels if known else None)
+    yield Row(f"{what} {i + 1}", inputs, labels if known else None, before=task.shown_before(puzzles, i))
 
 
 class Arguments:

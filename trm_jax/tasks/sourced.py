@@ -9,6 +9,7 @@ import numpy as np
 
 from trm_jax.data import folders
 from trm_jax.data import hub
+from trm_jax.data.config import DataConfig
 from trm_jax.data.puzzles import Puzzles, Stored
 from trm_jax.errors import UserError
 from trm_jax.tasks import task
@@ -56,7 +57,7 @@ class SourcedTask(task.Task):
   def stored(self, split: str) -> Stored | None:
     source = self.data.source
     if source == "generated":
-      self._check_numbers()
+      check_numbers(self.data)
       return None
     if source == self.published.source:
       return Stored(self.published.num_puzzles[split])
@@ -70,7 +71,7 @@ class SourcedTask(task.Task):
   def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
     data = self.data
     if data.source == "generated":
-      self._check_numbers()
+      check_numbers(self.data)
       if self._made is None:
         self._made = self.generate(progress)
       return self._made[split]
@@ -86,8 +87,9 @@ class SourcedTask(task.Task):
       raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
                       f"{self.size_knobs} means {self.seq_len} and {self.vocab_size}")
 
-  def _check_numbers(self) -> None:
-    """Raises UserError unless the knobs say how many puzzles to generate."""
-    for name in ("num_train", "num_test"):
-      if not getattr(self.data, name):
-        raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
+
+def check_numbers(data: DataConfig) -> None:
+  """Raises UserError unless the knobs say how many puzzles to generate."""
+  for name in ("num_train", "num_test"):
+    if not getattr(data, name):
+      raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")

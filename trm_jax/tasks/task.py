@@ -34,6 +34,21 @@ class Board:
   block: tuple[int, int]
 
 
+@dataclasses.dataclass(frozen=True)
+class Shown:
+  """What a picture shows of a puzzle besides the model's answers.
+
+  Attributes:
+    title: what it is.
+    tokens: (S,), drawn as a puzzle or an answer is.
+    verdict: what there is to say of it, or "".
+  """
+
+  title: str
+  tokens: np.ndarray
+  verdict: str = ""
+
+
 class Task:
   """A task: its puzzles, their rows in a batch, the rules by which an answer is right.
 
@@ -254,7 +269,8 @@ class Task:
       evaluation: of them, a training.evaluator.Evaluation.
 
     Returns:
-      By name: numbers, or tables, {row: {"num_puzzles": …, the headline: …}}, whose names begin with "by_".
+      By name: numbers, or tables, {row: {"num_puzzles": …, shares by name, mostly the headline: …}}, whose names begin
+      with "by_".
     """
     del puzzles, evaluation
     return {}
@@ -270,6 +286,17 @@ class Task:
     """How a puzzle or an answer, (S,) tokens, is drawn."""
     del tokens
     return Board(np.arange(self.seq_len)[None], (1, self.seq_len))
+
+  def shown_before(self, puzzles: Puzzles, example: int) -> list[Shown]:
+    """What a picture of an example shows before it and its answers, such as what is to be learned of others."""
+    del puzzles, example
+    return []
+
+  def shown_after(self, puzzles: Puzzles, evaluation: Any, example: int) -> list[Shown]:
+    """What it shows after them, where an evaluation chooses among many answers: these, and the right one. Arguments as
+    of `score`."""
+    del puzzles, evaluation, example
+    return []
 
   def cell_text(self, token: int) -> str:
     """The one character for a token."""

@@ -39,6 +39,7 @@ from trm_jax.runtime import sharding
 from trm_jax.runtime.signals import Signals
 from trm_jax.runtime.workdir import Workdir
 from trm_jax.tasks import Task
+from trm_jax.tasks.task import Shown
 from trm_jax.training import attempts
 from trm_jax.training import curves
 from trm_jax.training import evaluator as evaluator_lib
@@ -224,7 +225,8 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
         few, originals = slice(_DRAWN), slice(0, _DRAWN * evaluation.versions, evaluation.versions)
         log.image(f"{watched_name}/answers", boards.answers_picture(
             task, watched.inputs[few], evaluation.answers[originals], watched.labels[few],
-            evaluation.q_halt[-1, originals]),
+            evaluation.q_halt[-1, originals],
+            [task.shown_after(watched, evaluation, i) for i in range(len(watched.inputs[few]))]),
                   position.step)
       distributed.say(f"{train_log.at(position.step, made.total_steps)}  {watched_name}: "
                       f"{_solved(metrics, config, task, len(watched))}")
@@ -232,8 +234,10 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       checkpoints.add_evaluation(position.step, metrics[task.headline] if watched_name == "validation" else None)
       position.evaluated = position.step
 
-    def test(tested: TrainState, what: str, suffix: str = "") -> dict[str, Any]:
-      """Evaluates on the test set and says so."""
+    few = splits.test.take_groups(np.arange(min(splits.test.num_groups, _SOLVED)))
+
+    def test(tested: TrainState, what: str, suffix: str = "") -> tuple[dict[str, Any], list[list[Shown]]]:
+      """Evaluates on the test set and says so. Returns the metrics, and what a picture of each of a few shows of it."""
       progress = console.Progress(f"test, {what}")
 
       def each_batch(done, total):
@@ -248,7 +252,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       progress.done(f"{metrics[task.headline]:.2%} of {metrics['num_puzzles']:,} {splits.test_puzzle}s solved, "
                     f"{metrics['accuracy']:.2%} of cells right{_steps_a_puzzle(metrics, config)}"
                     f"{evaluator_lib.more_in_words(metrics, task)}")
-      return metrics
+      return metrics, [task.shown_after(splits.test, evaluation, i) for i in range(len(few))]
 
     signals.hold()  # from here on there is something to save
     trace = exits.enter_context(_Trace(schedule.traced, workdir))
@@ -302,19 +306,18 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
 
       # Test accuracy of the last checkpoint, of the one that was best on validation, and of a mean; pictures.
       checkpoints.wait()
-      results = {"step": made.total_steps, "test": test(state, "last checkpoint"),
-                 "train_seconds": round(records.seconds, 1)}
+      tested, after = test(state, "last checkpoint")
+      results = {"step": made.total_steps, "test": tested, "train_seconds": round(records.seconds, 1)}
       if num := min(config.save.average, len(checkpoints.steps())):
         mean = made.trainer.with_params(state, checkpoints.mean_params(num, made.state.params))
         results["test_average"] = {"num_checkpoints": num} | test(
-            mean, f"mean of the last {num} checkpoints", "_average")
-      few = splits.test.take_groups(np.arange(min(splits.test.num_groups, _SOLVED)))
+            mean, f"mean of the last {num} checkpoints", "_average")[0]
       solving = made.solver(len(few)).attempt(state, few)
       best = checkpoints.best_step()
       if best is not None and best != made.total_steps:
         state = None  # the devices need not have room for two prefix tables
         results["test_best"] = {"step": best} | test(
-            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")
+            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")[0]
       for name in ("test", "test_best", "test_average"):
         if name in results:
           log.write({"step": made.total_steps} | {f"{name}/{key}": value for key, value in results[name].items()})
@@ -323,7 +326,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       watchdog.alive("reporting", extra_s=_REPORT_SECONDS)
       with signals.released():  # all is saved: nobody need wait for the pictures
         if distributed.is_main():
-          _pictures(few, solving, task, splits.test_puzzle, workdir.local, config.name)
+          _pictures(few, solving, after, task, splits.test_puzzle, workdir.local, config.name)
       files.write_json(workdir.local / "results.json", results)
       workdir.sync()
       # Together: JAX gives processes that have left a minute to be followed by the others, then ends all.
@@ -491,7 +494,8 @@ next:
 """
 
 
-def _pictures(few: Puzzles, made: attempts.Attempts, task: Task, puzzle: str, folder: os.PathLike, name: str) -> None:
+def _pictures(few: Puzzles, made: attempts.Attempts, after: list[list[Shown]], task: Task, puzzle: str,
+              folder: os.PathLike, name: str) -> None:
   """The learning curve, and of a few puzzles, which may be called `puzzle`, the one that took the model longest to
   solve."""
   curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name,
@@ -500,4 +504,4 @@ def _pictures(few: Puzzles, made: attempts.Attempts, task: Task, puzzle: str, fo
   solving = task, few.inputs[i], made.answers[:, i], few.labels[i], made.q_halt[:, i]
   print(f"\none {puzzle}, supervision step by supervision step:\n")
   print(boards.solving_text(*solving))
-  boards.solving_picture(folder / "solved.png", *solving)
+  boards.solving_picture(folder / "solved.png", *solving, task.shown_before(few, i), after[i])

@@ -5,11 +5,12 @@ The random draws of a thousand versions take half a minute. They are kept in a f
 named after the contents of the JSON files and the settings.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import hashlib
 import json
 import pathlib
+from typing import Any
 import zipfile
 import zlib
 
@@ -79,26 +80,39 @@ class _Draws:
     return sha256.hexdigest()
 
 
-def build(folder: epath.Path, names: Sequence[str], data: ArcData,
-          progress: Callable[[int, int], None] | None = None) -> DataSet:
-  """The data set of JSON files.
+def read(folder: epath.Path, names: Sequence[str], data: ArcData) -> dict[str, dict[str, list[Pair]]]:
+  """The subsets of JSON files that the knobs name: by their names tasks, by theirs pairs.
 
   Args:
     folder: holds them.
     names: of the files in the folder.
     data: the knobs.
-    progress: called with the tasks whose versions are drawn, and their total.
 
   Raises:
-    UserError: a file, task or grid breaks a rule; or the kept draws are damaged.
+    UserError: a file, task or grid breaks a rule.
   """
   subsets = data.subsets.split(",")
   if data.test_set not in subsets:
     raise UserError(f"config.data.test_set = {data.test_set!r}: must be one of config.data.subsets = {data.subsets!r}")
+  return {subset: json_files.read(folder, subset, names, data.side) for subset in subsets}
+
+
+def build(subsets: Mapping[str, Mapping[str, list[Pair]]], test_set: str, data: ArcData,
+          progress: Callable[[int, int], None] | None = None) -> DataSet:
+  """The data set of tasks.
+
+  Args:
+    subsets: see `read`.
+    test_set: the one whose test inputs are the test.
+    data: the knobs.
+    progress: called with the tasks whose versions are drawn, and their total.
+
+  Raises:
+    UserError: the kept draws are damaged.
+  """
   if data.seed >= 2**32:
     raise UserError(f"config.data.seed = {data.seed}: must be below 2^32, the reference's generator takes no more")
-  tasks = [[_Task(name, pairs, subset == data.test_set)
-            for name, pairs in json_files.read(folder, subset, names).items()] for subset in subsets]
+  tasks = [[_Task(name, pairs, subset == test_set) for name, pairs in some.items()] for subset, some in subsets.items()]
   kept = files.cache_folder() / "arc" / f"{_digest(tasks, data)[:32]}.npz"
   if kept.exists():
     draws = _read(kept)
@@ -106,12 +120,12 @@ def build(folder: epath.Path, names: Sequence[str], data: ArcData,
     draws = _draw(tasks, data, progress)
     _write(kept, draws)
   tasks = [task for subset in tasks for task in subset]
-  return _data_set([tasks[i] for i in draws.order], draws)
+  return _data_set([tasks[i] for i in draws.order], draws, data.side)
 
 
 def _digest(tasks: list[list[_Task]], data: ArcData) -> str:
   """SHA-256 of all that the draws depend on."""
-  sha256 = hashlib.sha256(json.dumps([_FORMAT, data.num_aug, data.seed]).encode())
+  sha256 = hashlib.sha256(json.dumps([_FORMAT, data.num_aug, data.seed, data.side]).encode())
   for subset in tasks:
     sha256.update(f"{len(subset)};".encode())
     for task in subset:
@@ -134,7 +148,7 @@ def _draw(tasks: list[list[_Task]], data: ArcData, progress: Callable[[int, int]
       versions.append(draws_lib.versions(rng, _grids(subset[i].pairs), data.num_aug))
       if progress:
         progress(len(order), total)
-  draw = draws_lib.Moves(rng)
+  draw = draws_lib.Moves(rng, data.side)
   moves = [draw.of(_grids(task.of_split("train")), some) for task, some in zip(in_order, versions)]
   return _Draws(np.array(order, np.int32), _starts([len(some) for some in versions]), np.concatenate(versions),
                 np.concatenate(moves))
@@ -171,14 +185,14 @@ def _read(path: pathlib.Path) -> _Draws:
   return draws
 
 
-def _data_set(tasks: list[_Task], draws: _Draws) -> DataSet:
-  """Both splits of tasks, which are in the order of the draws."""
+def _data_set(tasks: list[_Task], draws: _Draws, side: int) -> DataSet:
+  """Both splits of tasks, which are in the order of the draws, on canvases of this side."""
   identifiers = _identifiers([task.name for task in tasks], draws)
   names = {int(identifiers[start]): task.name for task, start in zip(tasks, draws.starts)}
   every = np.arange(len(tasks))
-  splits = {"train": _split("train", tasks, every, identifiers, draws, draws.moves)}
+  splits = {"train": _split("train", tasks, every, identifiers, draws, draws.moves, side)}
   in_test = np.flatnonzero([task.in_test_set for task in tasks])
-  splits["test"] = _split("test", [tasks[i] for i in in_test], in_test, identifiers, draws, None)
+  splits["test"] = _split("test", [tasks[i] for i in in_test], in_test, identifiers, draws, None, side)
   return DataSet(splits, names)
 
 
@@ -194,7 +208,7 @@ def _identifiers(names: list[str], draws: _Draws) -> np.ndarray:
 
 
 def _split(split: str, tasks: list[_Task], places: np.ndarray, identifiers: np.ndarray, draws: _Draws,
-           moves: np.ndarray | None) -> Puzzles:
+           moves: np.ndarray | None, side: int) -> Puzzles:
   """A split of tasks, which are at `places` among those of the draws."""
   pairs = [pair for task in tasks for pair in task.of_split(split)]
   sizes = np.array([len(task.of_split(split)) for task in tasks])
@@ -203,10 +217,14 @@ def _split(split: str, tasks: list[_Task], places: np.ndarray, identifiers: np.n
   rows = np.repeat(draws.starts[places] - starts[:-1], numbers) + np.arange(starts[-1])
   versions = Versions(starts, identifiers[rows], draws.numbers[rows],
                       np.zeros((numbers * sizes).sum(), np.int16) if moves is None else moves)
+  return of_pairs(pairs, side, sizes=sizes, versions=versions, num_puzzle_identifiers=int(identifiers.max()) + 1)
+
+
+def of_pairs(pairs: Sequence[Pair], side: int, **others: Any) -> Puzzles:
+  """Puzzles of pairs on canvases of this side; `others` as of `puzzles_of`."""
   return puzzles_of(
-      inputs=np.stack([grids.canvas(pair.input) for pair in pairs]),
-      outputs=np.stack([grids.canvas(pair.output) * np.uint8(pair.known) for pair in pairs]),
-      sizes=sizes, versions=versions, num_puzzle_identifiers=int(identifiers.max()) + 1)
+      inputs=np.stack([grids.canvas(pair.input, side=side) for pair in pairs]),
+      outputs=np.stack([grids.canvas(pair.output, side=side) * np.uint8(pair.known) for pair in pairs]), **others)
 
 
 def puzzles_of(*, inputs: np.ndarray, outputs: np.ndarray, sizes: np.ndarray, versions: Versions,

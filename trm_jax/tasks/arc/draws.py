@@ -121,9 +121,12 @@ class Moves:
 
   Args:
     rng: which draws nothing else from here on.
+    side: of the canvases.
   """
 
-  def __init__(self, rng: np.random.RandomState):
+  def __init__(self, rng: np.random.RandomState, side: int):
+    self._side = side
+
     def words() -> Iterator[list[int]]:
       while True:
         yield rng.randint(0, 2**32, _BLOCK, np.uint32).tolist()
@@ -138,9 +141,9 @@ class Moves:
       versions: of the task, in the order in which they were made.
 
     Returns:
-      (versions * J,) int16: 30 * row + column at which the grids of a pair begin, version by version.
+      (versions * J,) int16: side * row + column at which the grids of a pair begin, version by version.
     """
-    room = [tuple(SIDE - max(a, b) for a, b in zip(input_.shape, output.shape)) for input_, output in pairs]
+    room = [tuple(self._side - max(a, b) for a, b in zip(input_.shape, output.shape)) for input_, output in pairs]
     bounds = [[(rows, _mask(rows), columns, _mask(columns)) for rows, columns in turned]
               for turned in (room, [sizes[::-1] for sizes in room])]
     last, mask, following = len(pairs) - 1, _mask(len(pairs) - 1), self._next
@@ -164,7 +167,7 @@ class Moves:
             column = following() & column_mask
             while column > columns:
               column = following() & column_mask
-        moves.append(row * SIDE + column)
+        moves.append(row * self._side + column)
     return np.array(moves, np.int16)
 
 

@@ -1,8 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """ARC's grids, their canvases, and the versions of a task: one of eight transforms and a permutation of the colours.
 
-A canvas has 30 x 30 cells, row by row: 0 padding, 1 end marks, 2 … 11 the colours 0 … 9. A grid lies at the top left of
-it, or is moved down and to the right; a row and a column of end marks follow it, where they fit.
+A canvas has 30 x 30 cells, or config.data.side in the square, row by row: 0 padding, 1 end marks, 2 … 11 the colours
+0 … 9. A grid lies at the top left of it, or is moved down and to the right; a row and a column of end marks follow it,
+where they fit.
 
 A version is a number, TRANSFORM * 10^8 + the eight digits that the colours 1 … 8 become; colour 9 becomes the one that
 is left, and 0, which is black, stays. The transforms are the reference's: 0 identity, 1 to 3 rotation by 90, 180, 270
@@ -11,6 +12,7 @@ degrees. Colours are mapped first, which changes nothing.
 """
 
 import functools
+import math
 import re
 from typing import Any
 
@@ -18,8 +20,7 @@ import numpy as np
 
 Array = Any  # of NumPy or JAX
 
-SIDE = 30
-SEQ_LEN = SIDE * SIDE
+SIDE = 30  # of the canvases of ARC, and the most that there can be
 END, FIRST_COLOUR = 1, 2
 VOCAB_SIZE = FIRST_COLOUR + 10
 
@@ -75,9 +76,9 @@ def parse(name: str) -> tuple[str, int] | None:
   return (match[1], int(match[2]) * 10**8 + int(match[3][:8])) if match and len(set(match[3])) == 9 else None
 
 
-def canvas(grid: np.ndarray, row: int = 0, column: int = 0) -> np.ndarray:
-  """(S,) uint8 tokens of a grid of colours, (R, C), whose first cell is at `row`, `column`."""
-  made = np.zeros((SIDE, SIDE), np.uint8)
+def canvas(grid: np.ndarray, row: int = 0, column: int = 0, *, side: int = SIDE) -> np.ndarray:
+  """(side^2,) uint8 tokens of a grid of colours, (R, C), whose first cell is at `row`, `column`."""
+  made = np.zeros((side, side), np.uint8)
   bottom, right = row + grid.shape[0], column + grid.shape[1]
   made[row:bottom, column:right] = grid + FIRST_COLOUR
   made[bottom : bottom + 1, column:right] = END
@@ -92,41 +93,41 @@ def remade(canvases: Array, versions: Array, moves: Array, padding: int) -> Arra
     canvases: (…, S) integer tokens, with grids at the top left; a canvas without one stays empty. Of NumPy, or of JAX
       and then maybe under jit.
     versions: (…) int32, as the rest of the same library.
-    moves: (…) int32, 30 * row + column.
+    moves: (…) int32, side * row + column.
     padding: what cells outside of grid and end marks become.
 
   Returns:
     (…, S) int32.
   """
-  xp = versions.__array_namespace__()
+  xp, side = versions.__array_namespace__(), math.isqrt(canvases.shape[-1])
 
   def of_cells(values):  # (…) -> (…, 1, 1)
     return values[..., None, None]
 
   cells = canvases.astype(xp.int32)
-  is_colour = cells.reshape(*versions.shape, SIDE, SIDE) >= FIRST_COLOUR
+  is_colour = cells.reshape(*versions.shape, side, side) >= FIRST_COLOUR
   rows, columns = is_colour[..., :, 0].sum(-1), is_colour[..., 0, :].sum(-1)
   transform = versions // 10**8
   swaps, below, right = (xp.asarray(table)[transform] for table in (SWAPS, FROM_BELOW, FROM_RIGHT))
   bottom, end = of_cells(xp.where(swaps, columns, rows)), of_cells(xp.where(swaps, rows, columns))
   # Where in the new grid each cell of the canvas is, and from which cell of the old one it comes.
-  place = xp.arange(SIDE, dtype=xp.int32)
-  row, column = place[:, None] - of_cells(moves // SIDE), place[None, :] - of_cells(moves % SIDE)
+  place = xp.arange(side, dtype=xp.int32)
+  row, column = place[:, None] - of_cells(moves // side), place[None, :] - of_cells(moves % side)
   from_row = xp.where(of_cells(swaps), column, row)
   from_column = xp.where(of_cells(swaps), row, column)
   from_row = xp.where(of_cells(below), of_cells(rows) - 1 - from_row, from_row)
   from_column = xp.where(of_cells(right), of_cells(columns) - 1 - from_column, from_column)
   in_rows, in_columns = (row >= 0) & (row < bottom), (column >= 0) & (column < end)
-  whence = xp.clip(from_row * SIDE + from_column, 0, SEQ_LEN - 1)
-  old = xp.take_along_axis(cells, whence.reshape(*versions.shape, SEQ_LEN), -1)
+  whence = xp.clip(from_row * side + from_column, 0, side**2 - 1)
+  old = xp.take_along_axis(cells, whence.reshape(*versions.shape, side**2), -1)
 
   eight = versions[..., None] // 10 ** xp.arange(7, -1, -1, dtype=xp.int32) % 10
   unchanged = xp.zeros_like(eight[..., :3]) + xp.arange(3, dtype=xp.int32)  # padding, end, black
   values = xp.concatenate([unchanged, eight + FIRST_COLOUR, 45 - eight.sum(-1)[..., None] + FIRST_COLOUR], axis=-1)
-  new = xp.take_along_axis(values, xp.clip(old, 0, VOCAB_SIZE - 1), -1).reshape(in_rows.shape[:-1] + (SIDE,))
+  new = xp.take_along_axis(values, xp.clip(old, 0, VOCAB_SIZE - 1), -1).reshape(*versions.shape, side, side)
   is_end = ((row == bottom) & in_columns) | ((column == end) & in_rows)
   made = xp.where(in_rows & in_columns, new, xp.where(is_end, END, padding))
-  return made.reshape(*versions.shape, SEQ_LEN).astype(xp.int32)
+  return made.reshape(*versions.shape, side**2).astype(xp.int32)
 
 
 def crop(tokens: np.ndarray) -> np.ndarray:
@@ -138,10 +139,11 @@ def crop(tokens: np.ndarray) -> np.ndarray:
   Returns:
     (R, C) uint8 colours; of equally large rectangles the one with the fewest rows; (0, 0) where there is none.
   """
-  cells = np.asarray(tokens).reshape(SIDE, SIDE)
+  side = math.isqrt(np.size(tokens))
+  cells = np.asarray(tokens).reshape(side, side)
   # Columns that hold colours from the left on, in each row and all rows above it.
   columns = np.minimum.accumulate(np.logical_and.accumulate(cells >= FIRST_COLOUR, axis=1).sum(1))
-  areas = columns * np.arange(1, SIDE + 1)
+  areas = columns * np.arange(1, side + 1)
   rows = int(np.argmax(areas))
   size = (rows + 1, columns[rows]) if areas[rows] else (0, 0)
   return (cells[: size[0], : size[1]] - FIRST_COLOUR).astype(np.uint8)

@@ -9,7 +9,6 @@ import numpy as np
 
 from trm_jax.errors import UserError
 from trm_jax.runtime import files
-from trm_jax.tasks.arc.grids import SIDE
 
 # What the reference takes for the solution of a test input where it has none.
 _UNKNOWN = [[0]]
@@ -26,13 +25,14 @@ class Pair:
   known: bool = True
 
 
-def read(folder: epath.Path, subset: str, names: list[str]) -> dict[str, list[Pair]]:
+def read(folder: epath.Path, subset: str, names: list[str], side: int) -> dict[str, list[Pair]]:
   """The tasks of a subset, in the order of its file, each with its pairs in the order of its file.
 
   Args:
     folder: holds the files.
     subset: such as "training".
     names: of the files in the folder.
+    side: of the canvases that grids have to fit on.
 
   Raises:
     UserError: the challenges are not there, there are several files of them, or a file, task or grid breaks a rule; it
@@ -52,12 +52,16 @@ def read(folder: epath.Path, subset: str, names: list[str]) -> dict[str, list[Pa
                                    ("solutions", solved.keys() - tasks.keys(), f", which {challenges.name} has not")):
       if missing:
         raise UserError(f"{solutions}: has {before} of task {min(missing)}{after}; use the two files of one release")
-  return {task: _pairs(f"{challenges}, task {task}", kinds, f"{solutions}, task {task}", solved.get(task))
+  return {task: _pairs(f"{challenges}, task {task}", kinds, f"{solutions}, task {task}", solved.get(task), side)
           for task, kinds in tasks.items()}
 
 
-def read_file(path: epath.PathLike) -> dict[str, list[Pair]]:
+def read_file(path: epath.PathLike, side: int) -> dict[str, list[Pair]]:
   """The tasks of one file: of one task, whose name is then the file's, or of several by their names.
+
+  Args:
+    path: of the file.
+    side: see `read`.
 
   Raises:
     UserError: see `read`.
@@ -66,7 +70,13 @@ def read_file(path: epath.PathLike) -> dict[str, list[Pair]]:
   tasks = {epath.Path(path).stem: value} if value.keys() == {"train", "test"} else value
   if not tasks:
     raise UserError(f"{path}: has no tasks")
-  return {task: _pairs(f"{path}, task {task}", kinds, "", None) for task, kinds in tasks.items()}
+  return of_json(tasks, str(path), side)
+
+
+def of_json(tasks: dict[str, Any], where: str, side: int) -> dict[str, list[Pair]]:
+  """Tasks by their names, each with its pairs, as a file has them; `where` they are from, for messages, and `side` as
+  of `read`, which says what it raises."""
+  return {task: _pairs(f"{where}, task {task}", kinds, "", None, side) for task, kinds in tasks.items()}
 
 
 def _file(folder: epath.Path, subset: str, kind: str, names: list[str]) -> epath.Path | None:
@@ -76,7 +86,7 @@ def _file(folder: epath.Path, subset: str, kind: str, names: list[str]) -> epath
   return folder / found[0] if found else None
 
 
-def _pairs(where: str, kinds: Any, where_solved: str, solutions: Any) -> list[Pair]:
+def _pairs(where: str, kinds: Any, where_solved: str, solutions: Any, side: int) -> list[Pair]:
   """The pairs of a task. `solutions` are its outputs of test inputs, None where there is no file of them."""
   if not isinstance(kinds, dict) or kinds.keys() != {"train", "test"}:
     raise UserError(f"{where}: must have 'train' and 'test' and nothing else, as a task of ARC has")
@@ -99,20 +109,20 @@ def _pairs(where: str, kinds: Any, where_solved: str, solutions: Any) -> list[Pa
       place_of_output = f"{place}, output"
       if kind == "test" and solutions is not None:
         output, known, place_of_output = solutions[i], True, f"{where_solved}, solution {i + 1}"
-      pairs.append(Pair(_grid(example["input"], f"{place}, input"), _grid(output, place_of_output), kind == "test",
-                        known))
+      pairs.append(Pair(_grid(example["input"], f"{place}, input", side), _grid(output, place_of_output, side),
+                        kind == "test", known))
   return pairs
 
 
-def _grid(rows: Any, where: str) -> np.ndarray:
-  """(R, C) uint8. Raises UserError unless these are 1 to 30 rows of equally many colours."""
+def _grid(rows: Any, where: str, side: int) -> np.ndarray:
+  """(R, C) uint8. Raises UserError unless these are 1 to `side` rows of equally many colours."""
   if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
     raise UserError(f"{where}: is not a grid; must be a list of rows, each a list of colours")
   sizes = sorted({len(row) for row in rows})
   if len(sizes) > 1:
     raise UserError(f"{where}: is ragged, with rows of {' and '.join(map(str, sizes))} cells; all must be equally long")
-  if not 1 <= len(rows) <= SIDE or not 1 <= sizes[0] <= SIDE:
-    raise UserError(f"{where}: has {len(rows)} rows of {sum(sizes)} cells; must have 1 to {SIDE} of 1 to {SIDE}")
+  if not 1 <= len(rows) <= side or not 1 <= sizes[0] <= side:
+    raise UserError(f"{where}: has {len(rows)} rows of {sum(sizes)} cells; must have 1 to {side} of 1 to {side}")
   try:
     grid = np.array([list(bytes(row)) for row in rows], np.uint8)  # bytes() takes integers from 0 to 255 only
   except (TypeError, ValueError):

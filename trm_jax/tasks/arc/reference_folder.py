@@ -42,9 +42,9 @@ def _split(folder: pathlib.Path, split: str, parsed: list[tuple[str, int]]):
   """A split's Puzzles."""
   place = folder / split
   meta = reference_format.read_metadata(place / "dataset.json")
-  if (meta["seq_len"], meta["vocab_size"]) != (grids.SEQ_LEN, grids.VOCAB_SIZE):
+  if (meta["seq_len"], meta["vocab_size"]) != (grids.SIDE**2, grids.VOCAB_SIZE):
     raise UserError(f"{place / 'dataset.json'}: {meta['seq_len']} cells and {meta['vocab_size']} tokens, but ARC has "
-                    f"{grids.SEQ_LEN} and {grids.VOCAB_SIZE}; name a data set of ARC")
+                    f"{grids.SIDE**2} and {grids.VOCAB_SIZE}; name a data set of ARC")
   if meta["num_puzzle_identifiers"] != len(parsed):
     raise UserError(f"{folder / 'identifiers.json'}: has {len(parsed)} names, but num_puzzle_identifiers in "
                     f"{split}/dataset.json is {meta['num_puzzle_identifiers']}; {REBUILD}")

@@ -12,15 +12,20 @@ from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored, Versions
 from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
+from trm_jax.tasks import sourced
 from trm_jax.tasks import task
 from trm_jax.tasks.arc import builder
+from trm_jax.tasks.arc import generate
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc import json_files
 from trm_jax.tasks.arc import reference_folder
 from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 
-_USABLE = "name the folder of the JSON files of ARC's tasks, or one written by the reference's dataset builder"
+_SHOWN_PAIRS = 4  # in a picture
+_GENERATED = "generated"
+_USABLE = ("name the folder of the JSON files of ARC's tasks, one written by the reference's dataset builder, or "
+           "'generated'")
 
 
 class ArcTask(task.Task):
@@ -30,7 +35,7 @@ class ArcTask(task.Task):
     data: its knobs.
   """
 
-  name, seq_len, vocab_size = "arc", grids.SEQ_LEN, grids.VOCAB_SIZE
+  name, vocab_size = "arc", grids.VOCAB_SIZE
   scores = "pass@1", "pass@2"
   # The colours in which ARC is shown everywhere, from 0 on.
   fills = {grids.FIRST_COLOUR + i: colour for i, colour in enumerate((
@@ -41,6 +46,8 @@ class ArcTask(task.Task):
 
   def __init__(self, data: ArcData):
     super().__init__(data)
+    self.seq_len = data.side**2
+    self.own_splits = data.source == _GENERATED
     self.num_votes = min(data.num_votes, data.num_aug)
     self._made: builder.DataSet | None = None
     self._counted: tuple[Any, vote.Votes] | None = None
@@ -67,31 +74,35 @@ class ArcTask(task.Task):
           names[identifier] = name
     return names
 
-  def stored(self, split: str) -> Stored:
+  def stored(self, split: str) -> Stored | None:
+    if self.own_splits:
+      return None
     return Stored.of(self._data_set().splits[split])
 
   def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
+    if split == "validation":
+      raise UserError(f"config.data.num_validation = {self.data.num_validation}: of generated tasks none are held out; "
+                      "set it to 0, and test inputs are watched")
     return self._data_set(progress).splits[split]
 
   def read_json(self, path: str) -> Puzzles:
     """The test inputs of tasks that are published as json_files.read_file says. A model knows a task by its row of the
     prefix table, so that it must have been trained on it."""
-    tasks = json_files.read_file(folders.local_file(path, "the argument"))
+    tasks = json_files.read_file(folders.local_file(path, "the argument"), self.data.side)
     identifiers = {name: identifier for identifier, name in self.task_names.items()}
     for name in tasks:
       if name not in identifiers:
         raise UserError(f"{path}: the task {name!r} is not in {self.data.source!r}, on which the model was trained, "
-                        "and it knows no other; name a file after its task, as 007bbfb7.json, or train on it first")
+                        "and it has rows of the prefix table for no other; name a file after its task, as "
+                        "007bbfb7.json, or train rows for new tasks by config.init_from (docs/runs.md)")
     pairs = [[pair for pair in pairs if pair.is_test] for pairs in tasks.values()]
     sizes, flat = np.array([len(some) for some in pairs]), [pair for some in pairs for pair in some]
     versions = Versions(
         starts=np.arange(len(tasks) + 1, dtype=np.int32), moves=np.zeros(len(flat), np.int16),
         identifiers=np.array([identifiers[name] for name in tasks], np.int32),
         numbers=np.full(len(tasks), grids.ORIGINAL, np.int32))
-    return builder.puzzles_of(
-        inputs=np.stack([grids.canvas(pair.input) for pair in flat]), sizes=sizes, versions=versions,
-        outputs=np.stack([grids.canvas(pair.output) * np.uint8(pair.known) for pair in flat]),
-        num_puzzle_identifiers=self.num_puzzle_identifiers)
+    return builder.of_pairs(flat, self.data.side, sizes=sizes, versions=versions,
+                            num_puzzle_identifiers=self.num_puzzle_identifiers)
 
   def _data_set(self, progress: task.Progress | None = None) -> builder.DataSet:
     """Both splits, which are made together."""
@@ -101,17 +112,29 @@ class ArcTask(task.Task):
 
   def _read(self, progress: task.Progress | None) -> builder.DataSet:
     source = self.data.source
+    if source == _GENERATED:
+      return self._generated(progress)
     folder = paths.user_path(source, "config.data.source")
     data_set, _ = (folders.dataset(source, split, _USABLE) for split in ("train", "test"))
     if data_set is not None:
       if buckets.is_remote(folder):
         buckets.local_copy(folder, ["identifiers.json"])
+      if self.data.side != grids.SIDE:
+        raise UserError(f"config.data.side = {self.data.side}: {source} was written by the reference's builder, whose "
+                        f"canvases have {grids.SIDE}; set config.data.side = {grids.SIDE}")
       return reference_folder.read(data_set)
     names = buckets.names(folder) if buckets.is_remote(folder) else sorted(os.listdir(folder))
     wanted = [name for name in names if name.endswith(".json")]
     if buckets.is_remote(folder) and wanted:
       folder = epath.Path(buckets.local_copy(folder, wanted))
-    return builder.build(folder, names, self.data, progress)
+    return builder.build(builder.read(folder, names, self.data), self.data.test_set, self.data, progress)
+
+  def _generated(self, progress: task.Progress | None) -> builder.DataSet:
+    data = self.data
+    sourced.check_numbers(data)
+    made = generate.subsets(data.num_train, data.num_test, data.side, data.seed)
+    subsets = {name: json_files.of_json(tasks, f"generated, {name}", data.side) for name, tasks in made.items()}
+    return builder.build(subsets, "evaluation", data, progress)
 
   # Rows of a batch.
 
@@ -145,9 +168,10 @@ class ArcTask(task.Task):
   # Answers.
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    """`pass@1` and so on, see vote.Votes; `unanswered`, the number of test inputs without a vote."""
+    """`pass@1` and so on, and `by_votes`, see vote.Votes; `unanswered`, the number of test inputs without a vote."""
     votes = self._votes(puzzles, evaluation)
-    return votes.metrics | {"unanswered": len(votes.unanswered)}
+    table = {"by_votes": votes.by_votes} if votes.by_votes else {}
+    return votes.metrics | table | {"unanswered": len(votes.unanswered)}
 
   def answer_files(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
     """The competition's submission."""
@@ -170,9 +194,27 @@ class ArcTask(task.Task):
     """The rectangle of colours at the top left; the whole canvas where there is none."""
     rows, columns = grids.crop(tokens).shape
     if not rows:
-      rows, columns = grids.SIDE, grids.SIDE
-    cells = np.arange(self.seq_len).reshape(grids.SIDE, grids.SIDE)[:rows, :columns]
+      rows = columns = self.data.side
+    cells = np.arange(self.seq_len).reshape(self.data.side, self.data.side)[:rows, :columns]
     return task.Board(cells, cells.shape)
+
+  def shown_before(self, puzzles: Puzzles, example: int) -> list[task.Shown]:
+    """Demonstrations of its task, each with its output."""
+    train, shown = self.read("train"), []
+    examples = np.flatnonzero(train.puzzle_identifiers == puzzles.puzzle_identifiers[example])
+    for number, pair in enumerate(examples[:_SHOWN_PAIRS], 1):
+      shown += [task.Shown(f"pair {number}", train.inputs[pair]),
+                task.Shown("output", np.maximum(train.labels[pair], 0))]  # IGNORE_LABEL is padding
+    return shown
+
+  def shown_after(self, puzzles: Puzzles, evaluation: Any, example: int) -> list[task.Shown]:
+    """The two answers that most versions have voted for, and the solution where it is known."""
+    found = self._votes(puzzles, evaluation).found[example]
+    solution, votes = np.maximum(puzzles.labels[example], 0), sum(candidate.count for candidate in found)
+    known = [task.Shown("solution", solution)] * bool(solution.any())
+    return [task.Shown(f"answer {number}", candidate.answer, ", ".join(
+        [f"{candidate.count:,} of {votes:,} votes", *["right"] * bool((candidate.answer == solution).all())]))
+            for number, candidate in enumerate(found[: vote.ATTEMPTS], 1)] + known
 
   def cell_text(self, token: int) -> str:
     return " .0123456789"[token]

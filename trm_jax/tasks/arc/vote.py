@@ -5,7 +5,9 @@ As the reference's evaluator makes them (evaluators/arc.py), but that each evalu
 input is left out of the submission.
 """
 
+from collections.abc import Iterator, Sequence
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from trm_jax.tasks.arc import grids
 
 PASS_AT = (1, 2, 5, 10, 100, 1000)
 # Attempts of a submission, and what they are where there is no answer: the format asks for a grid.
-_ATTEMPTS, _NO_ANSWER = 2, [[0, 0], [0, 0]]
+ATTEMPTS, _NO_ANSWER = 2, [[0, 0], [0, 0]]
+# Versions that vote in the curve of votes, besides all; and sets of so many, of which it takes the mean at the most.
+_NUM_VOTES, _SETS = (1, 3, 10, 30, 100, 300), 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +31,16 @@ class Votes:
     metrics: "pass@1" … "pass@1000": the right answer is among the first 1 … 1000. A task scores the share of its test
       inputs, and the metric is the mean over tasks, those without an answer counting 0; tasks whose solutions are not
       known do not count, and there are no metrics where none is known.
+    by_votes: by the number of versions that vote, as text, `num_puzzles`, the tasks that count, and "pass@1" and
+      "pass@2" in the mean of disjoint sets of so many versions; the last row is that of all. Empty as `metrics`.
+    found: of each of N examples the answers, the one to believe first.
     submission: {task: [{"attempt_1": grid, "attempt_2": grid}, …]}, one for each test input.
     unanswered: "TASK, test input 1" and so on, those that nobody has voted on.
   """
 
   metrics: dict[str, float]
+  by_votes: dict[str, dict[str, float]]
+  found: list[list[vote.Candidate]]
   submission: dict[str, list[dict[str, Any]]]
   unanswered: list[str]
 
@@ -52,29 +61,52 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
   """
   groups = np.repeat(np.arange(puzzles.num_groups), puzzles.examples_of_groups())
   numbers = puzzles.versions.numbers[puzzles.versions.starts[groups[examples]] + versions]
-  undone = np.stack([grids.canvas(grids.undo(grids.crop(answer), int(number)))
+  side = math.isqrt(puzzles.seq_len)
+  undone = np.stack([grids.canvas(grids.undo(grids.crop(answer), int(number)), side=side)
                      for answer, number in zip(answers, numbers)]) if len(answers) else answers
   inputs = {}
   alike = np.array([inputs.setdefault((group, cells.tobytes()), example)
                     for example, (group, cells) in enumerate(zip(groups, puzzles.inputs))])
   order = np.argsort(alike[examples], kind="stable")
   borders = np.searchsorted(alike[examples][order], np.arange(len(puzzles) + 1))
-  submission, unanswered, shares = {}, [], []
   starts = [*puzzles.originals().tolist(), len(puzzles)]
+  solved = [(start, end) for start, end in zip(starts, starts[1:])  # tasks whose solutions are known
+            if (puzzles.labels[start:end] != IGNORE_LABEL).any(1).all()]
+
+  def candidates(kept: np.ndarray) -> list[list[vote.Candidate]]:
+    """Of each example, of the attempts that are kept, (J,) bool."""
+    attempts = (order[borders[first] : borders[first + 1]] for first in alike)
+    return [vote.candidates(undone[some], q_halt[some]) for some in (some[kept[some]] for some in attempts)]
+
+  def passed(found: list[list[vote.Candidate]], at: Sequence[int]) -> list[float]:
+    """pass@K for each K of `at`; [] where no solution is known."""
+    shares = []
+    for start, end in solved:
+      solutions = np.maximum(puzzles.labels[start:end], 0)  # IGNORE_LABEL is padding
+      ranks = [next((i for i, candidate in enumerate(some) if (candidate.answer == solution).all()), np.inf)
+               for some, solution in zip(found[start:end], solutions)]
+      shares.append([np.mean(np.array(ranks) < k) for k in at])
+    return np.mean(shares, axis=0).tolist() if shares else []
+
+  found = candidates(np.ones(len(examples), bool))
+  submission, unanswered = {}, []
   for start, end in zip(starts, starts[1:]):
-    task, ranks = names[int(puzzles.puzzle_identifiers[start])], []
+    task = names[int(puzzles.puzzle_identifiers[start])]
+    unanswered += [f"{task}, test input {example - start + 1}" for example in range(start, end) if not found[example]]
     submission[task] = []
-    for example in range(start, end):
-      first = alike[example]
-      attempts = order[borders[first] : borders[first + 1]]
-      found = [candidate.answer for candidate in vote.candidates(undone[attempts], q_halt[attempts])]
-      if not found:
-        unanswered.append(f"{task}, test input {example - start + 1}")
-      tried = [grids.crop(answer).tolist() for answer in found[:_ATTEMPTS]] or [_NO_ANSWER]
-      submission[task].append({f"attempt_{i + 1}": tried[min(i, len(tried) - 1)] for i in range(_ATTEMPTS)})
-      solution = np.maximum(puzzles.labels[example], 0)  # IGNORE_LABEL is padding
-      ranks.append(next((i for i, answer in enumerate(found) if (answer == solution).all()), np.inf))
-    if (puzzles.labels[start:end] != IGNORE_LABEL).any(1).all():
-      shares.append([np.mean(np.array(ranks) < k) for k in PASS_AT])
-  metrics = dict(zip((f"pass@{k}" for k in PASS_AT), np.mean(shares, axis=0).tolist())) if shares else {}
-  return Votes(metrics, submission, unanswered)
+    for some in found[start:end]:
+      tried = [grids.crop(candidate.answer).tolist() for candidate in some[:ATTEMPTS]] or [_NO_ANSWER]
+      submission[task].append({f"attempt_{i + 1}": tried[min(i, len(tried) - 1)] for i in range(ATTEMPTS)})
+  by_votes = {}
+  for number, sets in _sets(int(versions.max()) + 1 if solved and len(versions) else 0):
+    shares = np.mean([passed(candidates(np.isin(versions, some)), (1, 2)) for some in sets], axis=0).tolist()
+    by_votes[str(number)] = {"num_puzzles": len(solved)} | dict(zip(("pass@1", "pass@2"), shares))
+  return Votes(dict(zip((f"pass@{k}" for k in PASS_AT), passed(found, PASS_AT))), by_votes, found, submission,
+               unanswered)
+
+
+def _sets(versions: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+  """For each number of votes the sets of so many versions that vote, of which none has one of another."""
+  order = np.random.default_rng(0).permutation(versions)
+  for number in (*(number for number in _NUM_VOTES if number < versions), *[versions] * (versions > 0)):
+    yield number, [order[i * number : (i + 1) * number] for i in range(min(_SETS, versions // number))]

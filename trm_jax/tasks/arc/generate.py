@@ -1,0 +1,74 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""A family of small tasks made from a seed, in the form in which ARC's are published: to see the whole path, from
+training over votes to a submission, without files and within minutes.
+
+A task has one rule: to recolour the cells of one colour, to fill the black ones, to paint all others, to frame the
+grid, or to crop it to its upper half. Tasks of one rule differ in their grids and, where the rule has colours, in
+these. In no rule do colours travel over the grid: a model that learns within minutes does not learn to reflect.
+
+Axes: R rows, C columns of a grid.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+NUM_TRAIN, NUM_TEST = 12, 4  # pairs of a task
+_COLOURS = 3  # of a task, besides black
+
+# From a grid of colours, (R, C) uint8, and the different colours of the task to its output.
+_Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _frame(grid: np.ndarray, colours: np.ndarray) -> np.ndarray:
+  framed = np.full_like(grid, colours[0])
+  framed[1:-1, 1:-1] = grid[1:-1, 1:-1]
+  return framed
+
+
+RULES: dict[str, _Rule] = {
+    "recolour": lambda grid, colours: np.where(grid == colours[0], colours[1], grid),
+    "crop": lambda grid, colours: grid[: -(-len(grid) // 2)],
+    "frame": _frame,
+    "fill": lambda grid, colours: np.where(grid == 0, colours[0], grid),
+    "paint": lambda grid, colours: np.where(grid > 0, colours[0], grid),
+}
+
+
+def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, dict[str, Any]]:
+  """Tasks as json_files.of_json reads them, with the outputs of their test inputs; no two inputs are equal.
+
+  Args:
+    num_train: tasks of the subset "training".
+    num_test: tasks of the subset "evaluation". The rules take turns, in each of both.
+    side: of the canvases; inputs have side - 1 rows and columns, so that end marks find room.
+    seed: decides all.
+
+  Returns:
+    By the name of the subset, tasks by their names: the rule, the seed and a number, such as "recolour-0-1".
+  """
+  rng, seen = np.random.default_rng(seed), set()
+  made, number = {"training": {}, "evaluation": {}}, 0
+  for tasks, many in zip(made.values(), (num_train, num_test)):
+    for i in range(many):
+      number += 1
+      name, rule = list(RULES.items())[i % len(RULES)]
+      colours = rng.permutation(np.arange(1, 10, dtype=np.uint8))[:_COLOURS]
+      inputs = [_input(rng, colours, side, seen) for _ in range(NUM_TRAIN + NUM_TEST)]
+      pairs = [{"input": grid.tolist(), "output": rule(grid, colours).tolist()} for grid in inputs]
+      tasks[f"{name}-{seed}-{number}"] = {"train": pairs[:NUM_TRAIN], "test": pairs[NUM_TRAIN:]}
+  return made
+
+
+def _input(rng: np.random.Generator, colours: np.ndarray, side: int, seen: set[bytes]) -> np.ndarray:
+  """(side - 1, side - 1) uint8: black, and on it a smaller grid of all of a task's colours, unlike any seen before."""
+  while True:
+    top, left = rng.integers(0, side - 2, 2)
+    bottom, right = rng.integers((top + 2, left + 2), side)
+    grid = np.zeros((side - 1, side - 1), np.uint8)
+    grid[top:bottom, left:right] = np.append(colours, np.uint8(0))[
+        rng.integers(0, _COLOURS + 1, (bottom - top, right - left))]
+    if grid.any() and grid.tobytes() not in seen:
+      seen.add(grid.tobytes())
+      return grid
