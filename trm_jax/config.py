@@ -26,7 +26,8 @@ from trm_jax.model.config import ModelConfig, TRMConfig
 # What became of knobs since the first version, so that configs which were saved before can be read; by the names in
 # `flatten`. tests/test_config.py asks for an entry where a knob is added, moved or renamed.
 _MOVED = {
-    "eval_every": "eval.every", "eval_batch_size": "eval.batch_size", "eval_halting": "eval.halting",
+    "eval_every": "eval.every", "eval_batch_size": "eval.batch_size",
+    "eval_halting": "eval.stop", "eval.halting": "eval.stop",
     "checkpoint_every": "save.every", "checkpoint_minutes": "save.minutes", "average_checkpoints": "save.average",
     "log_every": "log.every", "profile_steps": "log.profile_steps", "profile_from": "log.profile_from",
     "wandb": "log.wandb", "micro_batches": "compute.micro_batches", "model_devices": "compute.model_devices",
@@ -41,6 +42,12 @@ _ADDED: dict[str, Any] = {
     "compute.kernels": "xla",
     "loss.cells": "stablemax", "loss.label_smoothing": 0.0, "loss.halting_weight": 0.5,
 }
+
+
+# When an attempt at a puzzle ends before it has made as many supervision steps as it may. steps: never; settled: the
+# halting head is sure (q_halt > 0), and the answer is that of the step before; converged: the answer is that of the
+# step before; still: the state z_H hardly changes; proven: the answer is right by the rules of the task.
+STOPS = ("steps", "settled", "converged", "still", "proven")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +93,7 @@ class EvalConfig:
 
   every: int = knob(0, at_least(0))  # steps between evaluations; 0: a tenth of the run
   batch_size: int = knob(1024, at_least(1))  # of all devices together; rounded up to a multiple of their number
-  # True: a puzzle leaves its row once q_halt > 0 and its answer has stopped changing; False: halt_max_steps for all.
-  halting: bool = knob(False)
+  stop: str = knob("steps", one_of(*STOPS))  # a puzzle that is done leaves its row to another one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,6 +268,8 @@ def completed(saved: dict[str, Any]) -> dict[str, Any]:
   """A saved config, nested as in `to_dict`, with the names of today and the knobs that have been added since."""
   known = flatten(saved)
   known = {_MOVED.get(path, path): value for path, value in known.items()}
+  if isinstance(halting := known.get("eval.stop"), bool):  # while it was eval.halting
+    known["eval.stop"] = "settled" if halting else "steps"
   known = {path: known.get(path, value) for path, value in _ADDED.items()} | known
   result: dict[str, Any] = {}
   for path, value in known.items():
