@@ -27,7 +27,7 @@ from trm_jax.model.config import ModelConfig, TRMConfig
 # `flatten`. tests/test_config.py asks for an entry where a knob is added, moved or renamed.
 _MOVED = {
     "eval_every": "eval.every", "eval_batch_size": "eval.batch_size",
-    "eval_halting": "eval.stop", "eval.halting": "eval.stop",
+    "eval_halting": "eval.halting",  # see `completed`
     "checkpoint_every": "save.every", "checkpoint_minutes": "save.minutes", "average_checkpoints": "save.average",
     "log_every": "log.every", "profile_steps": "log.profile_steps", "profile_from": "log.profile_from",
     "wandb": "log.wandb", "micro_batches": "compute.micro_batches", "model_devices": "compute.model_devices",
@@ -268,8 +268,8 @@ def completed(saved: dict[str, Any]) -> dict[str, Any]:
   """A saved config, nested as in `to_dict`, with the names of today and the knobs that have been added since."""
   known = flatten(saved)
   known = {_MOVED.get(path, path): value for path, value in known.items()}
-  if isinstance(halting := known.get("eval.stop"), bool):  # while it was eval.halting
-    known["eval.stop"] = "settled" if halting else "steps"
+  if "eval.halting" in known:
+    known["eval.stop"] = "settled" if known.pop("eval.halting") else "steps"
   known = {path: known.get(path, value) for path, value in _ADDED.items()} | known
   result: dict[str, Any] = {}
   for path, value in known.items():
