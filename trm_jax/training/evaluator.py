@@ -173,7 +173,7 @@ class Evaluator:
         counted_cells=np.repeat(counted_cells, self._rollouts), q_halt=made.q_halt, losses=measured, steps=made.steps,
         row_steps=made.row_steps, versions=versions, rollouts=self._rollouts, residuals=made.residuals)
 
-  def choose(self, puzzles: Puzzles, evaluation: Evaluation, by: str = "count"
+  def choose(self, puzzles: Puzzles, evaluation: Evaluation, by: str = "count", *, first: int | None = None
              ) -> tuple[Evaluation, dict[str, dict[str, Any]]]:
     """Of several attempts at each puzzle those to believe, and what every way to choose them is worth.
 
@@ -181,6 +181,7 @@ class Evaluator:
       puzzles: that were evaluated.
       evaluation: of them.
       by: see vote.candidates.
+      first: among how many of the attempts at each puzzle; None for all.
 
     Returns:
       The Evaluation of the chosen attempts, and tables as of Task.score: `by_choice` has the ways in which a model
@@ -190,11 +191,12 @@ class Evaluator:
     """
     if not self._chooses:
       return evaluation, {}
-    number, each = len(puzzles), evaluation.attempts
-    answers = self.attempter.put_back(puzzles, np.arange(number * each), evaluation.answers)
-    answers = answers.reshape(number, each, -1)
-    q_halt, residuals = (x[-1].reshape(number, each) for x in (evaluation.q_halt, evaluation.residuals))
-    counted, solved = (x.reshape(number, each) for x in (evaluation.counted, evaluation.solved))
+    number = len(puzzles)
+    attempts = np.arange(number * evaluation.attempts).reshape(number, -1)[:, :first]
+    answers = self.attempter.put_back(puzzles, attempts.reshape(-1), evaluation.answers[attempts.reshape(-1)])
+    answers = answers.reshape(*attempts.shape, -1)
+    q_halt, residuals, counted, solved = (
+        x[attempts] for x in (evaluation.q_halt[-1], evaluation.residuals[-1], evaluation.counted, evaluation.solved))
     proven = solved if evaluation.by_rules else self._task.solves(puzzles.inputs[:, None], answers)
     found = {way: vote.choose(answers, q_halt, by=way, residuals=residuals, solved=proven)
              for way in vote.BY if way != "proof" or proven is not None}
@@ -206,5 +208,5 @@ class Evaluator:
 
     rows = {way: row(solved[every, chosen]) for way, chosen in found.items()}
     proof = {"proof": rows.pop("proof")} if "proof" in rows else {}
-    tables = {"by_choice": rows, "by_check": proof | {f"pass@{each}": row(solved.any(1))}}
-    return evaluation.take(each * every + found[by], answers[every, found[by]]), tables
+    tables = {"by_choice": rows, "by_check": proof | {f"pass@{attempts.shape[1]}": row(solved.any(1))}}
+    return evaluation.take(attempts[every, found[by]], answers[every, found[by]]), tables
