@@ -387,6 +387,11 @@ def test_noise_is_the_same_wherever_it_is_made(thought, model, puzzles, alone):
   differ = (of_puzzles[:, :, 1:] != of_puzzles[:, :, :1]).any(-1).mean()
   assert 0.2 < differ  # rollouts
   assert (of_puzzles[:, 0, 0] != alone[1][-1]).any()
+  # Each attempt and step has a key of its own.
+  attempter, numbers = thought[1][0].attempter, jnp.arange(6 * N)
+  data = attempter._data(puzzles)
+  keys = [attempter._keys(data, numbers, steps) for steps in (None, numbers * 0, numbers * 0 + 1)]
+  assert len(np.unique(np.concatenate([jax.random.key_data(k) for k in keys]), axis=0)) == 3 * 6 * N
   # The first rollouts are the same however many there are. And there may be one.
   fewer = _evaluator(versions=1, rollouts=1, noise=0.5).evaluate(_everywhere(model), puzzles)
   np.testing.assert_array_equal(fewer.answers.reshape(N, 2, S), of_puzzles[:, :, 0])
@@ -416,6 +421,13 @@ def test_attempts_are_chosen_among(thought, puzzles):
   assert tables["by_check"] == {  # no grid is valid
       "proof": {"num_puzzles": N - 1, "exact_accuracy": tables["by_choice"]["count"]["exact_accuracy"]},
       "pass@6": {"num_puzzles": N - 1, "exact_accuracy": exact.reshape(N, 6)[counted].any(1).mean()}}
+
+
+def test_the_first_attempts_are_chosen_among(thought, puzzles):
+  evaluator, evaluation = thought[1]
+  chosen, tables = evaluator.choose(puzzles, evaluation, first=1)
+  np.testing.assert_array_equal(chosen.exact, evaluation.exact.reshape(N, 6)[:, 0])
+  assert tables["by_check"]["pass@1"]["exact_accuracy"] == chosen.metrics()["exact_accuracy"]
 
 
 def test_one_attempt_leaves_nothing_to_choose(evaluated, puzzles):
