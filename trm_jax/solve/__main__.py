@@ -59,7 +59,7 @@ _OUT = flags.DEFINE_string("out", None, "A CSV file for all answers.")
 _IMAGE = flags.DEFINE_string("image", None, "A picture of the steps, x.png, or an animation, x.gif; of several puzzles "
                              "x_1.png, x_2.png, …")
 _HTML = flags.DEFINE_string("html", None, "A page to scrub through the steps in a browser, x.html; needs no network.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Puzzles at once, at the most.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Attempts at puzzles at once, at the most.", lower_bound=1)
 _DIAGNOSE = flags.DEFINE_bool("diagnose", True, "Say which Sudokus have no or several solutions; that takes a few "
                               "milliseconds for an ordinary one, and a third of a second at the most.")
 
