@@ -13,6 +13,7 @@ bounds, and not what the model can do alone.
 from collections.abc import Iterator
 import itertools
 import pathlib
+import sys
 from typing import Any
 
 from absl import flags
@@ -55,6 +56,7 @@ class _Model:
     self.symmetric = type(loaded.task).symmetry is not Task.symmetry
 
   def _evaluated(self, **kwargs: Any):
+    print("measuring", *(f"{name}={value}" for name, value in kwargs.items()), file=sys.stderr, flush=True)
     evaluator = Evaluator(
         lambda model: model, self.task, mesh=sharding.make_mesh(), batch_size=_BATCH.value,
         max_puzzles=len(self._puzzles), loss_config=self._loaded.config.loss, seed=_SEED.value, **kwargs)

@@ -487,6 +487,16 @@ def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer
   assert metrics["row_steps"] == 32 * T and metrics["steps"] == T  # it is as unsure as a new model
   assert f", {T:.2f} steps a puzzle (" in capsys.readouterr().out
 
+  metrics = evaluate.run(str(saved), None, rollouts=2, noise=2.0, steps=2, choose="halting")
+  thinker = _evaluator(get_model=lambda state: trainer.model(state, averaged=True), rollouts=2, noise=2.0, steps=2)
+  evaluation = thinker.evaluate(_everywhere(state), own)
+  chosen, tables = thinker.choose(own, evaluation, "halting")
+  assert metrics == _metrics(chosen, own) | tables | {"attempts": 2, "passes": 4.0}
+  printed = capsys.readouterr().out
+  assert ", 2 attempts and 4.0 passes a puzzle" in printed
+  assert [line.split()[0] for line in printed.splitlines()[4:-1]] == [
+      "choice", "count", "halting", "convergence", "check", "proof", "pass@2"]
+
   ratings = np.arange(30, dtype=np.int32)
   made = generate.generate_splits(box=2, num_train=0, num_validation=0, num_test=30, num_clues=9, seed=5)["test"]
   made = dataclasses.replace(made, ratings=ratings)
