@@ -34,9 +34,9 @@ _MOVED = {
     "model.attention": "compute.attention",
 }
 # Of a knob that was added, what configs are taken to have that were saved before: mostly its default on that day, which
-# stays here if the default changes.
+# stays here if the default changes. Those of config.data are sudoku's.
 _ADDED: dict[str, Any] = {
-    "task": "sudoku", "model.inner_norm": False,
+    "task": "sudoku", "data.max_clues": 0, "model.inner_norm": False,
     "optimizer.muon_learning_rate": 0.02, "optimizer.muon_weight_decay": 0.005, "optimizer.muon_momentum": 0.95,
     "optimizer.ema_start": 0, "optimizer.train": "all", "init_from": "", "init_rows": "zero",
     "compute.kernels": "xla",
@@ -270,7 +270,8 @@ def completed(saved: dict[str, Any]) -> dict[str, Any]:
   known = {_MOVED.get(path, path): value for path, value in known.items()}
   if "eval.halting" in known:
     known["eval.stop"] = "settled" if known.pop("eval.halting") else "steps"
-  known = {path: known.get(path, value) for path, value in _ADDED.items()} | known
+  sudoku = known.get("task", "sudoku") == "sudoku"
+  known = {path: value for path, value in _ADDED.items() if sudoku or not path.startswith("data.")} | known
   result: dict[str, Any] = {}
   for path, value in known.items():
     *groups, name = path.split(".")
