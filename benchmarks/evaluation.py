@@ -48,7 +48,7 @@ class Case:
     get_model = functools.partial(made.trainer.model, averaged=False)
     plain, halting = (
         evaluator_lib.Evaluator(get_model, task, mesh=mesh, batch_size=batch, max_puzzles=len(self._puzzles),
-                                halting=halting) for halting in (False, True))
+                                stop=stop) for stop in ("steps", "settled"))
 
     def with_q_head(q_head, bias):
       return state.replace(params=state.params | {

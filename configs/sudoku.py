@@ -325,7 +325,7 @@ def E4_2():
   """E4.2: can the model be taught to halt earlier at the same accuracy?
 
   The loss gets lambda times the expected number of further supervision steps. Compare solved puzzles and steps a puzzle
-  under `--mode=eval --halting`.
+  under `--mode=eval --stop=settled`.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
   Paper: none.

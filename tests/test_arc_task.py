@@ -299,23 +299,24 @@ def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
   assert {key for attempts in submission.values() for attempt in attempts for key in attempt} == {
       "attempt_1", "attempt_2"}
   assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
-  assert evaluate.run(str(tmp_path / "run"), None, votes=0)["num_puzzles"] == 9
+  assert evaluate.run(str(tmp_path / "run"), None, versions=0)["num_puzzles"] == 9
+  # Rollouts vote, too; they are alike with so little noise.
+  thought = evaluate.run(str(tmp_path / "run"), None, rollouts=2, noise=1e-9)
+  assert thought["num_puzzles"] == 54 and thought["pass@2"] == results["test"]["pass@2"]
+  with pytest.raises(UserError, match="^--choose=halting: arc counts votes in its own way; leave it out$"):
+    evaluate.run(str(tmp_path / "run"), None, choose="halting")
   # And is solved with: a task in JSON as it stands, which is its first version.
   solver = Solver.load(tmp_path / "run", batch_size=2)
   status, printed, _ = solve(solver, str(next((GOLDEN / "json").glob("*_evaluation_challenges.json"))), "--json",
                              f"--html={tmp_path}/x.html", "--show=1")
   lines = [json.loads(line) for line in printed.splitlines()]
   assert status == 0 and len(lines) == 9 and all(line["proven"] is None for line in lines)
+  with pytest.raises(UserError, match="^versions = 2: those of arc vote in an evaluation only"):
+    Solver(solver.model, solver.task, versions=2)
   answers = {line["question"]: line["answer"] for line in lines}
   text = solver.task.text
   assert {text(answer.puzzle): text(answer.cells) for answer in solver(solver.task.read("test"), trace=True)} == answers
   assert '"#f012be"' in (tmp_path / "x.html").read_text()
-
-
-def test_votes_are_for_tasks_that_have_them(tmp_path, shared_programs):
-  loop.run(tiny.config(), tmp_path / "run")
-  with pytest.raises(UserError, match="^--votes=3: sudoku has no votes over the versions of a puzzle"):
-    evaluate.run(str(tmp_path / "run"), None, votes=3)
 
 
 # Identifiers.

@@ -31,6 +31,12 @@ def test_ignored_labels_move_with_their_cell_and_stay_ignored():
   assert moved.dtype == jnp.int32
 
 
+def test_floats_move_with_their_cells():
+  symmetry = symmetry_lib.Symmetry(cells=jnp.array([2, 0, 1]), values=jnp.array([1, 2, 0]))
+  moved = symmetry_lib.apply(symmetry, jnp.array([0.5, 1.5, 0.25], jnp.float32))
+  np.testing.assert_array_equal(moved, np.array([0.25, 0.5, 1.5], np.float32), strict=True)
+
+
 def test_inverse_undoes_both_ways_under_jit_and_vmap():
   symmetries = jax.tree.map(lambda *x: jnp.stack(x), *[_symmetry(seed) for seed in range(6)])
   tokens = jnp.asarray(np.random.default_rng(9).integers(0, V, (6, S)), jnp.int32)

@@ -35,18 +35,28 @@ _PROGRAMS = {
     "checkpointing": (["--rows=50", "--width=8"], 3),
     "prefix_table": (["--rows=5000", "--width=64", "--batch=8", "--steps=2"], 7),
     "start": (["--batch=2", *_MODEL], 6),
+    # 2 depths, 4 rules to stop; then 1 and 2 attempts, chosen among in 5 ways, by noise and by versions.
+    "think_longer": (["--checkpoint={0}/run", "--puzzles=4", "--most_steps=2", "--most_attempts=2", "--noise=1",
+                      "--batch=8", "--png={0}/x.png"], 26),
 }
+
+
+def _save_a_run(folder):
+  config = tiny.config()
+  model = TRM(config.model.sized(vocab_size=6, seq_len=16, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
+  weights.save(model, config, folder, step=7)
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
   """All of them, one beside the other, and the folder in which they leave what they have found."""
   folder = tmp_path_factory.mktemp("benchmarks")
+  _save_a_run(folder / "run")
   environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device
   processes = {
       name: subprocess.Popen([sys.executable, "-m", f"benchmarks.{name}", "--rounds=1", f"--json={folder / name}",
-                              *arguments], cwd=_ROOT, env=environment, text=True, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE)
+                              *(argument.format(folder) for argument in arguments)], cwd=_ROOT, env=environment,
+                             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
       for name, (arguments, _) in _PROGRAMS.items()}
   yield processes, folder
   for process in processes.values():
@@ -65,6 +75,16 @@ def test_makes_a_table_and_json(started, name):
   for row in found["rows"]:
     assert all(value != "" and str(value) in output for value in row.values()), row
   assert set(found["machine"]) >= {"devices", "jax"} and f"benchmarks.{name} --rounds=1" in found["command"]
+
+
+def test_thinking_longer_is_drawn(started):
+  processes, folder = started
+  processes["think_longer"].wait()
+  assert image.imread(folder / "x.png").ndim == 3
+  rows = json.loads((folder / "think_longer").read_text())["rows"]
+  assert [row["passes a puzzle"] for row in rows if row["method"] == "steps"] == [1, 2]
+  assert {row["passes a puzzle"] for row in rows if row["attempts"] == 2} == {4}
+  assert {row["choice"] for row in rows} == {"-", "count", "halting", "convergence", "proof", "pass@"}
 
 
 # One process for all, because starting it costs more than what is tested.
@@ -167,9 +187,7 @@ def on_gpu(tmp_path_factory):
   for kept, toy in (("kept", True), ("measured", False)):
     (folder / kept).mkdir()
     (folder / kept / "results.json").write_text(json.dumps({"toy": toy, "results": before}))
-  config = tiny.config()
-  model = TRM(config.model.sized(vocab_size=6, seq_len=16, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
-  weights.save(model, config, folder / "run", step=7)
+  _save_a_run(folder / "run")
   folders = f"--out={folder / 'out'} --workdir={folder / 'kept'}"
   lines = [f"call {folders} --only=profile --only=parity --only=compare",
            f"call {folders} --only=profile",

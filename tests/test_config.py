@@ -367,6 +367,9 @@ def test_a_knob_that_is_added_or_moved_says_what_older_configs_are_taken_to_have
   now = config_lib.flatten(config_lib.to_dict(Config()))
   added, moved = config_lib._ADDED, config_lib._MOVED
   names = {moved.get(name, name): value for name, value in first.items()}
+  # What has another type now.
+  assert not names.pop("eval.halting")
+  names["eval.stop"] = "steps"
   assert moved.keys() <= first.keys()
   assert now.keys() - names.keys() == added.keys()
   assert names.keys() - now.keys() == set(), "checkpoints that have this knob can no longer be read"
@@ -386,6 +389,9 @@ def test_a_config_of_the_first_version_is_read():
   assert config_lib.differences(config_lib.to_dict(Config()), saved) == []  # what is moved is free to change
   saved["batch_size"] = 64
   assert config_lib.differences(config_lib.to_dict(Config()), saved) == ["batch_size: 64 -> 768"]
+  for halting, stop in ((False, "steps"), (True, "settled")):
+    saved["eval_halting"] = halting
+    assert config_lib.parse_saved(saved, "x").eval.stop == stop
 
 
 def test_a_saved_config_may_lack_knobs_that_were_added_since_and_no_others(monkeypatch):

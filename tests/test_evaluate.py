@@ -12,11 +12,14 @@ import tiny
 
 from trm_jax import config as config_lib
 from trm_jax import evaluate
+from trm_jax import tasks
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import IGNORE_LABEL
 from trm_jax.errors import UserError
 from trm_jax.runtime import sharding
+from trm_jax.tasks.maze.config import MazeData
+from trm_jax.tasks.maze.task import MazeTask
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
 from trm_jax.tasks.sudoku import rules
@@ -60,8 +63,8 @@ def _everywhere(source, devices=8):
 
 
 def _evaluator(devices=8, get_model=lambda model: model, **kwargs):
-  return evaluator_lib.Evaluator(get_model, TASK, mesh=sharding.make_mesh(jax.devices()[:devices]), batch_size=BATCH,
-                                 **{"max_puzzles": N} | kwargs)
+  return evaluator_lib.Evaluator(get_model, TASK, mesh=sharding.make_mesh(jax.devices()[:devices]),
+                                 **{"batch_size": BATCH, "max_puzzles": N} | kwargs)
 
 
 @pytest.fixture(scope="module", name="trainer")
@@ -168,7 +171,7 @@ def test_losses_of_the_last_step(model, alone, logits, puzzles, halts, evaluated
   """Means over puzzles; the one without a label counts in neither."""
   evaluation = evaluated[8][0]
   if halting:
-    evaluation = _evaluator(halting=True).evaluate(_everywhere(model), puzzles)
+    evaluation = _evaluator(stop="settled").evaluate(_everywhere(model), puzzles)
   last = halts if halting else np.full(N, T - 1)
   expected = np.array([_losses(alone, logits, puzzles, last[i], i) for i in range(N) if i != NOT_COUNTED])
   assert np.ptp(expected, axis=0).min() > 0.3  # they are not all alike
@@ -200,7 +203,7 @@ def _assert_ends_where_it_halts(evaluation, alone, puzzles, halts):
 @pytest.mark.parametrize("devices", [1, 8])
 def test_halting_keeps_what_each_puzzle_had_when_it_halted(model, alone, puzzles, halts, devices):
   seen = []
-  evaluation = _evaluator(devices, halting=True).evaluate(
+  evaluation = _evaluator(devices, stop="settled").evaluate(
       _everywhere(model, devices), puzzles, lambda *done: seen.append(done))
   _assert_ends_where_it_halts(evaluation, alone, puzzles, halts)
   assert seen == sorted(seen) and len(seen) == -(-evaluation.row_steps // (BATCH * T)) and seen[-1] == (N, N)
@@ -216,7 +219,7 @@ def test_halting_with_split_matrices(trainer, state, alone, puzzles, halts):
   layout = sharding.state_shardings(mesh, state)
   assert any("model" in s.spec for s in jax.tree.leaves(layout.params))
   evaluator = evaluator_lib.Evaluator(lambda state: trainer.model(state, averaged=False), TASK, mesh=mesh,
-                                      batch_size=BATCH, max_puzzles=N, halting=True)
+                                      batch_size=BATCH, max_puzzles=N, stop="settled")
   _assert_ends_where_it_halts(evaluator.evaluate(jax.device_put(state, layout), puzzles), alone, puzzles, halts)
 
 
@@ -228,7 +231,7 @@ def test_sets_of_all_sizes_share_a_program(model, alone, halts, puzzles, halting
     traced.append(model)
     return model
 
-  evaluator = _evaluator(get_model=get_model, max_puzzles=2 * N, halting=halting)
+  evaluator = _evaluator(get_model=get_model, max_puzzles=2 * N, stop="settled" if halting else "steps")
   steps = halts + 1 if halting else np.full(N, T)
   for size in (N, BATCH, 3, 1):
     evaluation = evaluator.evaluate(_everywhere(model), puzzles.take_groups(np.arange(size)))
@@ -311,33 +314,139 @@ class _Ruled(SudokuTask):
 
 
 @pytest.mark.parametrize("devices", [1, 8])
-@pytest.mark.parametrize("stop", ["converged", "proven"])
-def test_an_attempt_ends_by_its_rule(model, alone, puzzles, stop, devices):
+@pytest.mark.parametrize("stop", ["converged", "still", "proven"])
+def test_an_attempt_ends_by_its_rule(model, alone, puzzles, stop, devices, monkeypatch):
   inputs, answers, _ = alone
   task = _Ruled(TASK.data)
+  moved = _moves(model, puzzles)
+  threshold = float(np.sort(moved[2])[N // 2 : N // 2 + 2].mean())  # between two puzzles
+  monkeypatch.setattr(attempts, "STILL_BELOW", threshold)
   made = attempts.Attempter(lambda model: model, task, mesh=sharding.make_mesh(jax.devices()[:devices]),
                             batch_size=BATCH, max_puzzles=N, stop=stop).attempt(_everywhere(model, devices), puzzles)
 
   def ends(t, i):
     if stop == "proven":
       return task.solves(inputs[i], answers[t, i])
+    if stop == "still":
+      return moved[t, i] < threshold
     return t > 0 and (answers[t, i] == answers[t - 1, i]).all()
 
   steps = np.array([next((t + 1 for t in range(T) if ends(t, i)), T) for i in range(N)])
-  assert len(set(steps)) > 2  # some end early, and not all at once
+  assert len(set(steps)) > (1 if stop == "still" else 2)  # some end early, and not all at once
   np.testing.assert_array_equal(made.steps, steps)
   np.testing.assert_array_equal(made.answers, answers[steps - 1, np.arange(N)], strict=True)
+
+
+def _moves(model, puzzles):
+  """(T, N), how far the state z_H moves in each step: of all puzzles in one batch, outside of any Attempter."""
+  batch = {"inputs": jnp.asarray(puzzles.inputs, jnp.int32), "puzzle_identifiers": puzzles.puzzle_identifiers}
+  carry, moved = model.refill(model.initial_carry(batch), batch), []
+  for _ in range(T):
+    before = np.asarray(carry.z_H)
+    carry, _ = model.supervision_step(carry, model.prefix_rows(batch), None)
+    moved.append(np.sqrt(((np.asarray(carry.z_H) - before) ** 2).mean((1, 2))))
+  return np.stack(moved)
 
 
 class _Unruled(SudokuTask):
   checked = ""
 
 
-def test_a_rule_to_stop_by_that_is_not_there():
-  for stop, task, message in (("never", TASK, "must be one of steps, settled, converged, proven"),
-                              ("proven", _Unruled(TASK.data), "has no rules that tell whether an answer is right")):
+def test_attempts_that_there_are_not(model, puzzles):
+  unruled, plain = _Unruled(TASK.data), tasks.Task(TASK.data)
+  plain.name = "plain"
+  maze = MazeTask(MazeData(rows=3, columns=4, num_aug=0))
+  for kwargs, task, message in (
+      ({"stop": "never"}, TASK, "^stop = 'never': must be one of steps, settled, converged, still, proven$"),
+      ({"stop": "proven"}, unruled, "has no rules that tell whether an answer is right"),
+      ({"steps": 0}, TASK, "^steps = 0: must be at least 1$"),
+      ({"rollouts": 0}, TASK, "^rollouts = 0: must be at least 1$"),
+      ({"versions": -1}, TASK, "^versions = -1: must be at least 0$"),
+      ({"noise": -0.1}, TASK, "^noise = -0.1: must be 0 or more, and finite$"),
+      ({"versions": 1}, plain, "^plain has no augmented versions; "),
+      ({"versions": 4}, maze, "^versions = 4: maze-3x4 has 3 besides the puzzle itself$")):
     with pytest.raises(UserError, match=message):
-      attempts.Attempter(lambda m: m, task, mesh=sharding.make_mesh(), batch_size=8, max_puzzles=1, stop=stop)
+      attempts.Attempter(lambda m: m, task, mesh=sharding.make_mesh(), batch_size=8, max_puzzles=1, **kwargs)
+  with pytest.raises(UserError, match="^rollouts = 2: all would be alike; give them noise"):
+    _evaluator(rollouts=2).evaluate(_everywhere(model), puzzles)
+
+
+def test_more_steps_than_the_model_was_trained_for(model, puzzles, evaluated):
+  seen = _evaluator(steps=2 * T).evaluate(_everywhere(model), puzzles)
+  assert model.config.halt_max_steps == T and (seen.steps == 2 * T).all() and seen.right_cells.shape == (2 * T, N)
+  np.testing.assert_array_equal(seen.right_cells[:T], evaluated[8][0].right_cells)
+  assert (seen.answers != evaluated[8][0].answers).any()
+  np.testing.assert_array_equal(_evaluator(steps=2).evaluate(_everywhere(model), puzzles).right_cells,
+                                seen.right_cells[:2])
+
+
+@pytest.fixture(scope="module", name="thought")
+def _thought(model, puzzles):
+  """By number of devices: the Evaluator and the Evaluation of two versions x three rollouts at each puzzle."""
+
+  def run(devices):
+    evaluator = _evaluator(devices, versions=1, rollouts=3, noise=0.5, batch_size=16)
+    return evaluator, evaluator.evaluate(_everywhere(model, devices), puzzles)
+
+  return {devices: run(devices) for devices in (1, 8)}
+
+
+def test_noise_is_the_same_wherever_it_is_made(thought, model, puzzles, alone):
+  one, eight = (thought[devices][1] for devices in (1, 8))
+  np.testing.assert_array_equal(one.answers, eight.answers)
+  np.testing.assert_allclose(one.residuals, eight.residuals, atol=ROUNDING)
+  assert one.attempts == 6 and one.row_steps == 8 * 16 * T  # 126 attempts
+  of_puzzles = one.answers.reshape(N, 2, 3, S)
+  differ = (of_puzzles[:, :, 1:] != of_puzzles[:, :, :1]).any(-1).mean()
+  assert 0.2 < differ  # rollouts
+  assert (of_puzzles[:, 0, 0] != alone[1][-1]).any()
+  # Each attempt and step has a key of its own.
+  attempter, numbers = thought[1][0].attempter, jnp.arange(6 * N)
+  data = attempter._data(puzzles)
+  keys = [attempter._keys(data, numbers, steps) for steps in (None, numbers * 0, numbers * 0 + 1)]
+  assert len(np.unique(np.concatenate([jax.random.key_data(k) for k in keys]), axis=0)) == 3 * 6 * N
+  # The first rollouts are the same however many there are. And there may be one.
+  fewer = _evaluator(versions=1, rollouts=1, noise=0.5).evaluate(_everywhere(model), puzzles)
+  np.testing.assert_array_equal(fewer.answers.reshape(N, 2, S), of_puzzles[:, :, 0])
+
+
+def test_attempts_are_chosen_among(thought, puzzles):
+  evaluator, evaluation = thought[1]
+  back = evaluator.attempter.put_back(puzzles, np.arange(6 * N), evaluation.answers)
+  # Counted here in another way: of the answers to the puzzles, as they were put back.
+  labels = np.repeat(puzzles.labels, 6, axis=0)
+  exact = ((back == labels) | (labels == IGNORE_LABEL)).all(-1)
+  np.testing.assert_array_equal(exact, evaluation.exact)
+  counted = np.delete(np.arange(N), NOT_COUNTED)
+  chosen, tables = evaluator.choose(puzzles, evaluation, "halting")
+  surest = evaluation.q_halt[-1].reshape(N, 6).argmax(1)
+  np.testing.assert_array_equal(chosen.answers, back.reshape(N, 6, S)[np.arange(N), surest])
+  np.testing.assert_array_equal(chosen.exact, exact.reshape(N, 6)[np.arange(N), surest])
+  assert chosen.metrics()["exact_accuracy"] == exact.reshape(N, 6)[counted, surest[counted]].mean()
+  assert chosen.metrics()["row_steps"] == evaluation.row_steps and chosen.attempts == 1
+  assert {way: row["exact_accuracy"] for way, row in tables["by_choice"].items()} == {
+      "count": evaluator.choose(puzzles, evaluation)[0].metrics()["exact_accuracy"],
+      "halting": chosen.metrics()["exact_accuracy"],
+      "convergence": evaluator.choose(puzzles, evaluation, "convergence")[0].metrics()["exact_accuracy"]}
+  least = evaluation.residuals[-1].reshape(N, 6).argmin(1)
+  np.testing.assert_array_equal(evaluator.choose(puzzles, evaluation, "convergence")[0].answers,
+                                back.reshape(N, 6, S)[np.arange(N), least])
+  assert tables["by_check"] == {  # no grid is valid
+      "proof": {"num_puzzles": N - 1, "exact_accuracy": tables["by_choice"]["count"]["exact_accuracy"]},
+      "pass@6": {"num_puzzles": N - 1, "exact_accuracy": exact.reshape(N, 6)[counted].any(1).mean()}}
+
+
+def test_the_first_attempts_are_chosen_among(thought, puzzles):
+  evaluator, evaluation = thought[1]
+  chosen, tables = evaluator.choose(puzzles, evaluation, first=1)
+  np.testing.assert_array_equal(chosen.exact, evaluation.exact.reshape(N, 6)[:, 0])
+  assert tables["by_check"]["pass@1"]["exact_accuracy"] == chosen.metrics()["exact_accuracy"]
+
+
+def test_one_attempt_leaves_nothing_to_choose(evaluated, puzzles):
+  evaluation = evaluated[1][0]
+  assert evaluation.residuals is None
+  assert _evaluator(1).choose(puzzles, evaluation) == (evaluation, {})
 
 
 def test_hardest_solved():
@@ -374,9 +483,19 @@ def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer
   assert metrics["num_puzzles"] == N and metrics == _metrics(evaluator.evaluate(_everywhere(state), own), own)
 
   assert "steps a puzzle" not in capsys.readouterr().out
-  metrics = evaluate.run(str(saved), None, batch_size=2 * BATCH, halting=True)
+  metrics = evaluate.run(str(saved), None, batch_size=2 * BATCH, stop="settled")
   assert metrics["row_steps"] == 32 * T and metrics["steps"] == T  # it is as unsure as a new model
   assert f", {T:.2f} steps a puzzle (" in capsys.readouterr().out
+
+  metrics = evaluate.run(str(saved), None, rollouts=2, noise=2.0, steps=2, choose="halting")
+  thinker = _evaluator(get_model=lambda state: trainer.model(state, averaged=True), rollouts=2, noise=2.0, steps=2)
+  evaluation = thinker.evaluate(_everywhere(state), own)
+  chosen, tables = thinker.choose(own, evaluation, "halting")
+  assert metrics == _metrics(chosen, own) | tables | {"attempts": 2, "passes": 4.0}
+  printed = capsys.readouterr().out
+  assert ", 2 attempts and 4.0 passes a puzzle" in printed
+  assert [line.split()[0] for line in printed.splitlines()[4:-1]] == [
+      "choice", "count", "halting", "convergence", "check", "proof", "pass@2"]
 
   ratings = np.arange(30, dtype=np.int32)
   made = generate.generate_splits(box=2, num_train=0, num_validation=0, num_test=30, num_clues=9, seed=5)["test"]
@@ -425,5 +544,5 @@ def test_a_row_does_not_compare_its_puzzle_with_the_one_before(model, alone, puz
   sure_at_once = (halts == 1) & (alone[2][0] > 0)
   assert sure_at_once.any()
   copies = puzzles.take_groups(np.full(2 * BATCH, sure_at_once.argmax()))
-  evaluation = _evaluator(halting=True).evaluate(_everywhere(model), copies)
+  evaluation = _evaluator(stop="settled").evaluate(_everywhere(model), copies)
   np.testing.assert_array_equal(evaluation.steps, np.full(2 * BATCH, 2))

@@ -438,6 +438,24 @@ def test_noise_on_the_states(recursion, mlp_t):
   np.testing.assert_allclose(evaluated.z_H, quiet.z_H, atol=1e-6)
 
 
+@pytest.mark.parametrize("recursion, noisy, quiet", [("two_z", "z_L", "z_H"), ("multi_scale_z", "z_L", "z_H"),
+                                                     ("single_z", "z_H", None)])
+def test_noise_on_the_latent_state_between_steps(recursion, noisy, quiet):
+  model, batch = make_model(replace(recursion=recursion, dtype="bfloat16")), make_batch()
+  carry = model.refill(model.initial_carry(batch), batch)
+  keys = jax.random.split(jax.random.key(0), B)
+  after = model.with_noise(carry, keys, 0.5)
+  if quiet:
+    np.testing.assert_array_equal(getattr(after, quiet), getattr(carry, quiet))
+  moved = np.float32(getattr(after, noisy)) - np.float32(getattr(carry, noisy))
+  assert moved.std() == pytest.approx(0.5, rel=0.1) and abs(moved.mean()) < 0.1
+  assert getattr(after, noisy).dtype == "bfloat16" and after.steps is carry.steps
+  # Row by row: a row's noise is its key's, whatever the others are.
+  other = model.with_noise(carry, keys.at[1:].set(keys[0]), 0.5)
+  np.testing.assert_array_equal(getattr(other, noisy)[0], getattr(after, noisy)[0])
+  assert (getattr(other, noisy)[1] != getattr(after, noisy)[1]).any()
+
+
 @pytest.mark.parametrize("gradient", ["cycle", "one_step"])
 def test_every_application_has_noise_of_its_own(gradient):
   """T (n + 1) draws, no two of them alike."""

@@ -7,6 +7,7 @@ import html.parser
 import itertools
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -151,6 +152,43 @@ def test_it_stops_when_an_answer_is_proven(model, puzzles):
   assert {answer.proven for answer in answers} == {True, False}
 
 
+@pytest.fixture(scope="module", name="thinker")
+def _thinker(model):
+  return Solver(model, _Odd(SudokuData(box=2)), batch_size=4, steps=4, versions=1, rollouts=3, noise=0.5)
+
+
+def test_it_chooses_among_several_attempts(thinker, puzzles):
+  answers = thinker(puzzles, trace=True)
+  assert [answer.cells.tolist() for answer in thinker(puzzles)] == [answer.cells.tolist() for answer in answers]
+  # The same attempts, made and put back here.
+  attempter = thinker._attempter(4, 10, True)
+  made = attempter.attempt(thinker.model, puzzles)
+  numbers = np.arange(60)
+  cells, sure = (np.stack([attempter.put_back(puzzles, numbers, step) for step in x])
+                 for x in (made.answers, made.measured["cell_confidence"]))
+  assert (cells[-1] != made.answers[-1]).any()
+  for i, answer in enumerate(answers):
+    own = slice(6 * i, 6 * i + 6)
+    votes = [tuple(one) for one in cells[-1, own].tolist()]
+    assert answer.attempts == 6 and answer.votes == votes.count(tuple(answer.cells)) == max(map(votes.count, votes))
+    chosen = next(j for j in range(60) if j // 6 == i and made.q_halt[-1, j] == answer.q_halt)
+    assert tuple(answer.cells) == votes[chosen - 6 * i]
+    np.testing.assert_array_equal([step.cells for step in answer.trace], cells[:, chosen])
+    np.testing.assert_array_equal([step.cell_confidence for step in answer.trace], sure[:, chosen])
+    assert answer.steps == len(answer.trace) == 4 and answer.proven is bool(answer.cells[0] % 2 == 0)
+  assert {answer.votes for answer in answers} != {6}
+
+
+def test_it_chooses_what_is_proven(thinker, model, puzzles):
+  proven = Solver(model, thinker.task, batch_size=4, choose="proof", **thinker._thinking)(puzzles)
+  assert sum(answer.proven for answer in proven) > sum(answer.proven for answer in thinker(puzzles))
+
+
+def test_several_attempts_are_said_to_be_so(solve, thinker):
+  assert re.search("; the model is .* after 4 steps; [1-6] of 6 attempts came to it\n",
+                   solve(thinker, ONE)[1])
+
+
 def test_what_is_no_puzzle(solver, model):
   for puzzle, message in (
       (ONE[:-1], "^1...3..4.3..4..: 15 characters, but sudoku-4x4 has 16 cells$"),
@@ -167,8 +205,10 @@ def test_what_is_no_puzzle(solver, model):
     solver(large)
   with pytest.raises(UserError, match="^batch_size = 0: must be at least 1$"):
     Solver(model, TASK, batch_size=0)
-  with pytest.raises(UserError, match="^stop = 'soon': must be one of steps, settled, converged, proven$"):
+  with pytest.raises(UserError, match="^stop = 'soon': must be one of steps, settled, converged, still, proven$"):
     Solver(model, TASK, stop="soon")
+  with pytest.raises(UserError, match="^choose = 'luck': must be one of count, halting, convergence, proof$"):
+    Solver(model, TASK, choose="luck")
 
 
 def test_a_model_whose_numbers_are_not_finite_has_no_answers(model):

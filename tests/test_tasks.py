@@ -77,13 +77,19 @@ def test_versions_and_rollouts_are_attempts(run):
   task, model = loaded.task, loaded.model
   puzzles = splits_lib.load_test(task)
   attempter = attempts.Attempter(lambda model: model, task, mesh=sharding.make_mesh(jax.devices()[:1]), batch_size=8,
-                                 max_puzzles=12, versions=2, rollouts=2, seed=5)
+                                 max_puzzles=12, versions=2, rollouts=2, noise=1e-9, seed=5)
   made = attempter.attempt(model, puzzles)
   answers = made.answers.reshape(12, 3, 2, 6)  # example, version, rollout
   plain = attempts.every_answer(model, task, puzzles).answers[-1]
   np.testing.assert_array_equal(answers[:, 0, 0], plain)
-  np.testing.assert_array_equal(answers[:, :, 0], answers[:, :, 1])  # nothing is random in this model
+  np.testing.assert_array_equal(answers[:, :, 0], answers[:, :, 1])  # so little noise is none
   assert made.q_halt.shape == (2, 72) and made.steps.shape == (72,)
+  # A version's letters are put back, and numbers of its cells, which have not moved, stay where they are.
+  labels = np.stack([row["labels"] for row in map(jax.jit(attempter._row), [attempter._data(puzzles)] * 72, range(72))])
+  np.testing.assert_array_equal(attempter.put_back(puzzles, np.arange(72), labels.astype(np.uint8)),
+                                np.repeat(puzzles.labels, 6, axis=0).astype(np.uint8))
+  sure = np.random.default_rng(0).random((5, 6), np.float32)
+  np.testing.assert_array_equal(attempter.put_back(puzzles, np.arange(5), sure), sure)
   # What a version is asked is the word in other letters: two letters that are equal stay equal.
   row_of, data = jax.jit(attempter._row), attempter._data(puzzles)
   rows = [jax.tree.map(np.asarray, row_of(data, np.int32(number))) for number in range(72)]

@@ -4,6 +4,9 @@
 import numpy as np
 import pytest
 
+from trm_jax.data.config import DataConfig
+from trm_jax.errors import UserError
+from trm_jax.tasks import Task
 from trm_jax.tasks import vote
 
 # Three times a, believed a little; twice b, believed; once c, believed most.
@@ -44,5 +47,37 @@ def test_by_the_halting_head_and_by_proof():
   assert [c.proven for c in vote.candidates(ANSWERS, Q_HALT, by="proof", solved=solved)] == [True, False, False]
   with pytest.raises(ValueError, match="needs solved"):
     _chosen(by="proof")
-  with pytest.raises(ValueError, match="must be one of count, halting, proof"):
+  with pytest.raises(ValueError, match="must be one of count, halting, convergence, proof"):
     _chosen(by="luck")
+
+
+def test_by_the_surest_attempt_and_not_by_the_mean():
+  found = vote.candidates(ANSWERS[[0, 0, 2]], np.array([-9.0, 2.0, 1.0]), by="halting")
+  assert [candidate.answer[0] for candidate in found] == [1, 2] and found[0].probability < found[1].probability
+  assert [candidate.attempt for candidate in found] == [1, 2]
+
+
+def test_by_the_state_that_moved_least():
+  assert _chosen(by="convergence", residuals=np.array([0.9, 0.2, 0.3, 0.8, 0.1, 0.5])) == [2, 1, 3]
+  with pytest.raises(ValueError, match="needs residuals"):
+    _chosen(by="convergence")
+
+
+def test_an_attempt_at_each_puzzle_is_chosen():
+  answers, q_halt = np.stack([ANSWERS, ANSWERS[::-1]]), np.stack([Q_HALT, Q_HALT[::-1]])
+  assert vote.choose(answers, q_halt).tolist() == [3, 2]  # of three a, the surest
+  assert vote.choose(answers, q_halt, by="halting").tolist() == [5, 0]
+  solved = np.array([[False] * 4 + [True] * 2, [False] * 6])
+  assert vote.choose(answers, q_halt, by="proof", solved=solved).tolist() == [4, 2]  # nothing proven: as by count
+  residuals = np.array([[2, 2, 2, 2, 2, 1], [2, 1, 2, 2, 2, 2]])
+  assert vote.choose(answers, q_halt, by="convergence", residuals=residuals).tolist() == [5, 1]
+
+
+def test_ways_that_there_are_not():
+  plain = Task(DataConfig())
+  plain.name = "plain"
+  for by, message in (("luck", "^choose = 'luck': must be one of count, halting, convergence, proof$"),
+                      ("proof", "^choose = 'proof': plain has no rules that tell whether an answer is right$")):
+    with pytest.raises(UserError, match=message):
+      vote.check(by, plain)
+  vote.check("count", plain)

@@ -26,21 +26,28 @@ from trm_jax.model.config import ModelConfig, TRMConfig
 # What became of knobs since the first version, so that configs which were saved before can be read; by the names in
 # `flatten`. tests/test_config.py asks for an entry where a knob is added, moved or renamed.
 _MOVED = {
-    "eval_every": "eval.every", "eval_batch_size": "eval.batch_size", "eval_halting": "eval.halting",
+    "eval_every": "eval.every", "eval_batch_size": "eval.batch_size",
+    "eval_halting": "eval.halting",  # see `completed`
     "checkpoint_every": "save.every", "checkpoint_minutes": "save.minutes", "average_checkpoints": "save.average",
     "log_every": "log.every", "profile_steps": "log.profile_steps", "profile_from": "log.profile_from",
     "wandb": "log.wandb", "micro_batches": "compute.micro_batches", "model_devices": "compute.model_devices",
     "model.attention": "compute.attention",
 }
 # Of a knob that was added, what configs are taken to have that were saved before: mostly its default on that day, which
-# stays here if the default changes.
+# stays here if the default changes. Those of config.data are sudoku's.
 _ADDED: dict[str, Any] = {
-    "task": "sudoku", "model.inner_norm": False,
+    "task": "sudoku", "data.max_clues": 0, "model.inner_norm": False,
     "optimizer.muon_learning_rate": 0.02, "optimizer.muon_weight_decay": 0.005, "optimizer.muon_momentum": 0.95,
     "optimizer.ema_start": 0, "optimizer.train": "all", "init_from": "", "init_rows": "zero",
     "compute.kernels": "xla",
     "loss.cells": "stablemax", "loss.label_smoothing": 0.0, "loss.halting_weight": 0.5,
 }
+
+
+# When an attempt at a puzzle ends before it has made as many supervision steps as it may. steps: never; settled: the
+# halting head is sure (q_halt > 0), and the answer is that of the step before; converged: the answer is that of the
+# step before; still: the state z_H hardly changes; proven: the answer is right by the rules of the task.
+STOPS = ("steps", "settled", "converged", "still", "proven")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +93,7 @@ class EvalConfig:
 
   every: int = knob(0, at_least(0))  # steps between evaluations; 0: a tenth of the run
   batch_size: int = knob(1024, at_least(1))  # of all devices together; rounded up to a multiple of their number
-  # True: a puzzle leaves its row once q_halt > 0 and its answer has stopped changing; False: halt_max_steps for all.
-  halting: bool = knob(False)
+  stop: str = knob("steps", one_of(*STOPS))  # a puzzle that is done leaves its row to another one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,7 +268,10 @@ def completed(saved: dict[str, Any]) -> dict[str, Any]:
   """A saved config, nested as in `to_dict`, with the names of today and the knobs that have been added since."""
   known = flatten(saved)
   known = {_MOVED.get(path, path): value for path, value in known.items()}
-  known = {path: known.get(path, value) for path, value in _ADDED.items()} | known
+  if "eval.halting" in known:
+    known["eval.stop"] = "settled" if known.pop("eval.halting") else "steps"
+  sudoku = known.get("task", "sudoku") == "sudoku"
+  known = {path: value for path, value in _ADDED.items() if sudoku or not path.startswith("data.")} | known
   result: dict[str, Any] = {}
   for path, value in known.items():
     *groups, name = path.split(".")

@@ -15,25 +15,32 @@ from trm_jax.errors import UserError
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
 from trm_jax.runtime import sharding
+from trm_jax.tasks import vote
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training import identity
 from trm_jax.training.evaluator import Evaluator
 
 
-def run(path: str, source: str | None, *, batch_size: int | None = None, halting: bool | None = None, average: int = 0,
-        votes: int | None = None, peer_timeout_s: float = 600.0) -> dict[str, Any]:
-  """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
+def run(path: str, source: str | None, *, batch_size: int | None = None, average: int = 0, steps: int | None = None,
+        stop: str | None = None, versions: int | None = None, rollouts: int = 1, noise: float = 0.0,
+        choose: str | None = None, peer_timeout_s: float = 600.0) -> dict[str, Any]:
+  """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics): of the chosen
+  attempts where there are several at each puzzle, then also `attempts`, `passes` (the steps of all attempts at a
+  puzzle, in the mean) and the tables of Evaluator.choose.
 
   Args:
     path: of the checkpoint (see checkpoint.find).
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
-    batch_size, halting: see config.eval; None for what the run was configured for.
+    batch_size, stop: see config.eval; None for what the run was configured for.
     average: see weights.load.
-    votes: see Task.num_votes; None for what the run was configured for.
+    steps, rollouts, noise: see Attempter.
+    versions: see Attempter; where the task has votes, its num_votes, and None for what the run was configured for.
+    choose: see vote.candidates; None for "count".
     peer_timeout_s: see loop.run.
 
   Raises:
-    UserError: no such checkpoint or data, or data the model was not made for.
+    UserError: no such checkpoint or data, or data the model was not made for; or nothing can be attempted, or chosen,
+      in this way.
   """
   mesh = sharding.make_mesh()
   loaded = weights.load(path, mesh, average=average)
@@ -43,11 +50,14 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
     data = dataclasses.replace(data, source=source, num_test=0)
     if tasks.of(config.task, data).own_splits:
       data = dataclasses.replace(data, num_test=config.data.num_test or 1000)
-  if votes is not None:
-    if not hasattr(data, "num_votes"):
-      raise UserError(f"--votes={votes}: {config.task} has no votes over the versions of a puzzle")
-    data = dataclasses.replace(data, num_votes=votes)
+  if versions is not None and hasattr(data, "num_votes"):
+    data = dataclasses.replace(data, num_votes=versions)
   task = tasks.of(config.task, data).shared(loaded.folder)
+  if task.stores_versions:
+    versions = task.num_votes
+    if choose is not None:
+      raise UserError(f"--choose={choose}: {task.name} counts votes in its own way; leave it out")
+  vote.check(choose or "count", task)
   puzzles = splits_lib.load_test(task)
   model = loaded.model
   identity.check_rows(task, loaded.rows, str(loaded.folder))
@@ -59,9 +69,10 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
                     f"{model.config.num_puzzle_identifiers}")
   what = f"mean of {average} checkpoints" if average else f"step {loaded.step:,}"
   progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {data.source}")
-  halting = config.eval.halting if halting is None else halting
-  evaluator = Evaluator(lambda model: model, task, mesh=mesh, batch_size=batch_size or config.eval.batch_size,
-                        max_puzzles=len(puzzles), loss_config=config.loss, halting=halting, versions=task.num_votes)
+  stop = stop or config.eval.stop
+  evaluator = Evaluator(
+      lambda model: model, task, mesh=mesh, batch_size=batch_size or config.eval.batch_size, max_puzzles=len(puzzles),
+      loss_config=config.loss, steps=steps, stop=stop, versions=versions or 0, rollouts=rollouts, noise=noise)
   with contextlib.closing(distributed.Watchdog(peer_timeout_s if jax.process_count() > 1 else None)) as watchdog:
 
     def each_batch(done, total):
@@ -69,10 +80,14 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, halting
       watchdog.alive("evaluating")
 
     evaluation = evaluator.evaluate(model, puzzles, each_batch)
-    metrics = evaluation.metrics() | task.score(puzzles, evaluation)
+    chosen, tables = evaluator.choose(puzzles, evaluation, choose or "count")
+    metrics = chosen.metrics() | task.score(puzzles, chosen) | tables
+    if tables:
+      metrics |= {"attempts": evaluation.attempts, "passes": float(evaluation.steps.sum() / len(puzzles))}
   progress.done(f"{metrics[task.headline]:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
                 f"{metrics['q_halt_accuracy']:.2%}, lm_loss {metrics['lm_loss']:.4g}, q_halt_loss "
-                f"{metrics['q_halt_loss']:.4g}" + f", {metrics['steps']:.2f} steps a puzzle" * halting
+                f"{metrics['q_halt_loss']:.4g}" + f", {metrics['steps']:.2f} steps a puzzle" * (stop != "steps")
+                + (f", {metrics['attempts']:,} attempts and {metrics['passes']:,.1f} passes a puzzle" if tables else "")
                 + evaluator_lib.more_in_words(metrics, task))
   if not distributed.is_main():
     return metrics

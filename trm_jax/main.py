@@ -5,6 +5,7 @@
     python -m trm_jax.main --config=configs/sudoku.py:baseline --workdir=runs/mine --config.data.source=FOLDER
     python -m trm_jax.main --config=configs/sudoku.py:help                     # lists the configs
     python -m trm_jax.main --mode=eval --checkpoint=runs/mine [--data=FOLDER]
+    python -m trm_jax.main --mode=eval --checkpoint=runs/mine --rollouts=16 --noise=0.3    # thinks longer
 
 The same command goes on where an interrupted run was saved, if --workdir is given. It is also what every process of a
 job on several hosts runs (docs/multi_host.md).
@@ -20,6 +21,7 @@ from ml_collections import config_flags
 
 from trm_jax import cli
 from trm_jax import config as config_lib
+from trm_jax import thinking
 from trm_jax.errors import UserError
 from trm_jax.runtime import cluster
 from trm_jax.runtime import guard
@@ -36,15 +38,10 @@ _DATA = flags.DEFINE_string("data", None, "For --mode=eval: other puzzles than t
 _EVAL_BATCH_SIZE = flags.DEFINE_integer(
     "eval_batch_size", None, "For --mode=eval: puzzles at once, on all devices together; default: as the run was "
     "configured.", lower_bound=1)
-_HALTING = flags.DEFINE_bool(
-    "halting", None, "For --mode=eval: puzzles end once sure and settled, and others take their rows; default: as "
-    "the run was configured.")
 _AVERAGE = flags.DEFINE_integer(
     "average", 0, "For --mode=eval: the mean of the parameters in the last N checkpoints of the run, instead of "
     "their moving average in the last one.", lower_bound=0)
-_VOTES = flags.DEFINE_integer(
-    "votes", None, "For --mode=eval of ARC: augmented versions of each test input that vote besides itself; default: "
-    "as the run was configured.", lower_bound=0)
+flags.adopt_module_key_flags(thinking)  # for --mode=eval
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
     "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
@@ -66,8 +63,8 @@ def main(argv: list[str]) -> None:
     if _CHECKPOINT.value is None:
       raise UserError("--checkpoint is missing: --mode=eval needs the folder of a run")
   else:
-    cli.refuse("only --mode=eval reads it, and this is --mode=train", _CHECKPOINT, _DATA, _EVAL_BATCH_SIZE, _HALTING,
-               _AVERAGE, _VOTES)
+    cli.refuse("only --mode=eval reads it, and this is --mode=train", _CHECKPOINT, _DATA, _EVAL_BATCH_SIZE,
+               _AVERAGE, *thinking.FLAGS)
     if _CONFIG.value is None:
       raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
   job = cluster.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
@@ -89,8 +86,8 @@ def main(argv: list[str]) -> None:
     from trm_jax import evaluate  # pylint: disable=g-import-not-at-top
 
     compilation_cache.enable()
-    evaluate.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value, halting=_HALTING.value,
-                 average=_AVERAGE.value, votes=_VOTES.value, peer_timeout_s=_PEER_TIMEOUT.value)
+    evaluate.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value, average=_AVERAGE.value,
+                 peer_timeout_s=_PEER_TIMEOUT.value, **thinking.arguments())
     return
   from trm_jax.training import loop  # pylint: disable=g-import-not-at-top
 

@@ -235,6 +235,20 @@ class TRM(nnx.Module):
         batch=jax.tree.map(choose, batch, carry.batch),
     )
 
+  def with_noise(self, carry: Carry, keys: jax.Array, deviation: float) -> Carry:
+    """Normal noise on the latent state of every row: on z_L, or on z_H where that is the only state (PTRM,
+    arXiv:2605.19943).
+
+    Args:
+      carry: refilled.
+      keys: (B,) random keys.
+      deviation: of the noise; the states themselves have a root mean square of about 1.
+    """
+    name = "z_H" if carry.z_L is None else "z_L"
+    state = getattr(carry, name)
+    noise = jax.vmap(lambda key: jax.random.normal(key, state.shape[1:]))(keys)
+    return carry.replace(**{name: (state + deviation * noise).astype(state.dtype)})
+
   def prefix_rows(self, batch: Batch) -> jax.Array | None:
     """The batch's rows of the prefix table, (B, puzzle_emb_ndim) float32; None for a model without a prefix.
 

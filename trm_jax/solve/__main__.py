@@ -5,6 +5,7 @@
     python -m trm_jax.solve --checkpoint=runs/… puzzles.txt                      # one a line, or row by row
     python -m trm_jax.solve --checkpoint=runs/… puzzles.csv --out=answers.csv    # a column "question", maybe "answer"
     some_program | python -m trm_jax.solve --checkpoint=runs/… --json -          # standard input
+    python -m trm_jax.solve --checkpoint=runs/… puzzles.txt --rollouts=16 --noise=0.3 --choose=proof  # thinks longer
     python -m trm_jax.solve --checkpoint=runs/… --num=3 --html=three.html        # test puzzles of its run, to watch
 
 The first --show answers are printed. Each comes with whether the rules prove it right, how sure the model is that all
@@ -32,6 +33,7 @@ import numpy as np
 
 from trm_jax import boards
 from trm_jax import cli
+from trm_jax import thinking
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles
@@ -57,11 +59,11 @@ _OUT = flags.DEFINE_string("out", None, "A CSV file for all answers.")
 _IMAGE = flags.DEFINE_string("image", None, "A picture of the steps, x.png, or an animation, x.gif; of several puzzles "
                              "x_1.png, x_2.png, …")
 _HTML = flags.DEFINE_string("html", None, "A page to scrub through the steps in a browser, x.html; needs no network.")
-_STOP = flags.DEFINE_string("stop", "steps", "When an answer is final: after all `steps`; `settled`, when the model is "
-                            "sure and the answer stays; `converged`, when it stays; `proven`, when the rules say so.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Puzzles at once, at the most.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Attempts at puzzles at once, at the most.", lower_bound=1)
 _DIAGNOSE = flags.DEFINE_bool("diagnose", True, "Say which Sudokus have no or several solutions; that takes a few "
                               "milliseconds for an ordinary one, and a third of a second at the most.")
+
+flags.adopt_module_key_flags(thinking)
 
 _COLUMNS = ("question", "answer", "proven", "right", "confidence", "steps", "note")
 
@@ -136,8 +138,9 @@ class _Report:
       steps = answer.trace if _TRACE.value else (answer,)
       print(f"{title}{note and f': {note}'}\n")
       print(boards.solving_text(*drawing(steps), first_step=answer.steps + 1 - len(steps)))
-      print(f"\n{verdict}; the model is {answer.confidence:.1%} sure after {console.plural(answer.steps, 'step')}\n",
-            flush=True)
+      votes = f"; {answer.votes} of {answer.attempts} attempts came to it" if answer.attempts > 1 else ""
+      print(f"\n{verdict}; the model is {answer.confidence:.1%} sure after {console.plural(answer.steps, 'step')}"
+            f"{votes}\n", flush=True)
     if self._image:
       path = self._image.with_stem(f"{self._image.stem}_{self.num}") if self._several else self._image
       if path.suffix.lower() == ".gif":
@@ -197,7 +200,7 @@ def main(argv: list[str]) -> None:
   from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
 
   compilation_cache.enable()
-  solver = Solver.load(_CHECKPOINT.value, batch_size=_BATCH_SIZE.value, stop=_STOP.value)
+  solver = Solver.load(_CHECKPOINT.value, batch_size=_BATCH_SIZE.value, **thinking.arguments())
   task = solver.task
   trace = bool(_TRACE.value or image or html)
   if argv[1:]:

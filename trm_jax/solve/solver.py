@@ -17,6 +17,7 @@ from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.tasks import Task
+from trm_jax.tasks import vote
 
 if TYPE_CHECKING:
   from trm_jax.model.trm import TRM
@@ -56,12 +57,16 @@ class Answer(Step):
     steps: supervision steps that were made.
     proven: whether the rules of the task say that it is right: a Sudoku whose rows, columns and boxes hold every digit
       once and whose clues are kept, a shortest path through a maze. None for tasks without rules.
+    votes: attempts at the puzzle that came to these cells. What is said besides is of the surest of them.
+    attempts: that were made.
     trace: the drafts after all steps, the last included; () where they were not asked for.
   """
 
   puzzle: np.ndarray
   steps: int
   proven: bool | None
+  votes: int = 1
+  attempts: int = 1
   trace: tuple[Step, ...] = ()
 
 
@@ -75,25 +80,33 @@ class Solver:
   Args:
     model: a trained one.
     task: that it was trained on.
-    batch_size: puzzles at once; more need more memory and, on an accelerator, less time each.
-    stop: when an answer is final, one of trm_jax.training.attempts.STOPS: after all `steps` of the model; `settled`
-      when the model is sure and its answer stays; `converged` when its answer stays; `proven` when the rules say so.
+    batch_size: attempts at once; more need more memory and, on an accelerator, less time each.
+    choose: which of several attempts at a puzzle to believe, one of trm_jax.tasks.vote.BY: by `count`, the most
+      frequent answer; `halting`, that of the surest attempt; `convergence`, that of the one whose state moves least;
+      `proof`, one that the rules prove right.
+    versions: see Attempter.
+    rollouts: see Attempter. What is random depends on the place of a puzzle among the others.
+    **thinking: `steps`, `stop`, `noise` and `seed` of Attempter.
 
   Attributes:
     model, task: as given.
 
   Raises:
-    UserError: batch_size is below 1, there is no such rule for stopping, or the task has no rules to prove an answer
-      by.
+    UserError: batch_size is below 1, or nothing can be attempted, or chosen, in this way.
   """
 
-  def __init__(self, model: "TRM", task: Task, *, batch_size: int = 256, stop: str = "steps"):
+  def __init__(self, model: "TRM", task: Task, *, batch_size: int = 256, choose: str = "count", versions: int = 0,
+               rollouts: int = 1, **thinking: Any):
     self.model, self.task = model, task
     if batch_size < 1:
       raise UserError(f"batch_size = {batch_size}: must be at least 1")
-    self._batch_size, self._stop = batch_size, stop
+    vote.check(choose, task)
+    if versions and task.stores_versions:
+      raise UserError(f"versions = {versions}: those of {task.name} vote in an evaluation only (--mode=eval)")
+    self._batch_size, self._choose, self._attempts = batch_size, choose, (1 + versions) * rollouts
+    self._thinking = thinking | {"versions": versions, "rollouts": rollouts}
     self._attempter = functools.cache(self._new_attempter)
-    self._attempter(1, 1, False)  # compiles nothing, and says what is wrong with `stop`
+    self._attempter(1, 1, False)  # compiles nothing, and says what is wrong
 
   @classmethod
   def load(cls, path: os.PathLike | str, **kwargs: Any) -> Self:
@@ -131,15 +144,16 @@ class Solver:
     if isinstance(puzzles, Puzzles) and (puzzles.seq_len, puzzles.vocab_size) != sizes:
       raise UserError(f"puzzles of {puzzles.seq_len} cells and {puzzles.vocab_size} tokens: {self.task.name} has "
                       f"{sizes[0]} cells and {sizes[1]} tokens")
-    at_once = _BATCHES * self._batch_size
+    at_once = max(1, _BATCHES * self._batch_size // self._attempts)
     parts = (_parts(puzzles, at_once) if isinstance(puzzles, Puzzles)
              else self._read(iter(puzzles), at_once))
     rows = room = 0
     for part in parts:
       if len(part) > room:  # the first one, unless puzzles of very many examples follow
-        rows = min(1 << (len(part) - 1).bit_length(), self._batch_size)
-        room = rows if len(part) <= rows else max(at_once, len(part))
-      yield from self._answers(part, self._attempter(rows, room, trace).attempt(self.model, part), trace)
+        rows = min(self._attempts << (len(part) - 1).bit_length(), self._batch_size)
+        room = rows // self._attempts if self._attempts * len(part) <= rows else max(at_once, len(part))
+      attempter = self._attempter(rows, room, trace)
+      yield from self._answers(attempter, part, attempter.attempt(self.model, part), trace)
 
   def _read(self, puzzles: Iterator[str | np.ndarray], number: int) -> Iterator[Puzzles]:
     while some := [self._tokens(puzzle) for puzzle in itertools.islice(puzzles, number)]:
@@ -172,21 +186,30 @@ class Solver:
 
     return attempts.Attempter(
         lambda model: model, self.task, mesh=sharding.make_mesh(jax.local_devices()[:1]), batch_size=rows,
-        max_puzzles=room, stop=self._stop, keep="all" if trace else "last", measure=measure)
+        max_puzzles=room, keep="all" if trace else "last", measure=measure, residuals=self._choose == "convergence",
+        **self._thinking)
 
-  def _answers(self, puzzles: Puzzles, made: "Attempts", trace: bool) -> Iterator[Answer]:
+  def _answers(self, attempter: "Attempter", puzzles: Puzzles, made: "Attempts", trace: bool) -> Iterator[Answer]:
     cells, sure, q_halt = made.answers, made.measured["cell_confidence"], made.q_halt
     if not (np.isfinite(sure).all() and np.isfinite(q_halt).all()):
       raise UserError("the model gives numbers that are not finite, as one does that has diverged in its training; "
                       "take an earlier checkpoint")
-    last = (cells[-1], sure[-1]) if trace else (cells, sure)
-    proven = self.task.solves(puzzles.inputs, last[0])
-    for i, puzzle in enumerate(puzzles.inputs):
-      steps = int(made.steps[i])
+    if not trace:
+      cells, sure = cells[None], sure[None]
+    number, each = len(puzzles), self._attempts
+    last = attempter.put_back(puzzles, np.arange(number * each), cells[-1]).reshape(number, each, -1)
+    proven = self.task.solves(puzzles.inputs[:, None], last)
+    residuals = None if made.residuals is None else made.residuals[-1].reshape(number, each)
+    chosen = vote.choose(last, q_halt[-1].reshape(number, each), by=self._choose, residuals=residuals, solved=proven)
+    taken = each * np.arange(number) + chosen
+    cells, sure = (np.stack([attempter.put_back(puzzles, taken, step[taken]) for step in x]) for x in (cells, sure))
+    for i, (puzzle, place) in enumerate(zip(puzzles.inputs, taken)):
+      steps = int(made.steps[place])
       yield Answer(
-          cells=last[0][i], cell_confidence=last[1][i], q_halt=float(q_halt[-1, i]), puzzle=puzzle, steps=steps,
-          proven=None if proven is None else bool(proven[i]),
-          trace=tuple(Step(cells[m, i], sure[m, i], float(q_halt[m, i])) for m in range(steps)) if trace else ())
+          cells=cells[-1, i], cell_confidence=sure[-1, i], q_halt=float(q_halt[-1, place]), puzzle=puzzle, steps=steps,
+          proven=None if proven is None else bool(proven[i, chosen[i]]), attempts=each,
+          votes=int((last[i] == cells[-1, i]).all(-1).sum()),
+          trace=tuple(Step(cells[m, i], sure[m, i], float(q_halt[m, place])) for m in range(steps)) if trace else ())
 
 
 def _parts(puzzles: Puzzles, number: int) -> Iterator[Puzzles]:

@@ -43,12 +43,16 @@ def apply(symmetry: Symmetry, tokens: jax.Array) -> jax.Array:
 
   Args:
     symmetry: cells (S,), values (V,).
-    tokens: (S,) integers in [0, V), or IGNORE_LABEL, which moves with its cell and keeps its value.
+    tokens: (S,) integers in [0, V), or IGNORE_LABEL, which moves with its cell and keeps its value; or floats, which do
+      so, too.
 
   Returns:
-    (S,) int32.
+    (S,) int32, or floats.
   """
-  moved = jnp.asarray(tokens, jnp.int32)[symmetry.cells]
+  tokens = jnp.asarray(tokens)
+  if jnp.issubdtype(tokens.dtype, jnp.floating):
+    return tokens[symmetry.cells]
+  moved = tokens.astype(jnp.int32)[symmetry.cells]
   ignored = moved == puzzles.IGNORE_LABEL
   return jnp.where(ignored, puzzles.IGNORE_LABEL, symmetry.values[jnp.where(ignored, 0, moved)])
 

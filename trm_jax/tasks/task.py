@@ -73,6 +73,7 @@ class Task:
     own_splits: whether `read` makes of each split the number of puzzles that `data` asks for, as a generator does.
       Otherwise it reads all there are, and data/splits.py draws from them.
     stores_versions: whether its puzzles have `versions` (see data/puzzles.py).
+    max_versions: augmented versions of a puzzle that differ, at the most; None: as many as one likes, if there are any.
     num_votes: augmented versions of a puzzle that an evaluation attempts besides itself, for `score` to vote over.
   """
 
@@ -86,6 +87,7 @@ class Task:
   fills: Mapping[int, tuple[str, str]] = types.MappingProxyType({})
   own_splits = False
   stores_versions = False
+  max_versions: int | None = None
   num_votes = 0
 
   def __init__(self, data: DataConfig):
@@ -230,21 +232,19 @@ class Task:
 
     return symmetry_lib.unless_original(version, self.symmetry(key))
 
-  def undo(self, answer: np.ndarray, version: int, key: Any) -> np.ndarray | None:
-    """An answer to a version of a puzzle, put back on the puzzle as it is stored.
+  def undo(self, cells: Any, version: Any, key: Any) -> Any:
+    """What is said of the cells of a version, put back on the puzzle as it is stored. Runs under jit and vmap.
 
     Args:
-      answer: (S,) tokens.
+      cells: (S,) tokens, as in an answer to the version; or floats, which move with their cells.
       version, key: see `row`.
 
     Returns:
-      (S,) tokens; None where no answer to this version could look like that.
+      (S,) int32 tokens or floats.
     """
     from trm_jax.tasks import symmetry as symmetry_lib  # pylint: disable=g-import-not-at-top
 
-    if version == 0:
-      return answer
-    return np.asarray(symmetry_lib.apply(symmetry_lib.inverse(self.version_symmetry(version, key)), answer))
+    return symmetry_lib.apply(symmetry_lib.inverse(self.version_symmetry(version, key)), cells)
 
   # Answers.
 

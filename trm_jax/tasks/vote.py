@@ -8,7 +8,10 @@ import dataclasses
 
 import numpy as np
 
-BY = ("count", "halting", "proof")
+from trm_jax.errors import UserError
+from trm_jax.tasks.task import Task
+
+BY = ("count", "halting", "convergence", "proof")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,24 +23,28 @@ class Candidate:
     count: attempts that came to it.
     probability: the mean over these of sigmoid(q_halt), the model's belief that the answer is right, summed up in their
       order.
+    attempt: the number of the one among these that is the most sure.
     proven: whether it is right by the rules; None where there are none.
   """
 
   answer: np.ndarray
   count: int
   probability: float
+  attempt: int
   proven: bool | None = None
 
 
 def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
-               solved: np.ndarray | None = None) -> list[Candidate]:
+               residuals: np.ndarray | None = None, solved: np.ndarray | None = None) -> list[Candidate]:
   """The different answers of attempts at one puzzle, the one to believe first; of equal ones, the one that came first.
 
   Args:
     answers: (J, S) tokens, each put back on the puzzle as it is stored (see Task.undo).
     q_halt: (J,) logit of halting of each.
     by: "count": the most frequent, of equally frequent ones the most probable, as the reference does for ARC;
-      "halting": the most probable; "proof": those that are right by the rules, in the order of "count".
+      "halting": that of the attempt that is the most sure; "convergence": that of the attempt whose state moved least;
+      "proof": those that are right by the rules, in the order of "count".
+    residuals: (J,) how far the state of each moved in its last step; needed for "convergence".
     solved: (J,) bool, which answers are right by the rules; needed for "proof".
 
   Raises:
@@ -45,19 +52,48 @@ def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
   """
   if by not in BY:
     raise ValueError(f"by = {by!r}: must be one of {', '.join(BY)}")
-  if by == "proof" and solved is None:
-    raise ValueError("by = 'proof': needs solved")
+  name, needed = {"proof": ("solved", solved), "convergence": ("residuals", residuals)}.get(by, ("q_halt", q_halt))
+  if needed is None:
+    raise ValueError(f"by = {by!r}: needs {name}")
   attempts_at = {}
   for attempt, answer in enumerate(answers):
     attempts_at.setdefault(answer.tobytes(), []).append(attempt)
   belief = np.exp(-np.logaddexp(0, -np.asarray(q_halt, np.float64))).tolist()  # sigmoid, of any logit
   found = [Candidate(answers[some[0]], len(some), sum(belief[i] for i in some) / len(some),
-                     None if solved is None else bool(solved[some].any()))
+                     some[int(np.argmax(q_halt[some]))], None if solved is None else bool(solved[some].any()))
            for some in attempts_at.values()]
 
   def rank(candidate):
     if by == "halting":
-      return (candidate.probability,)
+      return (q_halt[candidate.attempt],)
+    if by == "convergence":
+      return (-min(residuals[i] for i in attempts_at[candidate.answer.tobytes()]),)
     return (bool(candidate.proven) if by == "proof" else False, candidate.count, candidate.probability)
 
   return sorted(found, key=rank, reverse=True)
+
+
+def choose(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count", residuals: np.ndarray | None = None,
+           solved: np.ndarray | None = None) -> np.ndarray:
+  """Which attempt at each of N puzzles to believe: of the first of its `candidates`, the most sure one.
+
+  Args:
+    answers: (N, J, S) tokens.
+    q_halt: (N, J) logits.
+    by: see `candidates`.
+    residuals, solved: (N, J), see `candidates`.
+
+  Returns:
+    (N,) int, numbers below J.
+  """
+  return np.array([
+      candidates(answers[i], q_halt[i], by=by, residuals=None if residuals is None else residuals[i],
+                 solved=None if solved is None else solved[i])[0].attempt for i in range(len(answers))], int)
+
+
+def check(by: str, task: Task) -> None:
+  """Raises UserError if one cannot choose among attempts at the task by this."""
+  if by not in BY:
+    raise UserError(f"choose = {by!r}: must be one of {', '.join(BY)}")
+  if by == "proof" and not task.checked:
+    raise UserError(f"choose = 'proof': {task.name} has no rules that tell whether an answer is right")

@@ -11,6 +11,7 @@ Axes: J attempts, M supervision steps, S cells, B rows.
 from collections.abc import Callable
 import dataclasses
 import functools
+import math
 from typing import Any
 
 from flax import struct
@@ -19,6 +20,7 @@ from jax.sharding import Mesh, PartitionSpec as P
 import jax.numpy as jnp
 import numpy as np
 
+from trm_jax.config import STOPS
 from trm_jax.data import rows as rows_lib
 from trm_jax.data.puzzles import Puzzles, Sizes
 from trm_jax.errors import UserError
@@ -27,10 +29,8 @@ from trm_jax.model.trm import TRM, Batch, Carry, Outputs
 from trm_jax.runtime import sharding
 from trm_jax.tasks import Task
 
-# When an attempt ends before it has made halt_max_steps steps. steps: never; settled: the halting head is sure, and the
-# answer is that of the step before; converged: the answer is that of the step before; proven: the answer is right by
-# the rules of the task.
-STOPS = ("steps", "settled", "converged", "proven")
+# A state is still where its root mean square change in a supervision step is below this; that of the state is about 1.
+STILL_BELOW = 0.01
 
 # From the outputs of a supervision step and its batch to numbers of each row: those of which the last is kept, and
 # those of which every step's is.
@@ -46,6 +46,8 @@ class Attempts:
     q_halt: (M, J) float32, logit of halting after each step; also kept.
     steps: (J,) int32, supervision steps that each attempt made.
     measured: what was measured besides, by name, (J,) of the last step or (M, J).
+    residuals: (M, J) float32, the root mean square change of the state z_H in each step; also kept. None where they
+      were not asked for.
     row_steps: supervision steps that were computed, times rows: those of rows without an attempt too.
   """
 
@@ -54,6 +56,7 @@ class Attempts:
   steps: np.ndarray
   measured: dict[str, np.ndarray]
   row_steps: int
+  residuals: np.ndarray | None = None
 
 
 @struct.dataclass
@@ -108,32 +111,35 @@ class Attempter:
       has all puzzles and gets all results.
     batch_size: B, rounded up to a multiple of the devices along `data`.
     max_puzzles: examples that there is room for. Sets of different sizes share one compiled program.
-    stop: one of STOPS.
+    stop: one of config.STOPS.
+    steps: supervision steps of an attempt, at the most; None for the model's halt_max_steps.
     keep: "last" or "all", the answers that are kept.
     versions: augmented versions of each example that are attempted besides itself. Where versions are stored, no more
       than a puzzle of the set has, and what is made of those that another puzzle lacks means nothing.
-    rollouts: attempts at each version, which differ where the model draws its initial states or noise.
+    rollouts: attempts at each version, which differ by noise, and where the model has random_init also by the initial
+      states. The first ones are the same however many there are.
+    noise: standard deviation of the normal noise on the latent state before each supervision step (TRM.with_noise).
     seed: of versions and rollouts.
+    residuals: whether to tell how far the states moved.
     measure: see Measure; None for nothing.
 
   Attributes:
     start: (what get_model takes, waiting by device) -> Queue of which no row has an attempt yet; jitted.
-    call: (what get_model takes, data, Queue) -> the Queue halt_max_steps steps later, or fewer if all attempts have
-      ended, and its `unfinished`; jitted, donates the Queue.
+    call: (what get_model takes, data, Queue) -> the Queue `steps` steps later, or fewer if all attempts have ended, and
+      its `unfinished`; jitted, donates the Queue.
 
   Raises:
-    UserError: there is no such rule for stopping, or the task has none to prove an answer by.
+    UserError: a number is out of range, there is no such rule for stopping, or the task has no rules to prove an answer
+      by or not so many versions; when something is attempted, rollouts would all be alike.
   """
 
   def __init__(self, get_model: Callable[[Any], TRM], task: Task, *, mesh: Mesh, batch_size: int, max_puzzles: int,
-               stop: str = "steps", keep: str = "last", versions: int = 0, rollouts: int = 1, seed: int = 0,
-               measure: Measure | None = None):
-    if stop not in STOPS:
-      raise UserError(f"stop = {stop!r}: must be one of {', '.join(STOPS)}")
-    if stop == "proven" and not task.checked:
-      raise UserError(f"stop = 'proven': {task.name} has no rules that tell whether an answer is right")
+               stop: str = "steps", steps: int | None = None, keep: str = "last", versions: int = 0, rollouts: int = 1,
+               noise: float = 0.0, seed: int = 0, measure: Measure | None = None, residuals: bool = False):
+    _check(task, stop, steps, versions, rollouts, noise)
     self._get_model, self._task, self._stop, self._keep, self._measure = get_model, task, stop, keep, measure
     self._versions, self._rollouts, self._seed = 1 + versions, rollouts, seed
+    self._steps, self._noise, self._residuals = steps, noise, residuals
     self._devices = devices = mesh.shape[sharding.DATA]
     self._max_puzzles = max_puzzles
     self.batch_size = -(-batch_size // devices) * devices
@@ -151,7 +157,7 @@ class Attempter:
 
   def arguments(self, source: Any) -> tuple[Any, Any, Queue]:
     """Shapes and layouts of what `call` takes, from an abstract `source`."""
-    model = jax.eval_shape(self._get_model, source)
+    model = jax.eval_shape(self._model, source)
     number, config = self._max_puzzles, model.config
     stored = (number * self._versions,) * 2 if self._task.stores_versions else ()
     blank = Sizes(number, number, number, config.seq_len, config.vocab_size, config.num_puzzle_identifiers,
@@ -191,30 +197,62 @@ class Attempter:
     each = {name: np.take_along_axis(x, made.reshape(*made.shape, *[1] * (x.ndim - 2)), axis=1).swapaxes(0, 1)
             for name, x in each.items()}
     found = last | each
-    return Attempts(answers=found.pop("answers"), q_halt=found.pop("q_halt"), steps=found.pop("steps"), measured=found,
-                    row_steps=int(num_steps) * self.batch_size)
+    return Attempts(answers=found.pop("answers"), q_halt=found.pop("q_halt"), steps=found.pop("steps"),
+                    residuals=found.pop("residuals", None), measured=found, row_steps=int(num_steps) * self.batch_size)
+
+  def put_back(self, puzzles: Puzzles, attempts: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """What attempts say of their versions' cells, as it is of the cells of the puzzles.
+
+    Args:
+      puzzles: that were attempted, without versions that are stored.
+      attempts: (n,) their numbers.
+      cells: (n, S) tokens, or floats, which move with their cells.
+    """
+    if self._versions == 1:
+      return cells
+    assert puzzles.versions is None
+    groups = np.repeat(np.arange(puzzles.num_groups), puzzles.examples_of_groups())
+    example, version, _ = self._place(self._versions, attempts)
+    padding = (1 << (len(attempts) - 1).bit_length()) - len(attempts)  # few sizes are compiled
+
+    def padded(x):
+      return np.concatenate([x, np.zeros((padding, *x.shape[1:]), x.dtype)])
+
+    back = _put_back(self._task, self._seed, padded(groups[example]), padded(version), padded(cells))
+    return np.asarray(back)[: len(attempts)].astype(cells.dtype)
+
+  def _model(self, source: Any) -> TRM:
+    """The model, made for so many steps. Runs under jit, where it is nobody else's."""
+    model = self._get_model(source)
+    if self._steps is not None:
+      model.config = dataclasses.replace(model.config, halt_max_steps=self._steps)
+    return model
 
   def _data(self, puzzles: Puzzles) -> _Data:
     groups = np.repeat(np.arange(puzzles.num_groups, dtype=np.int32), puzzles.examples_of_groups())
     versions = self._versions if puzzles.versions is None else min(self._versions, puzzles.num_versions.max())
     return _Data(self._task.arrays(puzzles), groups, np.int32(versions))
 
+  def _place(self, versions: Any, numbers: Any) -> tuple[Any, Any, Any]:
+    """The examples, versions and rollouts that attempts are, where each example has so many versions."""
+    return (numbers // (versions * self._rollouts), numbers // self._rollouts % versions, numbers % self._rollouts)
+
   def _row(self, data: _Data, number: jax.Array) -> Batch:
     """The row of an attempt, () int32."""
-    example, version = number // (data.versions * self._rollouts), number // self._rollouts % data.versions
+    example, version, _ = self._place(data.versions, number)
     if self._versions == 1:
       return self._task.row(data.arrays, example, None, None)
     key = rows_lib.version_key(jax.random.key(self._seed), data.groups[example], version)
     return self._task.row(data.arrays, example, version, key)
 
-  def _keys(self, numbers: jax.Array, step: jax.Array | None) -> jax.Array | None:
-    """Random keys, one for each attempt (B,), of initial states or of the noise of a supervision step; None where there
-    is one rollout, in which nothing is random."""
-    if self._rollouts == 1:
-      return None
-    key = jax.random.fold_in(jax.random.key(self._seed), 0 if step is None else 1)
-    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(numbers)
-    return keys if step is None else jax.vmap(jax.random.fold_in)(keys, step)
+  def _keys(self, data: _Data, numbers: jax.Array, steps: jax.Array | None) -> jax.Array:
+    """Random keys, one for each attempt (B,), of the noise before a supervision step, or of initial states."""
+
+    def key(*parts):
+      return functools.reduce(jax.random.fold_in, parts, jax.random.key(self._seed))
+
+    place = self._place(data.versions, numbers)
+    return jax.vmap(key)(*place) if steps is None else jax.vmap(key)(*place, 2 + steps)  # refill folds in 0 and 1
 
   def _take(self, data: _Data, halted: jax.Array, attempt: jax.Array, waiting: jax.Array) -> tuple[jax.Array, ...]:
     """Halted rows take the last of the attempts that wait, if there are any. Returns the rows' batch, the number of
@@ -244,21 +282,27 @@ class Attempter:
 
     return self._on_each_device(on_device, in_specs=P(sharding.DATA))(results, attempt, values)
 
-  def _values(self, carry: Carry, outputs: Outputs, answers: jax.Array) -> dict[str, Any]:
-    """What is noted of a supervision step, by row: what is kept of the `last`, and what is kept of `each`."""
+  def _values(self, carry: Carry, outputs: Outputs, answers: jax.Array, before: jax.Array) -> dict[str, Any]:
+    """What is noted of a supervision step, by row: what is kept of the `last`, and what is kept of `each`. `before` is
+    the state z_H before the step."""
     last, each = self._measure(outputs, carry.batch) if self._measure else ({}, {})
     last, each = last | {"steps": carry.steps}, each | {"q_halt": outputs.q_halt}
     (each if self._keep == "all" else last)["answers"] = answers
+    if self._residuals:
+      each["residuals"] = _moved(carry.z_H, before)
     return {"last": last, "each": each}
 
   def _start(self, source: Any, waiting: jax.Array) -> Queue:
-    model = self._get_model(source)
+    model = self._model(source)
+    if self._rollouts > 1 and not self._noise and not model.config.random_init:
+      raise UserError(f"rollouts = {self._rollouts}: all would be alike; give them noise, such as noise = 0.3, for "
+                      "this model was not trained with random initial states (config.model.random_init)")
     B, S, M = self.batch_size, model.config.seq_len, model.config.halt_max_steps
     batch = rows_lib.abstract_batch(B, S)
 
     def values(carry):
-      carry, outputs = model.supervision_step(carry, model.prefix_rows(carry.batch), None)
-      return self._values(carry, outputs, outputs.logits.argmax(-1).astype("uint8"))
+      after, outputs = model.supervision_step(carry, model.prefix_rows(carry.batch), None)
+      return self._values(after, outputs, outputs.logits.argmax(-1).astype("uint8"), carry.z_H)
 
     def room(kinds, *steps):
       return jax.tree.map(lambda x: jnp.zeros((self._devices, self._room, *steps, *x.shape[1:]), x.dtype), kinds)
@@ -270,7 +314,7 @@ class Attempter:
                  waiting=waiting, unfinished=waiting.sum(), num_steps=jnp.int32(0), results=results)
 
   def _call(self, source: Any, data: _Data, queue: Queue) -> tuple[Queue, jax.Array]:
-    model = self._get_model(source)
+    model = self._model(source)
     end = queue.num_steps + model.config.halt_max_steps
     queue = jax.lax.while_loop(lambda queue: (queue.unfinished > 0) & (queue.num_steps < end),
                                functools.partial(self._step, model, data), queue)
@@ -279,12 +323,14 @@ class Attempter:
   def _step(self, model: TRM, data: _Data, queue: Queue) -> Queue:
     """One supervision step of all rows."""
     batch, number, attempt, waiting = self._take(data, queue.carry.halted, queue.attempt, queue.waiting)
-    carry = model.refill(queue.carry, batch, self._keys(number, None))
+    carry = model.refill(queue.carry, batch, self._keys(data, number, None) if self._rollouts > 1 else None)
+    if self._noise:
+      carry = model.with_noise(carry, self._keys(data, number, carry.steps), self._noise)
+    before = carry.z_H
     min_steps = jnp.zeros(self.batch_size, jnp.int32) if self._stop == "settled" else None
-    carry, outputs = model.supervision_step(
-        carry, model.prefix_rows(carry.batch), min_steps, self._keys(number, carry.steps))
+    carry, outputs = model.supervision_step(carry, model.prefix_rows(carry.batch), min_steps)
     answers = outputs.logits.argmax(-1).astype("uint8")
-    carry = carry.replace(halted=self._ended(model, carry, answers, queue.answers))
+    carry = carry.replace(halted=self._ended(model, carry, answers, queue.answers, before))
     return Queue(
         carry=carry,
         attempt=attempt,
@@ -292,19 +338,54 @@ class Attempter:
         waiting=waiting,
         unfinished=queue.unfinished - (carry.halted & (attempt < self._room)).sum(),
         num_steps=queue.num_steps + 1,
-        results=self._note(queue.results, attempt, self._values(carry, outputs, answers)))
+        results=self._note(queue.results, attempt, self._values(carry, outputs, answers, before)))
 
-  def _ended(self, model: TRM, carry: Carry, answers: jax.Array, before: jax.Array) -> jax.Array:
-    """(B,) bool, by the rule of `stop`."""
+  def _ended(self, model: TRM, carry: Carry, answers: jax.Array, answers_before: jax.Array, before: jax.Array
+             ) -> jax.Array:
+    """(B,) bool, by the rule of `stop`. `before` is the state z_H before the step."""
     if self._stop == "steps":
       return carry.halted
     if self._stop == "proven":
       return carry.halted | self._task.solves(carry.batch["inputs"], answers.astype(jnp.int32))
-    unchanged = (answers == before).all(-1) & (carry.steps > 1)
+    if self._stop == "still":
+      return carry.halted | (_moved(carry.z_H, before) < STILL_BELOW)
+    unchanged = (answers == answers_before).all(-1) & (carry.steps > 1)
     if self._stop == "converged":
       return carry.halted | unchanged
     # The halting head alone may be sure of an answer that is still being improved.
     return carry.halted & (unchanged | (carry.steps == model.config.halt_max_steps))
+
+
+def _check(task: Task, stop: str, steps: int | None, versions: int, rollouts: int, noise: float) -> None:
+  """Raises UserError if there is no such attempt at the task; arguments as of Attempter."""
+  if stop not in STOPS:
+    raise UserError(f"stop = {stop!r}: must be one of {', '.join(STOPS)}")
+  if stop == "proven" and not task.checked:
+    raise UserError(f"stop = 'proven': {task.name} has no rules that tell whether an answer is right")
+  for name, number, least in (("steps", steps, 1), ("rollouts", rollouts, 1), ("versions", versions, 0)):
+    if number is not None and number < least:
+      raise UserError(f"{name} = {number}: must be at least {least}")
+  if not 0 <= noise < math.inf:
+    raise UserError(f"noise = {noise}: must be 0 or more, and finite")
+  if versions and not task.stores_versions:
+    if task.max_versions is not None and versions > task.max_versions:
+      raise UserError(f"versions = {versions}: {task.name} has {task.max_versions} besides the puzzle itself")
+    jax.eval_shape(task.symmetry, jax.random.key(0))  # says whether there are any
+
+
+def _moved(after: jax.Array, before: jax.Array) -> jax.Array:
+  """(B,) float32, the root mean square change of states (B, L, D)."""
+  return jnp.sqrt(jnp.square(after.astype(jnp.float32) - before.astype(jnp.float32)).mean((1, 2)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _put_back(task: Task, seed: jax.Array, groups: jax.Array, versions: jax.Array, cells: jax.Array) -> jax.Array:
+
+  def undo(group_version_cells):
+    group, version, cells = group_version_cells
+    return task.undo(cells, version, rows_lib.version_key(jax.random.key(seed), group, version))
+
+  return jax.lax.map(undo, (groups, versions, cells), batch_size=1024)
 
 
 def every_answer(model: TRM, task: Task, puzzles: Puzzles, *, batch_size: int = 256) -> Attempts:

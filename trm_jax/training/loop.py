@@ -477,7 +477,7 @@ def _solved(metrics: dict[str, Any], config: Config, task: Task, number: int) ->
 
 
 def _steps_a_puzzle(metrics: dict[str, Any], config: Config) -> str:
-  return f", {metrics['steps']:.2f} steps a puzzle" if config.eval.halting else ""
+  return f", {metrics['steps']:.2f} steps a puzzle" if config.eval.stop != "steps" else ""
 
 
 def _what_is_where(workdir: Workdir, results: dict[str, Any]) -> str:

@@ -186,7 +186,7 @@ class Program:
     return Evaluator(
         lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
         batch_size=self.config.eval.batch_size, max_puzzles=max_puzzles,
-        loss_config=self.config.loss, halting=self.config.eval.halting, versions=self.task.num_votes)
+        loss_config=self.config.loss, stop=self.config.eval.stop, versions=self.task.num_votes)
 
   def solver(self, max_puzzles: int) -> Attempter:
     """Attempts with the averaged parameters of a state that keep the answers of all supervision steps.

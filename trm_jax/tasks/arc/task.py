@@ -180,8 +180,8 @@ class ArcTask(task.Task):
   def _votes(self, puzzles: Puzzles, evaluation: Any) -> vote.Votes:
     """Counts them, once for an evaluation."""
     if self._counted is None or self._counted[0] is not evaluation:
-      examples = np.repeat(np.arange(len(puzzles)), evaluation.versions)
-      versions = np.tile(np.arange(evaluation.versions), len(puzzles))
+      examples = np.repeat(np.arange(len(puzzles)), evaluation.attempts)
+      versions = np.tile(np.repeat(np.arange(evaluation.versions), evaluation.rollouts), len(puzzles))
       there = versions < np.repeat(puzzles.num_versions, puzzles.examples_of_groups())[examples]
       votes = vote.count(puzzles, self.task_names, examples[there], versions[there], evaluation.answers[there],
                          evaluation.q_halt[-1, there])

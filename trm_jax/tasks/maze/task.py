@@ -42,6 +42,7 @@ class MazeTask(sourced.SourcedTask):
                       "versions, turned or reflected, of the same shape; set it to 3 or less")
     self.name = f"maze-{data.rows}x{data.columns}"
     self.seq_len = data.rows * data.columns
+    self.max_versions = 7 if data.rows == data.columns else 3
 
   # Puzzles.
 

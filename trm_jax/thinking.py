@@ -1,0 +1,34 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""Flags by which a trained model thinks longer: the same for every program that lets it answer (docs/evaluate.md)."""
+
+from typing import Any
+
+from absl import flags
+
+# Benchmarks have other --steps; tests import both in one process.
+_STEPS = flags.DEFINE_integer(
+    "steps", None, "Supervision steps of an attempt at a puzzle, at the most; default: the model's halt_max_steps.",
+    lower_bound=1, allow_override=True)
+_STOP = flags.DEFINE_string(
+    "stop", None, "When an attempt ends: after all `steps`; `settled`, when the model is sure and the answer stays; "
+    "`converged`, when the answer stays; `still`, when the state hardly moves; `proven`, when the rules say that the "
+    "answer is right. Default: steps; in an evaluation, as the run was configured.")
+_VERSIONS = flags.DEFINE_integer(
+    "versions", None, "Augmented versions of each puzzle that are attempted besides itself; default: none; of ARC, as "
+    "the run was configured.", lower_bound=0)
+_ROLLOUTS = flags.DEFINE_integer(
+    "rollouts", None, "Attempts at each version, which differ by --noise, and by their initial states where the model "
+    "was trained with random ones; default: 1.", lower_bound=1)
+_NOISE = flags.DEFINE_float(
+    "noise", None, "Standard deviation of the noise on the latent state before each step; default: 0. Published are "
+    "0.3 for Sudoku and 1 for mazes.", lower_bound=0.0)
+_CHOOSE = flags.DEFINE_string(
+    "choose", None, "Which of several attempts to believe: by `count`, the most frequent answer; `halting`, that of "
+    "the surest attempt; `convergence`, that of the one whose state moves least; `proof`, one that the rules prove "
+    "right. Default: count.")
+FLAGS = _STEPS, _STOP, _VERSIONS, _ROLLOUTS, _NOISE, _CHOOSE
+
+
+def arguments() -> dict[str, Any]:
+  """The flags that were given, as arguments of Solver and of evaluate.run."""
+  return {flag.name: flag.value for flag in FLAGS if flag.value is not None}
