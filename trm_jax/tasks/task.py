@@ -34,6 +34,21 @@ class Board:
   block: tuple[int, int]
 
 
+@dataclasses.dataclass(frozen=True)
+class Editor:
+  """How a person makes a puzzle out of an empty board, whose cells lie in the sequence row by row.
+
+  Attributes:
+    tokens: that a cell may get, the empty cell's first.
+    units: groups of cells in which no token but the empty cell's may be twice.
+    once: tokens that must be on the board exactly once.
+  """
+
+  tokens: Sequence[int]
+  units: Sequence[Sequence[int]] = ()
+  once: Sequence[int] = ()
+
+
 class Task:
   """A task: its puzzles, their rows in a batch, the rules by which an answer is right.
 
@@ -59,6 +74,7 @@ class Task:
       Otherwise it reads all there are, and data/splits.py draws from them.
     stores_versions: whether its puzzles have `versions` (see data/puzzles.py).
     num_votes: augmented versions of a puzzle that an evaluation attempts besides itself, for `score` to vote over.
+    editor: how a person makes a puzzle on an empty board; None where that takes more than filling its cells.
   """
 
   name: str
@@ -72,6 +88,7 @@ class Task:
   own_splits = False
   stores_versions = False
   num_votes = 0
+  editor: Editor | None = None
 
   def __init__(self, data: DataConfig):
     self.data = data
