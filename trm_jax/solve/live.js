@@ -71,7 +71,8 @@ async function load() {
   ort.env.wasm.numThreads = 1;  // more of them need headers that not every server of files sends
   const names = ["start", "step", ...(live.rules ? ["rules"] : [])];
   const programs = {};
-  for (const name of names) programs[name] = await ort.InferenceSession.create(`./${name}.onnx`);
+  const options = { logSeverityLevel: 3 };  // errors; its warnings are about constants that no node needs
+  for (const name of names) programs[name] = await ort.InferenceSession.create(`./${name}.onnx`, options);
   const tensor = (values, shape) => new ort.Tensor("int32", Int32Array.from(values), shape);
   return { programs, tensor };
 }
@@ -162,9 +163,16 @@ table.setAttribute("aria-label", "the puzzle");
 board.addEventListener("click", event => {
   const cell = [...board.querySelectorAll("td")].indexOf(event.target.closest("td"));
   if (cell < 0) return;
-  const token = puzzleNow()[cell], after = (live.tokens.indexOf(token) + 1) % live.tokens.length;
-  if (cell === cursor && Number(slider.value) === 0) put(live.tokens[after]);
-  else moveTo(cell);
+  const number = Number(slider.value);
+  if (number) {  // an answer; on a phone there is no pointer that would show this
+    cursor = mine.frames[0].cursor = cell;
+    mine.note = `After step ${number}, ${board.querySelectorAll("td")[cell].title}.`;
+    show();
+  } else if (cell === cursor) {
+    put(live.tokens[(live.tokens.indexOf(puzzleNow()[cell]) + 1) % live.tokens.length]);
+  } else {
+    moveTo(cell);
+  }
 });
 table.addEventListener("keydown", event => {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
@@ -187,7 +195,7 @@ at("help").textContent = "Type into the framed cell, or choose from the row of k
   "a second tap changes the cell. Paste a whole puzzle row by row. Enter: solve. Everything is computed here, in your " +
   "browser. Afterwards the slider, and left and right arrows outside the board, move through the steps: bold on grey " +
   "is given, an orange frame has just changed, a wavy line is wrong. The stronger a cell's colour, the surer the model " +
-  "is of it; the number appears under the pointer.";
+  "is of it; a tap tells the number.";
 const loaded = load();
 loaded.catch(() => {});  // told by whoever waits for it
 setPuzzle(puzzleNow());
