@@ -103,6 +103,7 @@ def opened(folder: pathlib.Path):
       page = Page(send, receive)
       yield page
       page.call("Browser.close")
+      process.wait(_SECONDS)  # until it has written all of its files
     finally:
       process.kill()
       process.wait()

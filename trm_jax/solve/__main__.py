@@ -95,6 +95,19 @@ def _file(flag: flags.FlagHolder, *endings: str) -> pathlib.Path | None:
   return path
 
 
+def _web_folder() -> pathlib.Path | None:
+  """The folder that --web names. Raises UserError if the page cannot be put there."""
+  if _WEB.value is None:
+    return None
+  folder = pathlib.Path(_WEB.value).expanduser()
+  if not _WEB.value or "://" in _WEB.value:
+    raise UserError(f"--web={_WEB.value}: must be a folder of this machine")
+  if folder.is_dir() and any(folder.iterdir()):
+    raise UserError(f"--web={_WEB.value}: is there already, and nothing is written over; name another folder")
+  files.make_folder(folder, "--web")
+  return folder
+
+
 class _Report:
   """What a person gets of the answers, one after the other, beside the CSV file.
 
@@ -191,27 +204,27 @@ def _solved(solver: Solver, rows: Iterator[Row], puzzles: Puzzles | None, trace:
     yield waiting.popleft(), answer
 
 
-def _to_the_browser(solver: Solver, arguments: list[str]) -> None:
-  """Writes the page that solves puzzles, and serves it if that is asked for."""
+def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path | None) -> None:
+  """Writes the page that solves puzzles, into a temporary folder if none is given, and serves it with --serve."""
   from trm_jax.solve import web  # pylint: disable=g-import-not-at-top
 
-  task, folder = solver.task, None
+  task = solver.task
   rows = (sources.Arguments(task, arguments).rows() if arguments else
           sources.of_puzzles(_test_puzzles(task), "test puzzle"))
   examples = list(itertools.islice(rows, _SHOW.value))
   if bad := next((row for row in examples if row.inputs is None), None):
     raise UserError(bad.problem)
   with contextlib.ExitStack() as stack:
-    if _WEB.value is None:
-      folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-      signals.tidy_up.append(functools.partial(shutil.rmtree, folder, ignore_errors=True))
-    else:
-      folder = pathlib.Path(_WEB.value).expanduser()
-    web.write(folder, solver.model, task, [row.inputs for row in examples], "--serve" if _WEB.value is None else "--web")
-    if _WEB.value is not None:
-      print(f"{folder}: {console.size(sum(path.stat().st_size for path in folder.rglob('*.*')))}, for any server of files")
+    where = folder
+    if where is None:
+      where = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+      signals.tidy_up.append(functools.partial(shutil.rmtree, where, ignore_errors=True))
+    web.write(where, solver.model, task, [row.inputs for row in examples], "--web" if folder else "--serve")
+    if folder:
+      total = sum(path.stat().st_size for path in folder.rglob("*"))
+      print(f"{folder}: {console.size(total)}, for any server of files, e.g. python -m http.server -d {folder}")
     if _SERVE.value:
-      web.serve(folder, _PORT.value, lambda address: print(f"open {address} in a browser; Ctrl-C ends this", flush=True))
+      web.serve(where, _PORT.value, lambda address: print(f"open {address} in a browser; Ctrl-C ends this", flush=True))
 
 
 def _test_puzzles(task: Task) -> Puzzles:
@@ -225,14 +238,15 @@ def main(argv: list[str]) -> None:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
   if argv[1:]:
     cli.refuse("the arguments say which puzzles to solve", _NUM)
-  if _SERVE.value or _WEB.value is not None:
+  in_browser = _SERVE.value or _WEB.value is not None
+  if in_browser:
     cli.refuse("the page solves puzzles in the browser, and nothing is solved here", _TRACE, _JSON, _OUT, _IMAGE, _HTML,
                _STOP, _BATCH_SIZE, _DIAGNOSE)
   if not _SERVE.value:
     cli.refuse("only --serve reads it", _PORT)
   if not _SHOW.value:
     cli.refuse("draws nothing with --show=0", _IMAGE, _HTML, _SERVE, _WEB)
-  out, image, html = _file(_OUT, ".csv"), _file(_IMAGE, ".png", ".gif"), _file(_HTML, ".html")
+  folder, out, image, html = _web_folder(), _file(_OUT, ".csv"), _file(_IMAGE, ".png", ".gif"), _file(_HTML, ".html")
   if out and out.exists() and any(os.path.exists(argument) and out.samefile(argument) for argument in argv[1:]):
     raise UserError(f"--out={out}: is one of the files to be solved, and would be lost; name another file")
   hosts.stay_alone()
@@ -242,8 +256,8 @@ def main(argv: list[str]) -> None:
   compilation_cache.enable()
   solver = Solver.load(_CHECKPOINT.value, batch_size=_BATCH_SIZE.value, stop=_STOP.value)
   task = solver.task
-  if _SERVE.value or _WEB.value is not None:
-    _to_the_browser(solver, argv[1:])
+  if in_browser:
+    _to_the_browser(solver, argv[1:], folder)
     return
   trace = bool(_TRACE.value or image or html)
   if argv[1:]:

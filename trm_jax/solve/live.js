@@ -68,11 +68,13 @@ function read(text) {
 
 async function load() {
   const ort = await import("./onnxruntime-web/ort.wasm.bundle.min.mjs");
+  ort.env.wasm.proxy = true;  // computes in a worker, so that the page answers meanwhile
   ort.env.wasm.numThreads = 1;  // more of them need headers that not every server of files sends
   const names = ["start", "step", ...(live.rules ? ["rules"] : [])];
   const programs = {};
   const options = { logSeverityLevel: 3 };  // errors; its warnings are about constants that no node needs
   for (const name of names) programs[name] = await ort.InferenceSession.create(`./${name}.onnx`, options);
+  // The worker takes away what it gets: each call needs arrays of its own.
   const tensor = (values, shape) => new ort.Tensor("int32", Int32Array.from(values), shape);
   return { programs, tensor };
 }
@@ -99,11 +101,10 @@ async function solve() {
     mine.note = "The model is being loaded.";
     show();
     const { programs, tensor } = await loaded;
-    const cells = { inputs: tensor(puzzle, [1, puzzle.length]) };
-    const inputs = { ...cells, puzzle_identifiers: tensor([0], [1]) };
-    let states = await programs.start.run(inputs);
+    const inputs = () => ({ inputs: tensor(puzzle, [1, puzzle.length]), puzzle_identifiers: tensor([0], [1]) });
+    let states = await programs.start.run(inputs());
     for (let number = 1; run === runs && number <= live.steps; number++) {
-      const { logits, q_halt, ...next } = await programs.step.run({ ...inputs, ...states });
+      const { logits, q_halt, ...next } = await programs.step.run({ ...inputs(), ...states });
       states = Object.fromEntries(Object.entries(next).map(([name, state]) => [name.replace("next_", ""), state]));
       if (run !== runs) return;
       mine.frames.push(frameOf(puzzle, logits.data, q_halt.data[0]));
@@ -113,8 +114,8 @@ async function solve() {
       await new Promise(resolve => setTimeout(resolve, pauseMs));
     }
     if (run !== runs) return;
-    const answer = mine.frames.at(-1).tokens;
-    const proven = live.rules && (await programs.rules.run({ ...cells, answers: tensor(answer, [1, answer.length]) }));
+    const shape = [1, puzzle.length], answers = tensor(mine.frames.at(-1).tokens, shape);
+    const proven = live.rules && (await programs.rules.run({ inputs: tensor(puzzle, shape), answers }));
     mine.verdict = !proven ? "nothing tells whether it is right"
       : proven.proven.data[0] ? "proven right" : "NOT right, by the rules";
     show();
