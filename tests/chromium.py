@@ -53,9 +53,9 @@ class Page:
     return result["result"].get("value")
 
   def wait(self, expression):
-    """Until an expression is true."""
+    """Until an expression is true; what it needs need not be there yet."""
     end = time.monotonic() + _SECONDS
-    while not self.value(expression):
+    while not self.value(f"(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()"):
       assert time.monotonic() < end, (expression, self.value("document.body.innerText"), self.said)
       time.sleep(0.02)
 
@@ -77,9 +77,10 @@ class Page:
 def opened(folder: pathlib.Path):
   """A Page; the browser keeps its files in a folder."""
   (to_read, told), (heard, to_write) = os.pipe(), os.pipe()
-  # It reads from 3 and writes to 4, which a shell arranges.
+  # It reads from 3 and writes to 4, which a shell arranges; these must not be in its way.
+  assert min(to_read, to_write) > 4
   process = subprocess.Popen(
-      ["sh", "-c", f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}', PROGRAM, *FLAGS, "--remote-debugging-pipe",
+      ["bash", "-c", f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}', PROGRAM, *FLAGS, "--remote-debugging-pipe",
        f"--user-data-dir={folder}"], pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
   os.close(to_read)
   os.close(to_write)
