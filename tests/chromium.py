@@ -2,6 +2,7 @@
 """Chromium without a window, driven by its DevTools protocol over two pipes: no driver, no port, no package."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -73,12 +74,20 @@ class Page:
       self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
 
+def _pipe():
+  """The ends of a pipe, neither of which is 3 or 4."""
+  ends = os.pipe()
+  others = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
+  for end in ends:
+    os.close(end)
+  return others
+
+
 @contextlib.contextmanager
 def opened(folder: pathlib.Path):
   """A Page; the browser keeps its files in a folder."""
-  (to_read, told), (heard, to_write) = os.pipe(), os.pipe()
-  # It reads from 3 and writes to 4, which a shell arranges; these must not be in its way.
-  assert min(to_read, to_write) > 4
+  (to_read, told), (heard, to_write) = _pipe(), _pipe()
+  # It reads from 3 and writes to 4, which a shell arranges.
   process = subprocess.Popen(
       ["bash", "-c", f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}', PROGRAM, *FLAGS, "--remote-debugging-pipe",
        f"--user-data-dir={folder}"], pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

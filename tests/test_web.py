@@ -11,6 +11,7 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tarfile
@@ -71,10 +72,10 @@ def _cache(tmp_path, monkeypatch):
   """An empty cache, and a package that is taken for onnxruntime-web. Returns (where it shall be, the package)."""
   made = io.BytesIO()
   with tarfile.open(fileobj=made, mode="w:gz") as archive:
-    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", "ort.js"):
+    for name, size in (("ort.wasm.bundle.min.mjs", 1), ("ort-wasm-simd-threaded.wasm", 10_000_000), ("ort.js", 1)):
       info = tarfile.TarInfo(f"package/dist/{name}")
-      info.size = len(name)
-      archive.addfile(info, io.BytesIO(name.encode()))
+      info.size = size
+      archive.addfile(info, io.BytesIO(bytes(size)))
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   monkeypatch.setattr(web, "_SHA256", hashlib.sha256(made.getvalue()).hexdigest())
   return tmp_path / "cache" / "trm_jax" / "onnxruntime-web-1.30.0.tgz", made.getvalue()
@@ -109,7 +110,7 @@ def test_without_a_network_it_says_what_to_do(cache, monkeypatch):
 
 def test_arc_is_refused(model, tmp_path):
   arc = tasks.of("arc", tiny.arc().data)
-  with pytest.raises(UserError, match="--web: a puzzle of arc.* is more than a board to be filled; --html=x.html makes"):
+  with pytest.raises(UserError, match="--web: a puzzle of arc.* is more than a board to be filled; --html=x"):
     web.write(tmp_path / "x", model, arc, [], "--web")
   assert GridTask(GridData()).editor is None  # nothing tells how its tokens are written
 
@@ -143,7 +144,7 @@ def test_the_folder_is_whole(cache, model, tmp_path):
   assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*")) == [
       "index.html", "onnxruntime-web/ort-wasm-simd-threaded.wasm", "onnxruntime-web/ort.wasm.bundle.min.mjs",
       "rules.onnx", "signature.json", "start.onnx", "step.onnx"]
-  assert (folder / "onnxruntime-web" / "ort.wasm.bundle.min.mjs").read_text() == "ort.wasm.bundle.min.mjs"
+  assert (folder / "onnxruntime-web" / "ort-wasm-simd-threaded.wasm").stat().st_size == 10_000_000
   text = (folder / "index.html").read_text()
   assert "://" not in text and not re.search(r'(src|href)=|["\'`]/', text)  # works in any folder of any server
   assert text.count("</html>") == text.count("</body>") == 1
@@ -187,11 +188,15 @@ def test_it_is_served_until_ctrl_c(cache, model, tmp_path):
       [sys.executable, "-c", code, f"--checkpoint={tmp_path}/run", "1...3..4.3..4..2", "--serve", "--port=0"],
       env=os.environ | {"TMPDIR": str(tmp_path / "tmp")}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
   address = re.fullmatch(r"open (http://127.0.0.1:\d+) in a browser; Ctrl-C ends this\n", program.stdout.readline())[1]
+  port = int(address.rpartition(":")[2])
   with urllib.request.urlopen(address) as response:
     assert response.headers["Cache-Control"] == "no-cache" and b'"examples":[[2,1,1,1,4' in response.read()
   with urllib.request.urlopen(f"{address}/onnxruntime-web/ort-wasm-simd-threaded.wasm") as response:
     assert response.headers["Content-Type"] == "application/wasm"  # which browsers insist on
-  port = int(address.rpartition(":")[2])
+  with socket.create_connection(("127.0.0.1", port)) as leaves:  # in the middle of a file
+    leaves.sendall(b"GET /onnxruntime-web/ort-wasm-simd-threaded.wasm HTTP/1.0\r\n\r\n")
+    assert leaves.recv(1)
+    leaves.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
   with pytest.raises(UserError, match=rf"--port={port}: cannot serve there \(Address already in use\); choose another"):
     web.serve(tmp_path, port, print)
   program.send_signal(signal.SIGINT)

@@ -11,6 +11,7 @@ import functools
 import http.server
 import os
 import pathlib
+import sys
 import tarfile
 from typing import Any
 
@@ -94,6 +95,13 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     pass
 
 
+class _Server(http.server.ThreadingHTTPServer):
+
+  def handle_error(self, request: Any, client_address: Any) -> None:
+    if not isinstance(sys.exception(), ConnectionError):  # a browser may leave whenever it likes
+      super().handle_error(request, client_address)
+
+
 def serve(folder: pathlib.Path, port: int, ready: Callable[[str], None]) -> None:
   """Serves a folder to this machine alone, until the program ends.
 
@@ -106,7 +114,7 @@ def serve(folder: pathlib.Path, port: int, ready: Callable[[str], None]) -> None
     UserError: the port is not to be had.
   """
   try:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=folder))
+    server = _Server(("127.0.0.1", port), functools.partial(_Handler, directory=folder))
   except OSError as e:
     raise explained(f"--port={port}: cannot serve there", e, "choose another one, or 0 for any that is free") from e
   with server:
