@@ -19,6 +19,7 @@ from trm_jax.errors import UserError
 from trm_jax.runtime import sharding
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
+from trm_jax.tasks.sudoku import rules
 from trm_jax.tasks.sudoku.config import SudokuData
 from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import attempts
@@ -274,6 +275,18 @@ def test_buckets_that_are_empty_or_unknown_are_left_out(evaluated, puzzles):
   easy = TASK.score(dataclasses.replace(puzzles, ratings=np.full(N, 3, np.int32)), evaluated[1][0])
   assert list(easy["by_rating"]) == ["1-9"] and easy["by_rating"]["1-9"]["num_puzzles"] == N - 1
   assert TASK.score(dataclasses.replace(puzzles, ratings=None), evaluated[1][0]) == {}
+
+
+def test_puzzles_with_other_numbers_of_clues_are_reported_apart(evaluated, puzzles):
+  evaluation, inputs = evaluated[8][0], puzzles.inputs.copy()
+  easier = [i for i in range(0, N, 3)]
+  for i in easier:
+    inputs[i, np.flatnonzero(inputs[i] == rules.BLANK)[:2]] = 2
+  found = TASK.score(dataclasses.replace(puzzles, inputs=inputs, ratings=None), evaluation)
+  expected = {clues: evaluation.exact[[i for i in range(N) if (i in easier) == more and i != NOT_COUNTED]]
+              for clues, more in (("8", False), ("10", True))}
+  assert found == {"by_clues": {clues: {"num_puzzles": len(exact), "exact_accuracy": pytest.approx(exact.mean())}
+                                for clues, exact in expected.items()}}
 
 
 def test_batch_size_is_rounded_up_to_the_devices():

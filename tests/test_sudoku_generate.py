@@ -15,13 +15,14 @@ from trm_jax.tasks.sudoku import rules
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "sudoku"
 
 
-def _splits(box=2, num_train=300, num_validation=50, num_test=60, num_clues=7, seed=0, progress=None):
+def _splits(box=2, num_train=300, num_validation=50, num_test=60, num_clues=7, max_clues=0, seed=0, progress=None):
   return generate.generate_splits(
       box=box,
       num_train=num_train,
       num_validation=num_validation,
       num_test=num_test,
       num_clues=num_clues,
+      max_clues=max_clues,
       seed=seed,
       progress=progress,
   )
@@ -55,6 +56,17 @@ def test_counts_as_many_solutions_as_there_are(grids):
     solution = generate.solve(puzzle, box=2)
     assert solution.dtype == np.uint8 and rules.valid_grids(solution[None], box=2)[0]
     assert ((solution == puzzle) | (puzzle == 1)).all()
+
+
+@pytest.mark.parametrize("box, fewest, most", [(2, 5, 9), (3, 60, 64)])
+def test_numbers_of_clues_are_mixed(box, fewest, most):
+  made = _splits(box=box, num_train=100, num_validation=0, num_test=0, num_clues=fewest, max_clues=most)["train"]
+  clues = (made.inputs != rules.BLANK).sum(1)
+  numbers, times = np.unique(clues, return_counts=True)
+  assert numbers.tolist() == list(range(fewest, most + 1)) and times.min() >= 8 and times.max() <= 36
+  assert not (np.diff(clues) >= 0).all()  # in no order
+  assert all(generate.count_solutions(p, box=box) == 1 for p in made.inputs)
+  assert ((made.inputs == made.labels) | (made.inputs == rules.BLANK)).all()
 
 
 def test_no_solution():
@@ -166,6 +178,7 @@ def test_progress_reaches_the_end():
         (dict(num_clues=3), "num_clues is 3, must be from 4 to 16 for 4x4"),
         (dict(num_clues=17), "num_clues is 17, must be from 4 to 16"),
         (dict(box=3, num_clues=23), "num_clues is 23, must be from 24 to 81 for 9x9"),
+        (dict(num_clues=7, max_clues=6), "max_clues is 6, must be from num_clues = 7 to 16, or 0 for num_clues"),
         (dict(num_test=-1), "num_test is -1, must be 0 or more"),
         (dict(seed=-1), "seed is -1, must be 0 or more"),
         (dict(num_train=300, num_clues=16), "num_train is 300, but the 202 solution grids of this split have only 202"),

@@ -67,6 +67,7 @@ def generate_splits(
     num_validation: int,
     num_test: int,
     num_clues: int,
+    max_clues: int = 0,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, puzzles_lib.Puzzles]:
@@ -75,12 +76,13 @@ def generate_splits(
   The same arguments give the same puzzles (with the same numpy random streams), and the size of one split does not
   change the puzzles of another. 9x9: every puzzle has its own grid. Grids come from randomised backtracking: every
   grid can occur, not all equally often. 4x4: the 288 grids are dealt out 70/15/15 and a split's puzzles are drawn
-  uniformly from all its puzzles with that many clues; see the module's docstring about augmentation.
+  uniformly from all its puzzles with the same number of clues; see the module's docstring about augmentation.
 
   Args:
     box: 2 for 4x4, 3 for 9x9.
     num_train, num_validation, num_test: puzzles, 0 or more.
-    num_clues: given cells of every puzzle.
+    num_clues: given cells of every puzzle; of the hardest, where max_clues is not 0.
+    max_clues: of the easiest; every number from num_clues to it is equally likely. 0: all have num_clues.
     seed: 0 or more.
     progress: called now and then with (puzzles done, puzzles in all).
 
@@ -93,6 +95,8 @@ def generate_splits(
   if box not in _MIN_CLUES:
     raise UserError(f"box is {box}, must be 2 (4x4 puzzles) or 3 (9x9 puzzles)")
   cells = box**4
+  if max_clues and not num_clues <= max_clues <= cells:
+    raise UserError(f"max_clues is {max_clues}, must be from num_clues = {num_clues} to {cells}, or 0 for num_clues")
   if not _MIN_CLUES[box] <= num_clues <= cells:
     raise UserError(
         f"num_clues is {num_clues}, must be from {_MIN_CLUES[box]} to {cells} for {box * box}x{box * box} puzzles: with"
@@ -109,7 +113,9 @@ def generate_splits(
   result, taken, done = {}, set(), 0
   for i, (split, size) in enumerate(sizes.items()):
     report = functools.partial(_report, progress, done, sum(sizes.values()))
-    inputs, labels = make(split, size, num_clues, seed, np.random.default_rng([seed, i]), taken, report)
+    rng = np.random.default_rng([seed, i])
+    clues = rng.integers(num_clues, max_clues + 1, size) if max_clues > num_clues else np.full(size, num_clues)
+    inputs, labels = make(split, clues, seed, rng, taken, report)
     done += size
     result[split] = puzzles_lib.one_group_each(
         inputs.astype(np.uint8), labels.astype(np.int8), vocab_size=rules.vocab_size(box)
@@ -247,27 +253,30 @@ def _single_place(grid, used, box: int) -> list[tuple[int, int]] | None:
   return found
 
 
-def _small_split(split, size, num_clues, seed, rng, taken, report):
-  """4x4: see generate_splits. Returns (size, 16) inputs and labels, tokens."""
+def _small_split(split, clues, seed, rng, taken, report):
+  """4x4: see generate_splits. Returns (puzzles, 16) inputs and labels, tokens, of the given numbers of clues."""
   del taken  # the deal below is disjoint by itself
   grids = _small_grids()
   deal = np.random.default_rng([seed, len(SPLITS)]).permutation(len(grids))
   bounds = np.round(np.cumsum([0.0, *_SMALL_SHARES.values()]) * len(grids)).astype(int)
   at = SPLITS.index(split)
   mine = np.sort(deal[bounds[at] : bounds[at + 1]])
-  clue_sets = _clue_sets(num_clues)
-  unique = _one_solution(num_clues)[mine]
-  grid, clues = np.nonzero(unique)
-  if size > len(grid):
-    raise UserError(
-        f"num_{split} is {size}, but the {len(mine)} solution grids of this split have only {len(grid)} different 4x4"
-        f" puzzles with {num_clues} clues; ask for fewer puzzles or another num_clues"
-    )
-  pick = rng.choice(len(grid), size, replace=False)
-  labels = grids[mine[grid[pick]]] + BLANK
-  shown = clue_sets[clues[pick], None] >> np.arange(16) & 1
-  report(size)
-  return np.where(shown, labels, BLANK), labels
+  inputs, labels = np.empty((2, len(clues), 16), np.uint8)
+  for num_clues in np.unique(clues):
+    clue_sets = _clue_sets(num_clues)
+    grid, clue_set = np.nonzero(_one_solution(num_clues)[mine])
+    these = np.flatnonzero(clues == num_clues)
+    if len(these) > len(grid):
+      raise UserError(
+          f"num_{split} is {len(clues)}, but the {len(mine)} solution grids of this split have only {len(grid)}"
+          f" different 4x4 puzzles with {num_clues} clues; ask for fewer puzzles or another num_clues"
+      )
+    pick = rng.choice(len(grid), len(these), replace=False)
+    labels[these] = grids[mine[grid[pick]]] + BLANK
+    shown = clue_sets[clue_set[pick], None] >> np.arange(16) & 1
+    inputs[these] = np.where(shown, labels[these], BLANK)
+  report(len(clues))
+  return inputs, labels
 
 
 @functools.cache
@@ -298,14 +307,16 @@ def _one_solution(num_clues: int) -> np.ndarray:
   return unique[case.reshape(-1)]
 
 
-def _large_split(split, size, num_clues, seed, rng, taken, report):
-  """9x9: see generate_splits. Returns (size, 81) inputs and labels, tokens; adds its grids to `taken`."""
+def _large_split(split, clues, seed, rng, taken, report):
+  """9x9: see generate_splits. Returns (puzzles, 81) inputs and labels, tokens, of the given numbers of clues; adds its
+  grids to `taken`."""
   del split, seed
+  size = len(clues)
   inputs, labels = np.empty((size, 81), np.uint8), np.empty((size, 81), np.uint8)
   done = 0
   while done < size:
     grid = _random_grid(rng)
-    puzzle = _dig(grid, num_clues, rng.permutation(81).tolist())
+    puzzle = _dig(grid, clues[done], rng.permutation(81).tolist())
     if puzzle is None or bytes(grid) in taken:
       continue
     taken.add(bytes(grid))

@@ -57,7 +57,7 @@ class SudokuTask(sourced.SourcedTask):
     data = self.data
     return generate.generate_splits(
         box=data.box, num_train=data.num_train, num_validation=data.num_validation, num_test=data.num_test,
-        num_clues=data.num_clues, seed=data.seed, progress=progress)
+        num_clues=data.num_clues, max_clues=data.max_clues, seed=data.seed, progress=progress)
 
   def leak(self, train: Puzzles) -> str:
     # The 288 grids of 4x4 cells are two up to symmetry.
@@ -100,16 +100,23 @@ class SudokuTask(sourced.SourcedTask):
     return rules.valid_grids(answers, box=self.box) & rules.keep_clues(inputs, answers)
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    if puzzles.ratings is None:
-      return {}
+    """by_rating, where puzzles are rated, and by_clues, where not all have the same number of clues."""
     exact = evaluation.exact[evaluation.counted]
-    bucket = np.searchsorted(RATING_BUCKETS, puzzles.ratings[evaluation.counted], side="right") - 1
-    ends = [*(f"{low}-{high - 1}" if high > low + 1 else f"{low}"
-              for low, high in zip(RATING_BUCKETS, RATING_BUCKETS[1:])), f"{RATING_BUCKETS[-1]}+"]
-    return {"by_rating": {
-        name: {"num_puzzles": int((bucket == i).sum()), "exact_accuracy": float(exact[bucket == i].mean())}
-        for i, name in enumerate(ends) if (bucket == i).any()
-    }}
+
+    def table(kinds):
+      return {name: {"num_puzzles": int(rows.sum()), "exact_accuracy": float(exact[rows].mean())}
+              for name, rows in kinds if rows.any()}
+
+    found = {}
+    if puzzles.ratings is not None:
+      bucket = np.searchsorted(RATING_BUCKETS, puzzles.ratings[evaluation.counted], side="right") - 1
+      ends = [*(f"{low}-{high - 1}" if high > low + 1 else f"{low}"
+                for low, high in zip(RATING_BUCKETS, RATING_BUCKETS[1:])), f"{RATING_BUCKETS[-1]}+"]
+      found["by_rating"] = table((name, bucket == i) for i, name in enumerate(ends))
+    clues = self.is_given(puzzles.inputs[evaluation.counted]).sum(1)
+    if len(numbers := np.unique(clues)) > 1:
+      found["by_clues"] = table((str(number), clues == number) for number in numbers)
+    return found
 
   # Drawing.
 
