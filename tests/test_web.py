@@ -200,7 +200,7 @@ def test_it_is_served_until_ctrl_c(cache, model, tmp_path):
   out, errors = program.communicate(timeout=60)
   assert (program.returncode, out) == (130, "\nSIGINT: stopping at once, since nothing is left to save\n")
   assert "KeyboardInterrupt" not in errors
-  assert list((tmp_path / "tmp").iterdir()) == []
+  assert not list((tmp_path / "tmp").glob("tmp*"))  # the folder; jax2onnx leaves a file of its own
 
 
 @pytest.mark.parametrize("error, said", [(ConnectionResetError(), False), (OSError(), True)])
