@@ -279,6 +279,16 @@ SOLVE = {
     "no puzzles": (["--checkpoint={}/7", "--num=0"], "flag --num=0: "),
     "stop": (["--checkpoint={}/7", _PUZZLE, "--stop=soon"], "stop = 'soon': must be one of steps, settled, converged"),
     "json": (["--checkpoint={}/7", "x.json"], "x.json: sudoku-4x4 has no puzzles in JSON"),
+    "a page with answers": (["--checkpoint={}/7", _PUZZLE, "--serve", "--json"],
+                            "--json: the page solves puzzles in the browser, and nothing is solved here; leave it out"),
+    "a page without examples": (["--checkpoint={}/7", "--web={}/web", "--show=0"],
+                                "--web: draws nothing with --show=0; leave it out"),
+    "port": (["--checkpoint={}/7", _PUZZLE, "--port=80"], "--port: only --serve reads it; leave it out"),
+    "empty web": (["--checkpoint={}/7", _PUZZLE, "--web="], "--web=: must be a folder of this machine"),
+    "web in a bucket": (["--checkpoint={}/7", _PUZZLE, "--web=gs://b/x"], "--web=gs://b/x: must be a folder of this"),
+    "web over something": (["--checkpoint={}/7", _PUZZLE, "--web={}/small"],
+                           "--web={}/small: is there already, and nothing is written over; name another folder"),
+    "a page with a bad example": (["--checkpoint={}/7", "{}/small/test.csv", "1...", "--serve"], "1...: 4 characters"),
     "out": (["--checkpoint={}/7", _PUZZLE, "--out={}/file/x.csv"],
             "--out={}/file: cannot write here (File exists)"),
 }
@@ -443,7 +453,8 @@ def test_started_for_real(place):
 
 @pytest.mark.parametrize("program, flags", [
     ("trm_jax.main", ["config", "workdir", "mode", "checkpoint", "data"]),
-    ("trm_jax.solve", ["checkpoint", "num", "show", "trace", "json", "out", "image", "html", "stop"]),
+    ("trm_jax.solve", ["checkpoint", "num", "show", "trace", "json", "out", "image", "html", "serve", "port",
+                       "web", "stop"]),
     ("trm_jax.sweep", ["sweep", "workdir", "seeds", "options", "set", "dry-run", "list"]),
 ])
 def test_help_names_the_flags(program, flags):

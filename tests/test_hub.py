@@ -20,6 +20,7 @@ import pytest
 
 from trm_jax.data import hub
 from trm_jax.errors import TryAgain, UserError
+from trm_jax.runtime import download
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import extreme
 from trm_jax.tasks.sudoku import generate
@@ -40,7 +41,7 @@ def _gate():
 def _failures(monkeypatch):
   """What the mirror answers to its next GET requests instead of the file: a status and headers, "reset" for half of the
   file and a broken connection, "cut" for half of it. The pauses between tries are short."""
-  monkeypatch.setattr(hub, "_PAUSES", (0.01, 0.02, 0.04))
+  monkeypatch.setattr(download, "_PAUSES", (0.01, 0.02, 0.04))
   return []
 
 
@@ -133,7 +134,7 @@ def test_failures_of_the_network_pass(mirror, failures, tmp_path, capsys, failed
 def test_a_server_says_how_long_to_wait(mirror, failures, tmp_path, monkeypatch):
   _, published, _ = mirror
   pauses = []
-  monkeypatch.setattr(hub.time, "sleep", pauses.append)
+  monkeypatch.setattr(download.time, "sleep", pauses.append)
   date = email.utils.formatdate(time.time() + 60, usegmt=True)
   failures.extend((429, {"Retry-After": value}) for value in ("7", date, "soon"))
   published.read(tmp_path / "data", "train")
@@ -157,7 +158,7 @@ def test_a_network_that_goes_on_failing_is_tried_again_by_another_start(mirror, 
 
 def test_a_server_that_stops_sending_has_failed(mirror, gate, tmp_path, monkeypatch):
   _, published, _ = mirror
-  monkeypatch.setattr(hub, "_SILENT_SECONDS", 0.1)
+  monkeypatch.setattr(download, "_SILENT_SECONDS", 0.1)
   gate.clear()
   with pytest.raises(TryAgain, match="cannot be downloaded .*Read timed out"):
     published.read(tmp_path / "data", "train")

@@ -6,12 +6,14 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 
 import pytest
 import synthetic_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+FIRST_CELL = "".join(json.loads(NOTEBOOKS[0].read_text())["cells"][1]["source"])
 # Neither code nor prose that needs scrolling.
 MOST_LINES = 40
 
@@ -35,6 +37,51 @@ def test_in_git_it_is_clean(path):
           f"clear it before you commit: jupyter nbconvert --clear-output --inplace {path}")
       assert not re.search(r"\b(?!np|plt)\w+\._[a-z]", "".join(cell["source"])), "the public API only"
       assert max(len(line.rstrip("\n")) for line in cell["source"]) <= 120
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_opens_in_colab(path):
+  """By a badge, and with a first cell that is the same in all of them."""
+  cells = json.loads(path.read_text())["cells"]
+  title, first, *others = (("".join(cell["source"]), cell["cell_type"]) for cell in cells)
+  address, = re.findall(r'repository = "https://github.com/(.*)"', first[0])
+  assert (f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]("
+          f"https://colab.research.google.com/github/{address}/blob/main/notebooks/{path.name})\n") in title[0]
+  assert first == (FIRST_CELL, "code") and address == "YOUR_ACCOUNT/trm_jax"
+  assert all("github" not in text for text, _ in others)
+
+
+def _run_first_cell(folder, monkeypatch, *, installed):
+  """Runs the cell in a folder, as a fresh kernel does, where git copies what is here and pip installs nothing.
+
+  Returns:
+    (the commands that it has started; the folder that it ends in; whether it has put its parent before sys.path)
+  """
+  commands = []
+
+  def run(command, *, check):
+    assert check
+    commands.append(command)
+    if command[0] == "git":
+      for name in ("notebooks", "configs"):
+        (folder / command[-1] / name).mkdir(parents=True)
+
+  monkeypatch.chdir(folder)
+  monkeypatch.setattr("subprocess.run", run)
+  monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed and name == "trm_jax" else None)
+  monkeypatch.setattr("sys.path", ["others"])
+  exec(FIRST_CELL, {})  # pylint: disable=exec-used
+  return commands, pathlib.Path.cwd(), sys.path[0] == str(pathlib.Path.cwd().parent)
+
+
+def test_the_first_cell_fetches_what_is_not_there(tmp_path, monkeypatch):
+  clone = ["git", "clone", "--quiet", "--depth=1", "https://github.com/YOUR_ACCOUNT/trm_jax", "checkout"]
+  install = [sys.executable, "-m", "pip", "install", "--quiet", "--editable", ".."]
+  there = tmp_path / "checkout" / "notebooks"
+  assert _run_first_cell(tmp_path, monkeypatch, installed=False) == ([clone, install], there, True)
+  assert _run_first_cell(tmp_path, monkeypatch, installed=True) == ([], there, False)  # in a second kernel
+  assert _run_first_cell(there, monkeypatch, installed=False) == ([install], there, True)  # in a checkout
+  assert _run_first_cell(there, monkeypatch, installed=True) == ([], there, False)
 
 
 @pytest.fixture(scope="module")

@@ -13,22 +13,18 @@ Axes: N puzzles, S cells.
 
 from collections.abc import Callable, Mapping
 import dataclasses
-import email.utils
 import functools
-import hashlib
 import os
 import pathlib
-import random
-import time
-from typing import Any, BinaryIO
+from typing import Any
 
 from etils import epath
 import numpy as np
 
 from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.errors import TryAgain, UserError, cause_of, explained, in_one_line
+from trm_jax.errors import UserError, explained
 from trm_jax.runtime import buckets
-from trm_jax.runtime import console
+from trm_jax.runtime import download
 from trm_jax.runtime import files
 from trm_jax.runtime import lock
 from trm_jax.runtime import paths
@@ -40,13 +36,6 @@ _PREPARED = "dataset_info.json"
 _VERSION = "1.0.0"
 # One record holds many puzzles: millions of tiny records would take minutes to read back.
 _PUZZLES_PER_RECORD = 4096
-_CONNECT_SECONDS = 20
-# A server that sends nothing for so long has failed.
-_SILENT_SECONDS = 60
-# Between tries of a download whose network or server fails: three minutes in all. A job is then started again.
-_PAUSES = (1, 2, 4, 8, 16, 32, 60, 60)
-# Nobody is kept waiting for longer, whatever the server asks for.
-_MAX_WAIT_SECONDS = 300
 _BY_HAND = "download train.csv and test.csv by hand and point config.data.source at their folder"
 
 
@@ -253,8 +242,11 @@ def _builder_class(published: Published) -> type:
 
     def _split_generators(self, dl_manager):
       downloads = pathlib.Path(dl_manager.download_dir)
-      return {split: self._generate_examples(_download(
-          downloads / f"{published.name}-{checksum}.csv", f"{published.base_url.rstrip('/')}/{split}.csv", checksum))
+      # TFDS's own downloader waits for ever for a server that does not go on sending, and gives up at the first 429 or
+      # broken connection.
+      return {split: self._generate_examples(download.file(
+          downloads / f"{published.name}-{checksum}.csv", f"{published.base_url.rstrip('/')}/{split}.csv", checksum,
+          _BY_HAND))
               for split, checksum in published.sha256.items()}
 
     def _generate_examples(self, path):
@@ -268,90 +260,3 @@ def _builder_class(published: Published) -> type:
         }
 
   return Builder
-
-
-class _Passing(Exception):
-  """A download failed for a reason that may pass. Attributes: wait_s, how long the server asks to wait."""
-
-  def __init__(self, reason: str, wait_s: float = 0.0):
-    super().__init__(reason)
-    self.wait_s = wait_s
-
-
-def _download(path: pathlib.Path, url: str, checksum: str) -> pathlib.Path:
-  """Fetches a file to `path`, or finds it there, and checks it. Returns `path`.
-
-  TFDS's own downloader waits for ever for a server that does not go on sending, and gives up at the first 429 or broken
-  connection.
-
-  Raises:
-    UserError: there is no such file, or another one.
-    TryAgain: the network or the server failed, and went on failing.
-  """
-  if path.exists():
-    with path.open("rb") as file:
-      if hashlib.file_digest(file, "sha256").hexdigest() == checksum:
-        return path
-  # Not all hosts of a job at the same moment.
-  pauses = [pause * random.uniform(0.5, 1.5) for pause in _PAUSES]
-  while True:
-    try:
-      with files.replacing(path) as file:
-        actual = _fetch(url, file)
-        if actual != checksum:
-          raise UserError(f"{url}: the downloaded file has the SHA-256 {actual}, must have {checksum}; {_BY_HAND}")
-      return path
-    except _Passing as e:
-      if not pauses or e.wait_s > _MAX_WAIT_SECONDS:
-        raise TryAgain(f"{url}: cannot be downloaded ({e}); check the network and start the same command again, or "
-                       f"{_BY_HAND}") from e
-      pause = max(pauses.pop(0), e.wait_s)
-      print(f"{url}: cannot be downloaded now ({e}); trying again in {pause:.0f} s", flush=True)
-      time.sleep(pause)
-
-
-def _fetch(url: str, file: BinaryIO) -> str:
-  """Downloads a file, showing progress.
-
-  Returns:
-    Its SHA-256.
-
-  Raises:
-    _Passing: the network failed, or the server says that it did.
-    UserError: the server refuses.
-  """
-  import requests  # pylint: disable=g-import-not-at-top
-
-  try:
-    with requests.get(url, stream=True, timeout=(_CONNECT_SECONDS, _SILENT_SECONDS),
-                      headers={"Accept-Encoding": "identity"}) as response:
-      reason = f"the server says {response.status_code} {response.reason}"
-      if response.status_code in (408, 429) or response.status_code >= 500:
-        raise _Passing(reason, _seconds(response.headers.get("Retry-After", "")))
-      if response.status_code != 200:
-        raise UserError(f"{url}: cannot be downloaded ({reason}); {_BY_HAND}")
-      progress, size, digest = console.Progress(f"downloading {url}"), 0, hashlib.sha256()
-      total = int(response.headers.get("Content-Length", 0))
-      for block in response.iter_content(1 << 20):
-        file.write(block)
-        digest.update(block)
-        size += len(block)
-        progress(size, max(total, size))
-  except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as e:
-    raise _Passing(cause_of(e).words) from e
-  except requests.RequestException as e:
-    raise UserError(f"{url}: cannot be downloaded ({in_one_line(e)}); {_BY_HAND}") from e
-  if size < total:
-    raise _Passing(f"the connection ended after {size:,} of {total:,} bytes")
-  progress.done(f"{size / 2**20:,.1f} MiB")
-  return digest.hexdigest()
-
-
-def _seconds(retry_after: str) -> float:
-  """How long a server asks to wait: a number of seconds or a date; 0 where it is neither."""
-  if retry_after.isdigit():
-    return float(retry_after)
-  try:
-    return email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
-  except ValueError:
-    return 0.0

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 import dataclasses
 import importlib.util
+import logging
 import pathlib
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from trm_jax.interop import card
 from trm_jax.interop import reference_files
 from trm_jax.model.trm import TRM, Carry
 from trm_jax.runtime import files
+from trm_jax.tasks import Task
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
 _MAX_TABLE = 1 << 28  # bytes of a prefix table that becomes a constant of a program
@@ -82,19 +84,50 @@ def stablehlo(model: TRM, folder: pathlib.Path) -> None:
 
 def onnx(model: TRM, folder: pathlib.Path) -> None:
   """`stablehlo`, as ONNX in float32, which is what its runtimes have on CPUs and in browsers."""
+  _write_onnx(_programs(_wide(model)), folder, "--format=onnx")
+
+
+def onnx_to_watch(model: TRM, task: Task, folder: pathlib.Path, flag: str) -> None:
+  """`onnx`, of what a person needs who watches: `start`, `step`, and, if the task has rules, `rules`, which says of
+  answers to puzzles whether they are proven right.
+
+  Args:
+    model: see `stablehlo`.
+    task: that it was trained on.
+    folder: to be filled; made if it does not exist.
+    flag: that asks for it, for messages.
+
+  Raises:
+    UserError: see `stablehlo`.
+  """
+  programs = _programs(_wide(model))
+  puzzles = programs.pop("solve").arguments["inputs"]
+  if task.checked:
+    programs["rules"] = _Program(lambda *cells: (task.solves(*cells),), {"inputs": puzzles, "answers": puzzles},
+                                 {"proven": jax.ShapeDtypeStruct(puzzles.shape[:1], bool)})
+  _write_onnx(programs, folder, flag)
+
+
+def _wide(model: TRM) -> TRM:
+  wide = dataclasses.replace(model.config, dtype="float32", attention="xla")
+  graphdef = nnx.split(nnx.eval_shape(lambda: TRM(wide, rngs=nnx.Rngs(0))))[0]
+  return nnx.merge(graphdef, nnx.state(model))
+
+
+def _write_onnx(programs: dict[str, _Program], folder: pathlib.Path, flag: str) -> None:
   try:
     import jax2onnx  # pylint: disable=g-import-not-at-top
   except ImportError as e:
-    raise UserError(f'--format=onnx: needs {e.name}, which is not installed; pip install -e ".[onnx]"') from e
-  wide = dataclasses.replace(model.config, dtype="float32", attention="xla")
-  graphdef = nnx.split(nnx.eval_shape(lambda: TRM(wide, rngs=nnx.Rngs(0))))[0]
+    raise UserError(f'{flag}: needs {e.name}, which is not installed; pip install -e ".[onnx]"') from e
+
+  logging.getLogger("onnx_ir.serde").setLevel("ERROR")  # warns of types that the file does without
 
   def converted(name: str, program: _Program) -> bytes:
     return jax2onnx.to_onnx(
         program.function, list(program.arguments.values()), model_name=name, input_names=list(program.arguments),
         output_names=list(program.results)).SerializeToString()
 
-  _write(_programs(nnx.merge(graphdef, nnx.state(model))), folder, "onnx", converted)
+  _write(programs, folder, "onnx", converted)
 
 
 def _write(programs: dict[str, _Program], folder: pathlib.Path, suffix: str,

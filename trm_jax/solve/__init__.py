@@ -7,7 +7,8 @@
     [answer] = solver(["53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"])
     print(solver.task.text(answer.cells), answer.proven, f"{answer.confidence:.1%}")
 
-`solver` solves, `sources` reads what people name, `page` makes a page to watch it, `__main__` is the program.
+`solver` solves, `sources` reads what people name, `page` makes a page to watch it, `web` one that
+solves in the browser, `__main__` is the program.
 """
 
 from trm_jax.solve.solver import Answer, Solver, Step

@@ -7,10 +7,14 @@
     some_program | python -m trm_jax.solve --checkpoint=runs/… --json -          # standard input
     python -m trm_jax.solve --checkpoint=runs/… puzzles.txt --rollouts=16 --noise=0.3 --choose=proof  # thinks longer
     python -m trm_jax.solve --checkpoint=runs/… --num=3 --html=three.html        # test puzzles of its run, to watch
+    python -m trm_jax.solve --checkpoint=runs/… --serve                          # a page to type puzzles on
 
 The first --show answers are printed. Each comes with whether the rules prove it right, how sure the model is that all
 its cells are right, and the number of supervision steps. All answers go to --out, which appears when it is complete,
 or, with --json, to standard output.
+
+--serve, or --web=FOLDER for a server elsewhere, solves nothing here: its page does so in the browser, and has the
+puzzles that are named, or --num test puzzles, as examples.
 
 Exit status: 0, every puzzle was tried, solved or not; 2, a mistake in the command; 3, some rows are no puzzles, each of
 them is named on standard error, and all others were tried.
@@ -21,11 +25,14 @@ import codecs
 import collections
 import contextlib
 import csv
+import functools
 import itertools
 import json
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 from typing import Any
 
 from absl import flags
@@ -41,6 +48,7 @@ from trm_jax.errors import UserError
 from trm_jax.runtime import console
 from trm_jax.runtime import files
 from trm_jax.runtime import hosts
+from trm_jax.runtime import signals
 from trm_jax.solve import page
 from trm_jax.solve import sources
 from trm_jax.solve.solver import Answer, Solver
@@ -59,6 +67,10 @@ _OUT = flags.DEFINE_string("out", None, "A CSV file for all answers.")
 _IMAGE = flags.DEFINE_string("image", None, "A picture of the steps, x.png, or an animation, x.gif; of several puzzles "
                              "x_1.png, x_2.png, …")
 _HTML = flags.DEFINE_string("html", None, "A page to scrub through the steps in a browser, x.html; needs no network.")
+_SERVE = flags.DEFINE_bool("serve", False, "Serve a page to this machine on which a person types a puzzle, and the "
+                           "model solves it in the browser; until Ctrl-C.")
+_PORT = flags.DEFINE_integer("port", 8000, "For --serve; 0: any that is free.", 0, 65535)
+_WEB = flags.DEFINE_string("web", None, "A folder for that page, for any server of files, such as GitHub Pages.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Attempts at puzzles at once, at the most.", lower_bound=1)
 _DIAGNOSE = flags.DEFINE_bool("diagnose", True, "Say which Sudokus have no or several solutions; that takes a few "
                               "milliseconds for an ordinary one, and a third of a second at the most.")
@@ -83,6 +95,19 @@ def _file(flag: flags.FlagHolder, *endings: str) -> pathlib.Path | None:
     raise UserError(f"--{flag.name}={flag.value}: must be a file of this machine that ends in {' or '.join(endings)}")
   files.make_folder(path.parent, f"--{flag.name}")
   return path
+
+
+def _web_folder() -> pathlib.Path | None:
+  """The folder that --web names. Raises UserError if the page cannot be put there."""
+  if _WEB.value is None:
+    return None
+  folder = pathlib.Path(_WEB.value).expanduser()
+  if not _WEB.value or "://" in _WEB.value:
+    raise UserError(f"--web={_WEB.value}: must be a folder of this machine")
+  if folder.is_dir() and any(folder.iterdir()):
+    raise UserError(f"--web={_WEB.value}: is there already, and nothing is written over; name another folder")
+  files.make_folder(folder, "--web")
+  return folder
 
 
 class _Report:
@@ -184,15 +209,49 @@ def _solved(solver: Solver, rows: Iterator[Row], puzzles: Puzzles | None, trace:
     yield waiting.popleft(), answer
 
 
+def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path | None) -> None:
+  """Writes the page that solves puzzles, into a temporary folder if none is given, and serves it with --serve."""
+  from trm_jax.solve import web  # pylint: disable=g-import-not-at-top
+
+  task = solver.task
+  rows = (sources.Arguments(task, arguments).rows() if arguments else
+          sources.of_puzzles(task, _test_puzzles(task), "test puzzle"))
+  examples = list(itertools.islice(rows, _SHOW.value))
+  if bad := next((row for row in examples if row.inputs is None), None):
+    raise UserError(bad.problem)
+  with contextlib.ExitStack() as stack:
+    where = folder
+    if where is None:
+      where = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+      signals.tidy_up.append(functools.partial(shutil.rmtree, where, ignore_errors=True))
+    web.write(where, solver.model, task, [row.inputs for row in examples], "--web" if folder else "--serve")
+    if folder:
+      total = sum(path.stat().st_size for path in folder.rglob("*"))
+      print(f"{folder}: {console.size(total)}, for any server of files, e.g. python -m http.server -d {folder}")
+    if _SERVE.value:
+      web.serve(where, _PORT.value, lambda address: print(f"open {address} in a browser; Ctrl-C ends this", flush=True))
+
+
+def _test_puzzles(task: Task) -> Puzzles:
+  puzzles = splits_lib.load_test(task)
+  return puzzles.take_groups(np.arange(min(_NUM.value, puzzles.num_groups)))
+
+
 def main(argv: list[str]) -> None:
   """Reads the flags and solves."""
   if _CHECKPOINT.value is None:
     raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
   if argv[1:]:
     cli.refuse("the arguments say which puzzles to solve", _NUM)
+  in_browser = _SERVE.value or _WEB.value is not None
+  if in_browser:
+    cli.refuse("the page solves puzzles in the browser, and nothing is solved here", _TRACE, _JSON, _OUT, _IMAGE, _HTML,
+               _BATCH_SIZE, _DIAGNOSE, *thinking.FLAGS)
+  if not _SERVE.value:
+    cli.refuse("only --serve reads it", _PORT)
   if not _SHOW.value:
-    cli.refuse("draws nothing with --show=0", _IMAGE, _HTML)
-  out, image, html = _file(_OUT, ".csv"), _file(_IMAGE, ".png", ".gif"), _file(_HTML, ".html")
+    cli.refuse("draws nothing with --show=0", _IMAGE, _HTML, _SERVE, _WEB)
+  folder, out, image, html = _web_folder(), _file(_OUT, ".csv"), _file(_IMAGE, ".png", ".gif"), _file(_HTML, ".html")
   if out and out.exists() and any(os.path.exists(argument) and out.samefile(argument) for argument in argv[1:]):
     raise UserError(f"--out={out}: is one of the files to be solved, and would be lost; name another file")
   hosts.stay_alone()
@@ -202,6 +261,9 @@ def main(argv: list[str]) -> None:
   compilation_cache.enable()
   solver = Solver.load(_CHECKPOINT.value, batch_size=_BATCH_SIZE.value, **thinking.arguments())
   task = solver.task
+  if in_browser:
+    _to_the_browser(solver, argv[1:], folder)
+    return
   trace = bool(_TRACE.value or image or html)
   if argv[1:]:
     arguments = sources.Arguments(task, argv[1:])
@@ -210,8 +272,7 @@ def main(argv: list[str]) -> None:
              *((sources.of_puzzles(task, puzzles, what), puzzles) for what, puzzles in in_json)]
     several = len(argv) > 2 or not arguments.one
   else:
-    puzzles = splits_lib.load_test(task)
-    puzzles = puzzles.take_groups(np.arange(min(_NUM.value, puzzles.num_groups)))
+    puzzles = _test_puzzles(task)
     parts, several = [(sources.of_puzzles(task, puzzles, "test puzzle"), puzzles)], len(puzzles) > 1
   report = _Report(task, image, html, several)
   progress = console.Progress("solving", file=sys.stderr if _JSON.value else sys.stdout)

@@ -8,6 +8,8 @@ page.html beside this file is the page; what it shows is put into it as JSON:
   puzzles: title, verdict, note, and `frames`: the puzzle, then each step, with columns and block (rows and columns
     between heavy lines) of the board and, cell by cell in the order of the board, tokens, marks ("g" given, "w" wrong,
     "." neither) and sure, the confidence in percent; sure is null and halt is null for the puzzle.
+
+web.py makes of it a page on which a person types the puzzle.
 """
 
 from importlib import resources
@@ -40,12 +42,16 @@ def puzzle(task: Task, title: str, answer: Answer, labels: np.ndarray | None, ve
   """
   cells = np.stack([step.cells for step in answer.trace])
   drawn = boards.drawn(task, answer.puzzle, cells, labels, np.array([step.q_halt for step in answer.trace]))
-  given = task.is_given(answer.puzzle)
-  first = _frame(task.board(answer.puzzle), answer.puzzle, given, np.zeros_like(given)) | {"sure": None, "halt": None}
   steps = [_frame(board.layout, board.answer, board.given, board.wrong) | {
       "sure": np.floor(100 * step.cell_confidence[board.layout.cells.reshape(-1)]).astype(int).tolist(),
       "halt": round(100 * step.confidence, 1)} for board, step in zip(drawn, answer.trace)]
-  return {"title": title, "verdict": verdict, "note": note, "frames": [first, *steps]}
+  return {"title": title, "verdict": verdict, "note": note, "frames": [unsolved(task, answer.puzzle), *steps]}
+
+
+def unsolved(task: Task, inputs: np.ndarray) -> dict[str, Any]:
+  """The frame of a puzzle, (S,) tokens, before the first step."""
+  given = task.is_given(inputs)
+  return _frame(task.board(inputs), inputs, given, np.zeros_like(given)) | {"sure": None, "halt": None}
 
 
 def _frame(layout: boards.Board, tokens: np.ndarray, given: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
@@ -66,10 +72,18 @@ def write(path: os.PathLike | str, task: Task, puzzles: list[dict[str, Any]]) ->
   Raises:
     UserError: it cannot be written.
   """
+  files.replace_text(pathlib.Path(path), text(task, {"puzzles": puzzles}))
+
+
+def text(task: Task, shown: dict[str, Any]) -> str:
+  """The page, with what is in `shown` besides what it has of the task."""
   tokens = range(task.vocab_size)
   data = {"task": task.name, "text": [task.cell_text(token) for token in tokens],
-          "fill": [task.fills[token][0] if token in task.fills else None for token in tokens], "puzzles": puzzles}
+          "fill": [task.fills[token][0] if token in task.fills else None for token in tokens]} | shown
   # As a "<" might end the script that holds it.
-  text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-  template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-  files.replace_text(pathlib.Path(path), template.replace(_DATA, text))
+  return source("page.html").replace(_DATA, json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def source(name: str) -> str:
+  """A file beside this one."""
+  return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -49,6 +49,21 @@ class Shown:
   verdict: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Editor:
+  """How a person makes a puzzle out of an empty board, whose cells lie in the sequence row by row.
+
+  Attributes:
+    tokens: that a cell may get, the empty cell's first.
+    units: groups of cells in which no token but the empty cell's may be twice.
+    once: tokens that must be on the board exactly once.
+  """
+
+  tokens: Sequence[int]
+  units: Sequence[Sequence[int]] = ()
+  once: Sequence[int] = ()
+
+
 class Task:
   """A task: its puzzles, their rows in a batch, the rules by which an answer is right.
 
@@ -75,6 +90,7 @@ class Task:
     stores_versions: whether its puzzles have `versions` (see data/puzzles.py).
     max_versions: augmented versions of a puzzle that differ, at the most; None: as many as one likes, if there are any.
     num_votes: augmented versions of a puzzle that an evaluation attempts besides itself, for `score` to vote over.
+    editor: how a person makes a puzzle on an empty board; None where that takes more than filling its cells.
   """
 
   name: str
@@ -89,6 +105,7 @@ class Task:
   stores_versions = False
   max_versions: int | None = None
   num_votes = 0
+  editor: Editor | None = None
 
   def __init__(self, data: DataConfig):
     self.data = data

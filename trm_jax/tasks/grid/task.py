@@ -125,6 +125,10 @@ class GridTask(task.Task):
   def text(self, tokens: np.ndarray) -> str:
     return "".join(map(self.cell_text, tokens)) if self.data.alphabet else super().text(tokens)
 
+  @property
+  def editor(self) -> task.Editor | None:
+    return task.Editor(range(1, self.vocab_size)) if self.data.alphabet else None
+
   # Drawing.
 
   def board(self, tokens: np.ndarray) -> task.Board:

@@ -39,6 +39,7 @@ class SudokuTask(sourced.SourcedTask):
     self.name = f"sudoku-{self.side}x{self.side}"
     self.seq_len = self.side**2
     self.vocab_size = rules.vocab_size(data.box)
+    self.editor = task.Editor(range(rules.BLANK, self.vocab_size), rules.units(data.box).tolist())
 
   # Puzzles.
 

@@ -1,0 +1,122 @@
+# Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
+"""A page on which a person types a puzzle and the model solves it in the browser: a folder for any server of files.
+
+The folder has index.html (page.html with live.js in it), the model as ONNX programs, and onnxruntime-web. That is not
+kept in the repository, because it has 14 MB: it is downloaded once from npm's registry, one version, checked. A page
+that took it from somebody's servers each time would not work without them, and would tell them of its visitors.
+"""
+
+from collections.abc import Callable
+import functools
+import http.server
+import os
+import pathlib
+import sys
+import tarfile
+from typing import Any
+
+import numpy as np
+
+from trm_jax.errors import UserError, explained
+from trm_jax.interop import export
+from trm_jax.model.trm import TRM
+from trm_jax.runtime import download
+from trm_jax.runtime import files
+from trm_jax.solve import page
+from trm_jax.tasks import Task
+
+_RUNTIME = "onnxruntime-web"
+_VERSION = "1.30.0"
+# Of the package whose integrity npm states as sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb…
+_SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
+# What a page on one thread needs of it.
+_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+
+
+def runtime() -> pathlib.Path:
+  """The package of onnxruntime-web, 33 MB, in the cache; downloaded if it is not there.
+
+  Raises:
+    UserError: it cannot be downloaded, or is another one.
+  """
+  name = f"{_RUNTIME}-{_VERSION}.tgz"
+  registry = os.environ.get("npm_config_registry") or "https://registry.npmjs.org"  # as npm itself is told
+  path = files.cache_folder() / name
+  files.make_folder(path.parent, "XDG_CACHE_HOME")
+  return download.file(path, f"{registry.rstrip('/')}/{_RUNTIME}/-/{name}", _SHA256,
+                       f"put that file, from a machine with a network, at {path}")
+
+
+def write(folder: pathlib.Path, model: TRM, task: Task, examples: list[np.ndarray], flag: str) -> None:
+  """Writes the folder.
+
+  Args:
+    folder: to be filled; made if it does not exist.
+    model: with the parameters that solve.
+    task: that it was trained on.
+    examples: (S,) tokens each, at least one.
+    flag: that asks for it, for messages.
+
+  Raises:
+    UserError: the task's puzzles are no boards to be filled, a package is missing, or something cannot be downloaded or
+      written.
+  """
+  editor = task.editor
+  if editor is None:
+    raise UserError(f"{flag}: a puzzle of {task.name} is more than a board to be filled; --html=x.html makes a page of "
+                    "puzzles that are solved already")
+  package = runtime()
+  export.onnx_to_watch(model, task, folder, flag)
+  files.make_folder(folder / _RUNTIME, flag)
+  with tarfile.open(package) as archive:
+    for name in _FILES:
+      with files.replacing(folder / _RUNTIME / name) as file:
+        file.write(archive.extractfile(f"package/dist/{name}").read())
+  every = np.arange(task.vocab_size)[:, None].repeat(task.seq_len, 1)
+  board = page.unsolved(task, np.full(task.seq_len, editor.tokens[0]))
+  live = {
+      "tokens": list(editor.tokens), "units": editor.units, "once": editor.once,
+      "given": task.is_given(every)[:, 0].tolist(), "examples": [example.tolist() for example in examples],
+      "steps": model.config.halt_max_steps, "rules": bool(task.checked)}
+  puzzle = {"title": "your puzzle", "verdict": "", "note": "", "frames": [board]}
+  script = f'<script type="module">\n{page.source("live.js")}</script>\n</body>'
+  files.replace_text(folder / "index.html", page.text(task, {"puzzles": [puzzle], "live": live}).replace(
+      "</body>", script))
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+  """Files that may be others the next time that this address serves something."""
+
+  def end_headers(self):
+    self.send_header("Cache-Control", "no-cache")
+    super().end_headers()
+
+  def log_message(self, *args: Any) -> None:
+    pass
+
+
+class _Server(http.server.ThreadingHTTPServer):
+
+  def handle_error(self, request: Any, client_address: Any) -> None:
+    if not isinstance(sys.exception(), ConnectionError):  # a browser may leave whenever it likes
+      super().handle_error(request, client_address)
+
+
+def serve(folder: pathlib.Path, port: int, ready: Callable[[str], None]) -> None:
+  """Serves a folder to this machine alone, until the program ends.
+
+  Args:
+    folder: what `write` has written.
+    port: 0 for any that is free.
+    ready: called with the address.
+
+  Raises:
+    UserError: the port is not to be had.
+  """
+  try:
+    server = _Server(("127.0.0.1", port), functools.partial(_Handler, directory=folder))
+  except OSError as e:
+    raise explained(f"--port={port}: cannot serve there", e, "choose another one, or 0 for any that is free") from e
+  with server:
+    ready(f"http://127.0.0.1:{server.server_port}")
+    server.serve_forever()
