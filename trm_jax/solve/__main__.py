@@ -1,7 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Puzzles in, answers out.
 
-    python -m trm_jax.solve --checkpoint=runs/… 53..7....6..195....98....6.8…    # your own: row by row
+    python -m trm_jax.solve 53..7....6..195....98....6.8…             # a Sudoku, by the weights that come with trm_jax
+    python -m trm_jax.solve --checkpoint=runs/… 53..7....6..195....98….          # by your own: row by row
     python -m trm_jax.solve --checkpoint=runs/… puzzles.txt                      # one a line, or row by row
     python -m trm_jax.solve --checkpoint=runs/… puzzles.csv --out=answers.csv    # a column "question", maybe "answer"
     some_program | python -m trm_jax.solve --checkpoint=runs/… --json -          # standard input
@@ -41,11 +42,12 @@ from trm_jax.runtime import files
 from trm_jax.runtime import hosts
 from trm_jax.solve import page
 from trm_jax.solve import sources
-from trm_jax.solve.solver import Answer, Solver
+from trm_jax.solve.solver import BUILTIN, Answer, Solver
 from trm_jax.solve.sources import Row
 from trm_jax.tasks import Task
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/; "
+                                  f"default: {BUILTIN}, weights for ordinary Sudokus that come with trm_jax.",
                                   allow_override=True)  # trm_jax.main has it, too
 _NUM = flags.DEFINE_integer("num", 1, "How many test puzzles of the run to solve, where no puzzle is named.",
                             lower_bound=1)
@@ -181,8 +183,6 @@ def _solved(solver: Solver, rows: Iterator[Row], puzzles: Puzzles | None, trace:
 
 def main(argv: list[str]) -> None:
   """Reads the flags and solves."""
-  if _CHECKPOINT.value is None:
-    raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
   if argv[1:]:
     cli.refuse("the arguments say which puzzles to solve", _NUM)
   if not _SHOW.value:
@@ -195,7 +195,10 @@ def main(argv: list[str]) -> None:
   from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
 
   compilation_cache.enable()
-  solver = Solver.load(_CHECKPOINT.value, batch_size=_BATCH_SIZE.value, stop=_STOP.value)
+  if _CHECKPOINT.value is None:
+    print(f"no --checkpoint: {BUILTIN}, weights for ordinary Sudokus that come with trm_jax", file=sys.stderr)
+  path = BUILTIN if _CHECKPOINT.value is None else _CHECKPOINT.value
+  solver = Solver.load(path, batch_size=_BATCH_SIZE.value, stop=_STOP.value)
   task = solver.task
   trace = bool(_TRACE.value or image or html)
   if argv[1:]:
