@@ -185,6 +185,9 @@ def main(argv: list[str]) -> None:
   """Reads the flags and solves."""
   if argv[1:]:
     cli.refuse("the arguments say which puzzles to solve", _NUM)
+  elif _CHECKPOINT.value is None:
+    raise UserError("nothing to solve: give a Sudoku, row by row with '.' for a blank, or a file of some; or, with "
+                    "--checkpoint, the folder of a run, whose test puzzles are solved then")
   if not _SHOW.value:
     cli.refuse("draws nothing with --show=0", _IMAGE, _HTML)
   out, image, html = _file(_OUT, ".csv"), _file(_IMAGE, ".png", ".gif"), _file(_HTML, ".html")
