@@ -259,7 +259,9 @@ MAIN = {
 
 _PUZZLE = "1...3..4.3..4..2"
 SOLVE = {
-    "no checkpoint": ([], "--checkpoint is missing: give the folder of a run"),
+    "nothing": ([], "nothing to solve: give a Sudoku, row by row with '.' for a blank, or a file of some"),
+    "unknown weights": (["--checkpoint=builtin:chess"],
+                        "--checkpoint=builtin:chess: no such weights come with trm_jax; there is builtin:sudoku"),
     "no run": (["--checkpoint={}/none"], "{}/none: no checkpoint here"),
     "short puzzle": (["--checkpoint={}/7", "1..."], "1...: 4 characters, but sudoku-4x4 has 16 cells"),
     "foreign character": (["--checkpoint={}/7", f"{_PUZZLE[:-2]}5x"],

@@ -525,3 +525,15 @@ def test_the_page_works_in_a_browser(html_file, tmp_path, solver):
 
 def test_the_package_has_the_page():
   assert (pathlib.Path(page.__file__).parent / "page.html").read_text().count(page._DATA) == 1
+
+
+def test_the_weights_that_come_along_solve_ordinary_sudokus(capsys):
+  """Each has 30 clues or more and needs no guess; the first is the one that stands in the README."""
+  puzzles = ["53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79",
+             "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3.."]
+  answers = Solver.load(batch_size=2)(puzzles)
+  assert [answer.proven for answer in answers] == [True, True]
+  loaded = weights.load(solver_lib.BUILTIN)
+  assert loaded.task.name == "sudoku-9x9"
+  assert sum(file.stat().st_size for file in pathlib.Path(loaded.folder).rglob("*") if file.is_file()) < 12e6
+  assert not capsys.readouterr().err

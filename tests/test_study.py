@@ -58,7 +58,7 @@ NUM_PARAMS = {
     35_223_554: "e3_1_large",
     27_275_266: "plain_transformer t1_hrm",
     125_314: "quickstart",
-    522_242: "quickstart_9x9 baseline,laptop quickstart_9x9,laptop",
+    522_242: "quickstart_9x9 newspaper newspaper_2 baseline,laptop quickstart_9x9,laptop",
     421_122: "quickstart,laptop",
     75_714: """
         mini_t1_n1 mini_t1_n2 mini_t2_n2 mini_t3_n2 mini_t2_n4 mini_t3_n4 mini_ema_on mini_ema_off mini_mlp
@@ -210,7 +210,7 @@ def test_sweeps_are_of_configs_there_are():
           "paper_table_2", "paper_table_3", "miniature", "all"} <= set(_FILE.sweeps)
   for sweep in _FILE.sweeps.values():
     assert set(sweep.names) <= set(_FILE.configs) and len(set(sweep.names)) == len(sweep.names)
-  small = {"quickstart", "quickstart_9x9", *_FILE.sweeps["miniature"].names}
+  small = {"quickstart", "quickstart_9x9", "newspaper", "newspaper_2", *_FILE.sweeps["miniature"].names}
   assert set(_FILE.sweeps["all"].names) == set(_FILE.configs) - small
   for group in _GROUPS:
     command = re.search(r"^Command: (.*)$", group.text, re.MULTILINE)[1]

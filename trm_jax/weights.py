@@ -5,6 +5,7 @@
 
     trained = weights.load("runs/baseline")     # a run, one of its checkpoints, or what `save` has written
     trained = weights.load("hf://OWNER/REPO/FILE")      # the reference's, imported into runs/ first
+    trained = weights.load("builtin:sudoku")    # come with trm_jax: docs/evaluate.md
     carry, outputs = trained.model(carry, batch)
 
 Read are the parameters or their moving average, the prefix table and the initial states: no moments of an optimizer and

@@ -1,7 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Puzzles in, answers out.
 
-    python -m trm_jax.solve --checkpoint=runs/… 53..7....6..195....98....6.8…    # your own: row by row
+    python -m trm_jax.solve 53..7....6..195....98....6.8…             # a Sudoku, by the weights that come with trm_jax
+    python -m trm_jax.solve --checkpoint=runs/… 53..7....6..195....98….          # by your own: row by row
     python -m trm_jax.solve --checkpoint=runs/… puzzles.txt                      # one a line, or row by row
     python -m trm_jax.solve --checkpoint=runs/… puzzles.csv --out=answers.csv    # a column "question", maybe "answer"
     some_program | python -m trm_jax.solve --checkpoint=runs/… --json -          # standard input
@@ -51,11 +52,12 @@ from trm_jax.runtime import hosts
 from trm_jax.runtime import signals
 from trm_jax.solve import page
 from trm_jax.solve import sources
-from trm_jax.solve.solver import Answer, Solver
+from trm_jax.solve.solver import BUILTIN, EXAMPLES, Answer, Solver
 from trm_jax.solve.sources import Row
 from trm_jax.tasks import Task
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/; "
+                                  f"default: {BUILTIN}, weights for ordinary Sudokus that come with trm_jax.",
                                   allow_override=True)  # trm_jax.main has it, too
 _NUM = flags.DEFINE_integer("num", 1, "How many test puzzles of the run to solve, where no puzzle is named.",
                             lower_bound=1)
@@ -239,11 +241,12 @@ def _test_puzzles(task: Task) -> Puzzles:
 
 def main(argv: list[str]) -> None:
   """Reads the flags and solves."""
-  if _CHECKPOINT.value is None:
-    raise UserError("--checkpoint is missing: give the folder of a run, e.g. --checkpoint=runs/quickstart")
   if argv[1:]:
     cli.refuse("the arguments say which puzzles to solve", _NUM)
   in_browser = _SERVE.value or _WEB.value is not None
+  if not argv[1:] and _CHECKPOINT.value is None and not in_browser:
+    raise UserError("nothing to solve: give a Sudoku, row by row with '.' for a blank, or a file of some; or, with "
+                    "--checkpoint, the folder of a run, whose test puzzles are solved then")
   if in_browser:
     cli.refuse("the page solves puzzles in the browser, and nothing is solved here", _TRACE, _JSON, _OUT, _IMAGE, _HTML,
                _BATCH_SIZE, _DIAGNOSE, *thinking.FLAGS)
@@ -259,10 +262,15 @@ def main(argv: list[str]) -> None:
   from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
 
   compilation_cache.enable()
-  solver = Solver.load(_CHECKPOINT.value, batch_size=_BATCH_SIZE.value, **thinking.arguments())
+  if _CHECKPOINT.value is None:
+    print(f"no --checkpoint: {BUILTIN}, weights for ordinary Sudokus that come with trm_jax", file=sys.stderr)
+  path = BUILTIN if _CHECKPOINT.value is None else _CHECKPOINT.value
+  solver = Solver.load(path, batch_size=_BATCH_SIZE.value, **thinking.arguments())
   task = solver.task
   if in_browser:
-    _to_the_browser(solver, argv[1:], folder)
+    # Test puzzles of weights that come along would have to be made first, beside all those they were trained on.
+    named = argv[1:] or ([] if _CHECKPOINT.value else [os.fspath(EXAMPLES)])
+    _to_the_browser(solver, named, folder)
     return
   trace = bool(_TRACE.value or image or html)
   if argv[1:]:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import itertools
 import os
+import pathlib
 from typing import Any, Self, TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
   from trm_jax.model.trm import TRM
   from trm_jax.training.attempts import Attempter, Attempts
 
+# What solves ordinary Sudokus without any training.
+BUILTIN = "builtin:sudoku"
+EXAMPLES = pathlib.Path(__file__).parents[1] / "builtin" / "sudoku" / "examples.txt"  # of such puzzles, one a line
 # Batches that are handed over together, so that a row whose puzzle is done can go on with another one.
 _BATCHES = 16
 
@@ -109,8 +113,9 @@ class Solver:
     self._attempter(1, 1, False)  # compiles nothing, and says what is wrong
 
   @classmethod
-  def load(cls, path: os.PathLike | str, **kwargs: Any) -> Self:
-    """The model of a run, of one of its checkpoints, or of what `weights.save` has written; the rest as of Solver.
+  def load(cls, path: os.PathLike | str = BUILTIN, **kwargs: Any) -> Self:
+    """The model of a run, of one of its checkpoints, or of what `weights.save` has written; without a path that of the
+    weights for ordinary Sudokus that come with trm_jax. The rest as of Solver.
 
     Raises:
       UserError: there is no checkpoint, or it is damaged; or the task's puzzle identifiers stand for other puzzles now.

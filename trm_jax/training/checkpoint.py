@@ -29,6 +29,10 @@ from trm_jax.runtime import distributed
 from trm_jax.runtime import files
 from trm_jax.runtime import paths
 
+# Weights that come with trm_jax, each in a folder with its model card.
+_BUILTIN = "builtin:"
+_BUILTIN_FOLDER = pathlib.Path(__file__).parents[1] / "builtin"
+
 # Steps that were evaluated, with their accuracies; in the folder of checkpoints.
 _EVALUATIONS = "evaluations.json"
 
@@ -390,7 +394,8 @@ def _move(path: epath.Path, target: epath.Path) -> str:
 
 
 def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]:
-  """What --checkpoint, or another flag, names: a workdir, its checkpoints folder, or one checkpoint in it.
+  """What --checkpoint, or another flag, names: a workdir, its checkpoints folder, or one checkpoint in it; or, as
+  builtin:NAME, weights that come with trm_jax.
 
   Returns:
     The folder of checkpoints, and the step if the path names one.
@@ -398,6 +403,12 @@ def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]
   Raises:
     UserError: there is no checkpoint, or the folder cannot be read.
   """
+  if path.startswith(_BUILTIN):
+    known = sorted(folder.name for folder in _BUILTIN_FOLDER.iterdir() if (folder / "checkpoints").is_dir())
+    name = path.removeprefix(_BUILTIN)
+    if name not in known:
+      raise UserError(f"{flag}={path}: no such weights come with trm_jax; there is {_BUILTIN}{', '.join(known)}")
+    path = os.fspath(_BUILTIN_FOLDER / name)
   path = paths.user_path(path, flag)
   paths.check_checkpoints_can_be_kept(path, flag)
   names = _names(path, flag)
