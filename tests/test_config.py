@@ -359,13 +359,13 @@ def test_a_knob_that_nobody_reads_is_noticed():
 def test_a_knob_that_is_added_or_moved_says_what_older_configs_are_taken_to_have():
   """tests/golden/knobs.json: the knobs of the first version, with their defaults. Configs saved since have them all.
 
-  Red where a knob was added, moved or renamed: give it an entry in config._ADDED or config._MOVED. Where a default was
-  changed, the old one matters to nobody but those who named no value and want the results of before: say so in
-  CHANGELOG.md and change the file. An entry of _ADDED stays as it is, since older configs were run with it.
+  Red where a knob was added, moved or renamed: give it an entry in config._ADDED, _ADDED_DATA or _MOVED. Where a
+  default was changed, the old one matters to nobody but those who named no value and want the results of before: say so
+  in CHANGELOG.md and change the file. An entry of _ADDED stays as it is, since older configs were run with it.
   """
   first = json.loads((_ROOT / "tests" / "golden" / "knobs.json").read_text())
   now = config_lib.flatten(config_lib.to_dict(Config()))
-  added, moved = config_lib._ADDED, config_lib._MOVED
+  added, moved = config_lib._ADDED | config_lib._ADDED_DATA["sudoku"], config_lib._MOVED
   names = {moved.get(name, name): value for name, value in first.items()}
   # What has another type now.
   assert not names.pop("eval.halting")
@@ -392,6 +392,16 @@ def test_a_config_of_the_first_version_is_read():
   for halting, stop in ((False, "steps"), (True, "settled")):
     saved["eval_halting"] = halting
     assert config_lib.parse_saved(saved, "x").eval.stop == stop
+
+
+def test_a_saved_config_of_arc_may_lack_the_side_of_its_canvases():
+  now = config_lib.parse(config_lib.default_config("arc"))
+  saved = config_lib.to_dict(now)
+  del saved["data"]["side"]
+  assert config_lib.parse_saved(saved, "x") == now
+  del saved["data"]["num_votes"]
+  with pytest.raises(UserError, match="^x: config.data.num_votes is missing$"):
+    config_lib.parse_saved(saved, "x")
 
 
 def test_a_saved_config_may_lack_knobs_that_were_added_since_and_no_others(monkeypatch):

@@ -34,14 +34,16 @@ _MOVED = {
     "model.attention": "compute.attention",
 }
 # Of a knob that was added, what configs are taken to have that were saved before: mostly its default on that day, which
-# stays here if the default changes. Those of config.data are sudoku's.
+# stays here if the default changes.
 _ADDED: dict[str, Any] = {
-    "task": "sudoku", "data.max_clues": 0, "model.inner_norm": False,
+    "task": "sudoku", "model.inner_norm": False,
     "optimizer.muon_learning_rate": 0.02, "optimizer.muon_weight_decay": 0.005, "optimizer.muon_momentum": 0.95,
     "optimizer.ema_start": 0, "optimizer.train": "all", "init_from": "", "init_rows": "zero",
     "compute.kernels": "xla",
     "loss.cells": "stablemax", "loss.label_smoothing": 0.0, "loss.halting_weight": 0.5,
 }
+# The same of the knobs of config.data, by config.task.
+_ADDED_DATA: dict[str, dict[str, Any]] = {"sudoku": {"data.max_clues": 0}, "arc": {"data.side": 30}}
 
 
 # When an attempt at a puzzle ends before it has made as many supervision steps as it may. steps: never; settled: the
@@ -270,8 +272,7 @@ def completed(saved: dict[str, Any]) -> dict[str, Any]:
   known = {_MOVED.get(path, path): value for path, value in known.items()}
   if "eval.halting" in known:
     known["eval.stop"] = "settled" if known.pop("eval.halting") else "steps"
-  sudoku = known.get("task", "sudoku") == "sudoku"
-  known = {path: value for path, value in _ADDED.items() if sudoku or not path.startswith("data.")} | known
+  known = _ADDED | _ADDED_DATA.get(str(known.get("task", "sudoku")), {}) | known
   result: dict[str, Any] = {}
   for path, value in known.items():
     *groups, name = path.split(".")
