@@ -260,6 +260,8 @@ MAIN = {
 _PUZZLE = "1...3..4.3..4..2"
 SOLVE = {
     "nothing": ([], "nothing to solve: give a Sudoku, row by row with '.' for a blank, or a file of some"),
+    "nothing for the weights that come along": (["--checkpoint=builtin:sudoku"], "nothing to solve: give a Sudoku"),
+    "their test puzzles": (["--serve", "--num=3"], "--num: only --checkpoint of a run has test puzzles, and "),
     "unknown weights": (["--checkpoint=builtin:chess"],
                         "--checkpoint=builtin:chess: no such weights come with trm_jax; there is builtin:sudoku"),
     "no run": (["--checkpoint={}/none"], "{}/none: no checkpoint here"),
@@ -290,6 +292,7 @@ SOLVE = {
     "web in a bucket": (["--checkpoint={}/7", _PUZZLE, "--web=gs://b/x"], "--web=gs://b/x: must be a folder of this"),
     "web over something": (["--checkpoint={}/7", _PUZZLE, "--web={}/small"],
                            "--web={}/small: is there already, and nothing is written over; name another folder"),
+    "a page with json": (["--checkpoint={}/7", "x.json", "--serve"], "x.json: sudoku-4x4 has no puzzles in JSON"),
     "a page with a bad example": (["--checkpoint={}/7", "{}/small/test.csv", "1...", "--serve"], "1...: 4 characters"),
     "out": (["--checkpoint={}/7", _PUZZLE, "--out={}/file/x.csv"],
             "--out={}/file: cannot write here (File exists)"),

@@ -211,12 +211,20 @@ def _solved(solver: Solver, rows: Iterator[Row], puzzles: Puzzles | None, trace:
     yield waiting.popleft(), answer
 
 
+def _named(task: Task, arguments: list[str]) -> tuple[list[tuple[Iterator[Row], Puzzles | None]], bool]:
+  """What the command line names: rows, and what they are to be solved as (see _solved); whether it is one puzzle."""
+  found = sources.Arguments(task, arguments)
+  in_json = [(f"{path}, test input", task.read_json(path)) for path in found.json]
+  return [(found.rows(), None),
+          *((sources.of_puzzles(task, puzzles, what), puzzles) for what, puzzles in in_json)], found.one
+
+
 def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path | None) -> None:
   """Writes the page that solves puzzles, into a temporary folder if none is given, and serves it with --serve."""
   from trm_jax.solve import web  # pylint: disable=g-import-not-at-top
 
   task = solver.task
-  rows = (sources.Arguments(task, arguments).rows() if arguments else
+  rows = (itertools.chain.from_iterable(part for part, _ in _named(task, arguments)[0]) if arguments else
           sources.of_puzzles(task, _test_puzzles(task), "test puzzle"))
   examples = list(itertools.islice(rows, _SHOW.value))
   if bad := next((row for row in examples if row.inputs is None), None):
@@ -244,7 +252,11 @@ def main(argv: list[str]) -> None:
   if argv[1:]:
     cli.refuse("the arguments say which puzzles to solve", _NUM)
   in_browser = _SERVE.value or _WEB.value is not None
-  if not argv[1:] and _CHECKPOINT.value is None and not in_browser:
+  # Test puzzles of weights that come along would have to be made first, beside all those they were trained on.
+  has_puzzles = _CHECKPOINT.value not in (None, BUILTIN)
+  if not has_puzzles:
+    cli.refuse(f"only --checkpoint of a run has test puzzles, and {BUILTIN} comes without", _NUM)
+  if not argv[1:] and not has_puzzles and not in_browser:
     raise UserError("nothing to solve: give a Sudoku, row by row with '.' for a blank, or a file of some; or, with "
                     "--checkpoint, the folder of a run, whose test puzzles are solved then")
   if in_browser:
@@ -268,21 +280,15 @@ def main(argv: list[str]) -> None:
   solver = Solver.load(path, batch_size=_BATCH_SIZE.value, **thinking.arguments())
   task = solver.task
   if in_browser:
-    # Test puzzles of weights that come along would have to be made first, beside all those they were trained on.
-    named = argv[1:] or ([] if _CHECKPOINT.value else [os.fspath(EXAMPLES)])
-    _to_the_browser(solver, named, folder)
+    _to_the_browser(solver, argv[1:] or ([] if has_puzzles else [os.fspath(EXAMPLES)]), folder)
     return
   trace = bool(_TRACE.value or image or html)
   if argv[1:]:
-    arguments = sources.Arguments(task, argv[1:])
-    in_json = [(f"{path}, test input", task.read_json(path)) for path in arguments.json]
-    parts = [(arguments.rows(), None),
-             *((sources.of_puzzles(task, puzzles, what), puzzles) for what, puzzles in in_json)]
-    several = len(argv) > 2 or not arguments.one
+    parts, one = _named(task, argv[1:])
   else:
     puzzles = _test_puzzles(task)
-    parts, several = [(sources.of_puzzles(task, puzzles, "test puzzle"), puzzles)], len(puzzles) > 1
-  report = _Report(task, image, html, several)
+    parts, one = [(sources.of_puzzles(task, puzzles, "test puzzle"), puzzles)], len(puzzles) == 1
+  report = _Report(task, image, html, not one)
   progress = console.Progress("solving", file=sys.stderr if _JSON.value else sys.stdout)
   with contextlib.ExitStack() as stack:
     writer = None
