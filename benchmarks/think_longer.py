@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """What thinking longer is worth: accuracy against forward passes, for every way in which a trained model can do so.
 
-    python -m benchmarks.think_longer --checkpoint=runs/quickstart --num=256 --noise=0.1 --noise=0.3 --png=x.png
+    python -m benchmarks.think_longer --checkpoint=runs/quickstart --puzzles=256 --noise=0.1 --noise=0.3 --png=x.png
 
 A pass is one supervision step of one attempt. `steps`: one attempt of 1, 2, 4, … --most_steps steps; the other ways to
 stop are at their own number of passes, with --most_steps at the most. `noise 0.3`, `initial states` (where the model

@@ -245,6 +245,8 @@ MAIN = {
     "stop in training": ([_QUICK, _WORKDIR, "--stop=steps"], "--stop: only --mode=eval reads it"),
     "choice in an eval": (["--mode=eval", "--checkpoint={}/7", "--choose=luck"],
                           "choose = 'luck': must be one of count, halting, convergence, proof"),
+    "choice of one in an eval": (["--mode=eval", "--checkpoint={}/7", "--choose=halting", "--steps=2"],
+                                 "choose = 'halting': there is one attempt at each puzzle, and nothing to choose"),
     "rollouts in an eval": (["--mode=eval", "--checkpoint={}/7", "--rollouts=2"], "rollouts = 2: all would be alike"),
     "the default of another mode": ([_QUICK, _WORKDIR, "--average=0"], "--average: only --mode=eval reads it"),
     "config of an eval": (["--mode=eval", "--checkpoint={}/7", _QUICK, "--config.model.mlp_t=False"],

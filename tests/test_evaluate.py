@@ -514,7 +514,8 @@ def test_a_checkpoint_is_evaluated_on_all_devices_and_on_any_data(saved, trainer
 def test_other_data_is_evaluated_whole(saved, monkeypatch):
   asked = []
 
-  def stop(task):
+  def stop(task, progress):
+    del progress
     asked.append((task.data.source, task.data.num_test))
     raise UserError("stop")
 
@@ -534,7 +535,7 @@ def test_a_checkpoint_on_data_it_was_not_made_for(saved, tmp_path):
 
 def test_a_checkpoint_that_knows_fewer_identifiers(saved, tmp_path, monkeypatch):
   more = dataclasses.replace(splits_lib.load_test(SudokuTask(_config().data)), num_puzzle_identifiers=3)
-  monkeypatch.setattr(splits_lib, "load_test", lambda task: more)
+  monkeypatch.setattr(splits_lib, "load_test", lambda task, progress: more)
   with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model knows 2$"):
     evaluate.run(str(saved), "folder")
 

@@ -346,6 +346,9 @@ def test_generated_test_puzzles_alone_are_those_of_the_run():
   test, splits = load_test(data), load(data)
   assert splits.validation is None
   _assert_same(test, splits.test)
+  told = []
+  splits_lib.load_test(SudokuTask(data), lambda *far: told.append(far))
+  assert told[-1] == (29, 29)  # those to train on are made, too, which may take minutes
 
 
 @pytest.mark.parametrize("name", ["num_train", "num_test"])

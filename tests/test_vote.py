@@ -79,5 +79,8 @@ def test_ways_that_there_are_not():
   for by, message in (("luck", "^choose = 'luck': must be one of count, halting, convergence, proof$"),
                       ("proof", "^choose = 'proof': plain has no rules that tell whether an answer is right$")):
     with pytest.raises(UserError, match=message):
-      vote.check(by, plain)
-  vote.check("count", plain)
+      vote.check(by, plain, 2)
+  with pytest.raises(UserError, match="^choose = 'halting': there is one attempt at each puzzle, and nothing to"):
+    vote.check("halting", plain, 1)
+  vote.check("halting", plain, 2)
+  vote.check("count", plain, 1)

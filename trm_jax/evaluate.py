@@ -57,8 +57,8 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     versions = task.num_votes
     if choose is not None:
       raise UserError(f"--choose={choose}: {task.name} counts votes in its own way; leave it out")
-  vote.check(choose or "count", task)
-  puzzles = splits_lib.load_test(task)
+  vote.check(choose or "count", task, (1 + (versions or 0)) * rollouts)
+  puzzles = splits_lib.load_test(task, console.Progress(f"{data.source} puzzles"))  # made ones may take minutes
   model = loaded.model
   identity.check_rows(task, loaded.rows, str(loaded.folder))
   sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.config.seq_len, model.config.vocab_size)

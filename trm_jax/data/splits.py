@@ -76,9 +76,9 @@ def _order(num_groups: int, data: DataConfig, stream: int) -> np.ndarray:
   return np.random.default_rng((data.seed, stream)).permutation(num_groups)
 
 
-def load_test(source: Source) -> Puzzles:
-  """The test puzzles alone (see `load`)."""
-  data, test = source.data, source.read("test")
+def load_test(source: Source, progress: Callable[[int, int], None] | None = None) -> Puzzles:
+  """The test puzzles alone; see `load`."""
+  data, test = source.data, source.read("test", progress)
   if source.own_splits:
     return test
   if data.num_test > test.num_groups:

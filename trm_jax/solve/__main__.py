@@ -243,7 +243,7 @@ def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path |
 
 
 def _test_puzzles(task: Task) -> Puzzles:
-  puzzles = splits_lib.load_test(task)
+  puzzles = splits_lib.load_test(task, console.Progress(f"{task.data.source} puzzles", sys.stderr))
   return puzzles.take_groups(np.arange(min(_NUM.value, puzzles.num_groups)))
 
 

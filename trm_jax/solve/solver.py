@@ -104,7 +104,7 @@ class Solver:
     self.model, self.task = model, task
     if batch_size < 1:
       raise UserError(f"batch_size = {batch_size}: must be at least 1")
-    vote.check(choose, task)
+    vote.check(choose, task, (1 + versions) * rollouts)
     if versions and task.stores_versions:
       raise UserError(f"versions = {versions}: those of {task.name} vote in an evaluation only (--mode=eval)")
     self._batch_size, self._choose, self._attempts = batch_size, choose, (1 + versions) * rollouts

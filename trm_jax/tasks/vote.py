@@ -91,9 +91,12 @@ def choose(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count", residu
                  solved=None if solved is None else solved[i])[0].attempt for i in range(len(answers))], int)
 
 
-def check(by: str, task: Task) -> None:
-  """Raises UserError if one cannot choose among attempts at the task by this."""
+def check(by: str, task: Task, attempts: int) -> None:
+  """Raises UserError if one cannot choose by this among so many attempts at a puzzle of the task."""
   if by not in BY:
     raise UserError(f"choose = {by!r}: must be one of {', '.join(BY)}")
   if by == "proof" and not task.checked:
     raise UserError(f"choose = 'proof': {task.name} has no rules that tell whether an answer is right")
+  if by != "count" and attempts == 1:
+    raise UserError(f"choose = {by!r}: there is one attempt at each puzzle, and nothing to choose among; ask for "
+                    "rollouts or versions, too, or leave it out")
