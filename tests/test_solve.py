@@ -185,8 +185,9 @@ def test_it_chooses_what_is_proven(thinker, model, puzzles):
 
 
 def test_several_attempts_are_said_to_be_so(solve, thinker):
-  assert re.search("; the model is .* after 4 steps; [1-6] of 6 attempts came to it\n",
-                   solve(thinker, ONE)[1])
+  votes = re.search("; the model is .* after 4 steps; ([1-6]) of 6 attempts came to it\n", solve(thinker, ONE)[1])[1]
+  said = json.loads(solve(thinker, ONE, "--json", "--show=0")[1])
+  assert (said["votes"], said["attempts"]) == (int(votes), 6)
 
 
 def test_what_is_no_puzzle(solver, model):
@@ -361,12 +362,13 @@ def test_answers_go_to_a_file_and_the_first_are_printed(solve, solver, puzzles, 
   answers = solver(puzzles)
   with (tmp_path / "out" / "answers.csv").open() as f:
     rows = list(csv.DictReader(f))
-  assert list(rows[0]) == ["question", "answer", "proven", "right", "confidence", "steps", "note"] and len(rows) == 10
+  assert list(rows[0]) == ["question", "answer", "proven", "right", "confidence", "steps", "votes", "attempts", "note"]
+  assert len(rows) == 10
   for row, answer, label in zip(rows, answers, puzzles.labels):
     assert (row["question"], row["answer"]) == (TASK.text(answer.puzzle), TASK.text(answer.cells))
     assert (row["proven"], row["right"]) == (str(int(answer.proven)), str(int((answer.cells == label).all())))
     assert float(row["confidence"]) == pytest.approx(answer.confidence, abs=1e-6)
-    assert (row["steps"], row["note"]) == ("3", "")
+    assert (row["steps"], row["votes"], row["attempts"], row["note"]) == ("3", "1", "1", "")
   titles = [line for line in printed.splitlines() if "line " in line]
   assert titles == [f"{tmp_path}/some.csv, line {i}" for i in (2, 3)]
   assert printed.count("NOT right, by the rules; the model is ") == 2 and printed.count("after 3 steps") == 2
@@ -382,7 +384,8 @@ def test_json_and_bad_rows(solve, solver):
   first, = solver([ONE], trace=True)
   assert {frozenset(line) for line in lines} == {
       frozenset({"place", "error"}),
-      frozenset({"place", "question", "answer", "proven", "right", "confidence", "steps", "note", "trace"})}
+      frozenset({"place", "question", "answer", "proven", "right", "confidence", "steps", "votes", "attempts", "note",
+                 "trace"})}
   answered = {line["place"]: line for line in lines if "answer" in line}
   assert list(answered) == ["standard input, line 1", "standard input, line 4"]
   one = answered["standard input, line 1"]

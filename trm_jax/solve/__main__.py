@@ -79,7 +79,7 @@ _DIAGNOSE = flags.DEFINE_bool("diagnose", True, "Say which Sudokus have no or se
 
 flags.adopt_module_key_flags(thinking)
 
-_COLUMNS = ("question", "answer", "proven", "right", "confidence", "steps", "note")
+_COLUMNS = ("question", "answer", "proven", "right", "confidence", "steps", "votes", "attempts", "note")
 
 
 class _BadRowsError(UserError):
@@ -143,7 +143,7 @@ class _Report:
     self.solved += bool(solved)
     note = self._task.diagnose(answer.puzzle) if _DIAGNOSE.value else ""
     said = dict(zip(_COLUMNS, (self._task.text(answer.puzzle), self._task.text(answer.cells), answer.proven, right,
-                               round(answer.confidence, 6), answer.steps, note)))
+                               round(answer.confidence, 6), answer.steps, answer.votes, answer.attempts, note)))
     if _JSON.value:
       steps = {"trace": [{"answer": self._task.text(step.cells), "confidence": round(step.confidence, 6)}
                          for step in answer.trace]}
