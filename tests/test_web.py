@@ -301,6 +301,11 @@ def test_a_typed_puzzle_is_solved_as_by_the_solver(model, tmp_path):
     page.open(f"{addresses[0]}/#{TASK.text(wrong.puzzle)}")
     _wait_for_an_answer(page)
     assert _board(page) == TASK.text(wrong.cells)
+    page.value(f"location.hash = {TASK.text(right.puzzle)!r}")  # another link, while the page is open
+    page.wait("document.getElementById('status').textContent.endsWith('proven right')")
+    assert _board(page) == TASK.text(right.cells)
+    page.value("location.hash = '%2'")  # cut off
+    page.wait("document.getElementById('note').textContent.startsWith('That is no puzzle of this page')")
     assert page.said == []
     # From the disk, where no browser lets it.
     page.open((tmp_path / "web" / "index.html").as_uri() + "#" + TASK.text(wrong.puzzle))

@@ -64,6 +64,16 @@ function read(text) {
   show();
 }
 
+function readLink() {
+  let text = location.hash.slice(1);
+  if (!text) return table.focus();
+  try {
+    text = decodeURIComponent(text);
+  } catch {}  // cut off amid a character: no puzzle, as `read` says
+  read(text);
+  if (!mine.note) solve();
+}
+
 // The model.
 
 async function load() {
@@ -200,9 +210,5 @@ at("help").textContent = "Type into the framed cell, or choose from the row of k
 const loaded = load();
 loaded.catch(() => {});  // told by whoever waits for it
 setPuzzle(puzzleNow());
-if (location.hash.length > 1) {  // a link to a puzzle
-  read(decodeURIComponent(location.hash.slice(1)));
-  if (!mine.note) solve();
-} else {
-  table.focus();
-}
+readLink();
+addEventListener("hashchange", readLink);  // another link, opened in the same tab
