@@ -303,6 +303,8 @@ def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
   # Rollouts vote, too; they are alike with so little noise.
   thought = evaluate.run(str(tmp_path / "run"), None, rollouts=2, noise=1e-9)
   assert thought["num_puzzles"] == 54 and thought["pass@2"] == results["test"]["pass@2"]
+  with pytest.raises(UserError, match=r"^--versions=13: the run has 12 of each task besides itself \(config.data.num_"):
+    evaluate.run(str(tmp_path / "run"), None, versions=13)
   with pytest.raises(UserError, match="^--choose=halting: arc counts votes in its own way; leave it out$"):
     evaluate.run(str(tmp_path / "run"), None, choose="halting")
   # And is solved with: a task in JSON as it stands, which is its first version.

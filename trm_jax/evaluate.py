@@ -54,6 +54,9 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     data = dataclasses.replace(data, num_votes=versions)
   task = tasks.of(config.task, data).shared(loaded.folder)
   if task.stores_versions:
+    if versions is not None and versions > task.num_votes:
+      raise UserError(f"--versions={versions}: the run has {data.num_aug} of each task besides itself "
+                      "(config.data.num_aug)")
     versions = task.num_votes
     if choose is not None:
       raise UserError(f"--choose={choose}: {task.name} counts votes in its own way; leave it out")
