@@ -5,14 +5,17 @@ from typing import Any
 
 from absl import flags
 
+from trm_jax.config import STOPS
+from trm_jax.tasks import vote
+
 # Benchmarks have other --steps; tests import both in one process.
 _STEPS = flags.DEFINE_integer(
     "steps", None, "Supervision steps of an attempt at a puzzle, at the most; default: the model's halt_max_steps.",
     lower_bound=1, allow_override=True)
-_STOP = flags.DEFINE_string(
-    "stop", None, "When an attempt ends: after all `steps`; `settled`, when the model is sure and the answer stays; "
-    "`converged`, when the answer stays; `still`, when the state hardly moves; `proven`, when the rules say that the "
-    "answer is right. Default: steps; in an evaluation, as the run was configured.")
+_STOP = flags.DEFINE_enum(
+    "stop", None, STOPS, "When an attempt ends: after all `steps`; `settled`, when the model is sure and the answer "
+    "stays; `converged`, when the answer stays; `still`, when the state hardly moves; `proven`, when the rules say "
+    "that the answer is right. Default: steps; in an evaluation, as the run was configured.")
 _VERSIONS = flags.DEFINE_integer(
     "versions", None, "Augmented versions of each puzzle that are attempted besides itself; default: none; of ARC, as "
     "the run was configured.", lower_bound=0)
@@ -22,10 +25,10 @@ _ROLLOUTS = flags.DEFINE_integer(
 _NOISE = flags.DEFINE_float(
     "noise", None, "Standard deviation of the noise on the latent state before each step; default: 0. Published are "
     "0.3 for Sudoku and 1 for mazes.", lower_bound=0.0)
-_CHOOSE = flags.DEFINE_string(
-    "choose", None, "Which of several attempts to believe: by `count`, the most frequent answer; `halting`, that of "
-    "the surest attempt; `convergence`, that of the one whose state moves least; `proof`, one that the rules prove "
-    "right. Default: count.")
+_CHOOSE = flags.DEFINE_enum(
+    "choose", None, vote.BY, "Which of several attempts to believe: by `count`, the most frequent answer; `halting`, "
+    "that of the surest attempt; `convergence`, that of the one whose state moves least; `proof`, one that the rules "
+    "prove right. Default: count.")
 FLAGS = _STEPS, _STOP, _VERSIONS, _ROLLOUTS, _NOISE, _CHOOSE
 
 
