@@ -402,11 +402,12 @@ def test_json_and_bad_rows(solve, solver):
 
 
 def test_test_puzzles_of_the_run(solve, solver):
-  status, printed, _ = solve(solver, "--num=3", "--json")
+  status, printed, errors = solve(solver, "--num=3", "--json")
   assert status == 0
   lines = [json.loads(line) for line in printed.splitlines()]
   assert [line["place"] for line in lines] == ["test puzzle 1", "test puzzle 2", "test puzzle 3"]
   test = solver.task.read("test")
+  assert errors.startswith(f"generated puzzles: {len(test)} for the test (")
   assert [line["question"] for line in lines] == [TASK.text(inputs) for inputs in test.inputs[:3]]
   assert [line["right"] for line in lines] == [
       bool((answer.cells == label).all()) for answer, label in zip(solver(test), test.labels[:3])]

@@ -243,7 +243,10 @@ def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path |
 
 
 def _test_puzzles(task: Task) -> Puzzles:
-  puzzles = splits_lib.load_test(task, console.Progress(f"{task.data.source} puzzles", sys.stderr))
+  progress = console.Progress(f"{task.data.source} puzzles", sys.stderr)
+  puzzles = splits_lib.load_test(task, progress)
+  if task.own_splits:  # they were made, which may have taken minutes
+    progress.done(f"{len(puzzles):,} for the test")
   return puzzles.take_groups(np.arange(min(_NUM.value, puzzles.num_groups)))
 
 
