@@ -116,6 +116,14 @@ def test_arc_is_refused(model, tmp_path):
   assert GridTask(GridData()).editor is None  # nothing tells how its tokens are written
 
 
+def test_nothing_is_downloaded_where_a_package_is_missing(model, tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "jax2onnx", None)  # as if it were not installed
+  monkeypatch.setattr(web, "runtime", None)
+  with pytest.raises(UserError, match=r'^--web: needs jax2onnx, which is not installed; pip install -e ".\[onnx\]"$'):
+    web.write(tmp_path / "x", model, TASK, [np.ones(16, np.uint8)], "--web")
+  assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("box", [2, 3])
 def test_a_sudoku_that_the_page_refuses_is_one_with_a_fault(box):
   task, rng = SudokuTask(SudokuData(box=box)), np.random.default_rng(0)

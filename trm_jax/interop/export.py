@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import logging
 import pathlib
+import types
 from typing import Any, NamedTuple
 
 from flax import nnx
@@ -114,16 +115,21 @@ def _wide(model: TRM) -> TRM:
   return nnx.merge(graphdef, nnx.state(model))
 
 
-def _write_onnx(programs: dict[str, _Program], folder: pathlib.Path, flag: str) -> None:
+def jax2onnx(flag: str) -> types.ModuleType:
+  """What converts to ONNX. Raises UserError if it is not installed; `flag` asks for it, for messages."""
   try:
-    import jax2onnx  # pylint: disable=g-import-not-at-top
+    import jax2onnx as found  # pylint: disable=g-import-not-at-top
   except ImportError as e:
     raise UserError(f'{flag}: needs {e.name}, which is not installed; pip install -e ".[onnx]"') from e
+  return found
 
+
+def _write_onnx(programs: dict[str, _Program], folder: pathlib.Path, flag: str) -> None:
+  to_onnx = jax2onnx(flag).to_onnx
   logging.getLogger("onnx_ir.serde").setLevel("ERROR")  # warns of types that the file does without
 
   def converted(name: str, program: _Program) -> bytes:
-    return jax2onnx.to_onnx(
+    return to_onnx(
         program.function, list(program.arguments.values()), model_name=name, input_names=list(program.arguments),
         output_names=list(program.results)).SerializeToString()
 

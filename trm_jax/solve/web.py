@@ -65,6 +65,7 @@ def write(folder: pathlib.Path, model: TRM, task: Task, examples: list[np.ndarra
   if editor is None:
     raise UserError(f"{flag}: a puzzle of {task.name} is more than a board to be filled; --html=x.html makes a page of "
                     "puzzles that are solved already")
+  export.jax2onnx(flag)  # before 33 MB are downloaded for nothing
   package = runtime()
   export.onnx_to_watch(model, task, folder, flag)
   files.make_folder(folder / _RUNTIME, flag)
