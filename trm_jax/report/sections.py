@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Makes a report's sections, each of a sentence, pictures and tables; leaves out those that the runs say nothing about."""
+"""Makes a report's sections, each of a sentence, pictures and tables; omits those that the runs have no data for."""
 
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
