@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Finds out what the shapes of the reference's parameters do not show: cycles, heads, positions, steps, and the task."""
+"""Finds out what the shapes of the reference's parameters do not show: cycles, heads, positions, steps and the task."""
 
 from collections.abc import Mapping
 import dataclasses

@@ -88,7 +88,7 @@ def stablehlo(model: TRM, folder: pathlib.Path) -> None:
 
 
 def onnx(model: TRM, folder: pathlib.Path) -> None:
-  """Writes the same programs as `stablehlo`, in ONNX and float32, which its runtimes support on CPUs and in browsers."""
+  """Writes the programs of `stablehlo` in ONNX and float32, which its runtimes support on CPUs and in browsers."""
   _write_onnx(_programs(_wide(model)), folder, "--format=onnx")
 
 

@@ -27,7 +27,8 @@ from trm_jax.tasks import Task
 
 _RUNTIME = "onnxruntime-web"
 _VERSION = "1.30.0"
-# SHA-256 of the package whose integrity npm states as sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb…
+# SHA-256 of the package, whose integrity npm states as
+# sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb…
 _SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 # The files of the package that a page with one thread needs.
 _FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")

@@ -309,8 +309,8 @@ class Task:
     return []
 
   def shown_after(self, puzzles: Puzzles, evaluation: Any, example: int) -> list[Shown]:
-    """Boards that a picture shows after them, if an evaluation chooses among many answers: the chosen and the right one.
-    Takes the arguments of `score`, and the example."""
+    """Boards that a picture shows after them, if an evaluation chooses among many answers: these, and the right one.
+    The first two arguments are those of `score`."""
     del puzzles, evaluation, example
     return []
 
