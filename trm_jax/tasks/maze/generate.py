@@ -161,11 +161,11 @@ def _open_walls(rng: np.random.Generator, cells: np.ndarray, passage: list[bool]
 
 
 def _ways(passage: list[bool], steps: tuple[int, ...], start: int, min_path: int) -> tuple[list[int], list[int]]:
-  """How far it is from a start, and which goals would do.
+  """Computes distances from a start, and the possible goals.
 
   Returns:
-    Of each cell the moves from the start, -1 where no way leads; the cells that have one shortest path from the start
-    and are at least `min_path` moves away.
+    The moves from the start to each cell, -1 if there is no way; the cells that have a single shortest path from the
+    start and are at least `min_path` moves away.
   """
   moves, several = [-1] * len(passage), [False] * len(passage)
   moves[start] = 0
