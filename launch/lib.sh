@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-# What the scripts in launch/ share. Every command that reaches Google Cloud goes through `try`, which --dry-run turns
-# into printing.
+# Functions that the scripts in launch/ share. Every command that reaches Google Cloud goes through `try`, which only
+# prints it under --dry-run.
 set -euo pipefail
 ((BASH_VERSINFO[0] >= 5)) || { printf 'error: bash %s: launch/ needs bash 5\n' "$BASH_VERSION" >&2; exit 2; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 settings=$root/launch/settings
 dry_run=false
-mark=@@trm_jax  # begins the lines in which launch/worker answers; everything else is a program's output
+mark=@@trm_jax  # begins each line of launch/worker's answers; all other lines are a program's output
 
 fail() {  # MESSAGE: a person's mistake
   printf 'error: %s\n' "$*" >&2
@@ -20,16 +20,16 @@ say() {  # MESSAGE: progress, apart from the program's output
 }
 
 declare -A said=() said_at=()
-say_again() {  # SUBJECT MESSAGE: what may stay the same for long; said when it changes, and every five minutes
+say_again() {  # SUBJECT MESSAGE: says a message when it changes, and repeats it every five minutes
   if [[ $2 != "${said[$1]-}" ]] || ((SECONDS >= ${said_at[$1]-0} + 300)); then
     say "$2"
     said[$1]=$2 said_at[$1]=$SECONDS
   fi
 }
 
-common_option() {  # ARGUMENT: takes the options that all scripts have; false if it is none of them
+common_option() {  # ARGUMENT: handles the options that all scripts have; returns false for any other argument
   case $1 in
-    --help)  # the comment on top of the script
+    --help)  # prints the comment at the top of the script
       sed -n '3,/^$/ s/^# \{0,1\}//p' "$0"
       exit 0 ;;
     --dry-run) dry_run=true ;;
@@ -40,12 +40,12 @@ common_option() {  # ARGUMENT: takes the options that all scripts have; false if
   esac
 }
 
-check_run_name() {  # RUN_NAME: a folder in that of all runs, and nothing else
+check_run_name() {  # RUN_NAME: accepts only the name of a folder directly under runs/
   [[ $1 =~ ^[A-Za-z0-9][A-Za-z0-9._=+-]{0,199}$ ]] ||
     fail "RUN_NAME=$1: must be of letters, digits and ._=+-, a letter or digit first, at most 200 in all"
 }
 
-quote() {  # WORD...: one line that a shell reads as these words
+quote() {  # WORD...: prints one line that a shell reads as these words
   local word line=
   for word; do
     if [[ ! $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]]; then
@@ -60,7 +60,7 @@ quote() {  # WORD...: one line that a shell reads as these words
   printf '%s\n' "$line"
 }
 
-try() {  # COMMAND...: runs it, or prints it
+try() {  # COMMAND...: runs the command, or prints it under --dry-run
   if "$dry_run"; then quote "$@"; else "$@"; fi
 }
 
@@ -103,20 +103,20 @@ check_setting() {  # NAME PATTERN RULE
 
 # --- the slice
 
-gcloud_tpus() {  # WORD...: gcloud compute tpus in this project and zone
+gcloud_tpus() {  # WORD...: runs gcloud compute tpus in this project and zone
   try gcloud ${track:+"$track"} compute tpus "$@" --project="$PROJECT" --zone="$ZONE" --quiet
 }
 
-# In gcloud's words, what a person has to mend before a command can succeed. All else passes, or may.
+# gcloud's words for problems that a person has to fix. Any other failure may pass by itself.
 mistakes='PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|NOT_FOUND|active account|invalid_grant|Reauthentication'
 mistakes+='|requires billing'
-# Another slice that is asked for in place of one may find that one still counted.
+# A request that replaces a slice may be refused because the old slice still counts.
 no_quota='Quota limit|request an increase'
 replacing=false
 
-ask_api() {  # WORD...: gcloud_tpus, what it prints in `answer`
-  # Returns 1 if it failed and may do better the next time; 2 if a person has to mend something, which it has said; 3 if
-  # there is no such thing.
+ask_api() {  # WORD...: runs gcloud_tpus and leaves its output in `answer`
+  # Returns 1 if it failed but may succeed the next time; 2 if a person has to fix something, which it has printed; 3 if
+  # the slice or request does not exist.
   local errors error status=0
   answer=
   if "$dry_run"; then
@@ -139,12 +139,12 @@ ask_api() {  # WORD...: gcloud_tpus, what it prints in `answer`
   return 1
 }
 
-insist() {  # COMMAND...: repeats what fails but may do better, until nothing else has happened for GIVE_UP_MINUTES
+insist() {  # COMMAND...: repeats a command that fails but may succeed later, for at most GIVE_UP_MINUTES
   local began=$SECONDS status
   while :; do
     status=0
     "$@" || status=$?
-    if ((status != 1 && status != 255)); then return "$status"; fi  # 255: ssh's own
+    if ((status != 1 && status != 255)); then return "$status"; fi  # 255: ssh itself failed
     if ((SECONDS - began >= GIVE_UP_MINUTES * 60)); then
       say "nothing but failures for $GIVE_UP_MINUTES min; giving up"
       return 1
@@ -153,7 +153,7 @@ insist() {  # COMMAND...: repeats what fails but may do better, until nothing el
   done
 }
 
-look() {  # leaves in `state` what the slice can be used for, empty if there is none; in `health` and `created` its node's
+look() {  # sets `state` to the slice's state, empty if there is no slice; `health` and `created` describe its node
   local node status=0
   state=unknown health='' created=''
   ask_api queued-resources list '--format=value(name.basename(),state.state)' || return
@@ -169,13 +169,13 @@ look() {  # leaves in `state` what the slice can be used for, empty if there is 
   esac
   case $node in
     READY) ;;
-    # Its request stays ACTIVE for a while. UNKNOWN is the API's name for a repair that failed.
+    # The request stays ACTIVE for a while after the node is gone. UNKNOWN is the API's name for a failed repair.
     PREEMPTED | TERMINATED | NOT_FOUND | UNKNOWN) state=SUSPENDED ;;
     *) state="ACTIVE, its machines $node" ;;
   esac
 }
 
-costs() {  # prints what the slice has cost since its node was created, where `created` and the settings tell
+costs() {  # prints the slice's costs since its node was created, if `created` and PRICE_PER_HOUR are known
   local since seconds
   if [[ -z $PRICE_PER_HOUR || -z $created ]]; then return; fi
   since=$(date -u -d "$created" +%s 2>/dev/null || date -j -u -f %Y-%m-%dT%H:%M:%S "${created:0:19}" +%s)  # GNU, BSD
@@ -185,14 +185,14 @@ costs() {  # prints what the slice has cost since its node was created, where `c
       seconds % 3600 / 60, price }'
 }
 
-how_it_is() {  # prints `state` and, where the API knows it, `health`
+how_it_is() {  # prints `state` and, if the API reports it, `health`
   printf '%s%s\n' "${state:-none}" "${health:+, $health}"
 }
 
 request_slice() {
   local track='' flags=("${CREATE_FLAGS[@]}") status=0
   if [[ $SPOT == true ]] && ! "${on_demand-false}"; then flags=(--spot "${flags[@]}"); fi
-  if [[ $AUTOCHECKPOINT == true ]]; then track=alpha flags+=(--autocheckpoint-enabled); fi  # nowhere else so far
+  if [[ $AUTOCHECKPOINT == true ]]; then track=alpha flags+=(--autocheckpoint-enabled); fi  # only alpha has it so far
   ask_api queued-resources create "$NAME" --node-id="$NAME" --accelerator-type="$ACCELERATOR_TYPE" \
     --runtime-version="$RUNTIME_VERSION" "${flags[@]}" || status=$?
   if ((status == 2)) && [[ $AUTOCHECKPOINT == true ]]; then
@@ -207,8 +207,8 @@ delete_slice() {
   return "$((status == 3 ? 0 : status))"
 }
 
-make_slice() {  # requests the slice unless it has been, waits for ever until it can be used
-  # Returns 1 if the request failed, for the reason that it says; 2 if a person has to mend something.
+make_slice() {  # requests the slice unless it was requested before, and waits without limit until it can be used
+  # Returns 1 if the request failed, after printing why; 2 if a person has to fix something.
   local began=$SECONDS told=$SECONDS before='' requested=false on_demand=false unready_since='' status
   if "$dry_run"; then
     look
@@ -228,19 +228,19 @@ make_slice() {  # requests the slice unless it has been, waits for ever until it
   done
 }
 
-advance() {  # of make_slice: does what brings the slice nearer; 0 if it is there, 1 if not yet, 3 if its request failed
+advance() {  # takes the next step of make_slice; returns 0 if the slice is ready, 1 if not yet, 3 if its request failed
   say_slice
   if [[ $state != "ACTIVE, "* ]]; then unready_since=''; fi
   case $state in
     ACTIVE) return 0 ;;
-    ACTIVE*)  # which is paid for
+    ACTIVE*)  # not ready, but already paid for
       unready_since=${unready_since:-$SECONDS}
       if ((SECONDS - unready_since >= GIVE_UP_MINUTES * 60)); then
         say "$NAME has not been ready for $GIVE_UP_MINUTES min; asking for another"
         delete_slice || return
       fi ;;
     '')
-      # A request that is refused because the old node is still being deleted is not, a moment later.
+      # A request is refused while the old node is still being deleted, but not a moment later.
       request_slice || return
       requested=true ;;
     WAITING_FOR_RESOURCES | ACCEPTED | CREATING)
@@ -253,19 +253,19 @@ advance() {  # of make_slice: does what brings the slice nearer; 0 if it is ther
         fi
         on_demand=true
       fi ;;
-    SUSPENDED) delete_slice || return ;;  # what a taken slice leaves behind; it can only be deleted
+    SUSPENDED) delete_slice || return ;;  # a slice that was taken away can only be deleted
     FAILED)
       if "$requested"; then
         ask_api queued-resources describe "$NAME" '--format=value(state.failedData.error.message)' || return 1
         say "$NAME failed: $answer"
         return 3
       fi
-      delete_slice || return ;;  # of an earlier attempt
+      delete_slice || return ;;  # it is left from an earlier attempt
   esac
   return 1
 }
 
-say_slice() {  # of make_slice
+say_slice() {  # says how make_slice is getting on
   local now
   now=$(how_it_is)
   if [[ $now != "$before" ]] || ((SECONDS >= told + 300)); then
@@ -276,31 +276,31 @@ say_slice() {  # of make_slice
 
 # --- the workers
 
-track_to_workers() {  # prints that of gcloud which has the flags: ssh through IAP is in `gcloud alpha` only so far
+track_to_workers() {  # prints the gcloud track that has the flags: ssh through IAP is only in `gcloud alpha` so far
   if [[ " ${SSH_FLAGS[*]} " == *" --tunnel-through-iap "* ]]; then printf 'alpha\n'; fi
 }
 
-ssh_to() {  # WORKER FLAG...: gcloud's ssh to a worker or all of them
+ssh_to() {  # WORKER FLAG...: runs gcloud's ssh to one worker or to all
   local track
   track=$(track_to_workers)
-  # Without these two, a connection to a machine that is gone hangs for many minutes.
+  # Without these two flags, a connection to a machine that is gone hangs for many minutes.
   gcloud_tpus tpu-vm ssh "$NAME" --worker="$1" --ssh-flag=-oServerAliveInterval=15 \
     --ssh-flag=-oConnectTimeout=20 "${SSH_FLAGS[@]}" "${@:2}"
 }
 
-on_workers() {  # WORKER LINE: a line of shell in the home there; WORKER is all or a number
+on_workers() {  # WORKER LINE: runs a line of shell in the home folder there; WORKER is `all` or a number
   ssh_to "$1" --no-user-output-enabled --command="$2" </dev/null
 }
 
-ask_workers() {  # WORKER WORD...: what launch/worker there says
+ask_workers() {  # WORKER WORD...: runs launch/worker there with these words
   on_workers "$1" "bash trm_jax/code/launch/worker $(quote "${@:2}")"
 }
 
-ask_workers_if_set_up() {  # WORKER WORD...: the same, nothing where no code has been shipped
+ask_workers_if_set_up() {  # WORKER WORD...: does the same, but nothing where no code has been shipped
   on_workers "$1" "test ! -e trm_jax/code || bash trm_jax/code/launch/worker $(quote "${@:2}")"
 }
 
-ship() {  # COMMIT: exactly that code to all workers
+ship() {  # COMMIT: copies exactly that commit to all workers
   local commit=$1 archive track
   track=$(track_to_workers)
   archive=${XDG_CACHE_HOME:-$HOME/.cache}/trm_jax/$1.tar.gz
@@ -313,11 +313,11 @@ ship() {  # COMMIT: exactly that code to all workers
       'rm -rf trm_jax/code && mkdir -p trm_jax/code && tar -xzf trm_jax.tar.gz -C trm_jax/code && rm trm_jax.tar.gz'
 }
 
-set_up_workers() {  # makes the Python environment on all workers; quick if it is there
+set_up_workers() {  # makes the Python environment on all workers; quick if it exists
   ask_workers all setup "${PYTHON_VERSION:--}" "${PYTHON:-venv}"
 }
 
-going_attempt() {  # prints what the workers are running, as RUN_NAME.TIME, if they are
+going_attempt() {  # prints the attempt that the workers are running, as RUN_NAME.TIME, if there is one
   local answers
   answers=$(ask_workers_if_set_up all status) || return
   if "$dry_run"; then

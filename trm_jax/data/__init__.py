@@ -1,2 +1,2 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles: reading, generating, augmenting and batching them."""
+"""Puzzles: reads, generates, augments and batches them."""

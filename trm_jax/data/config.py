@@ -8,7 +8,7 @@ from trm_jax.knobs import Rule, at_least, knob
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  """Where puzzles come from and how many of them are used. A task adds its own knobs, and sets its own defaults."""
+  """The source of puzzles and the numbers of them that are used. A task adds knobs and sets defaults of its own."""
 
   source: str = knob("")  # what the task knows by name, or a folder, local or gs://
   num_train: int = knob(0, at_least(0))  # training puzzles, drawn from the source by the seed; 0: all that are left

@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles on grids as CSV files, one puzzle a line, one character a cell: source,question,answer,rating.
+"""Reads and writes puzzles on grids as CSV, a puzzle per line, a character per cell: source,question,answer,rating.
 
-Sudoku-Extreme and Maze-Hard are published like this. A file of one's own may have the columns question,answer alone.
+Sudoku-Extreme and Maze-Hard are published like this. A user's own file may have only the columns question,answer.
 Cells are written row by row. Character i of a task's alphabet, counted from 0, is token i + 1; token 0 is padding,
 which no cell of a file has.
 """
@@ -22,15 +22,15 @@ from trm_jax.runtime import files
 
 COLUMNS = ("source", "question", "answer", "rating")
 _CELLS = ("question", "answer")  # the columns that a file needs
-# What finds the first puzzle that breaks the rules of its task: (N, S) uint8 tokens of the puzzles, the same of their
-# answers -> its row, what is wrong ("inputs" or "labels"), and the rule in words; None if all puzzles are right.
+# A function that finds the first puzzle that breaks the rules of its task: (N, S) uint8 tokens of the puzzles, and of
+# their answers -> its row, the faulty array ("inputs" or "labels"), and the rule in words; None if all are right.
 Fault = Callable[[np.ndarray, np.ndarray], tuple[int, str, str] | None]
 # Labels are int8, and token 0 is padding.
 MAX_ALPHABET = 127
 
 _FOREIGN = 255
 _MAX_RATING_DIGITS = 9  # What surely fits int32.
-# Lines that are checked at once: bounds scratch memory.
+# Number of lines that are checked at once; it limits scratch memory.
 _LINES = 1 << 16
 
 
@@ -38,25 +38,25 @@ def read_csv(
     path: str | os.PathLike, *, shape: tuple[int, int], alphabet: str, answers: str | None = None,
     fault: Fault | None = None,
 ) -> puzzles_lib.Puzzles:
-  """Reads a file of puzzles and checks every one of them.
+  """Reads a file of puzzles and checks each of them.
 
   Quoted fields, a byte order mark, either line ending, a missing last newline and blank lines at the end are fine; the
-  source column is not looked at, whatever its encoding.
+  source column is ignored, whatever its encoding.
 
   Args:
-    path: the file.
+    path: of the file.
     shape: rows and columns of a puzzle, R and C.
-    alphabet: the characters that a cell may have, each once, MAX_ALPHABET of them at the most.
-    answers: those of them that a cell of an answer may have; None for all. A single one that is left is a blank.
-    fault: the rules of the task, where it has some.
+    alphabet: the characters that a cell may have, each once; at most MAX_ALPHABET.
+    answers: those of them that a cell of an answer may have; None for all. A single other character is a blank.
+    fault: the rules of the task, if it has any.
 
   Returns:
-    Puzzles with N >= 1 and S = R * C, in the order of the file; with ratings, where the file has that column.
+    Puzzles with N >= 1 and S = R * C, in the order of the file; with ratings if the file has that column.
 
   Raises:
-    UserError: naming file, line and rule, for a file that is missing, cannot be read, is empty or has another header,
-      and for a row with a wrong number of columns, a cell string of the wrong length, a foreign character, a rating
-      that is not an integer, a fault.
+    UserError: the file is missing, cannot be read, is empty or has another header; or a row has a wrong number of
+      columns, a cell string of the wrong length, a foreign character, a rating that is not an integer, or a fault. The
+      message names file, line and rule.
     TryAgain: the file was written while it was read.
   """
   assert len(set(alphabet)) == len(alphabet) <= MAX_ALPHABET, alphabet
@@ -88,16 +88,16 @@ def is_csv(header: str) -> bool:
 
 def open_rows(lines: Iterable[tuple[int, str]], header: str, where: str
               ) -> Iterator[tuple[int, dict[str, str] | UserError]]:
-  """The rows of a CSV file of puzzles that need not be labelled, nor all be right.
+  """Yields the rows of a CSV file whose puzzles need not be labelled, nor all be right.
 
   Args:
-    lines: those after the header, with their numbers in the file, without their ends.
-    header: for which `is_csv` holds. Files that were published elsewhere may call their columns puzzle and solution, or
+    lines: the lines after the header, without their ends, with their numbers in the file.
+    header: a header that `is_csv` accepts. Files published elsewhere may name their columns puzzle and solution, or
       quizzes and solutions.
     where: name of the file, for messages.
 
   Yields:
-    The number of the line, and its fields by column, "question" among them; or else what is wrong with it.
+    The number of the line, and its fields by column, including "question"; or the error in it.
   """
   columns = _columns(header)
   for number, line in lines:
@@ -108,7 +108,7 @@ def open_rows(lines: Iterable[tuple[int, str]], header: str, where: str
 
 
 def _columns(header: str) -> tuple[str, ...]:
-  """The names of columns, as they are called here."""
+  """The columns of a header, by the names used here."""
   ours = {"puzzle": "question", "quizzes": "question", "solution": "answer", "solutions": "answer"}
   names = [name.strip().lower() for name in _fields(header) or ()]
   return tuple(ours.get(name, name) for name in names)
@@ -117,13 +117,13 @@ def _columns(header: str) -> tuple[str, ...]:
 def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, alphabet: str, source: str) -> None:
   """Writes puzzles so that read_csv, and the reference's builders, can read them.
 
-  These know no way to say "not rated": puzzles without ratings are written, and read back, with rating 0.
+  The format cannot say "not rated": puzzles without ratings are written, and read back, with rating 0.
 
   Args:
-    path: the file; it appears only when it is complete.
-    puzzles: whose cells, and those of their answers, are all characters of the alphabet.
+    path: of the file, which appears only when it is complete.
+    puzzles: all cells of the puzzles and their answers must be characters of the alphabet.
     alphabet: see `read_csv`.
-    source: where they come from, the first column.
+    source: text of the first column, which says where the puzzles come from.
 
   Raises:
     UserError: if the file cannot be written.
@@ -141,7 +141,7 @@ def write_csv(path: str | os.PathLike, puzzles: puzzles_lib.Puzzles, *, alphabet
 
 
 def _without_blank_end(lines: Iterable[str]) -> Iterator[str]:
-  """Lines without their ends, and without those at the end of the file that are blank."""
+  """Yields lines without their ends, except blank lines at the end of the file."""
   blank = []
   for line in lines:
     line = line.rstrip("\r\n")
@@ -178,7 +178,7 @@ def _shorten(text: str) -> str:
 
 
 def _tables(alphabet: str, answers: str) -> list[tuple[np.ndarray, str]]:
-  """For questions and for answers, code point to token, (0x110000,) uint8, and in words which characters are right."""
+  """For questions and answers: a table from code point to token, (0x110000,) uint8, and words for the characters."""
   digits = "123456789"
   some = f"1-{answers[-1]}" if digits.startswith(answers) and len(answers) > 1 else f"one of {answers!r}"
   more = "".join(c for c in alphabet if c not in answers)

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Folders of puzzles that people name, on a disk or in a bucket.
+"""Reads the folders of puzzles that people name, on a disk or in a bucket.
 
-A folder has train.csv and test.csv (see csv_files.py), or it is a dataset folder (see reference_format.py). What is in
-a bucket is copied to this machine and read there.
+A folder has train.csv and test.csv (see csv_files.py), or it is a dataset folder (see reference_format.py). Files in a
+bucket are copied to this machine and read here.
 """
 
 from collections.abc import Callable
@@ -23,19 +23,19 @@ def read(
     source: str, split: str, *, read_csv: Callable[[pathlib.Path], Puzzles], check_sizes: Callable[[Puzzles], None],
     usable: str, fault: Fault | None = None,
 ) -> Puzzles:
-  """The puzzles of one split, checked.
+  """Reads and checks the puzzles of one split.
 
   Args:
     source: config.data.source, a folder.
     split: "train" or "test".
     read_csv: reads and checks a CSV file.
-    check_sizes: raises UserError where the puzzles of a dataset folder are of another kind than the task's.
-    usable: what the source may be, for messages.
-    fault: the rules of the task, where it has some, which puzzles of a dataset folder have to keep.
+    check_sizes: raises UserError if the puzzles of a dataset folder are of another kind than the task's.
+    usable: advice on what the source may be, for messages.
+    fault: the rules of the task, if it has any, for the puzzles of a dataset folder.
 
   Raises:
     UserError: there is no such folder, it has no puzzles, or they are malformed or of another kind.
-    TryAgain: it was written while it was read, or the bucket cannot be reached.
+    TryAgain: the folder was written while it was read, or the bucket cannot be reached.
   """
   folder = dataset(source, split, usable)
   if folder is None:
@@ -49,7 +49,7 @@ def read(
 
 
 def dataset(source: str, split: str, usable: str) -> pathlib.Path | None:
-  """A local folder with what a dataset folder has of a split; None where the source is a folder of another kind.
+  """A local folder with a dataset folder's files of a split; None if the source is a folder of another kind.
 
   Args:
     source, split, usable: see `read`.
@@ -71,7 +71,7 @@ def dataset(source: str, split: str, usable: str) -> pathlib.Path | None:
 
 
 def stored(source: str, split: str) -> Stored | None:
-  """What a local dataset folder has of a split, from its dataset.json and the headers of its arrays; None of others."""
+  """The numbers of a split in a local dataset folder, from dataset.json and array headers; None for other folders."""
   if buckets.is_remote(source):
     return None
   folder = pathlib.Path(paths.user_path(source, _FLAG))

@@ -1,11 +1,11 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles in CSV files on the Hugging Face hub, downloaded once, prepared by TFDS, read without TensorFlow.
+"""Reads puzzles in CSV files on the Hugging Face hub, downloaded once, prepared by TFDS, read without TensorFlow.
 
 The revision is pinned, and every file is checked against its SHA-256 before anything is prepared. The checksums are
-kept with each data set rather than in TFDS's checksums.tsv because TFDS looks them up by full url, so that a mirror
+kept with each data set rather than in TFDS's checksums.tsv, because TFDS looks them up by full url, so that a mirror
 would go unchecked.
 
-TFDS is imported in functions only: it is slow to import and nothing else needs it. Tried with TFDS 4.9.10: preparing
+TFDS is imported only in functions: it is slow to import and nothing else needs it. Tried with TFDS 4.9.10: preparing
 and reading array_record files works without TensorFlow installed.
 
 Axes: N puzzles, S cells.
@@ -31,7 +31,7 @@ from trm_jax.runtime import paths
 
 TFDS_DIR = "~/tensorflow_datasets"  # where TFDS keeps what it prepares, unless config.data.tfds_dir says otherwise
 
-# The file that TFDS's folder of a data set has once it is prepared.
+# TFDS's folder of a data set has this file once the data set is prepared.
 _PREPARED = "dataset_info.json"
 _VERSION = "1.0.0"
 # One record holds many puzzles: millions of tiny records would take minutes to read back.
@@ -41,19 +41,19 @@ _BY_HAND = "download train.csv and test.csv by hand and point config.data.source
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-  """A published set of puzzles: one CSV file a split, without stored augmentations.
+  """A published set of puzzles: one CSV file per split, without stored augmentations.
 
   Attributes:
     name: of the TFDS data set, such as "sudoku_extreme".
     title: for people.
-    description: what the puzzles are, in a sentence.
+    description: a sentence that describes the puzzles.
     homepage: the page about them.
-    base_url: where SPLIT.csv lie, pinned to a revision; another one for a mirror.
-    sha256: by split, of what lies there.
+    base_url: address of the folder of SPLIT.csv, pinned to a revision; another one for a mirror.
+    sha256: of the files, by split.
     num_puzzles: by split.
     seq_len: S.
-    vocab_size: tokens, padding included.
-    read_csv: from a file to its checked puzzles, with ratings.
+    vocab_size: number of tokens, padding included.
+    read_csv: reads a file and returns its checked puzzles, with ratings.
   """
 
   name: str
@@ -99,21 +99,21 @@ class Published:
     return puzzles_lib.one_group_each(inputs[:n], labels[:n], vocab_size=self.vocab_size, ratings=ratings[:n])
 
   def shared(self, tfds_dir: str, run: os.PathLike | str) -> str:
-    """Makes sure that one process alone downloads and prepares the puzzles; to be called by all of a job together.
+    """Makes sure that only one process downloads and prepares the puzzles; all processes of a job call this together.
 
-    The others take its copy from a bucket: from tfds_dir, or from a folder beside the run where several processes keep
-    their run in a bucket. A new slice finds it there, too. Without a bucket nothing is to be done: processes that share
-    tfds_dir wait for each other there, and hosts that do not, prepare for themselves.
+    The others take its copy from a bucket: from tfds_dir or, if several processes keep their run in a bucket, from a
+    folder beside the run. A new slice finds it there, too. Without a bucket there is nothing to do: processes that
+    share tfds_dir wait for each other there, and hosts that do not share it prepare the puzzles for themselves.
 
     Args:
       tfds_dir: config.data.tfds_dir.
       run: folder of the run that the puzzles are for.
 
     Returns:
-      The folder that they are to be read from.
+      The folder to read them from.
 
     Raises:
-      UserError: in all processes, where the one cannot prepare or copy them.
+      UserError: raised in all processes if that one cannot prepare or copy them.
     """
     import jax  # pylint: disable=g-import-not-at-top
 
@@ -137,24 +137,24 @@ class Published:
     return os.fspath(folder)
 
   def local(self, tfds_dir: str, split: str) -> os.PathLike | str:
-    """A local folder for TFDS with what `read` needs of a split.
+    """A local folder for TFDS with the files of a split that `read` needs.
 
     Args:
-      tfds_dir: config.data.tfds_dir; of one in a bucket a copy is made.
+      tfds_dir: config.data.tfds_dir; a folder in a bucket is copied.
       split: "train" or "test".
 
     Raises:
-      UserError: the bucket's has no data, or cannot be read.
+      UserError: the folder in the bucket has no data, or cannot be read.
     """
     folder = paths.user_path(tfds_dir, "config.data.tfds_dir")
     return self._copy_prepared(folder, split) if buckets.is_remote(folder) else folder
 
   def _prepared_in(self, folder: epath.Path) -> epath.Path:
-    """Where TFDS has the puzzles in one of its folders."""
+    """The place of the puzzles in one of TFDS's folders."""
     return folder / self.name / _VERSION
 
   def _copy_prepared(self, folder: epath.Path, split: str) -> pathlib.Path:
-    """A local folder for TFDS, with what a bucket's has of one split."""
+    """A local folder for TFDS, with one split copied from a bucket."""
     where = self._prepared_in(folder)
     needed = [name for name in buckets.names(where) if name.endswith(".json") or f"-{split}." in name]
     if _PREPARED not in needed:
@@ -163,18 +163,18 @@ class Published:
     return buckets.local_copy(where, needed).parents[1]
 
   def prepared(self, data_dir: str | os.PathLike) -> Any:
-    """The TFDS builder, its data downloaded and prepared where they are not yet.
+    """The TFDS builder, after its data have been downloaded and prepared if necessary.
 
     Args:
-      data_dir: local folder for TFDS's prepared data sets and downloads. Of several processes that share it one
-        downloads and prepares, and the others wait for it.
+      data_dir: local folder for TFDS's prepared data sets and downloads. If several processes share it, one downloads
+        and prepares, and the others wait.
 
     Returns:
-      Its `data_path` is the folder of the prepared files.
+      The builder; its `data_path` is the folder of the prepared files.
 
     Raises:
-      UserError: for a file that is missing on the server or is not the expected one, a data_dir that cannot be written,
-        or one that holds data prepared from other files.
+      UserError: a file is missing on the server or is not the expected one, data_dir cannot be written, or it holds
+        data prepared from other files.
       TryAgain: the server cannot be reached or fails, for minutes.
     """
     make_builder = functools.partial(
@@ -182,7 +182,7 @@ class Published:
     builder = make_builder()
     if not builder.is_prepared():
       files.make_folder(pathlib.Path(data_dir), "config.data.tfds_dir")
-      # Not needed to read: prepared data appear at once, and a folder that others have prepared may be read only.
+      # Reading needs no lock: prepared data appear atomically, and a folder that others have prepared may be read-only.
       with lock.one_at_a_time(pathlib.Path(data_dir) / f".{self.name}.lock", f"preparing {self.title} in {data_dir}",
                               "set config.data.tfds_dir to a folder on a local disk"):
         builder = make_builder()  # which sees what another process has prepared meanwhile
@@ -214,13 +214,13 @@ def _builder_class(published: Published) -> type:
     ) from e
 
   class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Several thousand puzzles a record, in the order of the published files."""
+    """Stores several thousand puzzles per record, in the order of the published files."""
 
     name = published.name
     VERSION = tfds.core.Version(_VERSION)
     RELEASE_NOTES = {_VERSION: f"Records of {_PUZZLES_PER_RECORD} puzzles."}
-    # No checksums by url. Looking for their file also fails in TFDS 4.9.10 where importlib_resources is missing, which
-    # it uses without depending on it.
+    # No checksums by url. Looking for their file would also fail in TFDS 4.9.10 if importlib_resources is missing,
+    # which it uses without depending on it.
     url_infos = None
 
     def _info(self):
@@ -242,8 +242,8 @@ def _builder_class(published: Published) -> type:
 
     def _split_generators(self, dl_manager):
       downloads = pathlib.Path(dl_manager.download_dir)
-      # TFDS's own downloader waits for ever for a server that does not go on sending, and gives up at the first 429 or
-      # broken connection.
+      # TFDS's own downloader waits forever for a server that stops sending, and gives up at the first 429 or broken
+      # connection.
       return {split: self._generate_examples(download.file(
           downloads / f"{published.name}-{checksum}.csv", f"{published.base_url.rstrip('/')}/{split}.csv", checksum,
           _BY_HAND))

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The arrays every task hands to the trainer, whatever they were read or generated from."""
+"""The arrays that every task passes to the trainer, however they were read or generated."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -11,12 +11,12 @@ from trm_jax.errors import UserError
 
 # A cell whose label is this is neither trained on nor counted (the reference's value).
 IGNORE_LABEL = -100
-# Rows looked at together: bounds scratch memory.
+# Number of rows that are processed at once; it limits scratch memory.
 _ROWS = 1 << 16
 
 
 def are_right(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Which answers have every cell that is asked for as its label says it.
+  """Whether all cells of answers that have a label equal it.
 
   Args:
     answers: (…, S) integer tokens.
@@ -30,15 +30,15 @@ def are_right(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Versions:
-  """Versions that are stored as what makes them of the original, and not as cells: W of them, each of one group.
+  """Versions that are stored as numbers that make them from the original, not as cells: W of them, each of one group.
 
-  The versions of a group lie next to each other, and the original comes first.
+  The versions of a group are adjacent, and the original comes first.
 
   Attributes:
     starts: (G + 1,) int32, group g has the versions starts[g]:starts[g + 1].
     identifiers: (W,) int32, the row of the prefix table.
-    numbers: (W,) int32, what the task makes a version by.
-    moves: int16, what it makes each example of a version by besides: version by version, in the order of the group's
+    numbers: (W,) int32, from which the task makes a version.
+    moves: int16, further numbers for each example of a version: version by version, in the order of the group's
       examples.
   """
 
@@ -48,24 +48,24 @@ class Versions:
   moves: np.ndarray
 
   def take(self, groups: np.ndarray, sizes: np.ndarray, examples: np.ndarray) -> "Versions":
-    """The first versions of some groups.
+    """Takes the first versions of some groups.
 
     Args:
       groups: integers in [0, G).
-      sizes: how many versions of each of these groups.
-      examples: (G,), how many examples each group has.
+      sizes: number of versions to take of each of these groups.
+      examples: (G,), number of examples of each group.
     """
     rows, starts = _ranges(self.starts[groups], sizes)
     moves, _ = _ranges(self.example_starts(examples)[groups], sizes * examples[groups])
     return Versions(starts, self.identifiers[rows], self.numbers[rows], self.moves[moves])
 
   def padded(self, groups: int, number: int) -> "Versions":
-    """With so many more groups of one version and one example each, in arrays for `number` versions and examples."""
+    """Adds `groups` groups of one version and one example each, in arrays for `number` versions and examples."""
     starts = np.concatenate([self.starts, self.starts[-1] + np.arange(1, groups + 1)]).astype(np.int32)
     return Versions(starts, *(np.resize(array, number) for array in (self.identifiers, self.numbers, self.moves)))
 
   def example_starts(self, examples: np.ndarray) -> np.ndarray:
-    """(G + 1,) int32: where the `moves` of each group begin. `examples` as of `take`."""
+    """The beginning of each group's `moves`, (G + 1,) int32. For `examples` see `take`."""
     return np.concatenate([[0], np.cumsum(np.diff(self.starts) * examples)]).astype(np.int32)
 
 
@@ -73,9 +73,9 @@ class Versions:
 class Puzzles:
   """One split of a task: N examples of S cells, in U puzzles, in G groups.
 
-  A puzzle is what one rule or solution belongs to: a board, or all pairs of an ARC task in one version. A group is one
-  original puzzle with whatever augmented versions of it are stored. Examples of a puzzle, and puzzles of a group, lie
-  next to each other, and the original comes first. An epoch takes the examples of one puzzle of each group.
+  A puzzle has one rule or solution: it is a board, or all pairs of an ARC task in one version. A group is one original
+  puzzle with the augmented versions of it that are stored. Examples of a puzzle, and puzzles of a group, are adjacent,
+  and the original comes first. An epoch takes the examples of one puzzle of each group.
 
   Attributes:
     inputs: (N, S) uint8, tokens; 0 is padding.
@@ -84,10 +84,10 @@ class Puzzles:
     group_starts: (G + 1,) int32, group g holds the puzzles group_starts[g]:group_starts[g + 1].
     vocab_size: number of tokens, padding included.
     num_puzzle_identifiers: rows of the prefix table.
-    ratings: (N,) int32 difficulty (Sudoku-Extreme: backtracks of the tdoku solver), or None where the data has none.
-    puzzle_starts: (U + 1,) int32, puzzle p holds the examples puzzle_starts[p]:puzzle_starts[p + 1]; None where every
+    ratings: (N,) int32 difficulty (Sudoku-Extreme: backtracks of the tdoku solver), or None if the data has none.
+    puzzle_starts: (U + 1,) int32, puzzle p holds the examples puzzle_starts[p]:puzzle_starts[p + 1]; None if every
       example is a puzzle.
-    versions: those that are stored besides; there is one puzzle in each group then, the original. None for none.
+    versions: versions that are not stored as cells; then each group has one puzzle, the original. None for none.
   """
 
   inputs: np.ndarray
@@ -118,27 +118,27 @@ class Puzzles:
 
   @property
   def seq_len(self) -> int:
-    """Cells of one puzzle, S."""
+    """Number of cells of one puzzle, S."""
     return self.inputs.shape[1]
 
   @property
   def num_puzzles(self) -> int:
-    """Puzzles, augmented versions that are stored as cells included, U."""
+    """Number of puzzles, including augmented versions that are stored as cells, U."""
     return len(self) if self.puzzle_starts is None else self.puzzle_starts.shape[0] - 1
 
   @property
   def num_groups(self) -> int:
-    """Original puzzles, G."""
+    """Number of original puzzles, G."""
     return self.group_starts.shape[0] - 1
 
   def digest(self) -> str:
-    """SHA-256, in hexadecimal, of what a model is trained and tested on: inputs, labels, identifiers, and what belongs
-    together."""
+    """SHA-256, in hexadecimal, of the data that a model is trained and tested on: inputs, labels, identifiers, and
+    their grouping."""
     sha256 = hashlib.sha256()
     starts = [] if self.puzzle_starts is None else [self.puzzle_starts]
     versions = [] if self.versions is None else dataclasses.astuple(self.versions)
     for array in (self.inputs, self.labels, self.puzzle_identifiers, self.group_starts, *starts, *versions):
-      # The shapes keep cells from moving between two arrays unseen. The order of bytes is the same on every machine.
+      # The shapes make it notice cells that move between two arrays. The order of bytes is the same on every machine.
       sha256.update(f"{array.shape} {array.dtype.name};".encode())
       for i in range(0, len(array), _ROWS):
         rows = array[i : i + _ROWS]
@@ -146,7 +146,7 @@ class Puzzles:
     return sha256.hexdigest()
 
   def take_groups(self, groups: np.ndarray) -> "Puzzles":
-    """The given groups, in the given order.
+    """Takes the given groups, in the given order.
 
     Args:
       groups: integers in [0, num_groups), along one axis.
@@ -157,15 +157,15 @@ class Puzzles:
     return self._take(groups, np.diff(self.group_starts)[groups], self.num_versions[groups])
 
   def first_versions(self, number: int) -> "Puzzles":
-    """Of each group its first versions, without the augmented ones stored behind them; all, if it has no more."""
+    """Takes the first `number` versions of each group, or all if it has fewer."""
     if self.num_versions.max() <= number:
       return self
     sizes = np.minimum(np.diff(self.group_starts), number)
     return self._take(np.arange(self.num_groups), sizes, np.minimum(self.num_versions, number))
 
   def padded(self, number: int, versions: int = 1) -> "Puzzles":
-    """`number` examples, with room for so many versions of each where versions are stored as what makes them: these,
-    and the first of them again and again, each as a group of its own."""
+    """Pads to `number` examples by repeating the first one, each time as a group of its own. If versions are not stored
+    as cells, there is space for `versions` versions of each."""
     if len(self) == number and not self.versions:
       return self
     more = np.zeros(number - len(self), np.int64)
@@ -183,19 +183,19 @@ class Puzzles:
 
   @property
   def num_versions(self) -> np.ndarray:
-    """(G,) how many versions of each group are stored, whether as cells or as what makes them; with the original."""
+    """Number of stored versions of each group, as cells or as numbers, including the original, (G,)."""
     return np.diff(self.group_starts if self.versions is None else self.versions.starts)
 
   def examples_of_groups(self) -> np.ndarray:
-    """(G,) the number of examples of each group, of all its puzzles together."""
+    """Number of examples of each group, over all its puzzles, (G,)."""
     return np.diff(self._examples(self.group_starts))
 
   def originals(self) -> np.ndarray:
-    """(G,) int32: the first example of each group."""
+    """The first example of each group, (G,) int32."""
     return self._examples(self.group_starts[:-1])
 
   def kin(self) -> np.ndarray:
-    """(G,) int64: for each group the first one that has an equal puzzle, perhaps by way of other groups."""
+    """For each group the first one with an equal puzzle, perhaps by way of other groups, (G,) int64."""
     first, = first_alike([self.inputs])
     groups = np.repeat(np.arange(self.num_groups), self.examples_of_groups())
     a, b = groups, groups[first]
@@ -208,11 +208,11 @@ class Puzzles:
     return kin
 
   def _examples(self, puzzles: np.ndarray) -> np.ndarray:
-    """The first example of each puzzle; for the number behind the last puzzle, that behind the last example."""
+    """The first example of each puzzle; for the index after the last puzzle, the index after the last example."""
     return puzzles if self.puzzle_starts is None else self.puzzle_starts[puzzles]
 
   def _take(self, groups: np.ndarray, sizes: np.ndarray, num_versions: np.ndarray) -> "Puzzles":
-    """The first `sizes` puzzles of some groups, and the first `num_versions` of their versions."""
+    """Takes the first `sizes` puzzles of some groups, and the first `num_versions` of their versions."""
     puzzles, group_starts = _ranges(self.group_starts[groups], sizes)
     rows, puzzle_starts = puzzles, None
     if self.puzzle_starts is not None:
@@ -231,12 +231,12 @@ class Puzzles:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-  """What a source has of a split.
+  """Numbers of a split in a source.
 
   Attributes:
-    num_groups: original puzzles.
-    num_versions: augmented versions that are stored of a puzzle, at the most.
-    num_examples: of one puzzle, in the mean.
+    num_groups: number of original puzzles.
+    num_versions: the most augmented versions of a puzzle that are stored.
+    num_examples: mean number of examples of a puzzle.
   """
 
   num_groups: int
@@ -245,24 +245,24 @@ class Stored:
 
   @classmethod
   def of(cls, puzzles: Puzzles) -> "Stored":
-    """Of puzzles that have been read."""
+    """The numbers of puzzles that have been read."""
     examples, versions = Sizes.of(puzzles).stored
     return cls(puzzles.num_groups, int(puzzles.num_versions.max()) - 1, examples / versions)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """What compiled programs depend on of the training puzzles.
+  """The sizes of the training puzzles on which compiled programs depend.
 
   Attributes:
-    num_examples: N, augmentations that are stored as cells included.
-    num_puzzles: U, likewise.
+    num_examples: N, including augmentations that are stored as cells.
+    num_puzzles: U, including the same.
     num_groups: G, original puzzles.
     seq_len: S.
     vocab_size: V.
-    num_puzzle_identifiers: rows of the prefix table in use.
-    num_versions: W, versions that are stored as what makes them; 0 for none.
-    num_version_examples: examples of all these together.
+    num_puzzle_identifiers: number of rows of the prefix table in use.
+    num_versions: W, number of versions that are not stored as cells; 0 for none.
+    num_version_examples: number of examples of all these together.
   """
 
   num_examples: int
@@ -276,7 +276,7 @@ class Sizes:
 
   @classmethod
   def of(cls, puzzles: Puzzles) -> "Sizes":
-    """Of puzzles that are there."""
+    """The sizes of existing puzzles."""
     made = () if puzzles.versions is None else (
         int(puzzles.num_versions.sum()), int((puzzles.num_versions * puzzles.examples_of_groups()).sum()))
     return cls(len(puzzles), puzzles.num_puzzles, puzzles.num_groups, puzzles.seq_len, puzzles.vocab_size,
@@ -284,7 +284,7 @@ class Sizes:
 
   @property
   def stored(self) -> tuple[int, int]:
-    """Examples and puzzles, whatever they are stored as, augmentations included."""
+    """Numbers of examples and puzzles, including augmentations in any form."""
     return (self.num_version_examples, self.num_versions) if self.num_versions else (
         self.num_examples, self.num_puzzles)
 
@@ -300,7 +300,7 @@ class Sizes:
       batch_size: of all devices together.
 
     Raises:
-      UserError: not even one step.
+      UserError: there is not even one step.
     """
     examples, puzzles = self.stored
     steps = epochs * self.num_groups * examples // (puzzles * batch_size)
@@ -310,7 +310,7 @@ class Sizes:
     return steps
 
   def blank_puzzles(self) -> Puzzles:
-    """Puzzles of these sizes without content, which take memory for a few numbers a group and not for cells."""
+    """Makes puzzles of these sizes without content, which need memory for a few numbers per group but not for cells."""
     cells = self.num_examples, self.seq_len
     return Puzzles(
         inputs=np.broadcast_to(np.uint8(0), cells), labels=np.broadcast_to(np.int8(0), cells),
@@ -326,12 +326,12 @@ class Sizes:
 
 
 def _even_starts(number: int, total: int) -> np.ndarray:
-  """(number + 1,) int32: where parts begin that share `total` as evenly as they can."""
+  """The beginnings of parts that divide `total` as evenly as possible, (number + 1,) int32."""
   return (np.arange(number + 1, dtype=np.int64) * total // number).astype(np.int32)
 
 
 def _ranges(starts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """The numbers of ranges that begin at `starts`, one behind the other, and where each begins among them."""
+  """Concatenates the ranges that begin at `starts`. Returns the numbers, and the index at which each range begins."""
   new_starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
   return np.repeat(starts - new_starts[:-1], sizes) + np.arange(new_starts[-1]), new_starts
 
@@ -339,7 +339,7 @@ def _ranges(starts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def one_group_each(
     inputs: np.ndarray, labels: np.ndarray, *, vocab_size: int, ratings: np.ndarray | None = None
 ) -> Puzzles:
-  """Puzzles without stored augmentations that all share prefix row 0 (Sudoku, mazes).
+  """Makes puzzles without stored augmentations that all share prefix row 0 (Sudoku, mazes).
 
   Args:
     inputs: (N, S) uint8 tokens.
@@ -360,9 +360,9 @@ def one_group_each(
 
 
 def first_alike(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
-  """For each row of several tables the first row that equals it, in the tables laid one below the other.
+  """Finds, for each row of several tables, the first row that equals it, counting through all tables.
 
-  Takes memory for some numbers a row, not for copies of the rows; half a second for a million rows of 81 cells.
+  This takes memory for some numbers per row, not for copies of rows, and half a second for a million rows of 81 cells.
 
   Args:
     tables: (N_i, S) uint8 each.
@@ -385,7 +385,7 @@ def first_alike(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
       rows[inside] = table[numbers[inside] - start]
     return rows
 
-  # Equal rows have equal hashes. Of rows with equal hashes the cells are compared with the first of them.
+  # Equal rows have equal hashes. Rows with equal hashes are compared with the first of them, cell by cell.
   pending = np.flatnonzero(np.isin(hashes, shared))
   pending = pending[np.argsort(hashes[pending], kind="stable")]
   while len(pending):
@@ -399,7 +399,7 @@ def first_alike(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _hashes(rows: np.ndarray) -> np.ndarray:
-  """(N,) uint64 of (N, S) uint8."""
+  """Hashes of rows, (N, S) uint8: (N,) uint64."""
   n, s = rows.shape
   hashes = np.zeros(n, np.uint64)
   words = np.zeros((_ROWS, -(-s // 8) * 8), np.uint8)

@@ -125,9 +125,9 @@ def sample_batch(
     key: the run's data key, the same at every step.
     step: () int32, steps made before this one.
     batch_size: B, of all devices together.
-    num_aug: 0: puzzles as stored. N > 0: the original or one of the N versions that the key fixes for this puzzle, all
-      N + 1 equally likely. FRESH: a new version at every position. Where versions of the puzzles are stored, these are
-      the versions, and each puzzle is as stored.
+    num_aug: 0: puzzles as stored. N > 0: the original or one of the N versions that the key determines for this puzzle,
+      all N + 1 equally likely. FRESH: a new version at every position. If versions of the puzzles are stored, one of
+      these is taken as it is stored.
 
   Returns:
     inputs (B, S) int32, labels (B, S) int32 (IGNORE_LABEL kept), puzzle_identifiers (B,) int32.
@@ -143,7 +143,7 @@ def sample_batch(
                                  position % source.num_groups, source.num_groups), position, 0))
 
   def sample_row(position):
-    # What is drawn for a puzzle is drawn at the position of the first of its examples in this epoch.
+    # The draws for a puzzle use the position of the first of its examples in this epoch.
     group, first, number = find(position)
     key_choices, key_fresh = jax.random.split(jax.random.fold_in(key_row, first))
     first_puzzle, end = source.group_starts[group], source.group_starts[group + 1]
@@ -167,14 +167,14 @@ def sample_batch(
 
 def _several_examples(source: Source, key: jax.Array, start: jax.Array, batch_size: int
                       ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
-  """From a position of a batch to its group, the position of the group's first example, and which of its examples it
-  is, where groups have several.
+  """Makes a function for groups with several examples: from a position of a batch to its group, the position of the
+  group's first example, and the number of its example.
 
-  To know where a group begins takes the order of the whole epoch. Such data sets have few groups, and a batch reaches
-  into few epochs.
+  The beginning of a group depends on the order of the whole epoch, which is computed here: such data sets have few
+  groups, and a batch spans few epochs.
 
   Args:
-    source: what batches are drawn from.
+    source: from which batches are drawn.
     key: of the orders of all epochs.
     start: () int32, the batch's first position.
     batch_size: B.
@@ -204,7 +204,7 @@ def _several_examples(source: Source, key: jax.Array, start: jax.Array, batch_si
 
 
 def permuted(key: jax.Array, place: jax.Array, size: jax.Array | int, *, most: int | None = None) -> jax.Array:
-  """One element of a random permutation, without making the others.
+  """Computes one element of a random permutation without the others.
 
   The swap-or-not shuffle (Hoang, Morris, Rogaway, CRYPTO 2012): a round pairs x with (offset - x) mod size and swaps
   each pair or not by a random bit of its own. Every round is a permutation whatever the bits are.
@@ -212,16 +212,16 @@ def permuted(key: jax.Array, place: jax.Array, size: jax.Array | int, *, most: i
   core.
 
   Args:
-    key: names the permutation.
+    key: determines the permutation.
     place: () int32 in [0, size).
-    size: elements of the permutation, () int32 under jit.
-    most: what `size` is at the most; None for `size` itself.
+    size: number of elements, () int32 under jit.
+    most: an upper bound of `size`; None for `size` itself.
 
   Returns:
     () int32 in [0, size).
   """
 
-  # Measured: with 3 rounds a bit the order of 3 groups is not yet uniform, from 4 on chi-squared tests see nothing.
+  # Measured: with 3 rounds per bit the order of 3 groups is not yet uniform; from 4 on chi-squared tests find nothing.
   rounds = 6 * (size if most is None else most).bit_length()
   key_offset, key_swap = jax.random.split(key)
   offsets = jax.random.randint(key_offset, (rounds,), 0, size)

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The puzzles of a run: which of a source's are trained on, which are held out, which are the test."""
+"""Splits the puzzles of a source: those of a run to train on, those held out for validation, and the test."""
 
 from collections.abc import Callable
 import dataclasses
@@ -12,14 +12,14 @@ from trm_jax.data.config import DataConfig
 from trm_jax.data.puzzles import Puzzles, Stored
 from trm_jax.errors import UserError
 
-# How many test puzzles to watch where nothing is held out for validation.
+# The number of test puzzles to watch if nothing is held out for validation.
 WATCHED_TEST_PUZZLES = 1024
-# Where versions of a puzzle vote: how many of each to watch, of accordingly fewer puzzles.
+# If versions of a puzzle vote: the number of versions to watch, of correspondingly fewer puzzles.
 WATCHED_VERSIONS = 16
 
 
 class Source(Protocol):
-  """What is needed of a task to read its puzzles; see tasks/task.py."""
+  """The part of a task that reads its puzzles; see tasks/task.py."""
 
   data: DataConfig
   own_splits: bool
@@ -34,11 +34,11 @@ class Splits:
   """The puzzles of a run.
 
   Attributes:
-    train: to train on.
-    validation: held out of the training source, to watch and to choose checkpoints by; None where there is none.
-    test: to report.
+    train: puzzles to train on.
+    validation: puzzles held out of the training source, to watch and to choose checkpoints by; None if there are none.
+    test: puzzles to report on.
     all_unseen: whether the test puzzles are all different, and none of them is trained on.
-    notes: lines for the user: what the source decides against the config, warnings.
+    notes: lines for the user: warnings, and points where the source overrides the config.
   """
 
   train: Puzzles
@@ -49,7 +49,7 @@ class Splits:
 
   @property
   def watched(self) -> tuple[str, Puzzles]:
-    """Name and puzzles to evaluate while training: validation, or else a part of test, by which nothing is chosen."""
+    """Name and puzzles of evaluations while training: validation, or else a part of test that serves no choice."""
     if self.validation is not None:
       return "validation", self.validation
     order = np.random.default_rng(0).permutation(self.test.num_groups)
@@ -60,12 +60,12 @@ class Splits:
 
   @property
   def test_puzzle(self) -> str:
-    """What a test puzzle may be called."""
+    """The name that a test puzzle deserves."""
     return "unseen puzzle" if self.all_unseen else "test puzzle"
 
   @property
   def summary(self) -> str:
-    """How many there are."""
+    """The numbers of puzzles, in words."""
     stored = int(self.train.num_versions.sum()) - self.train.num_groups
     return (f"{self.train.num_groups:,} to train on{f' with {stored:,} stored augmentations' * (stored > 0)}, "
             f"{len(self.validation or ()):,} for validation, {len(self.test):,} for the test")
@@ -91,14 +91,14 @@ def load_test(source: Source, progress: Callable[[int, int], None] | None = None
 
 
 def numbers(data: DataConfig, stored: Stored) -> tuple[int, int]:
-  """Training and validation puzzles of a run.
+  """Numbers of training and validation puzzles of a run.
 
   Args:
     data: config.data.
-    stored: the training puzzles that the source has.
+    stored: numbers of the training puzzles that the source has.
 
   Raises:
-    UserError: these are too few, or the augmentations are other ones than config.data asks for.
+    UserError: the source has too few, or other augmentations than config.data asks for.
   """
   available, num_versions = stored.num_groups, stored.num_versions
   if num_versions and not 0 <= data.num_aug <= num_versions:
@@ -121,7 +121,7 @@ def numbers(data: DataConfig, stored: Stored) -> tuple[int, int]:
 
 
 def load(source: Source, progress: Callable[[int, int], None] | None = None) -> Splits:
-  """The puzzles of a run: the same for the same `config.data`, whatever the source holds them in.
+  """Reads the puzzles of a run. They depend only on `config.data`, not on the format of the source.
 
   Args:
     source: the task.
@@ -161,10 +161,10 @@ def load(source: Source, progress: Callable[[int, int], None] | None = None) -> 
 
 def _apart(data: DataConfig, training: Puzzles, order: np.ndarray, num_train: int,
            num_validation: int) -> tuple[np.ndarray, np.ndarray]:
-  """The groups to train on and those to hold out, in a given order; equal puzzles are never in both.
+  """Chooses the groups to train on and those to hold out, in a given order; equal puzzles are never in both.
 
-  Where config.data says how many puzzles to train on, these come first, and validation has none of them; otherwise
-  validation comes first.
+  If config.data states the number of training puzzles, these take precedence, and validation has none equal to them;
+  otherwise validation takes precedence.
   """
   train, rest = order[:num_train], order[num_train:]
   if num_validation:
@@ -181,7 +181,7 @@ def _apart(data: DataConfig, training: Puzzles, order: np.ndarray, num_train: in
 
 
 def _splits(source: Source, train: Puzzles, validation: Puzzles | None, test: Puzzles, notes: list[str]) -> Splits:
-  """Looks for puzzles that are equal, and adds what a user should know of them to the notes."""
+  """Looks for equal puzzles, and adds to the notes what a user should know about them."""
   held_out = test.inputs[:0] if validation is None else validation.inputs
   in_train, _, in_test = puzzles_lib.first_alike([train.inputs, held_out, test.inputs])
   trained = int((in_test < len(train)).sum())

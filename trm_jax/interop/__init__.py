@@ -1,11 +1,13 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Weights of the PyTorch reference, in and out: from a file or a hub, to a file or a folder for a hub. See __main__.py.
+"""Imports weights of the PyTorch reference from a file or a hub, and exports them to a file or a folder for a hub.
+
+See __main__.py for the program. In Python:
 
     from trm_jax.interop import from_reference, read_reference_file
     state = read_reference_file("step_65100")
     model = from_reference(state, TRMConfig.from_reference(arch, state=state))  # arch: of its all_config.yaml
 
-The names that need JAX import it when they are asked for, so that --help answers at once.
+Names that need JAX import it on first use, so that --help answers at once.
 """
 
 from typing import Any

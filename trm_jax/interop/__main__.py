@@ -1,16 +1,16 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Weights of the PyTorch reference, in and out.
+"""Imports and exports weights of the PyTorch reference.
 
-    python -m trm_jax.interop import SOURCE --out=DIR                # then --checkpoint=DIR, as of a run
-    python -m trm_jax.interop import step_32550 --arch=maze --out=DIR    # where no all_config.yaml lies beside it
+    python -m trm_jax.interop import SOURCE --out=DIR                # then use --checkpoint=DIR, as for a run
+    python -m trm_jax.interop import step_32550 --arch=maze --out=DIR    # if there is no all_config.yaml beside it
     python -m trm_jax.interop export runs/mine --out=step_0          # for load_checkpoint= of the reference
     python -m trm_jax.interop export runs/mine --out=DIR --format=hub        # safetensors, config and a model card
     python -m trm_jax.interop export runs/mine --out=DIR --format=stablehlo  # programs that need JAX alone; or onnx
 
 SOURCE is a file with a state dict (as torch.save writes it, or .safetensors), a folder with such a file and its
-all_config.yaml, or hf://OWNER/REPO/FILE[@REVISION]. Shapes do not tell cycles, heads, positions and steps: these come
-from the all_config.yaml beside the file, or from --arch, or from a config of ours by --config. Nothing that a file
-brings along is ever run. docs/published_weights.md lists what is public.
+all_config.yaml, or hf://OWNER/REPO/FILE[@REVISION]. Shapes do not show cycles, heads, positions and steps: these come
+from the all_config.yaml beside the file, from --arch, or from a config of ours by --config. Code in a file is never
+run. docs/published_weights.md lists public weights.
 """
 
 import pathlib
@@ -44,7 +44,7 @@ _HOW = "python -m trm_jax.interop import SOURCE --out=DIR, or export CHECKPOINT 
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags."""
+  """Reads the flags, and imports or exports."""
   if len(argv) != 3 or argv[1] not in ("import", "export"):
     raise UserError(f"{' '.join(argv[1:]) or 'nothing'}: must be {_HOW}; --help says more")
   if _OUT.value is None:

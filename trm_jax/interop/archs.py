@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What the shapes of the reference's parameters do not tell: cycles, heads, positions, steps, and what was learned."""
+"""Finds out what the shapes of the reference's parameters do not show: cycles, heads, positions, steps and the task."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -18,10 +18,10 @@ from trm_jax.interop import state_dict
 from trm_jax.model.config import ModelConfig, TRMConfig
 from trm_jax.runtime import files
 
-# Beside the weights: the reference's config, and that of a folder that export.py has made.
+# Files beside the weights: the reference's config, and the config of a folder that export.py has made.
 BESIDE = REFERENCE_CONFIG, OUR_CONFIG = "all_config.yaml", "config.json"
 
-# The reference's models of its README, by its own names. "forward_dtype" is the file's.
+# The models in the reference's README, with its own names. "forward_dtype" comes from the file.
 _SUDOKU_MLP = {
     "hidden_size": 512, "num_heads": 8, "expansion": 4, "H_layers": 0, "L_layers": 2, "H_cycles": 3, "L_cycles": 6,
     "mlp_t": True, "pos_encodings": "none", "puzzle_emb_ndim": 512, "puzzle_emb_len": 16, "halt_max_steps": 16,
@@ -29,25 +29,25 @@ _SUDOKU_MLP = {
 }
 _SUDOKU_ATTENTION = _SUDOKU_MLP | {"mlp_t": False, "pos_encodings": "rope"}
 _FOUR_CYCLES = _SUDOKU_ATTENTION | {"L_cycles": 4}
-# By name: the task, its arch.
+# Name -> task, arch.
 PRESETS = {"sudoku_mlp": ("sudoku", _SUDOKU_MLP), "sudoku_attention": ("sudoku", _SUDOKU_ATTENTION),
            "maze": ("maze", _FOUR_CYCLES), "arc": ("arc", _FOUR_CYCLES)}
 _TOKENS = "model.inner.embed_tokens.embedding_weight"
 _NOT_SHOWN = "H_cycles, L_cycles, num_heads, pos_encodings, puzzle_emb_len and halt_max_steps"
 
-# What a model was trained on, by its tokens and cells: config.task, config.data.
+# Numbers of tokens and cells of a model -> the task and data that it was trained on: config.task, config.data.
 _TASKS = {(11, 81): ("sudoku", {}), (6, 16): ("sudoku", {"source": "generated", "box": 2}), (6, 900): ("maze", {}),
           (12, 900): ("arc", {})}
 
 
 @dataclasses.dataclass(frozen=True)
 class Arch:
-  """A model, whole, and the run that it is the result of, as far as they are known.
+  """The complete config of a model, and the run that trained it, as far as that is known.
 
   Attributes:
-    model: of it.
+    model: config of the model.
     config: of the run.
-    step: of the run, where something says it besides the name of the file.
+    step: of the run, if anything states it besides the name of the file.
   """
 
   model: TRMConfig
@@ -56,16 +56,16 @@ class Arch:
 
 
 def find(source: str, state: Mapping[str, Any], beside: Mapping[str, pathlib.Path], name: str | None) -> Arch:
-  """The model that parameters belong to.
+  """Finds the model that parameters belong to.
 
   Args:
     source: of the parameters, for messages.
-    state: by plain_names.
-    beside: by name, those of BESIDE that lie beside the weights.
-    name: of a preset, or path of a file like REFERENCE_CONFIG; None: what lies beside.
+    state: the result of plain_names.
+    beside: the files of BESIDE that are beside the weights, by name.
+    name: of a preset, or path of a file like REFERENCE_CONFIG; None: a file beside the weights.
 
   Raises:
-    UserError: nothing says what shapes do not, or what says it does not fit the shapes.
+    UserError: nothing states what shapes do not show, or the statement does not fit the shapes.
   """
   if name in PRESETS:
     return _preset(source, state, name)
@@ -87,7 +87,7 @@ def find(source: str, state: Mapping[str, Any], beside: Mapping[str, pathlib.Pat
 
 
 def of_config(config: Config, source: str, state: Mapping[str, Any]) -> Arch:
-  """The model of a config of ours; only the size of the prefix table is taken from the parameters.
+  """The model of a config of ours; only the size of the prefix table comes from the parameters.
 
   Args:
     config: of the run.
@@ -108,7 +108,7 @@ def _of_saved(source: str, state: Mapping[str, Any], saved: Mapping[str, Any], p
   """The model of a folder that export.py has made."""
   content, step = saved["trm_jax"], saved.get("step")
   if isinstance(content, dict) and (task := content.get("task", "sudoku")) not in tasks.known():
-    # Its module would be imported, and may be a file that came with the weights.
+    # Otherwise its module would be imported, which may be a file that came with the weights.
     raise UserError(f"{path}: its task {str(task)[:100]!r} is not one of trm_jax, and no module that a file names is "
                     "run; if you have that task, give --config=FILE.py:NAME, a config of it")
   if step is not None and (type(step) is not int or not 0 <= step < 1 << 31):
@@ -147,7 +147,7 @@ def _model(state: Mapping[str, Any], arch: Mapping[str, Any]) -> TRMConfig:
   initial = [str(value.dtype).rpartition(".")[2] for name, value in state.items() if name.endswith("_init")]
   arch = dict(arch) | ({"forward_dtype": initial[0]} if initial else {})
   if "seq_len" not in arch and not arch.get("mlp_t") and arch.get("pos_encodings") != "learned":
-    # Nothing shows the number of cells where positions are turned or not known: the task has it.
+    # With rotary or no positions, no shape shows the number of cells: it comes from the task.
     shape = state[_TOKENS].shape
     cells = [cells for vocab_size, cells in _TASKS if [vocab_size] == [*shape[:1]]]
     if not cells:
@@ -179,7 +179,7 @@ def _check(source: str, state: Mapping[str, Any], model: TRMConfig, path: str) -
 
 
 def _config(model: TRMConfig, task: str, data: Mapping[str, Any]) -> Config:
-  """The config of a run with this model; what training was like is not known."""
+  """The config of a run with this model; its knobs of training are defaults, since those are not known."""
   config = config_lib.default_config(task)
   config.data.update(data)
   config.model.update({field.name: getattr(model, field.name) for field in dataclasses.fields(ModelConfig)})
@@ -190,7 +190,7 @@ def _read_yaml(path: pathlib.Path) -> Mapping[str, Any]:
   text = files.read_bytes(path)
   try:
     content = yaml.safe_load(text)
-  except Exception as e:  # of YAML, and whatever a value in it trips: thousands of brackets, a date that is none
+  except Exception as e:  # YAML's errors, and those of odd values: thousands of brackets, an impossible date
     raise UserError(f"{path}: not YAML ({errors.in_one_line(e)[:300]})") from e
   if not isinstance(content, dict):
     raise UserError(f"{os.fspath(path)}: not the reference's {REFERENCE_CONFIG}, which is a mapping")

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The model card of weights that are published: what they are, what was measured, and what they cannot do."""
+"""Writes the model card of published weights: their model, their training, measured accuracy, and limits."""
 
 import dataclasses
 import math
@@ -57,8 +57,8 @@ def text(model: TRM, config: Config, step: int, results: dict[str, Any]) -> str:
   """The card, in Markdown.
 
   Args:
-    model, config, step: what is published.
-    results: the run's results.json; {} where there is none.
+    model, config, step: of the published weights.
+    results: the run's results.json; {} if there is none.
   """
   task = tasks.of(config.task, config.data)
   count = sum(math.prod(x.shape) for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
@@ -86,12 +86,12 @@ def _training(config: Config, step: int, results: dict[str, Any]) -> str:
 
 
 def _accuracy(task: tasks.Task, step: int, results: dict[str, Any]) -> str:
-  """What the run measured of just these weights."""
+  """The accuracy that the run measured for exactly these weights."""
   for name in ("test", "test_best"):
     test = results.get(name, {})
     if test.get("step", results.get("step")) == step and "num_puzzles" in test:
       share, num = test[task.headline], test["num_puzzles"]
-      # Wilson's, which has a width where none or all of a few puzzles are solved.
+      # Wilson's interval, which has a width even if none or all of a few puzzles are solved.
       z2 = 1.96**2 / num
       middle, error = (share + z2 / 2) / (1 + z2), math.sqrt(z2 * share * (1 - share) + z2**2 / 4) / (1 + z2)
       low, high = max(0, middle - error), min(1, middle + error)

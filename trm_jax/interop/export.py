@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A trained model for others: a folder for a hub, and programs that run without this library."""
+"""Exports a trained model for others: a folder for a hub, and programs that run without this library."""
 
 from collections.abc import Callable
 import dataclasses
@@ -30,24 +30,24 @@ _MAX_TABLE = 1 << 28  # bytes of a prefix table that becomes a constant of a pro
 
 
 def hub_folder(model: TRM, config: Config, step: int, folder: pathlib.Path, results: dict[str, Any]) -> None:
-  """Writes what is uploaded to a hub: model.safetensors, config.json, README.md.
+  """Writes a folder to be uploaded to a hub: model.safetensors, config.json, README.md.
 
-  The parameters have the names of the reference's model that is not compiled. `python -m trm_jax.interop import` takes
-  the folder back.
+  The parameters have the names of the reference's uncompiled model. `python -m trm_jax.interop import` reads the folder
+  again.
 
   Args:
     model: with the parameters to be published.
     config: of its run.
-    step: optimizer steps that it was trained for.
+    step: number of optimizer steps that it was trained for.
     folder: to be filled; made if it does not exist.
-    results: the run's results.json; {} where there is none.
+    results: the run's results.json; {} if there is none.
 
   Raises:
-    UserError: it cannot be written.
+    UserError: the folder cannot be written.
   """
   files.make_folder(folder, "--out")
   reference_files.write_reference_file(model, folder / "model.safetensors", compiled=False)
-  # Where this machine keeps puzzles, and the like, is nobody else's business.
+  # Local settings, e.g. where this machine keeps puzzles, are private: they are replaced by defaults.
   data = type(config.data)()
   ours = {name: getattr(data, name) for name in knobs.free(type(data))}
   config = dataclasses.replace(config, data=dataclasses.replace(config.data, **ours),
@@ -57,7 +57,12 @@ def hub_folder(model: TRM, config: Config, step: int, folder: pathlib.Path, resu
 
 
 class _Program(NamedTuple):
-  """A function with the parameters in it. Attributes: function; arguments and results, by name, their shapes."""
+  """A function that contains the parameters.
+
+  Attributes:
+    function: of the arguments, in their order.
+    arguments, results: shapes by name.
+  """
 
   function: Callable[..., tuple[jax.Array, ...]]
   arguments: dict[str, jax.ShapeDtypeStruct]
@@ -67,11 +72,11 @@ class _Program(NamedTuple):
 def stablehlo(model: TRM, folder: pathlib.Path) -> None:
   """Writes programs in StableHLO, which JAX runs without this library, on any of _PLATFORMS.
 
-  `solve` goes from puzzles to answers in all of halt_max_steps; `start` and `step` do it step by step, for whoever
-  wants to watch or to stop. Any number of puzzles at a time. signature.json says what goes in and comes out.
+  `solve` turns puzzles into answers in halt_max_steps steps; `start` and `step` do it step by step, for whoever wants
+  to watch or to stop. All take any number of puzzles. signature.json describes their arguments and results.
 
   Args:
-    model: any with a prefix table of at most _MAX_TABLE bytes.
+    model: any model with a prefix table of at most _MAX_TABLE bytes.
     folder: to be filled; made if it does not exist.
 
   Raises:
@@ -84,19 +89,19 @@ def stablehlo(model: TRM, folder: pathlib.Path) -> None:
 
 
 def onnx(model: TRM, folder: pathlib.Path) -> None:
-  """`stablehlo`, as ONNX in float32, which is what its runtimes have on CPUs and in browsers."""
+  """Writes the programs of `stablehlo` in ONNX and float32, which its runtimes support on CPUs and in browsers."""
   _write_onnx(_programs(_wide(model)), folder, "--format=onnx")
 
 
 def onnx_to_watch(model: TRM, task: Task, folder: pathlib.Path, flag: str) -> None:
-  """`onnx`, of what a person needs who watches: `start`, `step`, and, if the task has rules, `rules`, which says of
-  answers to puzzles whether they are proven right.
+  """Writes the ONNX programs for a person who watches: `start`, `step` and, if the task has rules, `rules`, which says
+  whether answers to puzzles are proven right.
 
   Args:
     model: see `stablehlo`.
     task: that it was trained on.
     folder: to be filled; made if it does not exist.
-    flag: that asks for it, for messages.
+    flag: the flag that asks for it, for messages.
 
   Raises:
     UserError: see `stablehlo`.
@@ -126,7 +131,7 @@ def jax2onnx(flag: str) -> types.ModuleType:
 
 def _write_onnx(programs: dict[str, _Program], folder: pathlib.Path, flag: str) -> None:
   to_onnx = jax2onnx(flag).to_onnx
-  logging.getLogger("onnx_ir.serde").setLevel("ERROR")  # warns of types that the file does without
+  logging.getLogger("onnx_ir.serde").setLevel("ERROR")  # it warns of types that the file does not need
 
   def converted(name: str, program: _Program) -> bytes:
     return to_onnx(
@@ -152,7 +157,7 @@ def _described(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, str]:
 
 
 def _programs(model: TRM) -> dict[str, _Program]:
-  """The functions, for any number of puzzles."""
+  """The programs by name, for any number of puzzles."""
   config = model.config
   if config.prefix_table_rows * config.puzzle_emb_ndim * 4 > _MAX_TABLE:
     raise UserError(f"a prefix table of {config.num_puzzle_identifiers:,} rows is too large to be a constant of a "
@@ -176,7 +181,7 @@ def _programs(model: TRM) -> dict[str, _Program]:
     return outputs.logits, outputs.q_halt, *states_of(carry)
 
   def solve(inputs: jax.Array, puzzle_identifiers: jax.Array) -> tuple[jax.Array, ...]:
-    puzzles = inputs, puzzle_identifiers  # go round with the rest: jax2onnx knows of no loop that sees what is outside
+    puzzles = inputs, puzzle_identifiers  # part of the loop's state: jax2onnx supports no loop with outer variables
     made = step(*puzzles, *start(*puzzles))
     _, (logits, q_halt, *_) = jax.lax.fori_loop(
         1, config.halt_max_steps, lambda _, now: (now[0], step(*now[0], *now[1][2:])), (puzzles, made))

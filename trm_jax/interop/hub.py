@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Files at the Hugging Face hub, by its own client: hf://OWNER/REPO/FILE[@REVISION]. Needs the extra [hub].
+"""Downloads files from the Hugging Face hub, hf://OWNER/REPO/FILE[@REVISION]. Needs the extra [hub].
 
-The client's cache, tokens, HF_ENDPOINT and HF_HUB_OFFLINE are as everywhere else.
+The hub's own client does it, so that its cache, tokens, HF_ENDPOINT and HF_HUB_OFFLINE work as usual.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ _ADDRESS = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)/(?P<file>[^@]+?)(?:@(?P<rev
 
 
 def is_address(source: str) -> bool:
-  """Whether a source is named by its address at the hub."""
+  """Whether a source is an address at the hub."""
   return source.startswith("hf://")
 
 
 def download(address: str, names: Sequence[str] = ()) -> tuple[pathlib.Path, dict[str, pathlib.Path]]:
-  """A file and what lies beside it, downloaded once.
+  """Downloads a file and files beside it, once.
 
   Args:
     address: of the file.
-    names: of files beside it that are wanted, too, if they are there.
+    names: of files beside it that are also wanted, if they exist.
 
   Returns:
-    The file; by name, those beside it. They are in .../snapshots/COMMIT/ of the client's cache.
+    The path of the file, and those of the files beside it by name, in .../snapshots/COMMIT/ of the client's cache.
 
   Raises:
-    UserError: the address is malformed; there is no such file, repository or revision; it asks for a token.
+    UserError: the address is malformed; there is no such file, repository or revision; or it needs a token.
     TryAgain: the hub cannot be reached.
   """
   match = _ADDRESS.fullmatch(address)
@@ -46,13 +46,13 @@ def download(address: str, names: Sequence[str] = ()) -> tuple[pathlib.Path, dic
   for name in names:
     try:
       beside[name] = _download(match["repo"], f"{folder}/{name}" if folder else name, commit)
-    except hub_errors.EntryNotFoundError:  # also where it is not in the cache and the hub cannot be asked
+    except hub_errors.EntryNotFoundError:  # also raised if it is not in the cache and the hub cannot be reached
       continue
   return path, beside
 
 
 def commit_of(path: pathlib.Path) -> str:
-  """The commit that a downloaded file belongs to, by its place in the client's cache."""
+  """The commit that a downloaded file belongs to, from its path in the client's cache."""
   return path.parts[-path.parts[::-1].index("snapshots")]
 
 
@@ -63,7 +63,7 @@ def _download(repo: str, file: str, revision: str | None) -> pathlib.Path:
 
 
 def _file(address: str, repo: str, file: str, revision: str | None) -> pathlib.Path:
-  """`_download`, whose errors are one line."""
+  """Calls `_download`, and turns its errors into messages of one line."""
   from huggingface_hub import errors as hub_errors  # pylint: disable=g-import-not-at-top
 
   page, of = f"https://huggingface.co/{repo}", f" in revision {revision!r}" if revision else ""

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Files with the reference's parameters: those of torch.save, and safetensors."""
+"""Reads and writes files with the reference's parameters: those of torch.save, and safetensors."""
 
 from collections.abc import Mapping
 import os
@@ -22,13 +22,13 @@ _INSTALL = 'pip install -e ".[hub]"'
 
 
 def read_reference_file(path: str | os.PathLike) -> Mapping[str, torch_zip.Tensor]:
-  """State dict of a checkpoint file of the reference (torch.save), which needs no PyTorch, or of a safetensors file.
+  """Reads the state dict in a checkpoint file of the reference (torch.save), without PyTorch, or in a safetensors file.
 
   Only tensors are read: a file that would run code on loading is refused. Their values are read when they are used, so
-  the file must stay where it is until then; np.asarray makes an array of one.
+  the file must stay where it is until then; np.asarray turns a tensor into an array.
 
   Raises:
-    UserError: missing, cut off, damaged, not such a file, or one that holds more than tensors.
+    UserError: the file is missing, cut off, damaged, of another kind, or holds more than tensors.
   """
   path = pathlib.Path(path)
   if path.is_dir():
@@ -62,12 +62,12 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, torch_zip.Tensor]:
 
 
 def write_reference_file(model: TRM, path: str | os.PathLike, *, compiled: bool = True) -> None:
-  """Writes the model for the reference's `load_checkpoint`, as torch.save does; as safetensors if the suffix says so.
+  """Writes a model for the reference's `load_checkpoint`, as torch.save does, or as safetensors, by the suffix.
 
   Args:
-    model: any whose recursion the reference has.
+    model: any model whose recursion the reference has.
     path: of the file.
-    compiled: for the reference as it runs by default; False: for a run with DISABLE_COMPILE. See `to_reference`.
+    compiled: True for the reference as it runs by default, False for a run with DISABLE_COMPILE. See `to_reference`.
 
   Raises:
     UserError: safetensors is missing, or the file cannot be written.

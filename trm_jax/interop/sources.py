@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Somebody else's weights as a model: from a file, a folder, or a hub."""
+"""Reads a model that was trained elsewhere, from a file, a folder, or a hub."""
 
 import dataclasses
 import pathlib
@@ -19,9 +19,9 @@ class Imported:
   """A model that was trained elsewhere.
 
   Attributes:
-    model: of it.
-    config: of the run that it is the result of, as far as that is known.
-    step: optimizer steps that it was trained for, as the config.json or the file's name has it; 0 where neither does.
+    model: with its parameters.
+    config: of the run that trained it, as far as that is known.
+    step: number of optimizer steps that it was trained for, from config.json or the file's name; 0 if neither has it.
   """
 
   model: TRM
@@ -30,16 +30,16 @@ class Imported:
 
 
 def read(source: str, *, arch: str | None = None, config: Config | None = None) -> Imported:
-  """A model with the reference's parameters.
+  """Reads a model with the reference's parameters.
 
   Args:
-    source: a file of the reference or of safetensors, a folder with one, or hf://OWNER/REPO/FILE[@REVISION]. What lies
-      beside the file says what it is: all_config.yaml, or config.json of a folder that was exported here.
-    arch: a name of archs.PRESETS or the path of such a YAML file, in place of what lies beside.
-    config: of a run of ours, whose model these weights are, in place of both.
+    source: a file of the reference or of safetensors, a folder with one, or hf://OWNER/REPO/FILE[@REVISION]. A file
+      beside it describes the model: all_config.yaml, or config.json in a folder that was exported here.
+    arch: a name in archs.PRESETS or the path of such a YAML file, in place of the file beside the weights.
+    config: of a run of ours with this model, in place of both.
 
   Raises:
-    UserError: there is no such source, it cannot be reached or read, or is of another model.
+    UserError: there is no such source, it cannot be reached or read, or it is of another model.
   """
   if hub.is_address(source):
     path, beside = hub.download(source, archs.BESIDE)
@@ -49,7 +49,7 @@ def read(source: str, *, arch: str | None = None, config: Config | None = None) 
   state = state_dict.plain_names(reference_files.read_reference_file(path))
   if config is None:
     found = archs.find(source, state, beside, arch)
-  else:  # its model is known by it; the run that it names was another one
+  else:  # the config describes the model, but these weights come from another run than the one that it names
     found = archs.of_config(dataclasses.replace(config, name=""), source, state)
   numbers = re.findall(r"step_(\d+)", path.name)
   step = found.step if found.step is not None else int(numbers[-1]) if numbers else 0
@@ -57,7 +57,7 @@ def read(source: str, *, arch: str | None = None, config: Config | None = None) 
 
 
 def _in_folder(path: pathlib.Path) -> pathlib.Path:
-  """The file with weights in a folder; a path that is none as it is."""
+  """The file with weights in a folder; a path that is not a folder is returned unchanged."""
   if not path.is_dir():
     return path
   named = [file for file in sorted(path.iterdir()) if file.is_file() and (

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The parameters of the PyTorch reference by name, and where each of them is here."""
+"""Maps the parameters of the PyTorch reference, by name, to those of our model."""
 
 from collections.abc import Mapping
 import functools
@@ -16,18 +16,18 @@ from trm_jax.model.config import TRMConfig
 from trm_jax.model.trm import InitialState, TRM
 
 _PREFIX = "model.inner."
-_COMPILED = "_orig_mod."  # what torch.compile puts in front of every name
+_COMPILED = "_orig_mod."  # torch.compile puts this in front of every name
 _AT_ONCE = 1 << 24  # elements that are read from a file at a time
-_ALIGNED = 64  # bytes to a multiple of which the address of an array must be for a CPU to take it over as it is
+_ALIGNED = 64  # an array whose address is a multiple of this many bytes becomes a CPU device's without a copy
 
 
 class _Place(NamedTuple):
-  """Where a parameter of the reference's is kept.
+  """The place of a reference parameter in our model.
 
   Attributes:
     path: in the model.
-    transposed: (out, in) there, (in, out) here.
-    row: of the array at the path; None: it is all of it.
+    transposed: whether it is (out, in) there and (in, out) here.
+    row: index of its row in the array at the path; None: it is the whole array.
   """
 
   path: tuple[str | int, ...]
@@ -36,14 +36,14 @@ class _Place(NamedTuple):
 
 
 def _names(config: TRMConfig) -> dict[str, _Place]:
-  """Reference name -> where it is here."""
+  """The place of each parameter in our model, by its reference name."""
   names = {
       "embed_tokens.embedding_weight": _Place(("embed_tokens",)),
       "lm_head.weight": _Place(("lm_head",), transposed=True),
       "q_head.weight": _Place(("q_head",), transposed=True),
       "q_head.bias": _Place(("q_head_bias",)),
   }
-  # The only state is called L there and the only network H, each in one model.
+  # A model with a single state calls it L there; one without recursion calls its only network H.
   names["L_init" if config.recursion == "single_z" else "H_init"] = _Place(("H_init",))
   if config.recursion == "two_z":
     names["L_init"] = _Place(("L_init",))
@@ -70,7 +70,7 @@ def _names(config: TRMConfig) -> dict[str, _Place]:
 
 
 def _shape_there(shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
-  """The reference's shape of a parameter: matrices are (out, in), gate and up, and q, k and v, one after the other."""
+  """The reference's shape of a parameter: matrices are (out, in); gate and up, and q, k and v, are concatenated."""
   if transposed:
     return math.prod(shape[1:]), shape[0]
   return (math.prod(shape[:-1]), shape[-1]) if len(shape) > 2 else shape
@@ -78,20 +78,20 @@ def _shape_there(shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=1)
 def _abstract_model(config: TRMConfig) -> tuple[Any, Any]:
-  """Structure and shapes: nothing is initialised only to be overwritten, nor traced again for the next checkpoint."""
+  """Structure and shapes of a model, without initialising it; cached, so that the next checkpoint needs no tracing."""
   return nnx.split(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))
 
 
 def float32(array: Any) -> np.ndarray:
-  """An array, or a tensor of PyTorch, in float32."""
-  if hasattr(array, "detach"):  # PyTorch makes no NumPy array of a tensor in bfloat16
+  """Converts an array, or a tensor of PyTorch, to float32."""
+  if hasattr(array, "detach"):  # PyTorch cannot turn a tensor in bfloat16 into a NumPy array
     array = array.detach().cpu().float()
   return np.asarray(array, np.float32)
 
 
 def _table(array: Any, rows: int) -> np.ndarray:
-  """A prefix table with rows of zeros at its end. It may be larger than all else together: it is read piece by piece
-  into memory that a CPU's device takes over, so that there is never a second copy of it."""
+  """Reads a prefix table and appends rows of zeros. The table may be larger than all else together, so it is read in
+  pieces into memory that a CPU device takes over, and there is never a second copy."""
   num, size = array.shape
   memory = np.empty(rows * size * 4 + _ALIGNED, np.uint8)
   table = memory[-memory.ctypes.data % _ALIGNED :][: rows * size * 4].view(np.float32).reshape(rows, size)
@@ -104,10 +104,10 @@ def _table(array: Any, rows: int) -> np.ndarray:
 
 
 def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
-  """A state dict without what torch.compile puts in front of its names.
+  """Removes from the names of a state dict the prefix that torch.compile adds.
 
   Raises:
-    UserError: a parameter is there with it and without it.
+    UserError: a parameter exists both with the prefix and without it.
   """
   plain = {name.removeprefix(_COMPILED): value for name, value in state.items()}
   if len(plain) < len(state):
@@ -118,10 +118,10 @@ def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def misfit(state: Mapping[str, Any], config: TRMConfig) -> str:
-  """Why a state dict is not one of such a model; "" if it is.
+  """Why a state dict does not fit such a model; "" if it does.
 
   Args:
-    state: by `plain_names`.
+    state: the result of `plain_names`.
     config: of the model.
   """
   if max(config.H_layers, config.L_layers) > len(state):
@@ -146,7 +146,7 @@ def _few(names: list[str]) -> str:
 
 
 def _shape_here(place: _Place, flat: Mapping[Any, Any], config: TRMConfig) -> tuple[int, ...]:
-  """The shape of what the reference has of a variable of the model: no padding of the prefix table, one row."""
+  """The shape here of a reference parameter: the prefix table without padding, or one row of an array."""
   shape = flat[place.path].shape
   if place.path == ("puzzle_emb",):
     return config.num_puzzle_identifiers, shape[1]
@@ -154,15 +154,15 @@ def _shape_here(place: _Place, flat: Mapping[Any, Any], config: TRMConfig) -> tu
 
 
 def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
-  """A model with the reference's parameters.
+  """Makes a model with the reference's parameters.
 
   Args:
-    state: the reference's state dict: names to arrays (NumPy, or tensors of PyTorch). Names may carry the
-      "_orig_mod." that torch.compile puts in front.
-    config: of the model the parameters belong to.
+    state: the reference's state dict: names to arrays (NumPy, or tensors of PyTorch). Names may have the prefix
+      "_orig_mod." of torch.compile.
+    config: of the model that the parameters belong to.
 
   Raises:
-    UserError: names that are missing or left over, or a shape that does not fit.
+    UserError: a parameter is missing or unknown, or has another shape.
   """
   state = plain_names(state)
   if problem := misfit(state, config):
@@ -173,7 +173,7 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   arrays = {}
   for name, place in _names(config).items():
     if place.path == ("puzzle_emb",):
-      # Nobody else has the memory, which device_put takes over where asarray would copy it.
+      # Nobody else uses this memory, so device_put may take it over; asarray would copy it.
       arrays[place.path] = jax.device_put(_table(state[name], flat[place.path].shape[0]))
       continue
     array = float32(state[name])
@@ -183,7 +183,7 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
     else:
       arrays[place.path] = array
   for path, array in arrays.items():
-    # Of what others may write to a copy, which asarray does not promise.
+    # jnp.array copies memory that others may write to; asarray would not promise that.
     flat[path] = flat[path].replace(array if isinstance(array, jax.Array) else jnp.array(array))
   return nnx.merge(graphdef, nnx.from_flat_state(flat))
 
@@ -195,9 +195,9 @@ def to_reference(model: TRM, *, compiled: bool = True) -> dict[str, np.ndarray]:
   dtypes of what it loads, and with initial states in float32 it would compute everything in float32.
 
   Args:
-    model: any whose recursion the reference has.
-    compiled: with the names that the reference's model has after torch.compile ("_orig_mod." in front), which is how it
-      runs unless DISABLE_COMPILE is set. False: the names of the model that is not compiled.
+    model: any model whose recursion the reference has.
+    compiled: True for the names of the reference's model after torch.compile (with the prefix "_orig_mod."), which it
+      uses unless DISABLE_COMPILE is set; False for those of the uncompiled model.
   """
   flat = dict(nnx.to_flat_state(nnx.state(model)))
   state = {}

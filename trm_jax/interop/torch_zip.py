@@ -1,10 +1,10 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""State dicts in the files of torch.save and torch.load, read and written without PyTorch.
+"""Reads and writes state dicts in the files of torch.save and torch.load, without PyTorch.
 
 Such a file is a zip archive of a pickle, data.pkl, and one member for the bytes of each storage. PyTorch itself is
-hundreds of megabytes for a file of twenty, and has no wheel for every machine; and nobody should unpickle what they
-have downloaded. So this knows the one form that a state dict has: of all that a pickle can name, what tensors are
-rebuilt by; it refuses the rest by name, and calls nothing that a file names.
+hundreds of megabytes for a file of twenty, and has no wheel for every machine; and nobody should unpickle a downloaded
+file. So this reader knows only the form of a state dict: of all names in a pickle it accepts those that rebuild
+tensors, refuses any other in a message that names it, and calls nothing that a file names.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +18,12 @@ import zipfile
 import jax.numpy as jnp
 import numpy as np
 
-_MAX_PICKLE = 1 << 22  # bytes; that of a model with a thousand tensors has a twentieth
-_MAX_DIMS = 32  # axes, of which NumPy has at least these
-_MAX_ELEMENTS = 1 << 59  # of a shape, an axis of length 0 aside: NumPy counts bytes in 64 bits
+_MAX_PICKLE = 1 << 22  # bytes; the pickle of a model with a thousand tensors has a twentieth of that
+_MAX_DIMS = 32  # axes that every version of NumPy supports
+_MAX_ELEMENTS = 1 << 59  # of a shape, not counting axes of length 0: NumPy counts bytes in 64 bits
 _BYTE_ORDER = b"little"
-_ENCRYPTED = 0x61  # those of a zip member's flags that say so
-_KEYS = (str, int, float, bool, type(None))  # of dicts
+_ENCRYPTED = 0x61  # the flags of a zip member that mean encryption
+_KEYS = (str, int, float, bool, type(None))  # kinds of keys in dicts
 _INSTEAD = "ask for a plain state dict or safetensors"
 _DTYPES = {
     "FloatStorage": np.float32, "DoubleStorage": np.float64, "HalfStorage": np.float16,
@@ -33,23 +33,23 @@ _DTYPES = {
 
 
 class NotReadable(ValueError):
-  """The file is not what it must be. The message says why, without the file's name."""
+  """The file cannot be read as a state dict. The message says why, without the file's name."""
 
 
 class Tensor:
-  """An array in a file, which is read when it is asked for: by np.asarray, or some of its rows by a slice.
+  """An array in a file, which is read on demand: the whole by np.asarray, some of its rows by a slice.
 
   Attributes:
-    shape: of it.
-    dtype: as it is stored.
+    shape: of the array.
+    dtype: of the stored array.
   """
 
   def __init__(self, shape: tuple[int, ...], dtype: Any, rows: Callable[[slice], np.ndarray]):
-    """Args: see Attributes; rows, which reads some of them."""
+    """Args: see Attributes; rows, a function that reads a slice of rows."""
     self.shape, self.dtype, self._rows = shape, np.dtype(dtype), rows
 
   def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-    del copy  # what is read is nobody else's
+    del copy  # nobody else has the memory that is read into
     return self._rows(slice(None)).astype(dtype or self.dtype, copy=False)
 
   def __getitem__(self, rows: slice) -> np.ndarray:
@@ -64,14 +64,14 @@ class _Name(NamedTuple):
 
 
 class _Storage(NamedTuple):
-  """What a pickle says of a storage. Attributes: kind, of _DTYPES; key, the name of its member."""
+  """A pickle's description of a storage. Attributes: kind, a key of _DTYPES; key, the name of its member."""
 
   kind: str
   key: str
 
 
 class _Rebuilt(NamedTuple):
-  """What a pickle says of a tensor. Nothing of it has been checked."""
+  """A pickle's description of a tensor. None of it has been checked."""
 
   storage: Any
   offset: Any
@@ -84,13 +84,13 @@ _REBUILD = _Name("torch._utils", "_rebuild_tensor_v2")
 
 
 def read(path: pathlib.Path) -> dict[str, Tensor]:
-  """The tensors of a state dict; their values are read later.
+  """Reads the tensors of a state dict, but not yet their values.
 
   Args:
-    path: of a file that torch.save of PyTorch 1.6 or newer has written.
+    path: of a file written by torch.save of PyTorch 1.6 or newer.
 
   Raises:
-    NotReadable: it is no such file, cut off, damaged, or holds more than tensors.
+    NotReadable: the file is of another kind, cut off, damaged, or holds more than tensors.
     OSError: it cannot be read.
   """
   members, folder, pickled = _opened(path)
@@ -98,7 +98,7 @@ def read(path: pathlib.Path) -> dict[str, Tensor]:
     content = _content(pickled)
   except NotReadable:
     raise
-  except Exception as e:  # whatever a pickle trips that takes from the stack what is not there
+  except Exception as e:  # a malformed pickle may cause any error, e.g. by popping an empty stack
     raise NotReadable("its pickle is malformed") from e
   if not isinstance(content, dict):
     kind = "one tensor" if isinstance(content, _Rebuilt) else type(content).__name__
@@ -114,20 +114,20 @@ def read(path: pathlib.Path) -> dict[str, Tensor]:
 
 
 def _shown(name: Any) -> str:
-  """A name that somebody else has chosen, short and on one line."""
+  """Makes a name from the file short and puts it on one line, for messages."""
   if not isinstance(name, str):
     return f"a name of type {type(name).__name__}"
   return name if name.isprintable() and len(name) <= 200 else f"{name[:200]!r}"
 
 
 def _opened(path: pathlib.Path) -> tuple[dict[str, zipfile.ZipInfo], str, bytes]:
-  """The members of the archive by name; the folder in it that they are in, with a slash; the pickle."""
+  """Opens the archive. Returns its members by name, the folder that contains them, with a slash, and the pickle."""
   try:
     with zipfile.ZipFile(path) as archive:
       infos = archive.infolist()
       members = {info.filename: info for info in infos}
       pickles = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
-      # Before anything is read: members that are compressed, or lie in one another, may be larger than any disk.
+      # Checked before anything is read: compressed or overlapping members may be larger than any disk.
       if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED for info in infos):
         raise NotReadable("a zip archive that is compressed or encrypted; give the file as torch.save wrote it")
       if len(pickles) != 1 or members[pickles[0]].file_size > _MAX_PICKLE or len(members) < len(infos) or (
@@ -143,7 +143,7 @@ def _opened(path: pathlib.Path) -> tuple[dict[str, zipfile.ZipInfo], str, bytes]
       return members, folder, archive.read(pickles[0])
   except (NotReadable, OSError):
     raise
-  except Exception as e:  # whatever the damage trips first: zipfile checks little of what it is told
+  except Exception as e:  # damage may cause any error, since zipfile checks little
     with path.open("rb") as file:
       start = file.read(2)
     raise NotReadable(
@@ -153,15 +153,15 @@ def _opened(path: pathlib.Path) -> tuple[dict[str, zipfile.ZipInfo], str, bytes]
 
 
 def _content(pickled: bytes) -> Any:
-  """What a pickle holds: dicts, lists, tuples, text and numbers, and of tensors what is said of them.
+  """The content of a pickle: dicts, lists, tuples, text and numbers, and descriptions of tensors.
 
-  The machine of the module pickle calls what it is told to, and a file of a few bytes can have it fill the memory (a
-  place in the memo that is far out) or never end, or crash, over the hash of a key (tuples in tuples). This one knows
-  the opcodes of a state dict, has no other values than those above, and no other keys than text and numbers.
+  The module pickle calls whatever a file tells it to, and a file of a few bytes can make it fill the memory (by a huge
+  index into the memo), or never end or crash while hashing a key (of nested tuples). This machine knows only the
+  opcodes of a state dict; its only values are those above, and its only keys are text and numbers.
 
   Raises:
-    NotReadable: there is something else in it.
-    Exception: it is malformed; any.
+    NotReadable: the pickle contains something else.
+    Exception: of any kind, if it is malformed.
   """
   stack, marks, memo = [], [], {}
 
@@ -226,7 +226,7 @@ def _content(pickled: bytes) -> Any:
           stack[-2:] = [{}]
         else:
           raise NotReadable("its pickle is malformed")
-      case "BUILD":  # the attribute _metadata of a state dict
+      case "BUILD":  # sets the attribute _metadata of a state dict, which is not needed
         stack.pop()
         _checked(stack[-1], dict)
       case "STOP":
@@ -236,7 +236,7 @@ def _content(pickled: bytes) -> Any:
 
 
 def _checked(value: Any, *kinds: type) -> Any:
-  """A value that is one of these kinds, and none that inherits from them."""
+  """Returns a value whose type is exactly one of these kinds, not derived from them."""
   if type(value) not in kinds:
     raise NotReadable("its pickle is malformed")
   return value
@@ -251,7 +251,7 @@ def _named(module: Any, name: Any) -> _Name:
 
 
 def _storage(pid: Any) -> _Storage:
-  """That which a pickle names by the tuple ("storage", kind, key, …)."""
+  """The storage that a pickle names by the tuple ("storage", kind, key, …)."""
   if not (type(pid) is tuple and len(pid) >= 3 and pid[0] == "storage" and type(pid[1]) is _Name
           and pid[1].module == "torch" and type(pid[2]) is str):
     raise NotReadable("a storage is named in a way that is not known")
@@ -260,11 +260,11 @@ def _storage(pid: Any) -> _Storage:
 
 def _tensor(name: str, value: _Rebuilt, path: pathlib.Path, members: dict[str, zipfile.ZipInfo], folder: str, file: Any
             ) -> Tensor:
-  """A tensor, after what is said of it has been checked.
+  """Checks the description of a tensor and returns the tensor.
 
   Args:
     name, value: of the tensor.
-    path, file: in which it lies; the file is open.
+    path, file: of the archive; the file is open.
     members: of the archive, by name.
     folder: in the archive, with a slash.
   """
@@ -280,7 +280,7 @@ def _tensor(name: str, value: _Rebuilt, path: pathlib.Path, members: dict[str, z
   if (offset + size) * dtype.itemsize > info.file_size:
     raise NotReadable(f"{name} is larger than its bytes")
   file.seek(info.header_offset)
-  header = file.read(30)  # ends with the lengths of the name and of what follows it
+  header = file.read(30)  # ends with the lengths of the name and of the extra field
   start = info.header_offset + 30 + sum(struct.unpack("<HH", header[26:30])) + offset * dtype.itemsize
 
   def rows(wanted: slice) -> np.ndarray:
@@ -294,7 +294,7 @@ def _tensor(name: str, value: _Rebuilt, path: pathlib.Path, members: dict[str, z
 
 
 def _strides(shape: Sequence[int]) -> list[int]:
-  """Of an array whose elements lie one after another, in elements."""
+  """The strides, in elements, of a contiguous array."""
   return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
 
 
@@ -302,8 +302,8 @@ def write(file: BinaryIO, state: Mapping[str, np.ndarray]) -> None:
   """Writes a state dict that torch.load reads, also with weights_only=True.
 
   Args:
-    file: open, empty.
-    state: arrays of the dtypes that tensors have.
+    file: an open, empty file.
+    state: arrays whose dtypes are in _DTYPES.
   """
   kinds = {np.dtype(dtype): kind for kind, dtype in _DTYPES.items()}
   items = []
@@ -320,7 +320,7 @@ def write(file: BinaryIO, state: Mapping[str, np.ndarray]) -> None:
     archive.writestr("archive/version", "3\n")
 
 
-# Opcodes of a pickle.
+# Values as opcodes of a pickle.
 
 
 def _text(text: str) -> bytes:

@@ -1,9 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The network and its recursion: pure functions and modules, which know nothing of tasks, files or training.
+"""The network and its recursion: pure functions and modules that know nothing of tasks, files or training.
 
     from trm_jax.model import TRM, TRMConfig
 
-`TRMConfig` can be had without JAX, which the other names import when they are asked for.
+`TRMConfig` can be imported without JAX; the other names import JAX on first use.
 """
 
 from typing import Any

@@ -43,15 +43,16 @@ def _heads_flops(config: TRMConfig) -> int:
 
 
 def eval_step_flops(config: TRMConfig) -> int:
-  """FLOPs of one supervision step of one example without gradient: TRM's are T (n + 1) network applications."""
+  """FLOPs of one supervision step of one example without gradient; a TRM applies its network T (n + 1) times."""
   return _blocks(config) * block_flops(config) + _embed_flops(config) + _heads_flops(config)
 
 
 def train_step_flops(config: TRMConfig) -> int:
   """FLOPs of one supervision step of one example with gradient.
 
-  What has a gradient (TRM: the last cycle) and the heads are also run backward, at twice their cost; the embedding at
-  its cost, for its one-hot rows need no gradient. With q_continue all cycles run once more, for two logits.
+  The applications with a gradient (TRM: the last cycle) and the heads also run backward, at twice their cost; so does
+  the embedding, at its own cost, since its one-hot rows need no gradient. With q_continue all cycles run once more, for
+  two logits.
   """
   blocks = (1 + config.q_continue) * _blocks(config) + 2 * sum(_applications_with_gradient(config))
   return (blocks * block_flops(config) + 2 * _embed_flops(config) + 3 * _heads_flops(config)
@@ -59,12 +60,12 @@ def train_step_flops(config: TRMConfig) -> int:
 
 
 def training_flops(stages: Sequence[tuple[int, TRMConfig]], batch_size: int, steps: int) -> int:
-  """FLOPs of the first steps of a run, of all devices together.
+  """FLOPs of the first steps of a run on all devices together.
 
   Args:
     stages: the step after which each begins, and its model; the first begins at 0 (config.depth_schedule).
     batch_size: global.
-    steps: how many.
+    steps: number of steps.
   """
   ends = [*(start for start, _ in stages[1:]), steps]
   return batch_size * sum(
@@ -72,12 +73,12 @@ def training_flops(stages: Sequence[tuple[int, TRMConfig]], batch_size: int, ste
 
 
 def kept_elements(config: TRMConfig) -> int:
-  """Elements that the backward pass keeps of one example, all devices along `model` taken together.
+  """Number of elements that the backward pass keeps for one example, on all devices along `model` together.
 
-  Of each application with gradient what enters it and the results of its products (layers.keep_products).
+  For each application with gradient it keeps the input and the results of products (layers.keep_products).
   """
   L, D = config.positions, config.hidden_size
-  inner = 1 if config.kernels == "pallas" else 2  # what was gated, or the gate and the up
+  inner = 1 if config.kernels == "pallas" else 2  # the gated result, or the gate and the up
   mlp = inner * L * swiglu_width(D, config.expansion) + L * D
   mix = inner * D * swiglu_width(L, config.expansion) + L * D if config.mlp_t else 5 * L * D
   return sum(L * D + blocks * (mlp + mix) for blocks in _applications_with_gradient(config))

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """A kernel of our own for NVIDIA GPUs: both input products of a SwiGLU and its gate in one pass over memory.
 
-XLA writes the gate and the up of a SwiGLU to memory, and a kernel of its own reads both to write silu(gate) * up. Here
-they stay in registers. docs/performance.md has the bytes that this saves; no GPU has judged it yet.
+XLA writes the gate and the up of a SwiGLU to memory, and another of its kernels reads both to write silu(gate) * up.
+Here they stay in registers. docs/performance.md has the bytes that this saves; it has not been timed on a GPU yet.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 import jax.numpy as jnp
 
-# Of one program of the grid: rows and columns of the result, and what is summed over at a time. Two float32 sums of
-# 128 x 64 take 64 of the 255 registers of each of 256 threads.
+# For one program of the grid: rows and columns of the result, and the depth that is summed over at a time. Two float32
+# sums of 128 x 64 take 64 of the 255 registers of each of 256 threads.
 _ROWS, _COLUMNS, _DEPTH = 128, 64, 32
 _WARPS, _STAGES = 8, 3
 
@@ -25,11 +25,11 @@ Operands = tuple[jax.Array, ...]
 def gated_products(gated: Callable[[jax.Array, jax.Array], jax.Array], lefts: Operands, rights: Operands) -> jax.Array:
   """gated(lefts[0] @ rights[0], lefts[-1] @ rights[-1]), each product summed in float32 and rounded to the dtype.
 
-  The backward pass keeps the operands alone and computes both products again. Differentiable in reverse mode only. Runs
+  The backward pass keeps only the operands and computes both products again. Differentiable in reverse mode only. Runs
   on one device; on a CPU it is interpreted, which is slow.
 
   Args:
-    gated: what becomes of two products, element by element.
+    gated: combines two products element by element.
     lefts: one or two (M, K), of 16 bits on a GPU.
     rights: one or two (K, N) of the same dtype.
 

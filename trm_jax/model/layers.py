@@ -20,7 +20,7 @@ from trm_jax.model.config import RMS_EPS, ROPE_THETA, swiglu_width
 
 
 def truncated_normal(stddev: float):
-  """Initializer: a normal cut at two sigma and rescaled so that the result has exactly this standard deviation."""
+  """Initializer: a normal distribution cut at two sigma and rescaled to have exactly this standard deviation."""
   # 0.8796… is the standard deviation of a unit normal that is cut at two sigma.
   return jax.nn.initializers.truncated_normal(stddev / 0.87962566103423978, lower=-2.0, upper=2.0)
 
@@ -40,34 +40,33 @@ def scaled(factor: float, x: jax.Array) -> jax.Array:
 
 
 def precision(dtype: DTypeLike) -> jax.lax.Precision | None:
-  """What a product of operands of this dtype asks of the hardware: all of float32 where they are float32.
+  """The precision that a product of operands of this dtype requests: full float32 if they are float32.
 
   By default a GPU may round float32 operands to the 10 bits of TF32, and a TPU to bfloat16.
   """
   return jax.lax.Precision.HIGHEST if jnp.dtype(dtype) == jnp.float32 else None
 
 
-_PRODUCT = "product"  # the name under which what is worth keeping is kept
+_PRODUCT = "product"  # the name of results that are worth keeping for the backward pass
 
 
 def product(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
   """jnp.einsum of two arrays of one dtype, summed in float32 and rounded to that dtype, as are its gradients.
 
-  What it returns is kept for the backward pass wherever `keep_products` decides what is. Differentiable in reverse mode
-  only.
+  Its result is kept for the backward pass of a function under `keep_products`. Differentiable in reverse mode only.
 
   Args:
-    subscripts: with an arrow; every letter stands in two of its three parts, once in each.
-    a: best with a first axis that is not summed over, which XLA's CPU would transpose.
+    subscripts: with an arrow; every letter appears in two of its three parts, once in each.
+    a: its first axis should not be summed over, since XLA's CPU would then transpose it.
     b: of a's dtype.
   """
   return checkpoint_name(_product(subscripts, a, b), _PRODUCT)
 
 
 def keep_products(function: Callable[..., Any]) -> Callable[..., Any]:
-  """`function`, for whose backward pass only the results of products are kept; all else is computed again.
+  """Returns the function changed so that its backward pass keeps only results of products and recomputes all else.
 
-  Norms and gates are cheap, and reading what they left behind costs more than making it again.
+  Norms and gates are cheap: reading their stored results would cost more than computing them again.
   """
   return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(_PRODUCT))
 
@@ -79,8 +78,8 @@ def _product(subscripts, a, b):
 
   if a.dtype != jnp.bfloat16:
     return jnp.einsum(subscripts, a, b, precision=precision(a.dtype))
-  # XLA's CPU has fast bfloat16 products, but with results in float32 only. (Not so in the gradients: there its product
-  # of two operands that it would have to transpose fails.) On a GPU cuBLAS would write the float32 out.
+  # XLA's CPU has fast bfloat16 products, but only with results in float32. (The gradients do not use them, since they
+  # fail if both operands need a transpose.) On a GPU cuBLAS would write the float32 to memory.
   return jax.lax.platform_dependent(a, b, cpu=through_float32, default=functools.partial(jnp.einsum, subscripts))
 
 
@@ -97,8 +96,8 @@ _product.defvjp(_product_fwd, _product_bwd)
 
 
 def _gradient(subscripts, a, b):
-  """A product whose operands may be swapped: XLA's CPU transposes the first if its first axis is summed over, and the
-  smaller one of a hidden state and an activation costs less."""
+  """Computes a product, perhaps with its operands swapped: XLA's CPU transposes the first one if its first axis is
+  summed over, and to transpose the smaller one costs less."""
   in_a, in_b, out = subscripts.replace("->", ",").split(",")
   if in_a[0] not in out and in_b[0] not in out and a.size > b.size:
     swapped = "".join(sorted(out, key=in_a.find))  # b's axes first
@@ -109,7 +108,7 @@ def _gradient(subscripts, a, b):
 def _sigmoid(x: jax.Array) -> jax.Array:
   """1 / (1 + exp(-x)) by the hyperbolic tangent, which a TPU has in hardware; an exact division takes many operations.
 
-  Off by 1.7e-7 at the most (measured on a CPU), where the division is off by 0.9e-7.
+  The error is at most 1.7e-7 (measured on a CPU); that of the division is 0.9e-7.
   """
   return 0.5 + 0.5 * jnp.tanh(0.5 * x)
 
@@ -123,8 +122,8 @@ def _gated(gate: jax.Array, up: jax.Array, norm_axis: int | None) -> jax.Array:
 
 
 def _gated_products(lefts: tuple[jax.Array, ...], rights: tuple[jax.Array, ...]) -> jax.Array:
-  """Both input products of a SwiGLU and its gate in one kernel. Its result is kept for the backward pass, in place of
-  the two products."""
+  """Computes both input products of a SwiGLU and its gate in one kernel. Its result is kept for the backward pass, in
+  place of the two products."""
   from trm_jax.model import kernels  # pylint: disable=g-import-not-at-top  # Pallas takes a second
 
   gated = functools.partial(_gated, norm_axis=None)
@@ -134,8 +133,8 @@ def _gated_products(lefts: tuple[jax.Array, ...], rights: tuple[jax.Array, ...])
 class SwiGLU(nnx.Module):
   """down(silu(gate(h)) * up(h)) over the features of h (B, L, D) or (L, B, D); see `_gated` for inner_norm.
 
-  gate_up is (D, 2, F) and not (D, 2 F), so that devices can share out F and still hold the gate and the up of the same
-  features. Two products, not one: in one einsum over both the backward pass on a CPU takes half as long again.
+  gate_up is (D, 2, F) rather than (D, 2 F), so that devices can divide F and still hold the gate and the up of the same
+  features. It makes two products, since with one einsum for both the backward pass on a CPU takes half as long again.
   """
 
   def __init__(self, hidden_size: int, expansion: float, *, inner_norm: bool, kernels: str, dtype: DTypeLike,
@@ -158,10 +157,9 @@ class SwiGLU(nnx.Module):
 
 
 class TokenSwiGLU(nnx.Module):
-  """The same over the positions of h, (L, B, D) or (B, L, D).
+  """A SwiGLU over the positions of h, (L, B, D) or (B, L, D).
 
-  gate_up is (2, F, L) and down (L, F): with positions first, these are plain matrix products without a transpose on
-  either side.
+  gate_up is (2, F, L) and down (L, F): with positions first, the products are plain matrix products without transposes.
   """
 
   def __init__(self, positions: int, expansion: float, *, token_axis: int, inner_norm: bool, kernels: str,
@@ -188,8 +186,8 @@ class TokenSwiGLU(nnx.Module):
 
 
 class Attention(nnx.Module):
-  """Multi-head self-attention over all positions, not causal, no biases; q, k and v in one array (D, 3, D), each with
-  its heads one after the other, so that devices can share out the heads."""
+  """Multi-head self-attention over all positions, not causal, without biases; q, k and v are in one array (D, 3, D),
+  each with its heads one after another, so that devices can divide the heads."""
 
   def __init__(self, hidden_size: int, num_heads: int, *, rope: bool, implementation: str, dtype: DTypeLike,
                rngs: nnx.Rngs):
@@ -208,7 +206,7 @@ class Attention(nnx.Module):
                for i in range(3))
     if self.rope:
       q, k = rotate(q), rotate(k)
-    with jax.default_matmul_precision("highest" if precision(self.dtype) else None):  # it takes no precision itself
+    with jax.default_matmul_precision("highest" if precision(self.dtype) else None):  # it has no such argument
       mixed = jax.nn.dot_product_attention(q, k, v, implementation=self.implementation)  # scale 1/sqrt(K)
     mixed = checkpoint_name(mixed, _PRODUCT)
     return product("BLD,DX->BLX", mixed.reshape(B, L, D), self.out[...].astype(self.dtype))
@@ -227,7 +225,7 @@ def rotate(q_BxLxHxK: jax.Array) -> jax.Array:
 class Block(nnx.Module):
   """h <- rms(h + mix(h)); h <- rms(h + swiglu(h)).
 
-  With attention h is (B, L, D). With a mixer over tokens its axis L is the token_axis, and the mixer's norm is over L.
+  With attention, h is (B, L, D). With a mixer over tokens, axis L is the token_axis, and the mixer's norm is over L.
   """
 
   def __init__(
@@ -260,7 +258,7 @@ class Block(nnx.Module):
 
 
 class Network(nnx.Module):
-  """f of the paper: a stack of blocks, which says how h is laid out."""
+  """f of the paper: a stack of blocks; see Block for the layout of h."""
 
   def __init__(self, num_layers: int, *, rngs: nnx.Rngs, **block):
     self.layers = nnx.List([Block(rngs=rngs, **block) for _ in range(num_layers)])

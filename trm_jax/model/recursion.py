@@ -1,12 +1,12 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""How the states change in one supervision step, and which of these changes have a gradient (paper, figure 3).
+"""The updates of the states in one supervision step, and which of them have a gradient (paper, figure 3).
 
     for cycle in range(T):                # the last one with gradient, those before without
       for _ in range(n):
         z_L = f(z_L + z_H + x)            # latent update: think about the puzzle and the answer
       z_H = f(z_H + z_L)                  # update of the answer
 
-The comparison models differ in these two lines alone; all else is shared.
+The comparison models differ in these two updates alone and share everything else.
 Axes are named by the letters of the table in docs/design.md.
 """
 
@@ -21,12 +21,12 @@ from trm_jax.model import layers
 if typing.TYPE_CHECKING:
   from trm_jax.model.config import TRMConfig
 
-_Network = Callable[[jax.Array, jax.Array | None], jax.Array]  # of what goes in, and the keys of the noise
+_Network = Callable[[jax.Array, jax.Array | None], jax.Array]  # takes the input and the keys of the noise
 _States = tuple[jax.Array, jax.Array | None]  # z_H, z_L
 
 
-# Latent updates: (f, z_H, z_L, x, n, keys, unroll) -> z_H, z_L. Answers: (f, z_H, z_L, key) -> z_H. Keys, (n, B) and
-# (B,), are of the noise on what each makes; None: no noise.
+# Latent updates: (f, z_H, z_L, x, n, keys, unroll) -> z_H, z_L. Answers: (f, z_H, z_L, key) -> z_H. The keys, (n, B) or
+# (B,), are for the noise on each result of f; None: no noise.
 
 
 def _two_z(f, z_H, z_L, x, n, keys, unroll):
@@ -48,7 +48,7 @@ def _single_z_answer(f, z_H, _, key):
 
 
 def _multi_scale_z(f, z_H, z_L, x, n, keys, unroll):
-  def update(z_L, i_and_key):  # the i-th of the states on axis 1, from all of them
+  def update(z_L, i_and_key):  # updates the i-th state on axis 1 from the sum of all of them
     i, key = i_and_key
     return z_L.at[:, i].set(f(z_L.sum(1) + (z_H + x), key)), None
 
@@ -69,10 +69,10 @@ NAMES = (*_CYCLES, "none")
 
 
 def _noisy(config: "TRMConfig", network: Callable[[jax.Array], jax.Array]) -> _Network:
-  """The network, with normal noise added to its result where there are keys: one a row, so rows stay independent."""
+  """Returns the network with normal noise added to its result if keys are given: one per row keeps rows independent."""
   row_axis = 1 - config.token_axis
 
-  def f(h, keys):
+  def noisy_network(h, keys):
     out = network(h)
     if keys is None:
       return out
@@ -80,29 +80,30 @@ def _noisy(config: "TRMConfig", network: Callable[[jax.Array], jax.Array]) -> _N
     noise = jax.vmap(lambda key: jax.random.normal(key, shape), out_axes=row_axis)(keys)
     return (out + config.state_noise * noise).astype(out.dtype)
 
-  return f
+  return noisy_network
 
 
 def recurse(config: "TRMConfig", networks: list[Callable[[jax.Array], jax.Array]], z_H: jax.Array,
             z_L: jax.Array | None, x: jax.Array, noise_keys: jax.Array | None = None) -> _States:
-  """T cycles of n latent updates and an answer each; or, without recursion, one application.
+  """Makes T cycles of n latent updates and an answer each; or, without recursion, applies the network once.
 
   Gradients reach the networks and x through the last cycle only, or through its last two updates (`config.gradient`),
-  and never the states that come in.
+  and never reach the incoming states.
 
   Args:
     config: of the model.
-    networks: f, or f_L and f_H where the answer has a network of its own.
+    networks: f, or f_L and f_H if the answer has a network of its own.
     z_H: (B, L, D).
     z_L: (B, L, D), (B, n, L, D) or None: see Carry.
     x: (B, L, D).
-    noise_keys: (B,) random keys: normal noise of config.state_noise on what every application makes. None: no noise.
+    noise_keys: (B,) random keys for normal noise of config.state_noise on the result of every application; None: no
+      noise.
 
   Returns:
     The new z_H and z_L.
   """
 
-  def swap(states):  # (L, …, B, D) where the blocks want that: once here, not several times in each block.
+  def swap(states):  # to (L, …, B, D) if the blocks want that: once here, not several times in each block
     return jax.tree.map(lambda z: z.swapaxes(0, -2), states) if config.token_axis == 0 else states
 
   z_H, z_L, x = swap((z_H, z_L, x))

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The Tiny Recursive Model (arXiv:2510.04871) and one supervision step of it with adaptive computation time (ACT).
+"""The Tiny Recursive Model (arXiv:2510.04871) and its supervision step, with adaptive computation time (ACT).
 
     import jax
     from flax import nnx
@@ -33,7 +33,7 @@ Batch = dict[str, jax.Array]
 
 
 class PrefixTable(nnx.Variable):
-  """The puzzle embedding: trained, but by its own optimizer, and not averaged."""
+  """The puzzle embedding: trained by an optimizer of its own, and not averaged."""
 
 
 class InitialState(nnx.Variable):
@@ -42,12 +42,12 @@ class InitialState(nnx.Variable):
 
 @struct.dataclass
 class Carry:
-  """What a batch row keeps between supervision steps.
+  """The data that a batch row keeps between supervision steps.
 
   Attributes:
     z_H: (B, L, D) the answer (y in the paper), in the model's dtype, detached; the only state of single_z and none.
-    z_L: (B, L, D) the latent state (z in the paper), as z_H; (B, n, L, D) of multi_scale_z; None where there is none.
-    steps: (B,) int32, supervision steps made on the row's puzzle.
+    z_L: (B, L, D) the latent state (z in the paper), as z_H; (B, n, L, D) of multi_scale_z; None if there is none.
+    steps: (B,) int32, number of supervision steps made on the row's puzzle.
     halted: (B,) bool, whether the row takes a new puzzle at the next step.
     batch: the puzzle each row is working on, with the keys and shapes of the batches it comes from.
   """
@@ -61,13 +61,13 @@ class Carry:
 
 @struct.dataclass
 class Outputs:
-  """Of one supervision step, in float32.
+  """The outputs of one supervision step, in float32.
 
   Attributes:
     logits: (B, S, V) of the answer.
     q_halt: (B,) logit of "every cell is right".
-    q_continue: (B,) logit of the value of going on.
-    target_q_continue: (B,) in [0, 1], what q_continue is trained towards; None where it is not trained.
+    q_continue: (B,) logit of the value of another step.
+    target_q_continue: (B,) in [0, 1], the target of q_continue; None if it is not trained.
   """
 
   logits: jax.Array
@@ -78,12 +78,12 @@ class Outputs:
 
 @struct.dataclass
 class Draws:
-  """What is random in one training step.
+  """The random draws of one training step.
 
   Attributes:
-    min_steps: (B,) int32, the steps that each row has to make before its confidence may halt it (exploration).
-    start_keys: (B,) random keys of initial states; None where the config has no random_init.
-    noise_keys: (B,) random keys of the noise on the states; None where it has none.
+    min_steps: (B,) int32, number of steps that each row must make before its confidence may halt it (exploration).
+    start_keys: (B,) random keys of initial states; None if the config has no random_init.
+    noise_keys: (B,) random keys of the noise on the states; None if the config has no state_noise.
   """
 
   min_steps: jax.Array
@@ -92,7 +92,7 @@ class Draws:
 
 
 class TRM(nnx.Module):
-  """Tiny Recursive Model, or one of those that the paper compares it with (`recursion`, `gradient`, `H_layers`).
+  """Tiny Recursive Model, or one of the paper's comparison models (`recursion`, `gradient`, `H_layers`).
 
   Args:
     config: TRMConfig.
@@ -134,7 +134,7 @@ class TRM(nnx.Module):
       self.L_init = InitialState(layers.truncated_normal(1.0)(rngs.params(), (*config.latent_states, D)))
 
   def initial_carry(self, batch: Batch) -> Carry:
-    """A carry in which every row is halted, so that the first step takes all of the batch.
+    """Makes a carry in which every row is halted, so that the first step takes the whole batch.
 
     Args:
       batch: arrays with leading axis B; only their shapes and dtypes matter. `inputs` is required.
@@ -155,19 +155,18 @@ class TRM(nnx.Module):
   def __call__(
       self, carry: Carry, batch: Batch, *, train: bool = False, key: jax.Array | None = None
   ) -> tuple[Carry, Outputs]:
-    """One supervision step.
+    """Makes one supervision step.
 
     Args:
-      carry: from `initial_carry` or from the step before.
-      batch: `inputs` (B, S) integer tokens; `puzzle_identifiers` (B,) integers where the model has a prefix; more
-        keys (labels) ride along in the carry. Rows that have halted take their puzzle from here, the others go on
-        with the one they have.
-      train: halt rows that are confident, with exploration. Otherwise every row makes halt_max_steps steps.
-      key: for exploration, random initial states and noise, whatever of them the config asks for when train=True.
+      carry: from `initial_carry` or from the previous step.
+      batch: `inputs` (B, S) integer tokens; `puzzle_identifiers` (B,) integers if the model has a prefix; further keys
+        (labels) are kept in the carry. Rows that have halted take their puzzle from here, the others keep theirs.
+      train: whether to halt rows that are confident, with exploration; otherwise every row makes halt_max_steps steps.
+      key: for exploration, random initial states and noise, if the config asks for them and train=True.
 
     Returns:
       The next carry and the Outputs. Gradients reach the parameters through the last cycle only (paper, section 4.1),
-      or as little of it as `gradient` says.
+      or through the part of it that `gradient` names.
 
     Raises:
       UserError: a key of the batch or the random key is missing.
@@ -180,10 +179,10 @@ class TRM(nnx.Module):
     return self.supervision_step(carry, self.prefix_rows(carry.batch), draws.min_steps, draws.noise_keys)
 
   def draws(self, key: jax.Array | None, batch_size: int) -> Draws:
-    """What is random in a training step, row by row, so that a batch may be split in any way.
+    """Makes the random draws of a training step, row by row, so that a batch may be split in any way.
 
     Args:
-      key: None will do where nothing of the config is random.
+      key: may be None if the config asks for nothing random.
       batch_size: B.
 
     Raises:
@@ -204,13 +203,13 @@ class TRM(nnx.Module):
     )
 
   def refill(self, carry: Carry, batch: Batch, start_keys: jax.Array | None = None) -> Carry:
-    """Halted rows start on the batch's puzzle from the initial states with steps 0; the others keep theirs.
+    """Starts halted rows on the batch's puzzles, from the initial states with steps 0; the others keep theirs.
 
     Args:
-      carry: of the step before.
-      batch: with the keys of the carry's.
-      start_keys: (B,) random keys: where the config has random_init, each row's own initial states. None: all rows
-        have the same, always the same ones.
+      carry: of the previous step.
+      batch: with the same keys as the carry's batch.
+      start_keys: (B,) random keys of each row's initial states, if the config has random_init. None: all rows have the
+        same states, and always the same ones.
     """
     if carry.batch.keys() != batch.keys():
       raise UserError(f"batch has the keys {sorted(batch)}, the carry was made with {sorted(carry.batch)}")
@@ -223,7 +222,7 @@ class TRM(nnx.Module):
         return jnp.expand_dims(init[...].astype(self.config.dtype), (0, -2))  # for every row and position
       shape = (*init.shape[:-1], self.config.positions, self.config.hidden_size)
       keys = jax.random.key(0)[None] if start_keys is None else start_keys
-      # Drawn in float32 and rounded, as H_init is: in bfloat16 the uniform numbers behind them have 7 bits.
+      # Drawn in float32 and rounded, as H_init is: in bfloat16 the underlying uniform numbers would have 7 bits.
       draw = functools.partial(layers.truncated_normal(1.0), shape=shape, dtype=jnp.float32)
       return jax.vmap(lambda key: draw(jax.random.fold_in(key, number)).astype(self.config.dtype))(keys)
 
@@ -236,7 +235,7 @@ class TRM(nnx.Module):
     )
 
   def with_noise(self, carry: Carry, keys: jax.Array, deviation: float) -> Carry:
-    """Normal noise on the latent state of every row: on z_L, or on z_H where that is the only state (PTRM,
+    """Adds normal noise to the latent state of every row: to z_L, or to z_H if that is the only state (PTRM,
     arXiv:2605.19943).
 
     Args:
@@ -252,7 +251,7 @@ class TRM(nnx.Module):
   def prefix_rows(self, batch: Batch) -> jax.Array | None:
     """The batch's rows of the prefix table, (B, puzzle_emb_ndim) float32; None for a model without a prefix.
 
-    Apart from the step so that a trainer can differentiate by these rows instead of by the whole table.
+    This is separate from the step so that a trainer can differentiate with respect to these rows, not the whole table.
     """
     if not self.config.puzzle_emb_ndim:
       return None
@@ -261,7 +260,7 @@ class TRM(nnx.Module):
     return self.puzzle_emb[...][batch["puzzle_identifiers"]]
 
   def _min_steps(self, key: jax.Array, batch_size: int) -> jax.Array:
-    """Draws.min_steps: 0 for most rows; for a share of halt_exploration_prob, anything from 2 to halt_max_steps."""
+    """Draws min_steps: 0 for most rows; for a share of halt_exploration_prob, a number from 2 to halt_max_steps."""
     config, shape = self.config, (batch_size,)
     if not config.halt_exploration_prob or config.halt_max_steps == 1:
       return jnp.zeros(shape, jnp.int32)
@@ -273,7 +272,7 @@ class TRM(nnx.Module):
       self, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None,
       noise_keys: jax.Array | None = None,
   ) -> tuple[Carry, Outputs]:
-    """`__call__` after refilling. Treats every row by itself, so a batch may be split in any way.
+    """Does the work of `__call__` after refilling. Rows are independent, so a batch may be split in any way.
 
     Args:
       carry: refilled.
@@ -286,13 +285,13 @@ class TRM(nnx.Module):
   def _embed(self, inputs_BxS: jax.Array, prefix_rows: jax.Array | None) -> jax.Array:
     """x (B, L, D): the prefix and the tokens, scaled by sqrt(D)."""
     config = self.config
-    # A product with one-hot rows instead of a gather: its transpose, summing over all cells of a token, is then a
-    # matrix product too and not a scatter of B * S rows into a handful.
+    # A product with one-hot rows instead of a gather: its transpose, which sums over all cells of a token, is then a
+    # matrix product, too, rather than a scatter of B * S rows into a handful.
     x = jnp.einsum("BSV,VD->BSD", jax.nn.one_hot(inputs_BxS, config.vocab_size, dtype=config.dtype),
                    self.embed_tokens[...].astype(config.dtype), precision=layers.precision(config.dtype))
     if prefix_rows is not None:
       B, padding = inputs_BxS.shape[0], config.prefix_len * config.hidden_size - config.puzzle_emb_ndim
-      # Not by jnp.pad, which jax2onnx does not convert for any number of rows.
+      # jax2onnx cannot convert jnp.pad for a variable number of rows.
       prefix = jnp.concatenate([prefix_rows.astype(config.dtype), jnp.zeros((B, padding), config.dtype)], axis=1)
       x = jnp.concatenate([prefix.reshape(B, config.prefix_len, config.hidden_size), x], axis=1)
     if config.pos_encodings == "learned":
@@ -314,7 +313,7 @@ class TRM(nnx.Module):
     return logits, q
 
 
-# Jitted, so that calls in a notebook compile once and not at every step; inside a jitted program it changes nothing.
+# Jitted so that calls in a notebook compile only once; inside a jitted program this changes nothing.
 @jax.jit
 def _supervision_step(
     model: TRM, carry: Carry, prefix_rows: jax.Array | None, min_steps: jax.Array | None, noise_keys: jax.Array | None
@@ -329,7 +328,7 @@ def _supervision_step(
   last = steps >= config.halt_max_steps
   halted, target = last, None
   if min_steps is not None and config.halt_max_steps > 1:
-    # The reference's transformer compares the two as well, though nothing trains the second.
+    # The reference's transformer also compares the two, though nothing trains the second.
     by_both = config.q_continue or config.recursion == "none"
     confident = (q[:, 0] > q[:, 1]) if by_both else (q[:, 0] > 0)
     halted = (confident | last) & (steps >= min_steps)

@@ -1,13 +1,13 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Will a run fit, how fast can it be, what will it cost: answered by the TPU compiler, before a TPU is rented.
+"""Asks the TPU compiler, before a TPU is rented, whether a run fits, how fast it can be, and what it will cost.
 
     python -m trm_jax.preflight --config=configs/sudoku.py:baseline --topology=v4:2x4x4
     python -m trm_jax.preflight --config=configs/sudoku.py:baseline --topology=v5e:4x8 --config.batch_size=8192
     python -m trm_jax.preflight --sweep=configs/sudoku.py:tn_schedule --topology=v4:2x4x4     # all configs of a sweep
     python -m trm_jax.preflight --topology=help                                               # lists topologies
 
-Nothing is allocated or read and no TPU is needed, just `pip install -e ".[tpu]"`. Exit status: 0 if it fits, 1 if it
-does not fit or compile, 2 for a mistake in the flags.
+Nothing is allocated or read, and no TPU is needed, only `pip install -e ".[tpu]"`. Exit status: 0 if the run fits, 1 if
+it does not fit or compile, 2 for a mistake in the flags.
 """
 
 import json
@@ -27,7 +27,7 @@ from trm_jax.runtime import chips
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE.py:NAME[,OPTION…], e.g. configs/sudoku.py:baseline; --config.field=value changes a field.")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "The TPU slice, e.g. v4:2x4x4; 'help' lists them.")
-# Called as in trm_jax.sweep, which a process may import, too.
+# trm_jax.sweep, which the same process may import, has flags of the same names.
 _SWEEP = flags.DEFINE_string("sweep", None, "Instead of --config, FILE.py:NAME: a table of the configs of a sweep.",
                              allow_override=True)
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every config of --sweep, e.g. batch_size=1024; repeat for "
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
   from trm_jax.preflight import check  # pylint: disable=g-import-not-at-top
   from trm_jax.preflight import page  # pylint: disable=g-import-not-at-top
 
-  jax.config.update("jax_platforms", "cpu")  # described devices are all that is needed
+  jax.config.update("jax_platforms", "cpu")  # descriptions of devices suffice
 
   devices = tpu_slice.devices()
 

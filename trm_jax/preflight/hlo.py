@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What a compiled program says of itself: the text of `jax.stages.Compiled.as_text()`."""
+"""Extracts facts from the text of a compiled program, `jax.stages.Compiled.as_text()`."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -21,7 +21,7 @@ class Array:
 
   Attributes:
     text: dtype and shape, e.g. f32[512,97].
-    bytes: without padding.
+    bytes: its size without padding.
   """
 
   text: str
@@ -35,9 +35,9 @@ class Collective:
   Attributes:
     kind: all-reduce, all-gather, reduce-scatter, all-to-all or collective-permute.
     arrays: its results on one device.
-    group_size: devices that exchange with each other.
-    times: it runs in one optimizer step.
-    op_name: where in the Python program it comes from.
+    group_size: number of devices that exchange with each other.
+    times: how often it runs in one optimizer step.
+    op_name: its origin in the Python program.
   """
 
   kind: str
@@ -48,12 +48,12 @@ class Collective:
 
   @property
   def bytes(self) -> int:
-    """Of the results on one device, once."""
+    """Bytes of the results on one device, each time it runs."""
     return sum(array.bytes for array in self.arrays)
 
   @property
   def sent_bytes(self) -> float:
-    """What a device has to send at least, in one optimizer step."""
+    """The least number of bytes that a device has to send in one optimizer step."""
     others = self.group_size - 1
     share = {"all-reduce": 2 * others / self.group_size, "reduce-scatter": others}.get(
         self.kind, 1 if self.kind.startswith("collective") else others / self.group_size)
@@ -62,13 +62,13 @@ class Collective:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """What the TPU compiler expects of an instruction.
+  """The TPU compiler's estimate for an instruction.
 
   Attributes:
     name: of the instruction.
     type: of its result, with layout and memory space.
-    cycles: of the chip's clock, each time.
-    times: it runs in one optimizer step.
+    cycles: of the chip's clock, each time it runs.
+    times: how often it runs in one optimizer step.
   """
 
   name: str
@@ -78,10 +78,10 @@ class Estimate:
 
 
 def collectives(text: str) -> list[Collective]:
-  """What devices exchange in one optimizer step.
+  """The exchanges between devices in one optimizer step.
 
-  A loop that runs as often as its data says counts once, and what is outside of it does not: `Program.steps` is one
-  such loop, over optimizer steps. Loops inside of it count as often as they run.
+  If the program has a loop whose number of turns depends on data, as the one over optimizer steps in `Program.steps`,
+  its body counts once and the code outside of it does not count. Loops inside of it count as often as they run.
 
   Args:
     text: of a compiled program.
@@ -92,7 +92,7 @@ def collectives(text: str) -> list[Collective]:
     kind = _COLLECTIVE.match(instruction.opcode)
     if not kind:
       continue
-    # One that runs behind computations stands in each of their fusions.
+    # A collective that overlaps with computations appears in each of their fusions.
     if chain := re.search(r'chain_id="([^"]*)"', instruction.line):
       if chain[1] in chains:
         continue
@@ -109,10 +109,10 @@ def collectives(text: str) -> list[Collective]:
 
 
 def relayouts(text: str) -> list[tuple[Array, int]]:
-  """Arrays that one optimizer step copies only to have them laid out otherwise, each with how often it does so.
+  """Arrays that one optimizer step copies only to change their layout, each with the number of times.
 
-  Copies and transposes that stand alone. Those inside of a fusion are part of reading or writing it, and copies that
-  run beside computations bring arrays near to them.
+  These are the copies and transposes that stand alone. Those inside of a fusion are part of its reads and writes, and
+  copies that overlap with computations bring arrays closer to them.
 
   Args:
     text: of a compiled program.
@@ -122,19 +122,19 @@ def relayouts(text: str) -> list[tuple[Array, int]]:
 
 
 def estimates(text: str) -> list[Estimate]:
-  """What the TPU compiler expects the computations of one optimizer step to take; [] of other compilers."""
+  """The TPU compiler's estimates for the computations of one optimizer step; [] for other compilers."""
   return [Estimate(instruction.name, instruction.type, int(cycles[1]), times)
           for instruction, times in _Program(text).in_step(fused=False)
           if (cycles := re.search(r'"estimated_cycles":"(\d+)"', instruction.line))]
 
 
 def estimated_cycles(text: str) -> int:
-  """The sum of all `estimates`: of one optimizer step, its computations one after the other."""
+  """The sum of all `estimates`: the cycles of one optimizer step if its computations run one after the other."""
   return sum(estimate.cycles * estimate.times for estimate in estimates(text))
 
 
 def arrays_of(type_: str) -> list[Array]:
-  """The arrays of an instruction's type, tuples flattened."""
+  """The arrays in an instruction's type, with tuples flattened."""
   return [Array(f"{dtype}[{shape}]", math.prod(int(n) for n in shape.split(",") if n) * _bits(dtype) // 8)
           for dtype, shape in _ARRAY.findall(type_)]
 
@@ -145,10 +145,10 @@ def _bits(dtype: str) -> int:
 
 
 def _group_size(line: str, num_devices: int) -> int:
-  """Of a collective, from any of the ways in which groups are written."""
+  """Number of devices in a group of a collective, for all notations of groups."""
   if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\].*?\{([^}]*)\}", line):
     sizes = dict(re.findall(r"('[^']*')=(\d+)", mesh[1]))
-    # An axis, or a part of one: 'data' or 'data':(1)2.
+    # This is an axis or a part of one: 'data' or 'data':(1)2.
     return math.prod(int(part or sizes[axis]) for axis, part in re.findall(r"('[^']*')(?::\(\d+\)(\d+))?", mesh[2]))
   if tiled := re.search(r"replica_groups=\[\d+,(\d+)\]<=", line):
     return int(tiled[1])
@@ -166,7 +166,7 @@ class _Instruction:
 
 
 class _Program:
-  """Computations by name, each a list of instructions."""
+  """The computations of a program by name, each a list of instructions."""
 
   def __init__(self, text: str):
     self._computations, self._entry = {}, None
@@ -182,7 +182,7 @@ class _Program:
         instructions.append(_Instruction(*instruction.groups(), line))
 
   def in_step(self, *, fused: bool = True) -> Iterator[tuple[_Instruction, int]]:
-    """Instructions of one optimizer step, those inside of fusions too or not, and how often they run in it."""
+    """Instructions of one optimizer step and how often they run in it; with `fused`, also those inside of fusions."""
     entry = self._computations[self._entry]
     open_loops = [i for i in entry if i.opcode == "while" and not self._trip_count(i)]
     for loop in open_loops:
@@ -197,7 +197,7 @@ class _Program:
         yield from self._inside(instruction, times, fused)
 
   def _inside(self, instruction: _Instruction, times: int, fused: bool) -> Iterator[tuple[_Instruction, int]]:
-    """What the computations do that an instruction calls."""
+    """Instructions of the computations that an instruction calls."""
     if instruction.opcode == "while":
       times *= self._trip_count(instruction) or 1
     names = _CALLED.findall(instruction.line)
@@ -207,10 +207,10 @@ class _Program:
       yield from self._of(name, times, fused)
 
   def _trip_count(self, loop: _Instruction) -> int | None:
-    """How often a loop runs; None where that is data."""
+    """The number of turns of a loop; None if it depends on data."""
     if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.line):
       return int(known[1])
-    # The TPU compiler does not say it: its loops count from 0 up to the one constant of their condition.
+    # The TPU compiler does not state it, but its loops count from 0 up to the only constant in their condition.
     condition = self._computations[re.search(r"condition=%?([\w.\-]+)", loop.line)[1]]
     bounds = {bound for i in condition for bound in re.findall(r" = s32\[\]\S* constant\((\d+)\)", i.line)}
     return int(bounds.pop()) if len(bounds) == 1 else None

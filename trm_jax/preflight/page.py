@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The answer of preflight as a page about one run, or as a table of several."""
+"""Formats the answer of preflight as a page about one run, or as a table of several."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ def _slice(answer: Answer) -> str:
 
 
 def _short(answers: Sequence[Answer]) -> Iterator[str]:
-  """A warning of floors that say little."""
+  """Warns if the lower bounds say little."""
   if any(a.speed and a.speed.expected < 1e-3 for a in answers):
     yield ("steps of less than a millisecond take longer than that: what starting each operation costs is not counted "
            "here")
@@ -89,7 +89,7 @@ def report(answer: Answer, utilization: float, price: float | None) -> Iterator[
 
 
 def table(answers: dict[str, Answer | str], utilization: float) -> Iterator[str]:
-  """Lines of a table of runs; a string is why one cannot be made."""
+  """Lines of a table of runs; an answer that is a string says why the run cannot be made."""
   made = [a for a in answers.values() if isinstance(a, Answer)]
   yield f"{sum(a.fits for a in made)} of {console.plural(len(answers), 'config')} fit" + (
       f" on {_slice(made[0])}" if made else "")

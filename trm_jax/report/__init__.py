@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Runs in, tables and plots out: `python -m trm_jax.report`.
+"""Turns runs into tables and plots: `python -m trm_jax.report`.
 
-`runs` reads, `analysis` computes, `plots` draws, `sections` says what is seen, `page` writes it down.
+`runs` reads, `analysis` computes, `plots` draws, `sections` puts the findings into words, `page` writes the files.
 """

@@ -1,12 +1,12 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """A page of tables and plots from runs.
 
-    python -m trm_jax.report runs/ --out=report/                # a run's folder, or one in which runs lie, or several
-    python -m trm_jax.report gs://BUCKET/runs --base=baseline   # compared with that setting
+    python -m trm_jax.report runs/ --out=report/                # folders of runs, or folders that contain such folders
+    python -m trm_jax.report gs://BUCKET/runs --base=baseline   # compares all settings with this one
     python -m trm_jax.report --compare runs/a runs/b            # two runs side by side
 
-It reads config.json and metrics.jsonl only, of runs that go on, too, and writes index.html, report.md, csv/ and
-figures/ (docs/report.md).
+It reads only config.json and metrics.jsonl, also of runs that are still going, and writes index.html, report.md, csv/
+and figures/ (docs/report.md).
 """
 
 from absl import flags
@@ -22,7 +22,7 @@ _COMPARE = flags.DEFINE_bool("compare", False, "Two runs, and only they, side by
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags."""
+  """Reads the flags and writes the report."""
   if len(argv) < 2:
     raise UserError("no folder is named: python -m trm_jax.report runs/ --out=report/")
   if _COMPARE.value and _BASE.value:

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Settings, differences between them, families of settings along one knob, fits and fronts.
+"""Computes settings, differences between them, families of settings along one knob, fits and fronts.
 
-A setting is a config without its seed: runs that differ only in the seed are repetitions of one setting. Accuracies are
-shares, in [0, 1]; differences are shares, too.
+A setting is a config without its seed: runs that differ only in the seed repeat one setting. Accuracies and their
+differences are shares: an accuracy lies in [0, 1].
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -29,9 +29,9 @@ class Setting:
   """Runs that differ only in the seed.
 
   Attributes:
-    knobs: those that count.
-    runs: all of them.
-    label: short and unique within a report.
+    knobs: that affect results; see Run.
+    runs: all runs of the setting.
+    label: a short name, unique within a report.
   """
 
   knobs: dict[str, Any]
@@ -40,7 +40,7 @@ class Setting:
 
   @functools.cached_property
   def finished(self) -> tuple[Run, ...]:
-    """Those that have a result, one a seed: the same seed again is no further evidence."""
+    """The runs that have a result, one per seed: a repeated seed is no further evidence."""
     by_seed: dict[int, Run] = {}
     for run in self.runs:
       if run.result() is not None:
@@ -58,7 +58,7 @@ class Setting:
 
   @property
   def deviation(self) -> float | None:
-    """Standard deviation over seeds; None of fewer than two."""
+    """Standard deviation over seeds; None if there are fewer than two."""
     return float(self.accuracies.std(ddof=1)) if len(self.accuracies) > 1 else None
 
   @property
@@ -66,13 +66,13 @@ class Setting:
     return self.runs[0].num_params
 
   def mean_of(self, value: Callable[[Run], float | None]) -> float | None:
-    """Over the finished runs that have it."""
+    """The mean over the finished runs that have the value."""
     values = [v for v in map(value, self.finished) if v is not None]
     return float(np.mean(values)) if values else None
 
 
 def settings_of(runs: Iterable[Run]) -> list[Setting]:
-  """Runs by setting, each with its label: the config's name where no other setting has it, else what differs."""
+  """Groups runs by setting and labels each: by its config's name if that is unique, else by its differences."""
   groups: dict[str, list[Run]] = {}
   for run in runs:
     groups.setdefault(json.dumps(run.knobs, sort_keys=True), []).append(run)
@@ -91,37 +91,38 @@ def settings_of(runs: Iterable[Run]) -> list[Setting]:
 
 
 def varying(settings: Iterable[Setting]) -> list[str]:
-  """Names of knobs that are not the same in all of them."""
+  """Names of the knobs that are not the same in all settings."""
   knobs = [s.knobs for s in settings]
   return [name for name in sorted({name for k in knobs for name in k})
           if len({json.dumps(k.get(name)) for k in knobs}) > 1]
 
 
 def changed(one: Setting, other: Setting) -> list[str]:
-  """Names of knobs in which two settings differ."""
+  """Names of the knobs in which two settings differ."""
   return varying([one, other])
 
 
 def short(knob: str) -> str:
-  """A knob's name for people: without its group where that says nothing."""
+  """A knob's name for people: without its group unless the rest would be unclear."""
   leaf = knob.rpartition(".")[2]
   return knob if leaf in ("name", "seed") else leaf
 
 
 def describe(knobs: dict[str, Any], names: Iterable[str]) -> str:
-  """ "H_cycles=3, dtype=float32"."""
+  """Knobs and values as text: "H_cycles=3, dtype=float32"."""
   return ", ".join(f"{short(name)}={show.text(knobs.get(name, 'absent'))}" for name in names)
 
 
 def choose_base(settings: Sequence[Setting], name: str | None) -> Setting:
-  """The setting that others are compared with.
+  """Chooses the setting that others are compared with.
 
   Args:
     settings: of the report.
-    name: of a config, a label or a run's folder; None: the one with a result that differs least from all others.
+    name: a config's name, a label or a run's folder; None: the setting with a result that differs least from all
+      others.
 
   Raises:
-    UserError: no or several settings are called so.
+    UserError: no setting has this name, or several have it.
   """
   if name is None:
     candidates = [s for s in settings if s.finished] or settings
@@ -136,13 +137,13 @@ def choose_base(settings: Sequence[Setting], name: str | None) -> Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-  """Of a setting from the base.
+  """The difference of a setting from the base.
 
   Attributes:
-    gap: of the means.
-    interval: 95 % confidence; None where nothing tells the spread.
-    established: whether it is more than chance.
-    why: in words.
+    gap: difference of the means.
+    interval: 95 % confidence interval; None if the spread is unknown.
+    established: whether the difference is more than chance.
+    why: the reason for that verdict, in words.
   """
 
   gap: float
@@ -159,10 +160,10 @@ def pooled_deviation(settings: Iterable[Setting]) -> tuple[float, int]:
 
 
 def difference(base: np.ndarray, other: np.ndarray, pooled: tuple[float, int] = (0.0, 0)) -> Difference:
-  """How other's mean differs from the base's.
+  """Compares the mean of `other` with the base's.
 
-  Welch's interval where both have two seeds or more. Of a single run nothing tells the spread: the interval takes
-  the one `pooled` over the report's settings, and the gap must be wider than twice the known spread besides.
+  The interval is Welch's if both have at least two seeds. A single run has no spread of its own: then the interval
+  uses the spread `pooled` over the report's settings, and the gap must also exceed twice the known spread.
   """
   gap = float(other.mean() - base.mean())
   single = min(len(base), len(other)) < 2
@@ -177,7 +178,7 @@ def difference(base: np.ndarray, other: np.ndarray, pooled: tuple[float, int] = 
   if error:
     half = float(special.stdtrit(freedom, 0.975) * error)
     interval = gap - half, gap + half
-  # To a millionth: 0.44 - 0.4 is a little less than 0.04.
+  # The comparison allows for rounding: 0.44 - 0.4 is a little less than 0.04.
   if (single or not interval) and abs(gap) < 2 * KNOWN_SPREAD - 1e-6:
     return Difference(gap, interval, False, f"{'one seed' if single else 'no spread measured'}: under "
                       f"{2 * KNOWN_SPREAD * 100:.0f} points")
@@ -189,12 +190,12 @@ def difference(base: np.ndarray, other: np.ndarray, pooled: tuple[float, int] = 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-  """Settings that differ in one thing, and in knobs that follow it.
+  """Settings that differ in one quantity, and in knobs that follow it.
 
   Attributes:
-    points: (x, setting), by x.
-    tied: knobs that follow.
-    fixed: all others, that tell families apart.
+    points: (x, setting), sorted by x.
+    tied: knobs that follow x.
+    fixed: all other knobs; they tell families apart.
   """
 
   points: tuple[tuple[Any, Setting], ...]
@@ -204,14 +205,14 @@ class Family:
 
 def families(settings: Iterable[Setting], x: Callable[[Setting], Any], knobs: Sequence[str], tied: Sequence[str],
              base: Setting) -> list[Family]:
-  """Settings with a result that differ only in what x reads, most settings first.
+  """Finds families of settings with a result that differ only in x; the largest family comes first.
 
   Args:
-    settings: to look through.
-    x: what a family is spread over.
-    knobs: that x depends on.
-    tied: that may follow x. Where they do not (several settings with one x), a family has one value of each of them;
-      what is left ambiguous is decided by which setting differs least from the base.
+    settings: to search.
+    x: reads the quantity along which a family is spread.
+    knobs: the knobs that x depends on.
+    tied: knobs that may follow x. If they do not (several settings share one x), each of them has one value in a
+      family; if several settings still share an x, the one that differs least from the base is taken.
     base: of the report.
   """
   settings = [s for s in settings if s.finished]
@@ -249,12 +250,12 @@ class Fit:
   """A straight line by least squares, resampled over runs.
 
   Attributes:
-    slope, intercept: of all runs.
-    interval: 90 % of the slope.
+    slope, intercept: of the line through all runs.
+    interval: 90 % interval of the slope.
     resampled: (2, resamples), slopes and intercepts.
-    num_runs: it goes through.
+    num_runs: number of runs that are fitted.
     bent: whether the means at each x miss the line by more than the spread there explains (F test of the lack of fit,
-      5 %); None where nothing tells that spread.
+      5 %); None if that spread is unknown.
   """
 
   slope: float
@@ -271,17 +272,17 @@ class Fit:
 
 
 def fit_line(x: Sequence[float], y: Sequence[float], seed: int = 0) -> Fit | None:
-  """None with fewer than three different x.
+  """Fits a line. Returns None if there are fewer than three different x.
 
   Args:
-    x, y: one number a run.
+    x, y: one number per run.
     seed: of the resampling.
   """
   x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
   if len(set(x)) < 3:
     return None
   chosen = np.random.default_rng(seed).integers(len(x), size=(_RESAMPLES, len(x)))
-  chosen = chosen[np.ptp(x[chosen], axis=1) > 0]  # one x alone has no slope
+  chosen = chosen[np.ptp(x[chosen], axis=1) > 0]  # a sample with a single x has no slope
 
   def line(x, y):
     centred = x - x.mean(-1, keepdims=True)
@@ -306,7 +307,7 @@ def _bent(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> bool | None:
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-  """Indices of those (cost, value) that no other beats at the same cost or less, by cost."""
+  """Indices, sorted by cost, of the (cost, value) whose value no other beats at the same cost or less."""
   best, chosen = -np.inf, []
   for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
     if points[i][1] > best:
@@ -316,10 +317,10 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def groups(settings: Sequence[Setting], base: Setting, most: int) -> list[tuple[str, list[Setting]]]:
-  """Settings in groups for one plot each, beside the base: by the knobs in which they differ from it.
+  """Groups settings for one plot each, beside the base, by the knobs in which they differ from it.
 
   Returns:
-    (what varies, settings), at most `most` each; settings that are alone in what they change come together.
+    (what varies, settings), at most `most` settings each; settings whose changes nobody shares form one group.
   """
   by_knobs: dict[tuple[str, ...], list[Setting]] = {}
   for s in settings:

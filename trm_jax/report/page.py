@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A report as files: one HTML page that needs nothing else, and Markdown with CSV, PNG and SVG files."""
+"""Writes a report as files: one self-contained HTML page, and Markdown with CSV, PNG and SVG files."""
 
 from collections.abc import Iterator, Sequence
 import csv
@@ -44,10 +44,10 @@ def write(folder: pathlib.Path, title: str, made: str, sections: Sequence[Sectio
   """Writes index.html, report.md, csv/ and figures/.
 
   Args:
-    folder: exists.
+    folder: an existing folder.
     title: of the report.
-    made: how, in a line.
-    sections: in order.
+    made: a line that says how the report was made.
+    sections: in their order.
   """
   for name in ("csv", "figures"):
     (folder / name).mkdir(exist_ok=True)
@@ -66,18 +66,18 @@ def write(folder: pathlib.Path, title: str, made: str, sections: Sequence[Sectio
 
 
 def _headers(table: Table) -> list[str]:
-  """Of the columns that a page shows."""
+  """Headers of the columns that a page shows."""
   return [header for header, _ in table.columns[: len(table.columns) - table.in_file]]
 
 
 def _shown(table: Table) -> Iterator[list[str]]:
-  """Rows as text, as far as a page shows them."""
+  """Rows as text, without the columns that a page does not show."""
   for row in table.rows:
     yield ["–" if value is None else show(value) for value, (_, show), _ in zip(row, table.columns, _headers(table))]
 
 
 def _csv(table: Table) -> str:
-  """All digits; nothing where there is no value."""
+  """The table as CSV with all digits; a missing value is an empty field."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   if any(header for header, _ in table.columns):
@@ -145,5 +145,5 @@ def _markdown(title: str, made: str, sections: Sequence[Section]) -> Iterator[st
 
 
 def _escaped(text: str) -> str:
-  """What Markdown would take for its own."""
+  """Escapes the characters that Markdown would interpret."""
   return re.sub(r"([*<|])", r"\\\1", text)

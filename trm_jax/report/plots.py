@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The report's pictures. They know settings, families and fits, and return matplotlib figures without a file."""
+"""Draws the report's pictures: functions that take settings, families and fits, and return matplotlib figures."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -25,10 +25,10 @@ from trm_jax.report.analysis import Fit
 from trm_jax.report.analysis import Setting
 from trm_jax.report.runs import Run
 
-MOST_CURVES = 6  # in one plot, beside the base
-# Replaced by the page's own colours where a picture is part of it, so that it follows light and dark.
+MOST_CURVES = 6  # the most curves in one plot, beside the base
+# A picture within a page has these replaced by the page's own colours, so that it follows light and dark.
 INK, MUTED, GRID = "#1b1f24", "#68707a", "#d5d9de"
-# Okabe and Ito's, that colour-blind people can tell apart; each with a marker and a dash of its own besides.
+# Okabe and Ito's colours, which colour-blind people can tell apart; each also has its own marker and dash.
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (8, 2)))
@@ -47,7 +47,7 @@ def _figure(width: float, height: float) -> figure.Figure:
 
 
 def styled(draw: Callable) -> Callable:
-  """A function that draws, under this report's style."""
+  """Decorates a function that draws, so that it uses this report's style."""
 
   def drawn(*args, **kwargs):
     with matplotlib.rc_context(_STYLE):
@@ -57,33 +57,33 @@ def styled(draw: Callable) -> Callable:
 
 
 def png(fig: figure.Figure) -> bytes:
-  """On white."""
+  """The picture as PNG, on white."""
   return _saved(fig, format="png", dpi=160, facecolor="white")
 
 
 def svg(fig: figure.Figure) -> str:
-  """The same as vectors, on white."""
+  """The picture as SVG, on white."""
   return _saved(fig, format="svg", facecolor="white", metadata={"Date": None}).decode()
 
 
 def inline_svg(drawing: str, title: str) -> str:
-  """What `svg` made as an element in the page's colours; several of them can stand in one page.
+  """Turns the result of `svg` into an element in the page's colours; a page can contain several of them.
 
   Args:
-    drawing: from `svg`.
-    title: unlike those of the page's other pictures, escaped.
+    drawing: the result of `svg`.
+    title: escaped, and unique among the page's pictures.
   """
   drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing[drawing.index("<svg") :], flags=re.DOTALL)
-  drawing = drawing.replace("fill: #ffffff", "fill: none", 1)  # the paper, drawn first
+  drawing = drawing.replace("fill: #ffffff", "fill: none", 1)  # the background, which is drawn first
   used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing))
   drawing = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", drawing)
-  # Pictures in one page share names; what has the same name is the same glyph, marker or rectangle only in one picture.
+  # Pictures in one page share ids, but an id means the same glyph, marker or rectangle only within one picture.
   prefix = f"p{zlib.crc32(title.encode()):08x}-"
   drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", drawing)
   for color, name in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid")):
     drawing = drawing.replace(color, f"var(--{name})")
   width, height = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', drawing).groups()
-  # As wide as it was drawn, at most as wide as the page.
+  # The picture is as wide as it was drawn, but at most as wide as the page.
   return drawing.replace(f'width="{width}pt" height="{height}pt"',
                          f'role="img" aria-label="{title}" style="width: {width}pt; max-width: 100%; height: auto"', 1)
 
@@ -116,7 +116,7 @@ def _legend_right(fig: figure.Figure, handles, labels, title: str | None = None)
 
 
 def _value_axis(ax: axes.Axes, values: Sequence[float]) -> None:
-  """A logarithmic axis with a tick at each value of the runs; one too near to the last gets no label."""
+  """Makes a logarithmic axis with a tick at each value of the runs; a tick too near to the last one gets no label."""
   labels, last = [], -np.inf
   for value in values:
     near = np.log(value) - last < 0.05 * np.log(values[-1] / values[0])
@@ -132,7 +132,7 @@ def _value_axis(ax: axes.Axes, values: Sequence[float]) -> None:
 
 
 def _singles(ax: axes.Axes, x: np.ndarray, y: np.ndarray) -> None:
-  """A circle for each run, over the marks of means."""
+  """Draws a circle for each run, on top of the marks of means."""
   ax.plot(x, y, "o", markersize=3.5, color=INK, markerfacecolor="none", markeredgewidth=0.8, zorder=3)
 
 
@@ -141,7 +141,7 @@ def _luminance(color) -> float:
 
 
 def _spread(runs: Sequence[Run], curve: Callable[[Run], tuple[np.ndarray, np.ndarray]]):
-  """Steps that all runs share, and mean, least and most there; None where there is nothing."""
+  """Steps in the range that all runs share, and their mean, minimum and maximum there; None without any curve."""
   curves = [c for c in map(curve, runs) if len(c[0])]
   if not curves:
     return None
@@ -154,7 +154,7 @@ def _spread(runs: Sequence[Run], curve: Callable[[Run], tuple[np.ndarray, np.nda
 
 @dataclasses.dataclass(frozen=True)
 class _Look:
-  """How a curve looks."""
+  """The look of a curve."""
 
   color: str
   marker: str
@@ -163,7 +163,7 @@ class _Look:
 
 
 def _looks(base: Setting | None, others: Sequence[Setting]) -> list[tuple[Setting, _Look]]:
-  """The base in ink, below the others."""
+  """Settings with their looks: first, below the others, the base in ink."""
   own = [(s, _Look(_COLORS[i], _MARKERS[i], _DASHES[i])) for i, s in enumerate(others)]
   return ([(base, _Look(INK, "o", "-", 2.2))] if base else []) + own
 
@@ -181,7 +181,7 @@ def _band(ax: axes.Axes, x, mean, low, high, look: _Look) -> lines.Line2D:
 
 @styled
 def learning_curves(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
-  """Accuracy while training and training loss, mean and band over seeds; unfinished runs as thin lines."""
+  """Draws accuracy while training and training loss: mean and band over seeds, unfinished runs as thin lines."""
   fig = _figure(10, 3.7)
   panels = fig.subplots(1, 2)
   handles, labels = [], []
@@ -218,7 +218,7 @@ def learning_curves(base: Setting | None, others: Sequence[Setting]) -> figure.F
 
 @styled
 def ablation_bars(rows: Sequence[tuple[Setting, Difference | None]]) -> figure.Figure:
-  """Mean accuracy with every seed as a dot, and the difference from the base, which comes first."""
+  """Draws mean accuracies with a circle per seed, and the differences from the base, which comes first."""
   rows = rows[::-1]
   fig = _figure(10, 1.5 + 0.36 * len(rows))
   left, right = fig.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
@@ -256,12 +256,12 @@ def ablation_bars(rows: Sequence[tuple[Setting, Difference | None]]) -> figure.F
 @styled
 def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlabel: str, special: dict[object, str],
             power: bool) -> figure.Figure:
-  """Accuracy against one thing, each run a dot; with `power` also the error on two logarithmic axes.
+  """Draws accuracy against one quantity, with a circle per run; with `power` also the error on two logarithmic axes.
 
   Args:
     families: each with its label and its fits of accuracy and of the error's logarithm, against log2 x.
-    xlabel: what x is.
-    special: values of x that have no place on the axis, and what they mean.
+    xlabel: name of x.
+    special: values of x that have no place on the axis, and their meaning.
     power: whether to draw the error, too.
   """
   fig = _figure(10 if power else 7.6, 3.9)
@@ -298,7 +298,7 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
   panels[0].set(title="Test puzzles solved" + f", {n}" * (len(families) == 1), xlabel=xlabel)
   _percent(panels[0])
   low, high = panels[0].get_ylim()
-  panels[0].set_ylim(max(low, -0.02), min(high, 1.02))  # bands know no bounds
+  panels[0].set_ylim(max(low, -0.02), min(high, 1.02))  # bands may leave [0, 1]
   if power:
     panels[1].set(title="Error: puzzles not solved", xlabel=xlabel, yscale="log")
     _percent(panels[1])
@@ -313,15 +313,21 @@ def scaling(families: Sequence[tuple[Family, str, Fit | None, Fit | None]], xlab
 
 
 def errors(setting: Setting) -> np.ndarray:
-  """Share of test puzzles not solved by each run; none at all counts as half a puzzle, which has a logarithm."""
+  """Share of test puzzles that each run did not solve; zero counts as half a puzzle, so that it has a logarithm."""
   half = np.array([0.5 / (run.result("num_puzzles") or 1000) for run in setting.finished])
   return np.maximum(1 - setting.accuracies, half)
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-  """Settings by two things. Attributes: title; xlabel, ylabel; x, y: values; cells: (x, y) -> setting, missing ones
-  left out; notes: what a cell says besides."""
+  """Settings along two axes.
+
+  Attributes:
+    title, xlabel, ylabel: texts of the picture.
+    x, y: values along the axes.
+    cells: (x, y) -> setting, without missing ones.
+    notes: (x, y) -> a further line of the cell's text.
+  """
 
   title: str
   xlabel: str
@@ -334,7 +340,7 @@ class Grid:
 
 @styled
 def heat_map(grid: Grid) -> figure.Figure:
-  """Mean accuracy and n in each cell; hatched where no run is finished."""
+  """Draws mean accuracy and n in each cell; a cell without a finished run is hatched."""
   fig = _figure(2.6 + 1.05 * len(grid.x), 1.6 + 0.72 * len(grid.y))
   ax = fig.subplots()
   means = [s.mean for s in grid.cells.values() if s.finished]
@@ -374,13 +380,13 @@ def heat_map(grid: Grid) -> figure.Figure:
 
 @styled
 def depth(points: Sequence[tuple[int, Setting]], labels: Sequence[str]) -> figure.Figure:
-  """Accuracy against effective depth."""
+  """Draws accuracy against effective depth."""
   fig = _figure(7.2, 3.6)
   ax = fig.subplots()
   for i, ((x, setting), label) in enumerate(zip(points, labels)):
     _singles(ax, np.full(len(setting.accuracies), x), setting.accuracies)
     ax.plot(x, setting.mean, "o", color=_COLORS[0], markersize=7)
-    # By turns left and right, for neighbours are near each other.
+    # Labels alternate between left and right, since neighbours are close.
     ax.annotate(label, (x, setting.mean), (7, -11) if i % 2 else (-7, 5), textcoords="offset points", fontsize=8.5,
                 ha="left" if i % 2 else "right")
   ax.set(title="Test puzzles solved", xlabel="effective depth T (n + 1) layers")
@@ -392,7 +398,7 @@ def depth(points: Sequence[tuple[int, Setting]], labels: Sequence[str]) -> figur
 
 @styled
 def compute(points: Sequence[tuple[float, Setting]], best: Sequence[int]) -> figure.Figure:
-  """Accuracy against training FLOPs; those that no other beats are numbered and joined."""
+  """Draws accuracy against training FLOPs; the settings on the Pareto front are numbered and joined."""
   fig = _figure(10, 4.2)
   ax = fig.subplots()
   for flops, setting in points:
@@ -420,7 +426,7 @@ def compute(points: Sequence[tuple[float, Setting]], best: Sequence[int]) -> fig
 
 @styled
 def by_step(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
-  """Accuracy on the test set after each supervision step."""
+  """Draws accuracy on the test set after each supervision step."""
   fig, ax, steps = _test_curves(base, others, "by_step", _steps)
   ax.set(title="Test puzzles solved", xlabel="supervision steps at test time", xlim=(0.7, steps[-1] + 0.3))
   ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
@@ -428,7 +434,7 @@ def by_step(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
 
 
 def as_drawn(pixels: np.ndarray) -> figure.Figure:
-  """A picture, (height, width, channels), that a run has drawn."""
+  """Shows a picture, (height, width, channels), that a run has drawn."""
   height, width = pixels.shape[:2]
   fig = figure.Figure(figsize=(width / 150, height / 150))  # boards.solving_picture's dots per inch
   ax = fig.add_axes((0, 0, 1, 1))
@@ -439,7 +445,7 @@ def as_drawn(pixels: np.ndarray) -> figure.Figure:
 
 @styled
 def by_votes(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
-  """Test inputs solved by one of two answers, against the versions that vote."""
+  """Draws the share of test inputs solved by one of two answers, against the number of versions that vote."""
   fig, ax, numbers = _test_curves(base, others, "by_votes", votes)
   ax.set(title="Test inputs solved by one of two answers", xlabel="versions that vote")
   _value_axis(ax, numbers)
@@ -447,14 +453,14 @@ def by_votes(base: Setting | None, others: Sequence[Setting]) -> figure.Figure:
 
 
 def votes(run: Run) -> tuple[np.ndarray, np.ndarray]:
-  """Numbers of versions that vote, and pass@2 with so many."""
+  """Numbers of versions that vote, and pass@2 with each number."""
   table = run.result("by_votes")
   return np.array([int(number) for number in table]), np.array([row["pass@2"] for row in table.values()])
 
 
 def _test_curves(base: Setting | None, others: Sequence[Setting], result: str,
                  curve: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> tuple[figure.Figure, axes.Axes, np.ndarray]:
-  """A curve of each setting whose runs have such a result; and all places that one of them has a value at."""
+  """Draws a curve for each setting whose runs have this result. Also returns all x at which a curve has a value."""
   fig = _figure(8.6, 3.7)
   ax = fig.subplots()
   handles, labels, places = [], [], [[1]]

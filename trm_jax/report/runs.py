@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What runs have left in config.json and metrics.jsonl, and one picture; nothing else of them is read."""
+"""Reads the config.json and metrics.jsonl of runs, and one picture; nothing else of a run is read."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
@@ -27,7 +27,12 @@ _FILES = {"config.json", "metrics.jsonl"}
 
 @dataclasses.dataclass(frozen=True)
 class Unreadable:
-  """A run's folder that says too little. Attributes: path; reason, why."""
+  """A run's folder that cannot be read.
+
+  Attributes:
+    path: of the folder.
+    reason: why it cannot be read.
+  """
 
   path: str
   reason: str
@@ -39,14 +44,15 @@ class Run:
 
   Attributes:
     path: of its folder.
-    name: of the config it came from.
+    name: of its config.
     headline: the metric that is the share of puzzles solved; see tasks.Task.
-    knobs: of config.json, flattened, those that count: without the free ones and the seed.
+    knobs: the flattened knobs of config.json that affect results: all but the free ones and the seed.
     seed: of the run.
-    total_steps: it is to make.
+    total_steps: number of steps that it is to make.
     num_params: of its model.
-    devices: what it ran on, in words, and how many.
-    records: of metrics.jsonl.
+    devices: number and kind of its devices, in words.
+    num_devices: number of its devices.
+    records: lines of metrics.jsonl.
   """
 
   path: str
@@ -61,45 +67,45 @@ class Run:
   records: list[dict[str, Any]]
 
   def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric, those that are numbers."""
+    """Steps and values of one metric, wherever its value is a number."""
     points = [(r["step"], r[name]) for r in self.records if isinstance(r.get(name), (int, float))]
     return tuple(np.array(points, np.float64).reshape(-1, 2).T)
 
   def watched(self) -> tuple[np.ndarray, np.ndarray]:
-    """Steps, and the share of puzzles solved then: of validation, or of the test set where there is none."""
+    """Steps, and the share of validation puzzles solved there; of test puzzles if there is no validation."""
     curve = self.curve(f"validation/{self.headline}")
     return curve if len(curve[0]) else self.curve(f"test/{self.headline}")
 
   def last(self, name: str) -> Any:
-    """The newest value of a metric; None where there is none."""
+    """The newest value of a metric; None if there is none."""
     return next((r[name] for r in reversed(self.records) if name in r), None)
 
   def result(self, name: str = "", of: str = "test") -> Any:
-    """A metric, or else the headline, of the test at the end, of the last checkpoint, of `test_best` or of
-    `test_average`; None before."""
+    """A metric (default: the headline) of the final test, for the last checkpoint or for another one (`test_best`,
+    `test_average`); None before the run's end."""
     name = name or self.headline
     return next((r[f"{of}/{name}"] for r in reversed(self.records)
                  if r["step"] >= self.total_steps and f"{of}/{name}" in r), None)
 
   def picture(self) -> np.ndarray | None:
-    """What it has drawn at its end, a puzzle being solved, (height, width, channels); None where there is nothing."""
+    """The picture of a puzzle being solved that the run drew at its end, (height, width, channels), or None."""
     path = epath.Path(self.path) / "solved.png"
     with buckets.reaching(self.path):
       content = files.read_bytes(path) if path.exists() else None
     try:
       return None if content is None else image.imread(io.BytesIO(content), format="png")
-    except (OSError, SyntaxError) as e:  # Pillow's, of what is no PNG
+    except (OSError, SyntaxError) as e:  # Pillow raises these if the file is no PNG
       console.warn(f"{path}: is no picture, left out ({in_one_line(e)})")
       return None
 
   @property
   def step(self) -> int:
-    """The last that was recorded."""
+    """The last recorded step."""
     return max((r["step"] for r in self.records), default=0)
 
   @property
   def failed(self) -> str:
-    """Why it cannot come to a result; empty if nothing says so."""
+    """Why the run cannot reach a result; empty if there is no sign of that."""
     for r in self.records:
       if "failed" in r:
         return str(r["failed"])
@@ -108,7 +114,7 @@ class Run:
 
   @property
   def status(self) -> str:
-    """finished, unfinished or failed, with what there is to say."""
+    """The word finished, unfinished or failed, with details."""
     if self.result() is not None:
       return "finished"
     where = f"at step {self.step:,} of {self.total_steps:,}"
@@ -116,23 +122,23 @@ class Run:
 
   @property
   def seconds(self) -> float | None:
-    """Spent on training steps."""
+    """Seconds spent on training steps."""
     return self.last("train/seconds")
 
   @property
   def device_hours(self) -> float | None:
-    """The same, of all devices together."""
+    """Hours spent on training steps, summed over devices."""
     return None if self.seconds is None else self.seconds / 3600 * self.num_devices
 
 
 def read_all(places: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
-  """The runs in folders, each once, and what could not be read.
+  """Reads the runs in folders, each once. Also returns the folders that could not be read.
 
   Args:
-    places: each a run's folder, or one in which such folders lie at any depth; local or gs://.
+    places: each is a run's folder, or one that contains such folders at any depth; local or gs://.
 
   Raises:
-    UserError: there is no run that can be read, or a bucket cannot be reached.
+    UserError: no run can be read, or a bucket cannot be reached.
   """
   folders: dict[str, epath.Path] = {}
   read: list[Run | Unreadable] = []
@@ -156,12 +162,12 @@ def read_all(places: Sequence[str]) -> tuple[list[Run], list[Unreadable]]:
 
 
 def _folders(path: epath.Path) -> Iterator[epath.Path | Unreadable]:
-  """Those of runs, and those that cannot be looked into; what lies in a run is not looked at."""
+  """Yields the folders of runs, and folders that cannot be listed; does not search inside a run's folder."""
   try:
     inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     below = [entry for entry in inside if entry.is_dir()]
   except OSError as e:
-    if e.errno is None:  # of a bucket
+    if e.errno is None:  # the error is a bucket's
       raise
     yield Unreadable(str(path), str(errors.explained("cannot be looked into", e)))
     return
@@ -173,7 +179,7 @@ def _folders(path: epath.Path) -> Iterator[epath.Path | Unreadable]:
 
 
 def _read(folder: epath.Path) -> Run | Unreadable:
-  """One run."""
+  """Reads one run."""
   metrics = folder / "metrics.jsonl"
   try:
     saved = files.read_json(folder / "config.json")

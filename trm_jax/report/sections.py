@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What a report says: sections of a sentence, pictures and tables, each only where the runs answer it."""
+"""Makes a report's sections, each of a sentence, pictures and tables; omits those that the runs have no data for."""
 
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
@@ -25,8 +25,15 @@ from trm_jax.runtime.console import plural
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """Attributes: name, of its CSV file; columns: header and how a value is shown; rows: values, None where there is
-  none; note: below it; in_file: the number of last columns that are for the CSV file only."""
+  """A table.
+
+  Attributes:
+    name: of its CSV file.
+    columns: header of each, and the function that formats its values.
+    rows: values; None stands for a missing one.
+    note: text below the table.
+    in_file: number of columns, the last ones, that only the CSV file has.
+  """
 
   name: str
   columns: Sequence[tuple[str, Callable[[Any], str]]]
@@ -37,7 +44,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-  """Attributes: name, of its files; fig; caption: what is drawn and how."""
+  """A picture. Attributes: name, of its files; fig; caption, which says what is drawn and how."""
 
   name: str
   fig: figure.Figure
@@ -46,7 +53,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-  """Attributes: title; sentence: what is seen; parts: below it, a string is a paragraph."""
+  """A section. Attributes: title; sentence, the finding; parts below it, where a string is a paragraph."""
 
   title: str
   sentence: str
@@ -57,9 +64,9 @@ class Report:
   """Everything about a set of runs.
 
   Args:
-    runs: that could be read.
+    runs: those that could be read.
     unreadable: the others.
-    base: name of the setting that others are compared with; None: one is chosen.
+    base: name of the setting that others are compared with; None: the report chooses one.
   """
 
   def __init__(self, runs: Sequence[Run], unreadable: Sequence[Unreadable], base: str | None):
@@ -67,20 +74,20 @@ class Report:
     self.settings = analysis.settings_of(runs)
     self.base = analysis.choose_base(self.settings, base)
     self.base_is_chosen = base is None
-    # Where all of them lie, said once.
+    # The folder that contains all of them; paths are shown without it.
     self.folder = os.path.commonprefix([r.path for r in (*runs, *unreadable)]).rpartition("/")[0]
     self.done = [s for s in self.settings if s.finished]
     self.groups = analysis.groups(self.settings, self.base, plots.MOST_CURVES)
 
   def sections(self) -> list[Section]:
-    """Those that the runs answer, in order."""
+    """The sections that the runs have data for, in order."""
     made = [self.summary(), self.learning_curves(), self.ablation(), *self.scaling(), self.rate_and_batch(),
             self.recursion(), self.compute(), self.by_step(),
             self.by_votes(), self.answers(), self.cost(), self.every_run()]
     return [section for section in made if section]
 
   def summary(self) -> Section:
-    """What was run, and the best of it."""
+    """The runs by number and status, and the best setting."""
     finished = [r for r in self.runs if r.result() is not None]
     failed = [r for r in self.runs if r.status.startswith("failed")]
     counts = [f"{len(finished)} finished"]
@@ -127,7 +134,7 @@ class Report:
     return next(s.label for s in self.settings if run in s.runs)
 
   def learning_curves(self) -> Section | None:
-    """Against steps."""
+    """Accuracy and loss against training steps."""
     if not any(len(r.watched()[0]) or len(r.curve("train/loss")[0]) for r in self.runs):
       return None
     reached = []
@@ -151,7 +158,7 @@ class Report:
 
   @staticmethod
   def _share_of_run(run: Run) -> float:
-    """Part of the run after which 90 % of its best accuracy was first reached."""
+    """Share of the run's steps after which it first reached 90 % of its best accuracy."""
     steps, values = run.watched()
     return steps[np.argmax(values >= 0.9 * values.max())] / run.total_steps
 
@@ -212,7 +219,7 @@ class Report:
     names = sorted({k for f in drawn for k in f.fixed})
     names = [k for k in names if len({repr(f.fixed.get(k)) for f in drawn}) > 1]
     for family in drawn:
-      # What tells it from the other families; what only follows x says nothing.
+      # The label names what distinguishes the family from others; knobs that only follow x do not.
       label = analysis.describe(family.fixed, [k for k in names if k in family.fixed]) or family.points[0][1].label
       if len(drawn) == 1:
         label = "all else equal"
@@ -266,7 +273,7 @@ class Report:
     return row
 
   def rate_and_batch(self) -> Section | None:
-    """The grid of both."""
+    """Accuracy over a grid of learning rates and batch sizes."""
     rate, batch = "optimizer.learning_rate", "batch_size"
     grid = self._grid(rate, batch, ("optimizer.prefix_learning_rate", *_LENGTH))
     if not grid:
@@ -289,7 +296,7 @@ class Report:
         self._grid_table("lr_batch", grid, [("learning rate", rate), ("batch size", batch)])])
 
   def _grid(self, one: str, other: str, tied: Sequence[str]) -> list[Setting]:
-    """The most settings that differ in two knobs and what may follow them; finished ones and others."""
+    """The largest set of settings, finished or not, that differ only in two knobs and in knobs that may follow them."""
     by_rest: dict[str, list[Setting]] = {}
     for s in self.settings:
       rest = {k: v for k, v in s.knobs.items() if k not in (one, other, *tied)}
@@ -297,7 +304,7 @@ class Report:
     grids = []
     for members in by_rest.values():
       nearest: dict[tuple, Setting] = {}
-      # Of several settings for one cell: one with a result, and that which differs least from the base.
+      # If several settings share a cell, it gets one with a result and, among these, the nearest to the base.
       for s in sorted(members, key=lambda s: (not s.finished, len(analysis.changed(s, self.base)))):
         nearest.setdefault((s.knobs.get(one), s.knobs.get(other)), s)
       grids.append(list(nearest.values()))
@@ -312,7 +319,7 @@ class Report:
     return Table(name, columns, rows)
 
   def recursion(self) -> Section | None:
-    """T x n."""
+    """Accuracy over a grid of T and n."""
     cycles, updates = "model.H_cycles", "model.L_cycles"
     grid = self._grid(cycles, updates, ())
     if not grid:
@@ -344,7 +351,7 @@ class Report:
         self._grid_table("recursion", grid, [("T", cycles), ("n updates", updates)])])
 
   def compute(self) -> Section | None:
-    """Against FLOPs."""
+    """Accuracy against training FLOPs."""
     spent = [(s.mean_of(lambda r: r.last("train/flops")), s) for s in self.done]
     spent = sorted(((f, s) for f, s in spent if f), key=lambda point: point[0])
     if len(spent) < 2:
@@ -364,7 +371,7 @@ class Report:
                           ("on the front", str)], rows)])
 
   def by_step(self) -> Section | None:
-    """Against supervision steps at test time."""
+    """Accuracy against supervision steps at test time."""
     curves = {}
     for s in self.done:
       found = [r.result("by_step")[r.headline] for r in s.finished if r.result("by_step")]
@@ -392,7 +399,7 @@ class Report:
     return Section("Supervision steps at test time", sentence, [*parts, table])
 
   def by_votes(self) -> Section | None:
-    """Against the versions of a test input that vote."""
+    """Accuracy against the number of versions of a test input that vote."""
     curves = {}
     for s in self.done:
       found = [dict(zip(*(values.tolist() for values in plots.votes(r)))) for r in s.finished if r.result("by_votes")]
@@ -422,7 +429,7 @@ class Report:
     return Section("Votes", sentence, [*parts, table])
 
   def answers(self) -> Section | None:
-    """What the best run has drawn at its end."""
+    """The picture that the best run has drawn at its end."""
     finished = sorted((r for r in self.runs if r.result() is not None), key=Run.result, reverse=True)
     for run in finished:
       drawn = run.picture()
@@ -435,7 +442,7 @@ class Report:
     return None
 
   def cost(self) -> Section | None:
-    """Of each run."""
+    """Training time and compute of each run."""
     timed = [r for r in self.runs if r.seconds is not None]
     if not timed:
       return None
@@ -446,7 +453,7 @@ class Report:
     return Section("Cost", sentence, [cost_table(timed, [self._label(r) for r in timed])])
 
   def every_run(self) -> Section:
-    """One row each."""
+    """A table with a row for each run."""
     names = analysis.varying(self.settings)
     columns = [("folder", str), ("setting", str), ("status", str), ("seed", str), ("step", lambda v: f"{v:,}"),
                ("of", lambda v: f"{v:,}"), ("last", show.percent), ("best", show.percent), ("average", show.percent),
@@ -473,7 +480,7 @@ class Report:
 
 
 def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
-  """Of each run: time, FLOPs, speed, memory."""
+  """A table of each run's time, FLOPs, speed and memory."""
   columns = [("run", str), ("seed", str), ("devices", str), ("training", console.duration),
              ("device-hours", show.hours), ("FLOPs", show.flops), ("examples/s", show.number),
              ("FLOP utilisation", show.percent), ("peak memory, GiB", show.number)]
@@ -491,7 +498,7 @@ def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
 
 
 def _rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
-  """Spearman's; None where one side is all equal."""
+  """Spearman's rank correlation; None if all values on one side are equal."""
   def ranks(values):
     values = np.asarray(values)
     return np.array([(values < v).sum() + ((values == v).sum() - 1) / 2 for v in values])
@@ -500,16 +507,25 @@ def _rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
   return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else None
 
 
-# How long a run is may follow from what is varied.
+# Knobs of a run's length, which may follow from the one that is varied.
 _LENGTH = ("epochs", "steps", "optimizer.warmup_steps")
 _STEPS_SHOWN = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Scale:
-  """What accuracy is put against. Attributes: name, of files; title; at, in sentences; x, of a setting; knobs it
-  depends on; tied: that may follow; power: whether the error may follow a power law; special: values that are not
-  numbers of this kind, and what they mean."""
+  """A quantity that accuracy is plotted against.
+
+  Attributes:
+    name: for files.
+    title: for headings.
+    at: for sentences, with {} for the value.
+    x: reads the quantity of a setting.
+    knobs: the knobs that x depends on.
+    tied: knobs that may follow x.
+    power: whether the error may follow a power law.
+    special: values of x that are not quantities, and their meaning.
+  """
 
   name: str
   title: str

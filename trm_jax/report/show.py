@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""How a report shows values; times, sizes and counts are shown by runtime/console.py as everywhere."""
+"""Formats values for a report; runtime/console.py formats times, sizes and counts, as everywhere."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def points(value: float) -> str:
 
 
 def interval(ends: tuple[float, float]) -> str:
-  """Of a difference of shares: "+1.0 to +3.2"."""
+  """The interval of a difference of shares: "+1.0 to +3.2"."""
   return f"{points(ends[0])} to {points(ends[1])}"
 
 
@@ -45,7 +45,7 @@ def flops(value: float) -> str:
 
 
 def number(value: float) -> str:
-  """Three digits, or the integer where it has more."""
+  """Three digits, or the whole integer part if that is longer."""
   return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
@@ -55,11 +55,11 @@ def hours(value: float) -> str:
 
 
 def span(values: np.ndarray) -> str:
-  """From the least to the greatest of some shares."""
+  """The range of some shares, from the least to the greatest."""
   return f"{percent(values.min())} to {percent(values.max())}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
-  """The first few of a list, and how many more there are."""
+  """The first few names of a list, and the number of others."""
   more = f" and {len(names) - most} more" if len(names) > most else ""
   return "; ".join(names[:most]) + more

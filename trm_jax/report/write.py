@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""From folders of runs to a folder with the report."""
+"""Reads folders of runs and writes a folder with the report."""
 
 from collections.abc import Sequence
 import os
@@ -16,12 +16,12 @@ def report(paths: Sequence[str], out: os.PathLike | str, base: str | None = None
   """Writes a report about all runs in these folders.
 
   Args:
-    paths: each a run's folder, or one in which such folders lie; local or gs://.
+    paths: each is a run's folder, or one that contains such folders; local or gs://.
     out: folder to write to, made if it does not exist; local or gs://.
     base: name of the setting that others are compared with; None: the one that differs least from the others.
 
   Raises:
-    UserError: there is no run that can be read; no setting of that name; a folder or bucket that cannot be used.
+    UserError: no run can be read, no setting has that name, or a folder or bucket cannot be used.
   """
   found, unreadable = runs_lib.read_all(paths)
   made = sections.Report(found, unreadable, base).sections()
@@ -31,10 +31,10 @@ def report(paths: Sequence[str], out: os.PathLike | str, base: str | None = None
 
 
 def comparison(paths: Sequence[str], out: os.PathLike | str) -> None:
-  """Writes two runs side by side.
+  """Writes a comparison of two runs, side by side.
 
   Raises:
-    UserError: it is not two runs.
+    UserError: the folders are not those of two runs.
   """
   if len(paths) != 2:
     raise UserError(f"--compare: {len(paths)} folders are named; it takes two: --compare runs/a runs/b")

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Folders in Google Cloud Storage, gs://BUCKET/FOLDER, where the extra `gcp` is installed.
+"""Folders in Google Cloud Storage, gs://BUCKET/FOLDER. They need the extra `gcp`.
 
-Buckets are reached by gcsfs, through which epath, and so Orbax, reaches them without TensorFlow. Puzzles are copied to
-this machine and read there (`local_copy`); checkpoints go straight to the bucket by Orbax.
+gcsfs reaches the buckets, and through it so does epath, and with it Orbax, without TensorFlow. Puzzles are copied to
+this machine and read here (`local_copy`); Orbax writes checkpoints straight to the bucket.
 """
 
 import base64
@@ -32,18 +32,18 @@ def is_remote(path: os.PathLike | str) -> bool:
 
 @functools.cache
 def client():
-  """The file system of all buckets: the instance that epath uses, too."""
-  # For zonal buckets and real folders, which we do not use; it asks another service, with other rights, about each
-  # bucket.
+  """The file system of all buckets; epath uses the same instance."""
+  # The support of zonal buckets and real folders, which we do not use, asks another service about each bucket, and
+  # needs other rights for that.
   os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
   import gcsfs  # noqa: F401  # pylint: disable=g-import-not-at-top,unused-import
 
-  # They write tracebacks and warnings of what reaches us as exceptions besides.
+  # They log tracebacks and warnings of errors that we also get as exceptions.
   for name in ("fsspec.prefetcher", "gcsfs", "google.auth"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
   file_system = backend.fsspec_backend.fs("gs://")
-  # A listing that is kept would not show what other processes have written since. epath has one file system for all
-  # threads, and whoever used it before us may have made it: a setting for the next one would come too late.
+  # A cached listing would not show files that other processes have written since. epath has one file system for all
+  # threads, which may exist already, so that an option for new file systems would come too late.
   file_system.dircache.use_listings_cache = False
   file_system.dircache.clear()
   return file_system
@@ -51,17 +51,17 @@ def client():
 
 @contextlib.contextmanager
 def reaching(what: str, kept: str = ""):
-  """Turns what goes wrong on the way to a bucket, or to a local folder in its place, into one line.
+  """Turns an error on the way to a bucket, or to a local folder in its place, into a message of one line.
 
   Args:
     what: the path, for the message.
-    kept: added to the message.
+    kept: text that is added to the message.
   """
   try:
     yield
   except UserError:
-    raise  # has said all there is to say
-  except Exception as e:  # gcsfs raises whatever HTTP, Google's authentication or the disk trips first.
+    raise  # its message is complete
+  except Exception as e:  # gcsfs passes on any error of HTTP, Google's authentication or the disk
     if "gs://" not in what:
       if isinstance(e, OSError):
         raise errors.explained(f"{what}: cannot be used", e) from e
@@ -71,38 +71,42 @@ def reaching(what: str, kept: str = ""):
 
 
 def _unreachable(error: Exception) -> str:
-  """What may have passed when the same command is started again."""
+  """The message for an error that may be gone when the same command is started again."""
   reason = in_one_line(error)
   return f"the bucket cannot be reached ({reason[:200]}); check the network and start the same command again"
 
 
 def _problem(error: Exception) -> str | None:
-  """What is wrong, and what to do, where a person has to do something."""
+  """What is wrong and what to do, if a person has to do something; otherwise None."""
   reason, cause = in_one_line(error), errors.cause_of(error)
   if cause.kind is errors.Kind.SPACE:
     return f"no space on the local disk ({cause.words}); free some, or set TMPDIR and XDG_CACHE_HOME"
-  if cause.path or cause.kind is errors.Kind.OPEN_FILES:  # of this machine
+  if cause.path or cause.kind is errors.Kind.OPEN_FILES:  # the error is this machine's
     return "; ".join(filter(None, (f"{cause.path}: {cause.words}".removeprefix(": "), cause.advice)))
   if isinstance(error, FileNotFoundError):
     return ("not found; if there is no such bucket, make it: gcloud storage buckets create gs://BUCKET "
             "--location=REGION")
-  if vars(error).get("code") == 401:  # of gcsfs; others have properties of this name
+  if vars(error).get("code") == 401:  # gcsfs sets this attribute; other errors have properties of this name
     return (f"no valid Google Cloud credentials ({reason[:200]}); run `gcloud auth application-default login`, or give "
             "this machine a service account")
   if reason.startswith("Forbidden:"):
-    # After the address, the server's own words.
+    # The server's own words follow the address.
     return (f"refused ({' '.join(reason.split()[2:])[:200]}); give this account the role roles/storage.objectAdmin on "
             "the bucket")
   return None
 
 
 def check_writable(folder: epath.Path, flag: str) -> None:
-  """Writes an object and deletes it."""
-  # A name of its own: a bucket takes one write a second to the same object, and a job has many processes.
+  """Checks that a folder can be written, by writing an object and deleting it.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  # Each process uses a name of its own, since a bucket takes only one write a second to the same object.
   probe = f"{folder}/.writable-{uuid.uuid4().hex}"
   with reaching(f"{flag}={folder}"):
     try:
-      # One question: what other processes write there for a moment makes it a folder for that moment.
+      # It asks only once, since an object that another process writes for a moment makes this a folder for that moment.
       is_object = client().info(str(folder))["type"] == "file"
     except FileNotFoundError:
       is_object = False
@@ -114,7 +118,7 @@ def check_writable(folder: epath.Path, flag: str) -> None:
 
 
 def names(folder: epath.Path) -> list[str]:
-  """The names of the objects in a bucket's folder, without those in folders in it; none where there is no such folder.
+  """The names of the objects directly in a bucket's folder; none if there is no such folder.
 
   Raises:
     UserError: the bucket refused or cannot be reached.
@@ -123,33 +127,33 @@ def names(folder: epath.Path) -> list[str]:
 
 
 def _objects(folder: epath.Path) -> dict[str, dict[str, Any]]:
-  """By name: size, crc32c (base64), …"""
+  """The objects' properties by name: size, crc32c (base64), …"""
   with reaching(str(folder)):
     try:
       entries = client().ls(str(folder), detail=True)
     except FileNotFoundError:
       return {}
-  # The listing of an object is the object itself.
+  # A listing of an object has the object itself as its only entry.
   inside = f"{str(folder).removeprefix('gs://')}/"
   return {entry["name"].removeprefix(inside): entry
           for entry in entries if entry["type"] == "file" and entry["name"].startswith(inside)}
 
 
 def local_copy(folder: epath.Path, wanted: Sequence[str]) -> pathlib.Path:
-  """Files of a bucket's folder, copied to this machine, once, whatever the number of processes that ask for them.
+  """Copies files of a bucket's folder to this machine, once for all processes that ask for them.
 
-  A file is used only if its size and CRC32C are those that the bucket reports now; otherwise it is copied again.
+  A file is reused if its size and CRC32C are those that the bucket reports now; otherwise it is copied again.
 
   Args:
     folder: in a bucket.
     wanted: names of files in it.
 
   Returns:
-    The local folder that has them, in `files.cache_folder()`.
+    The local folder that contains them, in `files.cache_folder()`.
 
   Raises:
     UserError: a file is missing, the bucket refused, or the disk is full.
-    TryAgain: a file arrives damaged, or the bucket cannot be reached.
+    TryAgain: a file arrived damaged, or the bucket cannot be reached.
   """
   target = files.cache_folder() / str(folder).removeprefix("gs://")
   files.make_folder(target, f"the copy of {folder}")
@@ -168,9 +172,9 @@ def publish(local: pathlib.Path, folder: epath.Path, *, last: str) -> None:
   """Copies the files of a local folder to a bucket's folder.
 
   Args:
-    local: the folder; what is in folders in it is not copied.
+    local: the folder; folders in it are not copied.
     folder: in a bucket.
-    last: name of the file that is written when all others are there, by which others know that they are.
+    last: name of the file that is written last; its presence shows that all files are there.
 
   Raises:
     UserError: the bucket refused.
@@ -195,7 +199,7 @@ def _copy(folder: epath.Path, objects: dict[str, dict[str, Any]], target: pathli
   size, total = 0, sum(entry["size"] for entry in objects.values())
   for name, entry in objects.items():
     partial = target / f"{name}.partial"
-    # Bytes of the file so far, from its size and their number.
+    # The hook is called with the file's size and the number of bytes copied so far.
     count = fsspec.Callback(hooks={"progress": lambda _, n, before=size: progress(before + n, total)})
     with reaching(str(folder / name)):
       client().get_file(f"{folder}/{name}", str(partial), callback=count)

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Cloud TPU chips by the vendor's figures, and the slices of them that can be rented."""
+"""Cloud TPU chips with the vendor's figures, and the slices that can be rented."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -19,15 +19,15 @@ class Chip:
 
   Attributes:
     peak_flops: dense bfloat16 FLOP/s.
-    hbm_bytes: of memory, as published.
-    usable_bytes: of these, what the compiler lets a program have.
+    hbm_bytes: memory, as published.
+    usable_bytes: memory that the compiler lets a program use.
     hbm_bandwidth: bytes/s.
     ici_bandwidth: bytes/s that it can send to its neighbours, over all its links.
-    cores: by which `gcloud` counts in the accelerator type where that is not by chips.
-    accelerator: what an accelerator type starts with.
+    cores: what the number in an accelerator type counts for each chip: 2 where it counts cores, else 1.
+    accelerator: the start of its accelerator types.
     slices: published shapes.
-    options: of jax.experimental.topologies.get_topology_desc.
-    clock: cycles/s; None where it is not published.
+    options: for jax.experimental.topologies.get_topology_desc.
+    clock: cycles/s; None if it is not published.
   """
 
   peak_flops: float
@@ -45,9 +45,9 @@ class Chip:
 _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
 _SQUARES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 
-# https://docs.cloud.google.com/tpu/docs/v4, and the pages of v5e, v5p and v6e: rates, memory, shapes. Links carry half
-# of the published "bidirectional" bandwidth each way; for v4 that page has 1.1 PB/s of all-reduce for 4,096 chips,
-# which is six links of 50 GB/s. What a program can use is from libtpu 0.0.42's out-of-memory message for each chip.
+# Rates, memory and shapes are from https://docs.cloud.google.com/tpu/docs/v4 and the pages of v5e, v5p and v6e. Links
+# carry half of the published "bidirectional" bandwidth each way; for v4 that page states 1.1 PB/s of all-reduce for
+# 4,096 chips, which is six links of 50 GB/s. usable_bytes is from libtpu 0.0.42's out-of-memory message for each chip.
 TPUS = {
     "v4": Chip(275e12, 32 * _GIB, int(30.75 * _GIB), 1200e9, 300e9, 2, "v4", _CUBES, {"chip_config_name": "megacore"},
                clock=1.05e9),  # arXiv:2304.01433, table 4
@@ -81,14 +81,14 @@ class Slice:
                       f"{', '.join(self.chip.slices)}")
 
   def _whole_cubes(self) -> bool:
-    """Slices of v4 and v5p are put together of cubes of 4x4x4 chips."""
+    """Whether the slice consists of cubes of 4x4x4 chips, as those of v4 and v5p do."""
     sides = self.shape.split("x")
     return ("4x4x4" in self.chip.slices and len(sides) == 3
             and all(side.isdecimal() and int(side) and int(side) % 4 == 0 for side in sides))
 
   @classmethod
   def parse(cls, name: str) -> "Slice":
-    """From what --topology names. Raises UserError if that is no slice."""
+    """The slice that --topology names. Raises UserError if there is none."""
     generation, colon, shape = name.partition(":")
     if not colon:
       raise UserError(f"--topology={name}: must be CHIP:SHAPE, e.g. v4:2x4x4 (--topology=help lists them)")
@@ -108,7 +108,7 @@ class Slice:
 
   @property
   def host_shape(self) -> tuple[int, int, int]:
-    """The chips of one host: four, but eight of v5e or v6e where these are the slice."""
+    """The layout of one host's chips: one in the slice 1x1, eight in 2x4, otherwise four."""
     return {"1x1": (1, 1, 1), "2x4": (2, 4, 1)}.get(self.shape, (2, 2, 1))
 
   @property
@@ -117,19 +117,19 @@ class Slice:
 
   @property
   def accelerator_type(self) -> str:
-    """What `gcloud` calls it."""
+    """The slice's name in `gcloud`."""
     return f"{self.chip.accelerator}-{self.num_chips * self.chip.cores}"
 
   def devices(self) -> Sequence[Any]:
-    """Its devices, jax.Device each, described: programs can be compiled for them, not run.
+    """Descriptions of its devices, each a jax.Device for which programs can be compiled but not run.
 
     Raises:
       UserError: libtpu is missing or does not know the slice.
     """
     if importlib.util.find_spec("libtpu") is None:
       raise UserError('libtpu, the TPU compiler, is not installed: pip install -e ".[tpu]"')
-    # libtpu otherwise looks for the machine it is on, complains when that is none, and lets one process use it at a
-    # time, as chips demand; there are none here.
+    # Without these, libtpu looks for the TPU host that it is on, complains that there is none, and lets only one
+    # process use it at a time, which chips would need; there are none here.
     for variable, value in {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": self.accelerator_type,
                             "TPU_WORKER_HOSTNAMES": "localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}.items():
       os.environ.setdefault(variable, value)
@@ -144,7 +144,7 @@ class Slice:
 
 
 def listing() -> str:
-  """What --topology=help prints."""
+  """The text that --topology=help prints."""
   rows = [("topology", "chips", "hosts", "gcloud accelerator type", "memory a chip")]
   for generation, chip in TPUS.items():
     for shape in chip.slices:
@@ -153,7 +153,7 @@ def listing() -> str:
   return "\n".join(f"{a:<11} {b:>5} {c:>5}  {d:<23}  {e}" for a, b, c, d, e in rows)
 
 
-# Dense bfloat16 FLOP/s per JAX device by the vendors' data sheets, by the start of jax.Device.device_kind. The first
+# Dense bfloat16 FLOP/s per JAX device from the vendors' data sheets, by the start of jax.Device.device_kind. The first
 # match counts, so longer names come first.
 _PEAK = (
     ("TPU v4 lite", 138e12),
@@ -174,5 +174,5 @@ _PEAK = (
 
 
 def peak_flops(device: Any) -> float | None:
-  """Peak bfloat16 FLOP/s of a jax.Device; None where it is not known (a CPU)."""
+  """Peak bfloat16 FLOP/s of a jax.Device; None if it is not known (a CPU)."""
   return next((peak for kind, peak in _PEAK if device.device_kind.startswith(kind)), None)

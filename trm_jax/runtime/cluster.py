@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""How the processes of a job find each other: by flags, environment or hardware."""
+"""Lets the processes of a job find each other, by flags, environment or hardware."""
 
 import dataclasses
 import importlib.util
@@ -13,8 +13,13 @@ from trm_jax.runtime import hosts
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """How this process finds the others. Attributes: address of process 0, number of processes, this one's number;
-  all None where JAX finds out by itself (Cloud TPU, Slurm, Open MPI)."""
+  """A process's place in a job. All attributes are None if JAX finds out by itself (Cloud TPU, Slurm, Open MPI).
+
+  Attributes:
+    address: of process 0.
+    num_processes: of the job.
+    process_id: number of this process.
+  """
 
   address: str | None = None
   num_processes: int | None = None
@@ -22,15 +27,15 @@ class Job:
 
 
 def find_job(address: str | None, num_processes: int | None, process_id: int | None) -> Job | None:
-  """Whether this process is one of several, by flags, environment or hardware; None if it is alone.
+  """Finds out from flags, environment or hardware whether this process is one of several; returns None if it is alone.
 
   Args:
     address: HOST:PORT of process 0; None for the environment's JAX_COORDINATOR_ADDRESS.
-    num_processes: None for JAX_NUM_PROCESSES. 1 says: alone, whatever the hardware looks like.
+    num_processes: None for JAX_NUM_PROCESSES; 1 means that the process is alone, whatever the hardware.
     process_id: None for JAX_PROCESS_ID.
 
   Raises:
-    UserError: some of the three are missing or make no sense; or there is a TPU that JAX cannot use.
+    UserError: some of the three are missing or make no sense, or there is a TPU that JAX cannot use.
   """
   address = address or os.environ.get("JAX_COORDINATOR_ADDRESS")
   if num_processes is None:
@@ -53,7 +58,7 @@ def find_job(address: str | None, num_processes: int | None, process_id: int | N
     return Job(address, num_processes, process_id)
   chips = hosts.tpu_chips() if hosts.wants_tpu() else []
   if chips and not importlib.util.find_spec("libtpu"):
-    # Each host would train for itself, on its CPU.
+    # Otherwise each host would train by itself, on its CPU.
     raise UserError(f"this machine has TPU chips ({', '.join(chips)} on its PCI bus), but libtpu is not installed: "
                     'pip install -e ".[tpu]"; to use its CPU alone: JAX_PLATFORMS=cpu')
   return Job() if chips or _started_by_open_mpi() or _started_by_srun() else None
@@ -63,7 +68,7 @@ def _started_by_open_mpi() -> bool:
   """Whether mpirun started this process as one of several.
 
   Raises:
-    UserError: it did, but JAX will not see it.
+    UserError: it did, but JAX will not notice.
   """
   size = _from_environment("OMPI_COMM_WORLD_SIZE", 1)
   if size > 1 and "OMPI_MCA_orte_hnp_uri" not in os.environ:
@@ -76,15 +81,15 @@ def _started_by_open_mpi() -> bool:
 def _started_by_srun() -> bool:
   """Whether srun started this process as one of several.
 
-  SLURM_NTASKS is no sign of it: a shell of salloc and the script of sbatch have it, too, for the whole allocation.
-  SLURM_STEP_NUM_TASKS is 1 in the shell that salloc starts by srun on the first node. The others are what JAX needs.
+  SLURM_NTASKS is no sign of that: salloc's shell and sbatch's script also have it, for the whole allocation.
+  SLURM_STEP_NUM_TASKS is 1 in the shell that salloc starts by srun on the first node. JAX needs the other variables.
   """
   needed = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
   return _from_environment("SLURM_STEP_NUM_TASKS", 1) > 1 and all(name in os.environ for name in needed)
 
 
 def _from_environment(variable: str, default: int | None = None) -> int | None:
-  """The number in an environment variable, `default` where it is not set. Raises UserError if it holds no number."""
+  """The number in an environment variable, `default` if it is not set. Raises UserError if it is not a number."""
   text = os.environ.get(variable)
   if text and not text.isdigit():
     raise UserError(f"{variable}={text}: must be a number")
@@ -92,7 +97,7 @@ def _from_environment(variable: str, default: int | None = None) -> int | None:
 
 
 def join(job: Job, timeout_s: float) -> None:
-  """Waits for the other processes. Before anything else of JAX.
+  """Waits for the other processes. Must be called before anything else of JAX.
 
   Args:
     job: from `find_job`.
@@ -105,19 +110,19 @@ def join(job: Job, timeout_s: float) -> None:
 
   if job.process_id == 0:
     port = job.address.rpartition(":")[2]
-    try:  # JAX would end by a segmentation fault
+    try:  # JAX itself would end with a segmentation fault
       with socket.create_server(("", int(port))):
         pass
     except (OSError, OverflowError) as e:
       raise TryAgain(f"--coordinator_address={job.address}: process 0 cannot listen there ({e}); name another port, "
                      "to all processes") from e
-  # Its handler of SIGTERM would take the place of ours.
+  # JAX's handler of SIGTERM would replace ours.
   jax.config.update("jax_enable_preemption_service", False)
   try:
     jax.distributed.initialize(
         job.address, job.num_processes, job.process_id, initialization_timeout=round(timeout_s),
         heartbeat_timeout_seconds=exit_status.HEARTBEAT_SECONDS, shutdown_timeout_seconds=exit_status.HEARTBEAT_SECONDS)
-  except Exception as e:  # whatever the cluster's detection, DNS, gRPC or XLA come up with
+  except Exception as e:  # any error of cluster detection, DNS, gRPC or XLA
     which = f"process {job.process_id} of {job.num_processes} at {job.address}" if job.address else "this host"
     raise TryAgain(f"{which} cannot join the other processes within {timeout_s:.0f} s ({str(e).splitlines()[0]}); "
                     "start all of them again; --num_processes=1 runs this host alone") from e

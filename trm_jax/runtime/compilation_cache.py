@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Where compiled programs are kept from one start to the next: JAX's persistent compilation cache."""
+"""Chooses the folder of JAX's persistent compilation cache, which keeps compiled programs between starts."""
 
 import os
 
@@ -13,15 +13,15 @@ _FOLDER = "compilation_cache"
 
 
 def enable(workdir: os.PathLike | str | None = None) -> None:
-  """Has JAX keep what it compiles from now on, and take what it has kept.
+  """Makes JAX keep the programs that it compiles from now on, and reuse those that it has kept.
 
-  Does nothing where JAX was told a folder (JAX_COMPILATION_CACHE_DIR), nor on a CPU: JAX finds a program again by what
-  was compiled, and for a CPU that says nothing of the machine, so that one with other instructions might be given it.
+  Does nothing if JAX was told a folder (JAX_COMPILATION_CACHE_DIR), nor on a CPU: the key of a cached program does not
+  tell CPUs with different instructions apart, so that a machine might get a program that it cannot run.
 
   Args:
-    workdir: of the run. What several processes compile is kept beside it, for the runs there share it, only process 0
-      writes, and all processes have to find the same; so it is where the run is in a bucket, which outlasts this
-      machine's disk. Everything else is kept on this machine.
+    workdir: of the run. The programs of several processes are kept beside it, since the runs there share them, only
+      process 0 writes, and all processes must find the same. So are those of a run in a bucket, which outlasts this
+      machine's disk. All other programs are kept on this machine.
 
   Raises:
     UserError: see paths.user_path.
@@ -37,5 +37,5 @@ def enable(workdir: os.PathLike | str | None = None) -> None:
     return
   jax.config.update("jax_compilation_cache_dir", os.fspath(path))
   if remote:
-    # XLA would keep its own measurements of GPU kernels in a folder of it, and writes to none but local ones.
+    # Otherwise XLA would keep its measurements of GPU kernels in a subfolder, but it writes only to local folders.
     jax.config.update("jax_persistent_cache_enable_xla_caches", None)

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What programs print for people: numbers with units, progress on long work, warnings."""
+"""Output for people: numbers with units, progress of long work, warnings."""
 
 import functools
 import sys
@@ -42,17 +42,17 @@ def plural(number: int, what: str) -> str:
 
 
 class Progress:
-  """One line of progress on long work: rewritten in place on a terminal, silent in a file until it is done."""
+  """A line that shows the progress of long work: rewritten in place on a terminal, in a file printed at the end."""
 
   def __init__(self, what: str, file: TextIO | None = None):
-    """Begins. `file`: where it is said; None: on standard output."""
+    """Begins. `file` is where the line is printed; None: on standard output."""
     self._what = what
     self._file = file or sys.stdout
     self._start = time.perf_counter()
     self._shown = self._start
 
   def __call__(self, done: int, total: int | None) -> None:
-    """Shows how far it is, at most twice a second; without a total, how fast it is."""
+    """Shows how far the work is, at most twice a second; without a total, how fast it goes."""
     now = time.perf_counter()
     if self._file.isatty() and done and now - self._shown > 0.5:
       self._shown = now
@@ -61,7 +61,7 @@ class Progress:
       print(f"\r\033[K{self._what}: {far}", end="", file=self._file, flush=True)
 
   def done(self, outcome: str) -> None:
-    """Says how it ended."""
+    """Prints how the work ended."""
     rewrite = "\r\033[K" if self._file.isatty() else ""
     print(f"{rewrite}{self._what}: {outcome} "
           f"({duration(time.perf_counter() - self._start)})", file=self._file, flush=True)
@@ -69,5 +69,5 @@ class Progress:
 
 @functools.cache
 def warn(text: str) -> None:
-  """Says once in a process, on stderr, what a person should know and the program can do without."""
+  """Prints a warning on stderr, once in a process, about something that a person should know."""
   print(f"warning: {text}", file=sys.stderr, flush=True)

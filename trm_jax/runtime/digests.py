@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Digests of arrays, computed on the devices that hold them, so that a checkpoint that was changed is noticed.
+"""Digests of arrays, computed on the devices that hold them, by which a change to a checkpoint is noticed.
 
-A digest depends on the values, the shape and the dtype of an array, and neither on how the array is laid out over
-devices nor on the number of processes. It guards against accidents, not against forgery.
+A digest depends on the values, the shape and the dtype of an array, but neither on its layout over devices nor on the
+number of processes. It guards against accidents, not against forgery.
 """
 
 import functools
@@ -17,15 +17,15 @@ import numpy as np
 def digests(tree: Any) -> dict[str, str]:
   """The digest of every array in a pytree. All processes of a job that hold a part of it call this together.
 
-  Each device reads what it holds, and the sums of all processes meet in one exchange: a collective for each array, many
-  of them under way at once, was seen to hang jobs on CPUs.
+  Each device reads the part that it holds, and one exchange adds up the sums of all processes: many collectives at
+  once, one for each array, were seen to hang jobs on CPUs.
 
   Args:
     tree: pytree of jax.Array of any dtype of 1, 2, 4 or 8 bytes.
 
   Returns:
-    By the leaf's path: dtype, shape and 64 bits, e.g. {"params/q_head": "float32[512,2] 0f1e2d3c4b5a6978"}. A change
-    of a single element changes the bits for certain; any other change goes unnoticed once in 2^64.
+    Dtype, shape and 64 bits by the leaf's path, e.g. {"params/q_head": "float32[512,2] 0f1e2d3c4b5a6978"}. A change
+    of a single element always changes the bits; any other change goes unnoticed with a chance of 1 in 2^64.
   """
   arrays = _leaves(tree)
   parts = jax.device_get([
@@ -41,7 +41,7 @@ def digests(tree: Any) -> dict[str, str]:
 
 
 def kinds(tree: Any) -> dict[str, str]:
-  """What a digest begins with, dtype and shape, by the leaf's path. Leaves may be abstract."""
+  """The beginning of each digest, dtype and shape, by the leaf's path. Leaves may be abstract."""
   return {name: f"{x.dtype}[{','.join(map(str, x.shape))}]" for name, x in _leaves(tree).items()}
 
 
@@ -50,20 +50,20 @@ def _leaves(tree: Any) -> dict[str, Any]:
 
 
 def _start(index: tuple[slice, ...]) -> np.ndarray:
-  """Where a part of an array begins, (ndim,) uint32."""
+  """The index of a part's first element in the array, (ndim,) uint32."""
   return np.array([axis.start or 0 for axis in index], np.uint32)
 
 
-# Leaf by leaf, because most leaves of a state have the shape of another one, and compiling takes the time here.
+# Compiled leaf by leaf, because most leaves share their shape with another one, and compiling takes most of the time.
 @functools.partial(jax.jit, static_argnames="shape")
 def _sums(x: jax.Array, start: jax.Array, *, shape: tuple[int, ...]) -> jax.Array:
-  """(2,) uint32: sums over the elements of two hashes of an element's bits and its place in the array.
+  """Sums of two hashes over all elements, (2,) uint32. A hash depends on an element's bits and its place in the array.
 
-  Sums modulo 2^32 come out the same in any order. For a given place both hashes are bijections of the element's bits.
+  Sums modulo 2^32 do not depend on the order. For a given place both hashes are bijections of the element's bits.
 
   Args:
     x: a part of the array.
-    start: (ndim,) uint32, where the part begins.
+    start: (ndim,) uint32, index of its first element.
     shape: of the whole array.
   """
   if x.dtype == jnp.bool_:
@@ -71,13 +71,13 @@ def _sums(x: jax.Array, start: jax.Array, *, shape: tuple[int, ...]) -> jax.Arra
   bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * min(x.dtype.itemsize, 4)}")).astype(jnp.uint32)
   place = jnp.zeros(bits.shape, jnp.uint32)
   for axis, length in enumerate(bits.shape):
-    # The last axis of `bits` may be one that the cast has made, of the halves of 8 bytes.
+    # The cast may have added the last axis of `bits`, for the two halves of 8 bytes.
     whole, first = (shape[axis], start[axis]) if axis < len(shape) else (length, np.uint32(0))
     place = place * np.uint32(whole % 2**32) + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis) + first
   first = _mix(bits ^ _mix(place + np.uint32(1)))
   second = _mix(first + np.uint32(0x9E3779B9))
   zero = np.uint32(0)
-  # In one reduction, because in two the compiler stores the hashes in between, which takes as much memory as x.
+  # One reduction, because for two the compiler would store the hashes, which takes as much memory as x.
   return jnp.stack(jax.lax.reduce(
       (first, second), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), tuple(range(bits.ndim))))
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Several processes as one job: how they agree on something, and notice that one of them is gone."""
+"""Lets the processes of a job agree on values, and notice that one of them is gone."""
 
 from collections.abc import Callable, Iterable
 from concurrent import futures
@@ -21,9 +21,9 @@ from trm_jax.runtime import sharding
 
 
 _T = TypeVar("_T")
-# Room for the line that all processes end with.
+# Room for the error message with which all processes end.
 _LINE_BYTES = 2000
-# Room for the name of a host, whose limit is 64 on Linux.
+# Room for a host's name, which Linux limits to 64.
 _HOST_BYTES = 64
 
 
@@ -36,8 +36,8 @@ def is_main() -> bool:
 def announce() -> None:
   """Writes this process's number to the file that TRM_JAX_PROCESS_FILE names, if it is set.
 
-  On a TPU slice the numbers follow from the topology, and may be others at the next start: whoever started the
-  processes cannot know which of them is the main one.
+  On a TPU slice the numbers follow from the topology and may change with every start, so that the program that starts
+  the processes cannot know which of them is the main one.
   """
   if path := os.environ.get("TRM_JAX_PROCESS_FILE"):
 
@@ -46,22 +46,22 @@ def announce() -> None:
 
 
 def say(text: str) -> None:
-  """Prints, in the main process."""
+  """Prints a line, in the main process only."""
   if is_main():
     print(text, flush=True)
 
 
 def together(call: Callable[[], _T]) -> _T:
-  """Makes a call in every process and waits for all. A person's mistake in one of them ends all, with the same line.
+  """Makes a call in every process and waits for all. A UserError in one of them ends all with the same message.
 
-  The processes meet once a second until all calls are done: one that waits alone for a minute or more has some of JAX's
-  ways to exchange numbers fail.
+  The processes meet once a second until all calls are done, since some of JAX's exchanges fail if one process waits
+  alone for a minute or more.
 
   Returns:
-    What the call has returned here.
+    The result of the call in this process.
 
   Raises:
-    UserError: of the first process in which the call has raised one; in every process.
+    UserError: raised in every process if the call raised one anywhere; it is that of the first such process.
   """
 
   if jax.process_count() == 1:
@@ -86,14 +86,14 @@ def together(call: Callable[[], _T]) -> _T:
 
 
 def check_same(what: str, fingerprint: Callable[[], int]) -> None:
-  """Makes sure that all processes have the same of something.
+  """Makes sure that something is the same in all processes.
 
   Args:
-    what: it is, for the message.
-    fingerprint: of it, 32 bits; not asked for where there is one process.
+    what: name of the thing, for the message.
+    fingerprint: returns 32 bits that identify it; not called if there is only one process.
 
   Raises:
-    UserError: another process has another one; in every process.
+    UserError: raised in every process if it differs in one.
   """
 
   if jax.process_count() == 1:
@@ -105,14 +105,14 @@ def check_same(what: str, fingerprint: Callable[[], int]) -> None:
 
 
 def check_shared(folder: epath.Path, flag: str) -> None:
-  """Makes sure that all processes mean the same folder. All of them call this together.
+  """Makes sure that the path is the same folder for all processes, which call this together.
 
   Args:
-    folder: existing.
-    flag: that named it, for the message.
+    folder: an existing folder.
+    flag: the flag that named it, for the message.
 
   Raises:
-    UserError: a process does not see there what process 0 writes; in every process.
+    UserError: raised in every process if one does not see what process 0 writes there.
   """
   if jax.process_count() == 1:
     return
@@ -131,7 +131,7 @@ def check_shared(folder: epath.Path, flag: str) -> None:
 
 
 def names(processes: Iterable[int]) -> str:
-  """What a person calls some processes: number and host of each. Every process must ask for them at the same place."""
+  """Names processes for people, by number and host. Every process must call this at the same point."""
 
   mine = np.zeros(_HOST_BYTES, np.uint8)
   name = socket.gethostname().encode()[:_HOST_BYTES]
@@ -141,10 +141,10 @@ def names(processes: Iterable[int]) -> str:
 
 
 class Agreement:
-  """Small numbers that all processes must see alike at the same place of the program: the maximum of what each says.
+  """Small numbers on which all processes agree at the same point of the program: the maximum over all processes.
 
-  They travel through the devices, behind the work that is queued there, and are read one exchange late: so nobody waits
-  for the exchange itself, and nobody runs more than one call ahead of the devices.
+  They travel through the devices, behind the work that is queued there, and are read one exchange later. So no process
+  waits for the exchange itself, and none runs more than one call ahead of the devices.
 
   Args:
     mesh: of the job.
@@ -160,7 +160,7 @@ class Agreement:
     self._pending = None
 
   def exchange(self, values: list[int]) -> list[int]:
-    """Says `values`; returns what the exchange before this one agreed on, zeros at the first."""
+    """Contributes `values` and returns the result of the exchange before this one; zeros the first time."""
 
     mine = np.asarray([values], np.int32)
     everyones = jax.make_array_from_callback((self._devices, self._size), self._sharding, lambda _: mine)
@@ -169,10 +169,10 @@ class Agreement:
 
 
 class Watchdog:
-  """Ends a process of a job when nothing has moved for too long: it or a peer hangs, and would for ever.
+  """Ends a process of a job that has made no progress for too long: it or a peer hangs, and would do so forever.
 
   Args:
-    timeout_s: seconds without `alive` after which it does; None for never.
+    timeout_s: seconds without a call of `alive` after which the process ends; None for never.
   """
 
   def __init__(self, timeout_s: float | None):
@@ -183,16 +183,16 @@ class Watchdog:
       threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
   def alive(self, doing: str, *, extra_s: float = 0.0) -> None:
-    """Something has moved.
+    """Notes that there has been progress.
 
     Args:
-      doing: what comes next, for the message.
-      extra_s: how much longer than `timeout_s` that may take.
+      doing: the next activity, for the message.
+      extra_s: seconds that it may take in addition to `timeout_s`.
     """
     self._doing, self._last = doing, time.monotonic() + extra_s
 
   def close(self) -> None:
-    """Nothing more is expected to move."""
+    """Stops watching."""
     self._closed.set()
 
   def _watch(self):

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Files from a server, checked, in spite of networks and servers that fail for a while."""
+"""Downloads and checks files, and copes with networks and servers that fail for a while."""
 
 import email.utils
 import hashlib
@@ -13,16 +13,17 @@ from trm_jax.runtime import console
 from trm_jax.runtime import files
 
 _CONNECT_SECONDS = 20
-# A server that sends nothing for so long has failed.
+# A server that sends nothing for this long has failed.
 _SILENT_SECONDS = 60
-# Between tries of a download whose network or server fails: three minutes in all. A job is then started again.
+# Seconds between attempts at a download while the network or server fails: three minutes in all. A job is then
+# restarted.
 _PAUSES = (1, 2, 4, 8, 16, 32, 60, 60)
-# Nobody is kept waiting for longer, whatever the server asks for.
+# The longest wait, whatever the server asks for.
 _MAX_WAIT_SECONDS = 300
 
 
 class _Passing(Exception):
-  """A download failed for a reason that may pass. Attributes: wait_s, how long the server asks to wait."""
+  """A download failed for a reason that may pass. Attributes: wait_s, seconds that the server asks to wait."""
 
   def __init__(self, reason: str, wait_s: float = 0.0):
     super().__init__(reason)
@@ -30,26 +31,26 @@ class _Passing(Exception):
 
 
 def file(path: pathlib.Path, url: str, checksum: str, by_hand: str) -> pathlib.Path:
-  """Fetches a file, or finds it where it shall be, and checks it.
+  """Downloads a file unless it is in place already, and checks it.
 
   Args:
-    path: where it shall be.
-    url: where it is to be had.
+    path: where the file is to be.
+    url: where to download it.
     checksum: its SHA-256.
-    by_hand: what a person without that network can do, for messages.
+    by_hand: advice for a person without that network, for messages.
 
   Returns:
     `path`.
 
   Raises:
-    UserError: there is no such file, or another one.
-    TryAgain: the network or the server failed, and went on failing.
+    UserError: there is no such file, or it has another checksum.
+    TryAgain: the network or the server failed repeatedly.
   """
   if path.exists():
     with path.open("rb") as there:
       if hashlib.file_digest(there, "sha256").hexdigest() == checksum:
         return path
-  # Not all hosts of a job at the same moment.
+  # Random pauses keep the hosts of a job from trying at the same moment.
   pauses = [pause * random.uniform(0.5, 1.5) for pause in _PAUSES]
   while True:
     try:
@@ -74,7 +75,7 @@ def _fetch(url: str, made: BinaryIO, by_hand: str) -> str:
     Its SHA-256.
 
   Raises:
-    _Passing: the network failed, or the server says that it did.
+    _Passing: the network failed, or the server reports a failure that may pass.
     UserError: the server refuses.
   """
   import requests  # pylint: disable=g-import-not-at-top
@@ -105,7 +106,7 @@ def _fetch(url: str, made: BinaryIO, by_hand: str) -> str:
 
 
 def _seconds(retry_after: str) -> float:
-  """How long a server asks to wait: a number of seconds or a date; 0 where it is neither."""
+  """The seconds that a server asks to wait, given as a number of seconds or a date; 0 if it is neither."""
   if retry_after.isdigit():
     return float(retry_after)
   try:

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""With which status a program of ours ends, what that says to whoever started it, and how it gets out."""
+"""The exit statuses of our programs, their meaning for whoever started them, and ways to exit."""
 
 import os
 import socket
@@ -11,15 +11,15 @@ from trm_jax.errors import TryAgain
 
 
 # Exit statuses besides 0, and 2 for a person's mistake.
-PREEMPTED = 75  # told to stop; what there was to save is saved. EX_TEMPFAIL: start the same command again
-INTERRUPTED = 130  # the same by Ctrl-C, as shells say it
+PREEMPTED = 75  # told to stop, and everything is saved. EX_TEMPFAIL: start the same command again
+INTERRUPTED = 130  # the same after Ctrl-C; shells use this number, too
 PEER_LOST = TryAgain.status  # another process died or hung; start the same command again
-# A process that has sent no sign of life for this time counts as dead, whatever it is doing.
+# A process that has sent no sign of life for this long counts as dead, whatever it is doing.
 HEARTBEAT_SECONDS = 60
 
 
 class Interrupted(Exception):
-  """The job was told to stop, and every process has saved the same step. Attributes: status, to exit with."""
+  """The job was told to stop, and every process has saved the same step. Attributes: status, the exit status."""
 
   def __init__(self, status: int):
     super().__init__(status)
@@ -31,12 +31,12 @@ def last_words(message: str) -> None:
 
 
 def leave(status: int, error: BaseException | None = None) -> NoReturn:
-  """Exits before the end of the job; the others notice. JAX's own way out would first wait for them to come along.
+  """Exits before the end of the job; the other processes notice. JAX's own exit would first wait for them to exit, too.
 
   Args:
-    status: to exit with.
-    error: that is the reason. One of JAX's runtime may be only the echo of a peer's death; then JAX will know within
-      HEARTBEAT_SECONDS and end this process, with the status that says so.
+    status: the exit status.
+    error: the reason. An error of JAX's runtime may merely result from a peer's death; then JAX finds out within
+      HEARTBEAT_SECONDS and ends this process with the status for a lost peer.
   """
   sys.stdout.flush()
   sys.stderr.flush()
@@ -52,8 +52,8 @@ def leave(status: int, error: BaseException | None = None) -> NoReturn:
 
 
 def leave_together(status: int) -> NoReturn:
-  """Exits where all processes of the job do. Not by way of Python's end, at which C++ is taken apart under threads that
-  still use it, and signals have their old effect again."""
+  """Exits at a point where all processes of the job do. It bypasses Python's finalisation, which destroys C++ objects
+  that threads still use, and gives signals their old effect again."""
   if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
     sys.modules["jax"].distributed.shutdown()
   sys.stdout.flush()

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Folders and files that programs read and write."""
+"""Reads and writes files and folders safely."""
 
 from collections.abc import Iterator
 import contextlib
@@ -21,18 +21,18 @@ from trm_jax.runtime import signals
 
 
 def make_folder(path: pathlib.Path, flag: str) -> None:
-  """Makes a folder, with its parents, and checks that it can be written.
+  """Makes a folder and its parents, and checks that it can be written.
 
   Args:
     path: the folder.
-    flag: that named it, for the message.
+    flag: the flag that named it, for the message.
 
   Raises:
-    UserError: it cannot be made or written.
+    UserError: the folder cannot be made or written.
   """
   try:
     path.mkdir(parents=True, exist_ok=True)
-    # Without a name where the file system can do that: the processes of a job check the same folder at the same time.
+    # The file is nameless if the file system allows that, since the processes of a job check a folder at the same time.
     with tempfile.TemporaryFile(dir=path) as probe:
       probe.write(bytes(4096))
       probe.flush()
@@ -43,17 +43,17 @@ def make_folder(path: pathlib.Path, flag: str) -> None:
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path, missing: str) -> Iterator[BinaryIO]:
-  """Opens a file to be read, and makes sure at the end that nobody wrote it meanwhile.
+  """Opens a file for reading, and makes sure at the end that it was not written meanwhile.
 
-  Not as a memory map: where a mapped file becomes shorter, or its disk fails, the process dies of SIGBUS.
+  It is not memory-mapped: if a mapped file becomes shorter, or its disk fails, the process dies of SIGBUS.
 
   Args:
     path: the file.
-    missing: what to say where there is no such file.
+    missing: the rest of the message if there is no such file.
 
   Raises:
-    UserError: it is missing or cannot be read.
-    TryAgain: it was written while it was read, which is then the cause of whatever was found wrong with its contents.
+    UserError: the file is missing or cannot be read.
+    TryAgain: it was written while it was read, which then explains any error in its contents.
   """
   try:
     with path.open("rb") as file:
@@ -75,13 +75,13 @@ def reading(path: pathlib.Path, missing: str) -> Iterator[BinaryIO]:
 
 
 def _written(file: BinaryIO) -> tuple[int, int]:
-  """Differs whenever the file has been written."""
+  """A value that changes whenever the file is written."""
   stat = os.fstat(file.fileno())
   return stat.st_size, stat.st_mtime_ns
 
 
 def fingerprint(folder: pathlib.Path, pattern: str) -> int:
-  """32 bits of the names and contents of files in a folder and those below it."""
+  """32 bits that depend on the names and contents of the files in a folder and below it."""
   crc = 0
   for path in sorted(folder.rglob(pattern)):
     crc = zlib.crc32(path.read_bytes(), zlib.crc32(str(path.relative_to(folder)).encode(), crc))
@@ -90,17 +90,17 @@ def fingerprint(folder: pathlib.Path, pattern: str) -> int:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
-  """Opens a new file that takes the place of `path` in one move when the block ends, complete and on the disk.
+  """Opens a new file that atomically replaces `path` when the block ends, once it is complete and on the disk.
 
-  Whoever reads `path`, also after a crash of the program or of the machine, finds the old file or the new one.
+  A reader of `path` finds the old file or the new one, even after a crash of the program or of the machine.
 
   Args:
     path: of the file to be written; its folder exists.
 
   Raises:
-    UserError: it cannot be written; what was there is as it was.
+    UserError: the file cannot be written; then the old one is unchanged.
   """
-  # A name of its own: two programs that write the same file do not write into each other's.
+  # The temporary name is unique, so that two programs that write the same file do not interfere.
   new = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}.tmp")
   discard = functools.partial(new.unlink, missing_ok=True)
   signals.tidy_up.append(discard)
@@ -122,30 +122,30 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: pathlib.Path) -> None:
-  """Has the disk keep the names of the files in a folder."""
+  """Makes sure that the names of the files in a folder are on the disk."""
   descriptor = os.open(folder, os.O_RDONLY)
   try:
     os.fsync(descriptor)
   except OSError as e:
-    if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that have no such thing
+    if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system cannot do that
       raise
   finally:
     os.close(descriptor)
 
 
 def replace_text(path: pathlib.Path, text: str) -> None:
-  """`replacing` with a text, in UTF-8."""
+  """Writes a text in UTF-8, by `replacing`."""
   with replacing(path) as file:
     file.write(text.encode())
 
 
 def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> None:
-  """`replace_text` with JSON, indented or on one line."""
+  """Writes JSON, indented or on one line, by `replace_text`."""
   replace_text(path, json.dumps(value, indent=indent) + "\n")
 
 
 def read_bytes(path: epath.PathLike) -> bytes:
-  """The content of a file, wherever it is.
+  """The content of a file, local or in a bucket.
 
   Raises:
     UserError: it is missing or cannot be read.
@@ -155,17 +155,17 @@ def read_bytes(path: epath.PathLike) -> bytes:
   except FileNotFoundError as e:
     raise UserError(f"{path}: no such file") from e
   except OSError as e:
-    if e.errno is None:  # of a bucket; see buckets.reaching
+    if e.errno is None:  # the error is a bucket's; see buckets.reaching
       raise
     raise errors.explained(f"{path}: cannot be read", e) from e
 
 
 def read_json(path: epath.PathLike, kind: type = dict) -> Any:
-  """The JSON object in a file, wherever it is; or a list, where that is the kind.
+  """The JSON object in a file, local or in a bucket; or a list, if `kind` says so.
 
   Raises:
-    UserError: it is missing or cannot be read; Damaged: it is empty, cut off, not JSON, JSON of something else, or has
-      a name twice in one object.
+    UserError: the file is missing or cannot be read.
+    Damaged: it is empty, cut off, not JSON, of another kind, or repeats a name in one object.
   """
   content = read_bytes(path)
   if not content.strip():
@@ -180,7 +180,7 @@ def read_json(path: epath.PathLike, kind: type = dict) -> Any:
     if not e.doc[e.pos :].strip() or e.msg.startswith("Unterminated string"):
       raise Damaged(f"{path}: is cut off in line {e.lineno}") from e
     raise Damaged(f"{path}, line {e.lineno}: is not JSON ({e.msg})") from e
-  except (ValueError, RecursionError) as e:  # numbers of thousands of digits, thousands of brackets
+  except (ValueError, RecursionError) as e:  # a number with thousands of digits, or thousands of brackets
     raise Damaged(f"{path}: is not JSON that can be read ({errors.in_one_line(e)})") from e
   if not isinstance(value, kind):
     wanted = "object" if kind is dict else kind.__name__
@@ -189,7 +189,7 @@ def read_json(path: epath.PathLike, kind: type = dict) -> Any:
 
 
 def _without_twins(pairs: list[tuple[str, Any]], path: epath.PathLike) -> dict[str, Any]:
-  """A JSON object. Python itself takes the last of several values with one name and says nothing."""
+  """A JSON object whose names are all different. Python itself silently takes the last of several values."""
   value = dict(pairs)
   if len(value) < len(pairs):
     names = [name for name, _ in pairs]
@@ -199,5 +199,5 @@ def _without_twins(pairs: list[tuple[str, Any]], path: epath.PathLike) -> dict[s
 
 
 def cache_folder() -> pathlib.Path:
-  """Where this machine keeps what can be copied or made again; it may be deleted when nothing runs."""
+  """The folder for files that can be copied or made again; it may be deleted when no program runs."""
   return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "trm_jax"

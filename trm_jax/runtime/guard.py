@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A parent process that turns the end of its child, which does the work, into a line and a status."""
+"""A parent process that turns the end of its child, which does the work, into a message and an exit status."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from trm_jax.runtime import with_parent
 
 
 def guard() -> None:
-  """Forks: the child returns and works, the parent waits and turns how the child ends into a line and a status.
+  """Forks: the child returns and works; the parent waits and turns the child's end into a message and an exit status.
 
-  When a peer dies, JAX aborts the whole process from one of its own threads: nothing in the process itself could still
-  say what that means. Signals reach the child; it dies with its parent.
+  When a peer dies, JAX aborts the whole process from one of its own threads, so that nothing in the process itself can
+  explain what happened. Signals are passed on to the child, which dies with its parent.
   """
   sys.stdout.flush()
   sys.stderr.flush()
-  # Those that are ignored (see Listener) would be waited for all the same, and handed on.
+  # Without this condition, signals that are ignored (see Listener) would also be waited for and passed on.
   waited_for = {signal.SIGCHLD, *(number for number in signals.STOPPING if signal.getsignal(number) != signal.SIG_IGN)}
   before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)  # so that none is lost until it is waited for
   if signals.program:
@@ -37,7 +37,7 @@ def guard() -> None:
     if number == signal.SIGCHLD:
       ended = os.waitpid(child, os.WNOHANG)
     else:
-      os.kill(child, number)  # a second time where a terminal has sent it to both
+      os.kill(child, number)  # the child gets it twice if a terminal has sent it to both
   status = os.waitstatus_to_exitcode(ended[1])
   if status == -signal.SIGABRT:
     exit_status.last_words(

@@ -1,9 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A folder that is written has one owner at a time: the process that holds the lock FOLDER/.lock.
+"""Gives a folder that is written one owner at a time: the process that holds the lock FOLDER/.lock.
 
-On a local disk that is a file which the owner keeps locked, so that the kernel releases it, however the owner ends. In
-a bucket it is an object which the owner makes on condition that there is none and rewrites every few seconds: an owner
-that has died is known by its silence.
+On a local disk the lock is a file that the owner keeps locked, so that the kernel releases it however the owner ends.
+In a bucket it is an object that the owner creates, on condition that there is none, and rewrites every few seconds: a
+dead owner is recognised by its silence.
 """
 
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ import uuid
 from trm_jax.errors import TryAgain, UserError, explained
 
 _NAME = ".lock"
-# The owner of a folder in a bucket gives a sign of life this often, and loses the folder to whoever wants it when there
-# was none for that long: longer than a network fails now and then, shorter than a person or launch/run minds waiting.
+# The owner of a folder in a bucket gives a sign of life this often. After so long without one, another process may take
+# the folder: longer than an occasional network failure, shorter than a person or launch/run minds waiting.
 _BEAT_SECONDS = 20
 _EXPIRE_SECONDS = 120
-# Somebody may be looking just now whether the lock is held, or be about to release it.
+# How long to retry: another process may just be checking whether the lock is held, or be about to release it.
 _PATIENCE_SECONDS = 1.0
-# File systems, most of them over a network, that have no locks.
+# Errors of file systems without locks; most of these are network file systems.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -41,15 +41,15 @@ class Held(UserError):
 
 
 def _machine() -> str:
-  """Of all machines since they were started, and of all containers on them, this one."""
+  """Identifies this machine since it was booted, and this container on it."""
   try:
     return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
   except OSError:  # not Linux
-    return uuid.uuid4().hex  # no other process is known to be on this machine
+    return uuid.uuid4().hex  # then no other process is known to be on this machine
 
 
 def _start_of(pid: int) -> int | None:
-  """When a process of this machine was started, in the kernel's ticks; None if it has ended."""
+  """The start of a process of this machine, in the kernel's ticks; None if it has ended."""
   try:
     state, *fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
   except OSError:
@@ -59,14 +59,14 @@ def _start_of(pid: int) -> int | None:
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-  """A process that owns a folder, as the lock tells.
+  """A process that owns a folder, as the lock describes it.
 
   Attributes:
-    host, pid: where it runs.
-    since: when it took the folder.
-    command: that started it.
-    machine, started: tell whether it still runs, on the same machine.
-    token: unlike that of any other owner.
+    host, pid: of the process.
+    since: the time when it took the folder.
+    command: the command that started it.
+    machine, started: by which a process on the same machine can tell whether it still runs.
+    token: unique to this owner.
   """
 
   host: str
@@ -87,14 +87,14 @@ class Owner:
   def read(cls, text: bytes) -> "Owner":
     try:
       return cls(**json.loads(text))
-    except (ValueError, TypeError):  # it is just being written, or was cut off with its machine
+    except (ValueError, TypeError):  # it is just being written, or the machine stopped while it was written
       return cls("unknown host", 0, "unknown time", "", "", None, "")
 
   def write(self) -> bytes:
     return (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode()
 
   def alive(self) -> bool | None:
-    """Whether it still runs; None where that cannot be told from here."""
+    """Whether it still runs; None if that cannot be known from here."""
     return _start_of(self.pid) == self.started if self.machine == _machine() else None
 
   def __str__(self):
@@ -102,11 +102,11 @@ class Owner:
 
 
 def try_lock(file: Any, kind: int = fcntl.LOCK_EX) -> bool | None:
-  """Locks an open file, for as long as this process, or one that it was handed on to, has it open.
+  """Locks an open file, for as long as this process or one that has inherited it keeps it open.
 
   Args:
-    file: open.
-    kind: LOCK_EX, or LOCK_SH, which others may have as well.
+    file: an open file.
+    kind: LOCK_EX, or LOCK_SH, which several processes can hold.
 
   Returns:
     False if another process has locked it, None if its file system has no locks.
@@ -124,12 +124,12 @@ def try_lock(file: Any, kind: int = fcntl.LOCK_EX) -> bool | None:
 
 @contextlib.contextmanager
 def one_at_a_time(path: pathlib.Path, doing: str, elsewhere: str) -> Iterator[None]:
-  """Waits until no other process is in such a block with the same file, and says whom it waits for.
+  """Waits until no other process is in such a block with the same file, and prints that it waits.
 
   Args:
-    path: of the file that is locked, in a folder that exists. It stays there.
-    doing: what the others do, for that line.
-    elsewhere: how to name another folder, for where files cannot be locked.
+    path: of the file that is locked, in a folder that exists. The file stays there.
+    doing: what the other process does, for that line.
+    elsewhere: advice on how to name another folder, in case files cannot be locked in this one.
 
   Raises:
     UserError: the file cannot be made or locked.
@@ -153,22 +153,22 @@ def _held(what: str, owner: Owner) -> Held:
 
 
 def _lost(what: str, now: str) -> NoReturn:
-  """Ends this process at once: nothing of what it was about to write may reach a folder that is somebody else's."""
-  with contextlib.suppress(OSError):  # nobody may be reading any more
+  """Ends this process at once, so that it writes nothing more into a folder that another process owns."""
+  with contextlib.suppress(OSError):  # the reader of stderr may be gone
     print(f"error: {what}: another process has taken this folder over ({now}); this one ends and writes no more",
           file=sys.stderr, flush=True)
   os._exit(TryAgain.status)
 
 
 class FileLock:
-  """Of a folder on a local disk, or on one that hosts share.
+  """The lock of a folder on a local disk, or on one that hosts share.
 
   Args:
-    folder: existing.
-    what: names it in messages.
+    folder: an existing folder.
+    what: its name in messages.
 
   Raises:
-    Held: by another process.
+    Held: another process has the lock.
     OSError: the lock cannot be written.
   """
 
@@ -200,18 +200,18 @@ class FileLock:
         return
 
   def _is(self, file: Any) -> bool:
-    """Whether an open file is the one that has the name now."""
+    """Whether an open file is still the one at the lock's path."""
     with contextlib.suppress(FileNotFoundError):
       return os.path.samestat(os.fstat(file.fileno()), os.stat(self._path))
     return False
 
   def check(self) -> None:
-    """Ends this process if somebody has removed the lock and another process has made one."""
+    """Ends this process if the lock was removed and another process has made a new one."""
     if self._file and self._path.exists() and not self._is(self._file):
       _lost(self._what, str(_owner_in(self._path.open("rb"))))
 
   def release(self) -> None:
-    """Others may have the folder."""
+    """Lets other processes take the folder."""
     if self._file:
       if self._is(self._file):
         self._path.unlink()
@@ -224,7 +224,7 @@ def _owner_in(file: Any) -> Owner:
 
 
 def holder_of_file(folder: pathlib.Path) -> Owner | None:
-  """Who owns a local folder now."""
+  """The current owner of a local folder, if there is one."""
   try:
     with (folder / _NAME).open("rb") as file:
       return _owner_in(file) if try_lock(file, fcntl.LOCK_SH) is False else None
@@ -234,7 +234,13 @@ def holder_of_file(folder: pathlib.Path) -> Owner | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Sign:
-  """A lock's object. Attributes: generation, another one each time it is written; age_s, since then; owner."""
+  """The contents of a lock's object.
+
+  Attributes:
+    generation: changes each time the object is written.
+    age_s: seconds since then.
+    owner: of the folder.
+  """
 
   generation: str
   age_s: float
@@ -242,15 +248,15 @@ class _Sign:
 
 
 class ObjectLock:
-  """Of a folder in a bucket.
+  """The lock of a folder in a bucket.
 
   Args:
     folder: gs://BUCKET/FOLDER.
-    what: names it in messages.
-    client: of gcsfs; its errors are passed on, by all methods.
+    what: its name in messages.
+    client: of gcsfs; all methods pass on its errors.
 
   Raises:
-    Held: by another process.
+    Held: another process has the lock.
   """
 
   def __init__(self, folder: str, what: str, client: Any):
@@ -265,9 +271,9 @@ class ObjectLock:
     first = None
     while not self._write("0"):
       found = self._object.read()
-      if found is None:  # it has just been released
+      if found is None:  # the lock has just been released
         continue
-      if found.owner.token == self._owner.token:  # the answer to our own request was lost
+      if found.owner.token == self._owner.token:  # we wrote it, but the answer was lost
         self._generation = found.generation
         return
       alive = found.owner.alive()
@@ -284,13 +290,13 @@ class ObjectLock:
       time.sleep(max(0.1, min(_BEAT_SECONDS / 4, _EXPIRE_SECONDS - found.age_s)))
 
   def _write(self, generation: str) -> bool:
-    """Writes the lock if it is of that generation still; "0" says that there is none."""
+    """Writes the lock if it still has that generation; "0" means that there must be no lock. Returns whether it did."""
     written = self._object.write(self._owner.write(), generation)
     self._generation = written or getattr(self, "_generation", "0")
     return written is not None
 
   def _beat(self) -> None:
-    """A sign of life. Ends this process if another one has taken the folder over."""
+    """Gives a sign of life. Ends this process if another one has taken the folder over."""
     with self._writing:
       if self._released.is_set():
         return
@@ -298,8 +304,8 @@ class ObjectLock:
         found = self._object.read()
         if found is None:  # somebody has removed it
           if not self._write("0"):
-            return  # somebody has made one: the next sign of life tells who
-        elif found.owner.token == self._owner.token:  # the answer to the request before was lost
+            return  # another process has made a lock: the next sign of life shows which
+        elif found.owner.token == self._owner.token:  # we wrote it before, but the answer was lost
           self._generation = found.generation
         else:
           _lost(self._what, str(found.owner))
@@ -309,19 +315,19 @@ class ObjectLock:
     while not self._released.wait(_BEAT_SECONDS):
       try:
         self._beat()
-      except Exception:  # Whatever HTTP or Google's authentication trips first.
-        # Nothing is lost as long as nobody else wants the folder, and the next sign of life tells. What the run itself
-        # writes there fails, too, and says why.
+      except Exception:  # any error of HTTP or Google's authentication
+        # Nothing is lost unless another process wants the folder, and the next sign of life shows that. If the run's
+        # own writes fail, too, they say why.
         continue
 
   def check(self) -> None:
-    """Makes sure, before something is written, that the folder was not taken over after a long silence of this process:
-    its machine slept, say, or was cut off. Ends this process if it was."""
+    """Call this before a write. It ends this process if another one has taken the folder over during a long silence of
+    this one, whose machine may have slept or been cut off."""
     if _clock() - self._heard > _EXPIRE_SECONDS / 2:
       self._beat()
 
   def release(self) -> None:
-    """Others may have the folder."""
+    """Lets other processes take the folder."""
     with self._writing:
       self._released.set()
       self._object.remove(self._generation)
@@ -329,12 +335,12 @@ class ObjectLock:
 
 
 def _clock() -> float:
-  """Seconds that go on while the machine sleeps."""
+  """Seconds of a clock that goes on while the machine sleeps."""
   return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def holder_of_object(folder: str, client: Any) -> Owner | None:
-  """Who owns a folder in a bucket, as far as is known."""
+  """The owner of a folder in a bucket, as far as is known."""
   found = _Object(folder, client).read()
   return None if found is None or found.age_s > _EXPIRE_SECONDS or found.owner.alive() is False else found.owner
 
@@ -348,18 +354,18 @@ class _Object:
     self._client = client
 
   def write(self, content: bytes, generation: str) -> str | None:
-    """Returns the new generation; None if the object is of another generation than this one."""
+    """Returns the new generation; None, and writes nothing, if the object has another generation than the given one."""
     url = self._client.base.replace("/storage/v1/", "/upload/storage/v1/") + "b/{}/o"
     try:
       written = self._client.call(
           "POST", url, self._bucket, uploadType="media", name=self._name, ifGenerationMatch=generation, data=content,
           headers={"Content-Type": "text/plain"}, json_out=True)
-    except FileExistsError:  # what gcsfs makes of 412
+    except FileExistsError:  # gcsfs raises it for status 412
       return None
     return written["generation"]
 
   def read(self) -> _Sign | None:
-    """None where there is none."""
+    """Reads the object; returns None if there is none."""
     try:
       headers, metadata = self._client.call("GET", "b/{}/o/{}", self._bucket, self._name)
       metadata = json.loads(metadata)
@@ -370,6 +376,6 @@ class _Object:
     return _Sign(metadata["generation"], max(0.0, age.total_seconds()), Owner.read(content))
 
   def remove(self, generation: str) -> None:
-    """If it still is of this generation."""
+    """Removes the object if it still has this generation."""
     with contextlib.suppress(FileNotFoundError, FileExistsError):
       self._client.call("DELETE", "b/{}/o/{}", self._bucket, self._name, ifGenerationMatch=generation)

@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Standard output and standard error as something that may be lost without the program being lost with it.
+"""Keeps a program alive when its standard output or standard error is lost.
 
-Writing fails when the reader of a pipe has ended (`| head`; `| tee`, which Ctrl-C ends first), when the terminal was
+Writing fails when the reader of a pipe has ended (`| head`, or `| tee`, which Ctrl-C ends first), when the terminal was
 closed, when the disk of a log is full, and when the stream was closed from the start (`>&-`).
 """
 
@@ -17,18 +17,18 @@ from absl import logging
 
 from trm_jax.errors import UserError
 
-_essential = True  # whether a program whose standard output is lost has nothing more to do
+_essential = True  # whether the program is useless without its standard output
 _hurried = False
 
 
 def protect() -> None:
-  """Makes sys.stdout and sys.stderr safe. To be called by a program before anything else.
+  """Makes sys.stdout and sys.stderr safe. A program must call this before anything else.
 
-  Until `outlive` is called, a standard output that is lost ends the program: without a word and with the status of
-  SIGPIPE if its reader is gone, as pipes of commands expect, and by a UserError otherwise. A standard error that is
-  lost never does.
+  Until `outlive` is called, the loss of standard output ends the program: silently and with the status of SIGPIPE if
+  its reader is gone, as pipelines of commands expect, and with a UserError otherwise. The loss of standard error never
+  ends it.
   """
-  # A file that is opened later would get the number of a stream that is closed, and what is printed would go there.
+  # A file that is opened later would get the number of a closed stream, and printed text would go to that file.
   while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
     os.set_inheritable(null, True)
   os.close(null)
@@ -37,13 +37,13 @@ def protect() -> None:
 
 
 def outlive() -> None:
-  """From now on the program goes on without a standard output that is lost, and says so on standard error."""
+  """From now on the program survives the loss of standard output, and reports it on standard error."""
   global _essential
   _essential = False
 
 
 def hurry() -> None:
-  """From now on nothing waits longer than a second for a reader that does not read, such as a pager."""
+  """From now on a write waits at most a second for a reader that does not read, such as a pager."""
   global _hurried
   _hurried = True
 
@@ -60,7 +60,7 @@ def interject(text: str) -> None:
 
 
 def _takes(fd: int, timeout_s: float) -> bool:
-  """Whether writing select.PIPE_BUF bytes, or failing at it, takes no time."""
+  """Whether a write of select.PIPE_BUF bytes would succeed, or fail, without waiting."""
   poll = select.poll()
   poll.register(fd, select.POLLOUT)
   return bool(poll.poll(1000 * timeout_s))
@@ -74,7 +74,7 @@ def _safe(stream: TextIO | None) -> TextIO:
 
 
 class _Stream(io.FileIO):
-  """Writes to a file descriptor, and drops what that does not take."""
+  """Writes to a file descriptor, and drops what it does not accept."""
 
   def __init__(self, fd: int):
     super().__init__(fd, "w", closefd=False)

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Paths that people name: local ones, and gs://BUCKET/FOLDER."""
+"""Checks the paths that people name: local ones, and gs://BUCKET/FOLDER."""
 
 import os
 import pathlib
@@ -12,21 +12,21 @@ from trm_jax.runtime import buckets
 
 
 _BUCKET_PATH = re.compile(r"gs://(?P<bucket>[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9])(/.*)?")
-# What Orbax takes for a pattern, turns into another path or hands to libraries that refuse it. Most of it is found out
-# only when a checkpoint is read, if at all.
+# Characters that Orbax takes for a pattern, turns into another path, or passes to libraries that refuse them. Most of
+# these errors would show only when a checkpoint is read, if at all.
 _NOT_FOR_CHECKPOINTS = re.compile(r"[\[*?\\\x00-\x1f\x7f\ud800-\udfff]|gs:(?=/|$)")
 
 
 def user_path(path: os.PathLike | str, flag: str) -> epath.Path:
-  """The path that a person named; every one of them comes through here.
+  """Turns a path that a person named into an epath.Path; all such paths pass through here.
 
   Args:
     path: a local path, in which ~ is the home folder, or gs://BUCKET/FOLDER.
-    flag: that named it, for messages.
+    flag: the flag that named it, for messages.
 
   Raises:
-    UserError: it is empty or neither of them; or gcsfs is not installed, or the bucket is missing, refused or cannot be
-      reached.
+    UserError: the path is empty or of another kind; or gcsfs is not installed; or the bucket is missing, refused or
+      cannot be reached.
   """
   text = os.fspath(path)
   if not text.strip():
@@ -48,28 +48,28 @@ def user_path(path: os.PathLike | str, flag: str) -> epath.Path:
 
 
 def absolute(path: os.PathLike | str) -> str:
-  """A local path from the root, for libraries that need one; a path in a bucket as it is."""
+  """Makes a local path absolute, for libraries that need that; returns a path in a bucket unchanged."""
   if buckets.is_remote(path):
     return os.fspath(path)
-  # The folder above a symbolic link is not the one that the path's text suggests. Without need no link is followed:
-  # what it is called may be just what keeps a name out of the path (see `check_checkpoints_can_be_kept`).
+  # With "..", links are followed, since the folder above a symbolic link is not the one that the text suggests. Without
+  # it they are not, since a link may serve to keep a name out of the path (see `check_checkpoints_can_be_kept`).
   return os.path.realpath(path) if ".." in pathlib.PurePath(path).parts else os.path.abspath(path)
 
 
 def check_checkpoints_can_be_kept(path: os.PathLike | str, flag: str) -> None:
-  """Makes sure that what Orbax writes in a folder can be read again.
+  """Makes sure that Orbax can read again what it writes in a folder.
 
   Args:
     path: of a run's folder, as a person named it.
-    flag: that named it, for messages.
+    flag: the flag that named it, for messages.
 
   Raises:
-    UserError: the path has a character in it that Orbax, or a library below it, does not take as it is.
+    UserError: the path contains a character that Orbax, or a library below it, does not take literally.
   """
   text = os.fspath(path)
   found = _NOT_FOR_CHECKPOINTS.search(text.removeprefix("gs://"))
   if found:
-    # A bracket has its counterpart, which alone would do no harm.
+    # A closing bracket is replaced along with its opening one, though alone it would do no harm.
     kept = (_NOT_FOR_CHECKPOINTS.sub("-", part.replace("]", "-")).strip("-") for part in text.split("/"))
     parts = [new or old and "x" for new, old in zip(kept, text.split("/"))]
     other = "gs://" + "/".join(parts[2:]) if buckets.is_remote(path) else "/".join(parts)
@@ -82,15 +82,15 @@ def check_checkpoints_can_be_kept(path: os.PathLike | str, flag: str) -> None:
 
 
 def beside(run: os.PathLike | str, name: str) -> epath.Path:
-  """A folder beside a run's, for what the runs there share.
+  """A folder beside a run's, for files that the runs there share.
 
   Args:
-    run: folder of the run; what "--workdir" names.
-    name: of the folder. A dot before it hides it from whatever lists the runs.
+    run: folder of the run, as named by "--workdir".
+    name: of the folder, without the dot that hides it in lists of runs.
 
   Raises:
     UserError: see user_path.
   """
   folder = user_path(run, "--workdir")
-  # A bucket has nothing beside it.
+  # There is nothing beside a bucket, so the folder lies in it.
   return (folder if os.fspath(folder.parent) == "gs://" else folder.parent) / f".{name}"

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The mesh, and the one table of what is laid out how on it."""
+"""The mesh, and the one table of how arrays are laid out on it."""
 
 import fnmatch
 import math
@@ -13,8 +13,8 @@ from trm_jax.errors import UserError
 
 DATA, MODEL = "data", "model"
 
-# Which leaf of a TrainState is laid out how: the first pattern that its path matches. Optimizer states and averages
-# have the paths of their parameters behind a prefix. Letters: see docs/design.md.
+# The layout of each leaf of a TrainState, by the first pattern that its path matches. The paths of optimizer states and
+# averages are those of their parameters behind a prefix. Letters: see docs/design.md.
 LAYOUT = (
     ("carry/*", P(DATA)),  # (B, …), every leaf starts with the batch axis
     ("prefix_table/puzzle_emb", P((DATA, MODEL))),  # (identifiers, E), rows over all devices
@@ -39,17 +39,17 @@ LAYOUT = (
 
 
 def make_mesh(devices: list[jax.Device] | None = None, *, model: int = 1) -> Mesh:
-  """A mesh of all devices (or the given ones), with Auto axes `data` and `model`.
+  """Makes a mesh of all devices (or the given ones), with Auto axes `data` and `model`.
 
-  Neighbours along `model` are neighbours in `devices`, so that they are on one host wherever `model` divides its
-  number of devices.
+  Neighbours along `model` are neighbours in `devices`, so that they share a host if `model` divides the host's number
+  of devices.
 
   Args:
-    devices: None for all of them.
-    model: devices along `model`; must divide their number.
+    devices: None for all devices.
+    model: number of devices along `model`; must divide the number of all.
 
   Raises:
-    UserError: it does not.
+    UserError: it does not divide that number.
   """
   devices = np.asarray(jax.devices() if devices is None else devices)
   if devices.size % model:
@@ -63,27 +63,27 @@ def on_gpus(mesh: Mesh) -> bool:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """The same on every device."""
+  """The sharding of an array that every device has whole."""
   return NamedSharding(mesh, P())
 
 
 def along_data(mesh: Mesh) -> NamedSharding:
-  """Leading axis split over `data`."""
+  """The sharding of an array whose leading axis is split over `data`."""
   return NamedSharding(mesh, P(DATA))
 
 
 def put(value: Any, sharding: NamedSharding) -> Any:
-  """Arrays that every process has whole, on the devices of all of them. No process talks to another.
+  """Puts arrays that every process has whole on the devices of all processes, without communication.
 
   Args:
     value: pytree of NumPy arrays, the same in every process.
-    sharding: of every one of them.
+    sharding: of every array.
   """
   return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]), value)
 
 
 def spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> P:
-  """The layout of a leaf: LAYOUT's, without the axes that do not divide the leaf (a table of one row).
+  """The layout of a leaf by LAYOUT, without the mesh axes that do not divide the leaf (e.g. a table of one row).
 
   Args:
     path: of the leaf, e.g. "params/lm_head".
@@ -91,7 +91,7 @@ def spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> P:
     mesh: with axes `data` and `model`.
 
   Raises:
-    KeyError: LAYOUT does not know it.
+    KeyError: LAYOUT has no pattern for it.
   """
   layout = next((layout for pattern, layout in LAYOUT if fnmatch.fnmatchcase(path, pattern)), None)
   if layout is None:
@@ -104,19 +104,19 @@ def spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> P:
 
 
 def state_shardings(mesh: Mesh | AbstractMesh, state: Any) -> Any:
-  """Shardings for every leaf of a TrainState (or its abstract form), by the table above."""
+  """The sharding of every leaf of a TrainState (or its abstract form), by the table above."""
   return jax.tree.map_with_path(
       lambda path, x: NamedSharding(mesh, spec(jax.tree_util.keystr(path, simple=True, separator="/"), x.shape, mesh)),
       state)
 
 
 def abstract(state: Any, shardings: Any) -> Any:
-  """Shapes and dtypes of a state, to be restored with these shardings."""
+  """Shapes and dtypes of a state, with these shardings."""
   return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)
 
 
 def describe(mesh: Mesh | AbstractMesh, state: Any) -> str:
-  """One line a leaf: path, shape, dtype, layout, bytes a device."""
+  """Describes every leaf on a line: path, dtype, shape, layout, bytes per device."""
   rows = []
   for path, x in jax.tree.leaves_with_path(state):
     name = jax.tree_util.keystr(path, simple=True, separator="/")

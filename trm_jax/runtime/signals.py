@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""SIGTERM, SIGHUP and Ctrl-C: heard at once, wherever the program is, and obeyed where that is safe."""
+"""Notices SIGTERM, SIGHUP and Ctrl-C at once, wherever the program is, and obeys them where that is safe."""
 
 import _thread
 from collections.abc import Callable, Iterator
@@ -15,27 +15,27 @@ from trm_jax.runtime import exit_status
 from trm_jax.runtime import output
 
 
-# What asks a program to stop. SIGHUP: its terminal was closed, or its connection broke.
+# The signals that ask a program to stop. SIGHUP: its terminal was closed, or its connection broke.
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# One press of Ctrl-C may arrive several times: from the terminal, from the guard, from `timeout`.
+# A single Ctrl-C may arrive several times within this time: from the terminal, the guard and `timeout`.
 _ONE_PRESS_SECONDS = 1.0
-# The time that a program which ends at once has to put things away.
+# The time that a program which ends at once has for cleaning up.
 _TIDYING_SECONDS = 5.0
 
 
 class Listener:
-  """Hears SIGTERM, SIGHUP and Ctrl-C at once, in a thread of its own.
+  """Receives SIGTERM, SIGHUP and Ctrl-C at once, in a thread of its own.
 
-  Python runs handlers of signals in the main thread, and only when that comes back from C++: XLA may compile for
-  minutes. Listeners nest: the one that was opened last hears, and gives way to the one before it when it is closed. A
-  signal that was ignored when the program started stays ignored, as `nohup` wants it.
+  Python runs signal handlers in the main thread, and only once that has returned from C++, but XLA may compile for
+  minutes. Listeners nest: the last one opened receives the signals, and the one before it does when it is closed. A
+  signal that was ignored when the program started stays ignored, as `nohup` wants.
 
   Args:
-    react: called in that thread with the number of a signal, and whether it is a second Ctrl-C (what comes within a
-      second of the first is taken for the same press).
+    react: called in that thread with the number of a signal, and whether it is a second Ctrl-C (one within a second of
+      the first counts as the same).
 
   Attributes:
-    received: the first signal, or None; set when it has been reacted to.
+    received: the first signal, or None; set once `react` has returned.
   """
 
   def __init__(self, react: Callable[[int, bool], None]):
@@ -46,11 +46,11 @@ class Listener:
 
   @property
   def status(self) -> int | None:
-    """The exit status that tells of the signal; None if there was none."""
+    """The exit status for the signal; None if there was none."""
     return _status(self.received) if self.received else None
 
   def open(self) -> None:
-    """Begins to listen. To be called in the main thread, and so is `close`."""
+    """Begins to listen. This and `close` must be called in the main thread."""
     heard, self._told = os.pipe()
     os.set_blocking(self._told, False)
     self._thread = threading.Thread(target=self._listen, args=(heard,), name="signals", daemon=True)
@@ -60,7 +60,7 @@ class Listener:
                              if signal.getsignal(number) != signal.SIG_IGN}
 
   def close(self) -> None:
-    """Returns when all signals so far have been reacted to; later ones are the business of the listener before."""
+    """Stops listening, once all signals so far have been handled; later ones go to the listener before."""
     for number, handler in self._handlers_before.items():
       signal.signal(number, handler)
     signal.set_wakeup_fd(self._told_before)
@@ -73,7 +73,7 @@ class Listener:
     _thread.interrupt_main()
 
   def _in_main_thread(self, number, frame):
-    # Python has written the number to the pipe already, which is all that this handler is installed for.
+    # Python has already written the number to the pipe; the handler is installed only for that.
     if self._raises:
       raise KeyboardInterrupt
 
@@ -100,17 +100,17 @@ def _status(number: int) -> int:
   return exit_status.INTERRUPTED if number == signal.SIGINT else exit_status.PREEMPTED
 
 
-# The listener of the program, where it is one of ours.
+# The program's listener, if the program is one of ours.
 program: Listener | None = None
-# Called when a program ends at once (see `end_when_told`), the last one first.
+# Functions that are called when a program ends at once (see `end_when_told`), the last one first.
 tidy_up: list[Callable[[], None]] = []
 
 
 def end_when_told() -> None:
-  """Has SIGTERM, SIGHUP and Ctrl-C end this program at once, wherever it is, except while `Signals` holds.
+  """Makes SIGTERM, SIGHUP and Ctrl-C end this program at once, wherever it is, except while `Signals` holds them.
 
-  Nothing is unwound, because other threads are in the middle of C++. What has to be put away nevertheless, such as a
-  temporary folder, is the business of the functions in `tidy_up`.
+  The stack is not unwound, because other threads are in the middle of C++. Functions in `tidy_up` do the cleaning that
+  is needed nevertheless, e.g. of a temporary folder.
   """
   global program
 
@@ -130,7 +130,7 @@ def _end(number: int, why: str) -> NoReturn:
       function()
     sys.stdout.flush()
 
-  # In a thread, because the main thread may hold the lock of a stream, or of anything else, for ever.
+  # It runs in a thread with a time limit, because the main thread may hold a lock, e.g. of a stream, for ever.
   thread = threading.Thread(target=tidy, daemon=True)
   thread.start()
   thread.join(_TIDYING_SECONDS)
@@ -138,13 +138,14 @@ def _end(number: int, why: str) -> NoReturn:
 
 
 class Signals(Listener):
-  """Notes SIGTERM, SIGHUP and Ctrl-C from `hold` on, for a run to stop where that is safe.
+  """Notes SIGTERM, SIGHUP and Ctrl-C from `hold` on, so that a run can stop where that is safe.
 
-  A second Ctrl-C ends the program at once, or raises KeyboardInterrupt where the program is not one of ours. A second
-  SIGTERM or SIGHUP does nothing. A context manager: a signal that the run has not stopped for by its end counts then.
+  A second Ctrl-C ends the program at once, or raises KeyboardInterrupt if the program is not one of ours. A second
+  SIGTERM or SIGHUP does nothing. This is a context manager: if the run ends without having stopped for a signal, the
+  signal takes effect then.
 
   Args:
-    announces: whether this process tells people of a signal; one of a job does.
+    announces: whether this process prints that a signal came; one process of a job does.
   """
 
   def __init__(self, *, announces: bool):
@@ -153,13 +154,13 @@ class Signals(Listener):
     self._holds = False
 
   def hold(self) -> None:
-    """Notes signals from now on. Before, they have the effect that they had."""
+    """Notes signals from now on. Until then they have their previous effect."""
     self.open()
     self._holds = True
 
   @contextlib.contextmanager
   def released(self) -> Iterator[None]:
-    """Inside, signals have the effect that they had before `hold`; one that was noted has it at the beginning."""
+    """Gives signals in this block the effect that they had before `hold`; a noted one takes effect at its beginning."""
     self._release()
     yield
     self.hold()
@@ -191,6 +192,6 @@ class Signals(Listener):
     if exc is None:
       self._release()
       return
-    if program:  # so that it ignores a second signal as well, and knows a second Ctrl-C
+    if program:  # so that it, too, ignores a second signal and recognises a second Ctrl-C
       program.received, program._pressed_at = self.received, self._pressed_at
     self.close()

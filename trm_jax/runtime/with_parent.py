@@ -1,11 +1,11 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A process that ends when the one that started it does, however that comes about (Linux).
+"""Makes a process end when its parent does, for whatever reason (Linux).
 
     python -m trm_jax.runtime.with_parent PARENT SIGNAL CORES COMMAND ARGUMENT...
 
 becomes COMMAND, which gets SIGNAL as soon as the process PARENT is gone. CORES are the numbers of the cores that it may
-use, with commas; "" is all of them. Whoever starts a process asks for this so, and not between fork and exec, where
-Python's code may wait for ever for a lock that another thread held when the process was copied.
+use, separated by commas; "" stands for all. A program does this, rather than code between fork and exec, because Python
+could wait there for ever for a lock that another thread held when the process was copied.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with(parent: int, number: int) -> None:
-  """Has the kernel send this process a signal when its parent is gone; if it is gone already, ends this process.
+  """Makes the kernel send this process a signal when its parent is gone; ends this process if that is already so.
 
   Args:
-    parent: process id of the parent, as the parent itself has said it.
+    parent: the parent's process id, as stated by the parent itself.
     number: of the signal.
   """
   ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
@@ -33,8 +33,8 @@ def command(number: int, words: Sequence[str], cores: tuple[int, ...] | None = N
 
   Args:
     number: of the signal that it gets then.
-    words: the child's own command line; the first is the path of a program.
-    cores: that it may use; None for all.
+    words: the child's own command line; the first word is the path of a program.
+    cores: the cores that it may use; None for all.
   """
   return [sys.executable, "-m", __name__, str(os.getpid()), str(int(number)), ",".join(map(str, cores or ())), *words]
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The folder in which a run is kept, locally or in a bucket, and who writes there."""
+"""The folder in which a run is kept, locally or in a bucket, and its ownership."""
 
 import contextlib
 import itertools
@@ -21,16 +21,16 @@ from trm_jax.runtime import paths
 from trm_jax.runtime import signals
 
 
-# What a run that goes on reads of what it has written before, besides checkpoints.
+# Files, besides checkpoints, that a resumed run reads again.
 _RESUMED = ("metrics.jsonl", "results.json", "wandb_id")
 _SYNC_SECONDS = 60
 
 
 def new_folder(path: os.PathLike | str) -> pathlib.Path:
-  """Makes a local folder of this name, or of this name and a number if others, perhaps at this moment, have made one.
+  """Makes a local folder of this name, or of this name and a number if there is one, perhaps made at this moment.
 
   Raises:
-    UserError: it cannot be made.
+    UserError: the folder cannot be made.
   """
   paths.check_checkpoints_can_be_kept(path, "--workdir")
   path = pathlib.Path(path)
@@ -47,24 +47,24 @@ def new_folder(path: os.PathLike | str) -> pathlib.Path:
 
 
 class Workdir:
-  """Where a run is kept: a local folder, or gs://BUCKET/FOLDER.
+  """The folder of a run: a local folder, or gs://BUCKET/FOLDER.
 
-  A context manager: leaving it copies what is left, cleans up, and lets others have the folder.
+  This is a context manager: leaving it copies remaining files, cleans up, and releases the folder.
 
   Args:
-    path: made if it does not exist.
-    main: whether this process writes; one of a job does. It owns the folder (see lock) until it leaves.
-    flag: that named it, for messages.
+    path: of the folder, which is made if it does not exist.
+    main: whether this process writes; one process of a job does. It owns the folder (see lock) until it leaves.
+    flag: the flag that named it, for messages.
 
   Attributes:
-    path: what the user named.
-    local: where small files are written: the folder itself; for a bucket, and in processes that are not main, a
-      temporary folder that has the files which a run goes on from. What a process that is not main writes there is
-      lost, so that all processes may run the same code.
+    path: of the folder, as the user named it.
+    local: the folder for small files: the run's folder itself or, for a bucket and in processes that are not main, a
+      temporary folder with the files that a resumed run needs. Files that a process writes there are lost unless it is
+      main, so that all processes can run the same code.
     checkpoints: for Orbax, which writes there from every process.
 
   Raises:
-    lock.Held: another process owns it.
+    lock.Held: another process owns the folder.
     UserError: it cannot be made or written.
   """
 
@@ -72,7 +72,7 @@ class Workdir:
     self.path = paths.user_path(path, flag)
     self.checkpoints = self.path / "checkpoints"
     remote = buckets.is_remote(self.path)
-    # Not only in the main process: each of them writes its part of the checkpoints.
+    # Every process checks this, since each writes its part of the checkpoints.
     if remote:
       buckets.check_writable(self.path, flag)
     else:
@@ -94,7 +94,7 @@ class Workdir:
     signals.tidy_up.append(self._abandon)
 
   def _make_scratch(self, flag: str) -> pathlib.Path:
-    """A temporary folder that has what a run goes on from."""
+    """Makes a temporary folder with the files that a resumed run needs."""
     try:
       local = pathlib.Path(tempfile.mkdtemp(prefix="trm_jax-"))
     except OSError as e:
@@ -116,16 +116,16 @@ class Workdir:
       try:
         with buckets.reaching(str(self.path)):
           self._owned.release()
-      except UserError as e:  # No loss: all that was to be written has been, or an error tells what has not.
+      except UserError as e:  # Nothing is lost: all files were written, or another error names those that were not.
         print(f"warning: {e}; for two minutes others will think that this process still writes there", file=sys.stderr,
               flush=True)
 
   def sync(self) -> None:
-    """Makes sure that this process still owns the folder, and copies files that have changed to the bucket. In a
-    process that is not main nothing is done.
+    """Makes sure that this process still owns the folder, and copies changed files to the bucket. Does nothing in a
+    process that is not main.
 
     Raises:
-      UserError: the bucket refused or cannot be reached; what was not copied is copied by the next call.
+      UserError: the bucket refused or cannot be reached; the next call copies the files that were not copied.
     """
     if self._owned:
       with buckets.reaching(str(self.path)):
@@ -136,7 +136,7 @@ class Workdir:
       changed = {file: _stamp(file) for file in self.local.rglob("*") if file.suffix != ".tmp" and file.is_file()}
       changed = {file: stamp for file, stamp in changed.items() if self._uploaded.get(file) != stamp}
       with buckets.reaching(str(self.path), kept=f"; the newest records and results are in {self.local}"):
-        # One call, so that the files travel side by side.
+        # One call copies the files concurrently.
         buckets.client().pipe({f"{self.path}/{file.relative_to(self.local)}": file.read_bytes() for file in changed})
       self._uploaded.update(changed)
 
@@ -144,14 +144,14 @@ class Workdir:
     while not self._closed.wait(_SYNC_SECONDS):
       try:
         self.sync()
-      except UserError as e:  # Not the end of the run: the next one tries again, and sync() in the run raises.
+      except UserError as e:  # The run goes on: the next call tries again, and the run's own calls of sync() raise.
         print(f"warning: {e}", file=sys.stderr, flush=True)
 
   def close(self) -> None:
-    """Copies what is left, removes the temporary folder and lets others have this one.
+    """Copies remaining files, removes the temporary folder, and releases this one.
 
     Raises:
-      UserError: the bucket refused or cannot be reached; the temporary folder stays.
+      UserError: the bucket refused or cannot be reached; then the temporary folder stays.
     """
     self._closed.set()
     if self._uploads:
@@ -162,11 +162,11 @@ class Workdir:
       signals.tidy_up.remove(self._abandon)
       self._release()
     if self._scratch:
-      with contextlib.suppress(FileNotFoundError):  # cleaners of /tmp get there first sometimes
+      with contextlib.suppress(FileNotFoundError):  # a cleaner of /tmp may have removed it
         shutil.rmtree(self.local)
 
   def _abandon(self) -> None:
-    """What `close` does, but for what is left to copy: a program that ends at once has saved what it needs."""
+    """Does the same as `close`, except for copying: a program that ends at once has already saved what it needs."""
     self._release()
     if self._scratch:
       shutil.rmtree(self.local, ignore_errors=True)
@@ -180,7 +180,7 @@ class Workdir:
     except UserError as e:
       if exc is None:
         raise
-      # What ended the run comes first.
+      # The exception that ended the run is more important.
       print(f"warning: {e}", file=sys.stderr, flush=True)
 
 
@@ -202,10 +202,10 @@ def _own(folder: epath.Path, flag: str) -> lock.FileLock | lock.ObjectLock:
 
 
 def holder(folder: epath.Path) -> lock.Owner | None:
-  """The process that owns a folder and writes there now, if one does.
+  """The process that currently owns a folder and writes there, if there is one.
 
   Raises:
-    UserError: that cannot be found out.
+    UserError: the folder's lock cannot be read.
   """
   if buckets.is_remote(folder):
     with buckets.reaching(str(folder)):
@@ -217,6 +217,6 @@ def holder(folder: epath.Path) -> lock.Owner | None:
 
 
 def _stamp(file: pathlib.Path) -> tuple[int, int]:
-  """Differs whenever the file has been written."""
+  """A value that changes whenever the file is written."""
   stat = file.stat()
   return stat.st_mtime_ns, stat.st_size

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles in, answers out: `python -m trm_jax.solve`, and in Python
+"""Solves puzzles with a trained model: `python -m trm_jax.solve`, or in Python
 
     from trm_jax.solve import Solver
 
@@ -7,8 +7,8 @@
     [answer] = solver(["53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"])
     print(solver.task.text(answer.cells), answer.proven, f"{answer.confidence:.1%}")
 
-`solver` solves, `sources` reads what people name, `page` makes a page to watch it, `web` one that
-solves in the browser, `__main__` is the program.
+`solver` solves; `sources` reads the puzzles that people name; `page` makes a page that shows the steps, and `web` one
+that solves in the browser; `__main__` is the program.
 """
 
 from trm_jax.solve.solver import Answer, Solver, Step

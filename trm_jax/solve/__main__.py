@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles in, answers out.
+"""Solves puzzles with a trained model.
 
     python -m trm_jax.solve 53..7....6..195....98....6.8…             # a Sudoku, by the weights that come with trm_jax
     python -m trm_jax.solve --checkpoint=runs/… 53..7....6..195....98….          # by your own: row by row
@@ -10,15 +10,15 @@
     python -m trm_jax.solve --checkpoint=runs/… --num=3 --html=three.html        # test puzzles of its run, to watch
     python -m trm_jax.solve --checkpoint=runs/… --serve                          # a page to type puzzles on
 
-The first --show answers are printed. Each comes with whether the rules prove it right, how sure the model is that all
-its cells are right, and the number of supervision steps. All answers go to --out, which appears when it is complete,
-or, with --json, to standard output.
+The first --show answers are printed, each with whether the rules prove it right, how sure the model is that all its
+cells are right, and the number of supervision steps. All answers go to --out, which appears when it is complete, or,
+with --json, to standard output.
 
---serve, or --web=FOLDER for a server elsewhere, solves nothing here: its page does so in the browser, and has the
-puzzles that are named, or --num test puzzles, as examples.
+--serve, or --web=FOLDER for a server elsewhere, solves nothing here: its page does so in the browser, and has the named
+puzzles, or --num test puzzles, as examples.
 
-Exit status: 0, every puzzle was tried, solved or not; 2, a mistake in the command; 3, some rows are no puzzles, each of
-them is named on standard error, and all others were tried.
+Exit status: 0 if every puzzle was tried, solved or not; 2 for a mistake in the command; 3 if some rows are no puzzles:
+standard error names them, and all others were tried.
 """
 
 from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ class _BadRowsError(UserError):
 
 
 def _file(flag: flags.FlagHolder, *endings: str) -> pathlib.Path | None:
-  """The local file that a flag names. Raises UserError if it cannot be written, or has another ending."""
+  """The local file that a flag names. Raises UserError if it cannot be written or has another ending."""
   if flag.value is None:
     return None
   path = pathlib.Path(flag.value).expanduser()
@@ -113,13 +113,13 @@ def _web_folder() -> pathlib.Path | None:
 
 
 class _Report:
-  """What a person gets of the answers, one after the other, beside the CSV file.
+  """Shows answers to a person, one after another, apart from the CSV file.
 
   Attributes:
-    num: answers so far.
-    told: those among them of which the rules or a given answer tell whether they are right.
-    solved: those that are right.
-    bad: rows that were no puzzles.
+    num: number of answers so far.
+    told: number of those that the rules or a given answer can judge.
+    solved: number of those that are right.
+    bad: number of rows that were no puzzles.
   """
 
   def __init__(self, task: Task, image: pathlib.Path | None, html: pathlib.Path | None, several: bool):
@@ -128,14 +128,14 @@ class _Report:
     self.num = self.told = self.solved = self.bad = 0
 
   def refused(self, row: Row) -> None:
-    """A row that is no puzzle."""
+    """Reports a row that is no puzzle."""
     self.bad += 1
     print(f"error: {row.problem}", file=sys.stderr, flush=True)
     if _JSON.value:
       print(json.dumps({"place": row.place, "error": row.problem}))
 
   def answered(self, row: Row, answer: Answer) -> dict[str, Any]:
-    """An answer. Returns what the files say of it, by column."""
+    """Shows an answer. Returns its values in the CSV file, by column."""
     self.num += 1
     right = None if row.labels is None else bool(puzzles_lib.are_right(answer.cells, row.labels))
     solved = right if answer.proven is None else answer.proven
@@ -178,19 +178,19 @@ class _Report:
       self._pages.append(page.puzzle(self._task, title, answer, row.labels, verdict, note))
 
   def finished(self) -> None:
-    """After the last answer."""
+    """Writes the page, after the last answer."""
     if self._html and self._pages:
       page.write(self._html, self._task, self._pages)
 
 
 def _solved(solver: Solver, rows: Iterator[Row], puzzles: Puzzles | None, trace: bool,
             refused: Callable[[Row], None]) -> Iterator[tuple[Row, Answer]]:
-  """Rows with their answers, in their order.
+  """Yields rows with their answers, in their order.
 
   Args:
     solver: solves them.
     rows: read as they are needed.
-    puzzles: what they are to be solved as; None for what stands in the rows.
+    puzzles: the puzzles of these rows, to be solved in their place; None: the inputs of the rows are solved.
     trace: see Solver.
     refused: called with rows that are no puzzles, as soon as they are read.
   """

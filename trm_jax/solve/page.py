@@ -1,15 +1,15 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""One HTML file in which a person scrubs through the supervision steps of puzzles. It needs no network.
+"""Makes one HTML file in which a person scrubs through the supervision steps of puzzles. It needs no network.
 
-page.html beside this file is the page; what it shows is put into it as JSON:
+page.html beside this file is the page; its data are inserted as JSON:
 
   task: the task's name.
-  text, fill: for each token the character and the colour, or null, that its cell gets.
-  puzzles: title, verdict, note, and `frames`: the puzzle, then each step, with columns and block (rows and columns
-    between heavy lines) of the board and, cell by cell in the order of the board, tokens, marks ("g" given, "w" wrong,
-    "." neither) and sure, the confidence in percent; sure is null and halt is null for the puzzle.
+  text, fill: for each token, its cell's character, and its cell's colour or null.
+  puzzles: title, verdict, note, and `frames`: the puzzle, then each step. A frame has columns and block (rows and
+    columns between heavy lines) of the board; for each cell, in the order of the board, tokens, marks ("g" given, "w"
+    wrong, "." neither) and sure, the confidence in percent; and halt. For the puzzle, sure and halt are null.
 
-web.py makes of it a page on which a person types the puzzle.
+web.py turns it into a page on which a person types the puzzle.
 """
 
 from importlib import resources
@@ -25,20 +25,20 @@ from trm_jax.runtime import files
 from trm_jax.solve.solver import Answer
 from trm_jax.tasks import Task
 
-_DATA = "PUZZLES_AS_JSON"  # what stands for them in page.html
+_DATA = "PUZZLES_AS_JSON"  # the place for the data in page.html
 
 
 def puzzle(task: Task, title: str, answer: Answer, labels: np.ndarray | None, verdict: str, note: str
            ) -> dict[str, Any]:
-  """What the page has of one puzzle.
+  """The page's data for one puzzle.
 
   Args:
-    task: what it is of.
+    task: of the puzzle.
     title: of the puzzle.
     answer: with its trace.
-    labels: (S,) tokens or IGNORE_LABEL; None where the right answer is not known.
-    verdict: how good the answer is.
-    note: what there is to say of the puzzle itself, or "".
+    labels: (S,) tokens or IGNORE_LABEL; None if the right answer is not known.
+    verdict: says whether the answer is right.
+    note: a remark about the puzzle itself, or "".
   """
   cells = np.stack([step.cells for step in answer.trace])
   drawn = boards.drawn(task, answer.puzzle, cells, labels, np.array([step.q_halt for step in answer.trace]))
@@ -65,25 +65,25 @@ def write(path: os.PathLike | str, task: Task, puzzles: list[dict[str, Any]]) ->
   """Writes the page.
 
   Args:
-    path: the file.
-    task: what the puzzles are of.
+    path: of the file.
+    task: of the puzzles.
     puzzles: at least one; see `puzzle`.
 
   Raises:
-    UserError: it cannot be written.
+    UserError: the file cannot be written.
   """
   files.replace_text(pathlib.Path(path), text(task, {"puzzles": puzzles}))
 
 
 def text(task: Task, shown: dict[str, Any]) -> str:
-  """The page, with what is in `shown` besides what it has of the task."""
+  """The page, with the data in `shown` added to those of the task."""
   tokens = range(task.vocab_size)
   data = {"task": task.name, "text": [task.cell_text(token) for token in tokens],
           "fill": [task.fills[token][0] if token in task.fills else None for token in tokens]} | shown
-  # As a "<" might end the script that holds it.
+  # "<" is escaped, since it might end the script that contains the data.
   return source("page.html").replace(_DATA, json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def source(name: str) -> str:
-  """A file beside this one."""
+  """The content of a file beside this one."""
   return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

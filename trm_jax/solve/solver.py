@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A trained model as a function from puzzles to answers. JAX is imported when there is something to load or to solve.
+"""Turns a trained model into a function from puzzles to answers. JAX is imported only when it loads or solves.
 
 Axes: S cells of a puzzle, M supervision steps.
 """
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
   from trm_jax.model.trm import TRM
   from trm_jax.training.attempts import Attempter, Attempts
 
-# What solves ordinary Sudokus without any training.
+# The address of the weights that solve ordinary Sudokus without any training.
 BUILTIN = "builtin:sudoku"
-EXAMPLES = pathlib.Path(__file__).parents[1] / "builtin" / "sudoku" / "examples.txt"  # of such puzzles, one a line
-# Batches that are handed over together, so that a row whose puzzle is done can go on with another one.
+EXAMPLES = pathlib.Path(__file__).parents[1] / "builtin" / "sudoku" / "examples.txt"  # such puzzles, one per line
+# The number of batches that are passed on together, so that a row whose puzzle is done can take another one.
 _BATCHES = 16
 
 
@@ -37,7 +37,7 @@ class Step:
 
   Attributes:
     cells: (S,) uint8 tokens.
-    cell_confidence: (S,) float32, the probability that the model gives each of them.
+    cell_confidence: (S,) float32, the probability that the model gives to each token.
     q_halt: the logit of the halting head.
   """
 
@@ -47,8 +47,8 @@ class Step:
 
   @property
   def confidence(self) -> float:
-    """The sigmoid of the halting head: the probability, in the model's own opinion, that every cell is right. It was
-    learned from the puzzles of the training, so that it means less for puzzles of another kind."""
+    """The sigmoid of the halting head: the model's own estimate of the probability that every cell is right. It was
+    learned from the training puzzles, so that it means less for puzzles of another kind."""
     return float(1 / (1 + np.exp(-np.float64(self.q_halt))))
 
 
@@ -58,12 +58,12 @@ class Answer(Step):
 
   Attributes:
     puzzle: (S,) uint8 tokens.
-    steps: supervision steps that were made.
-    proven: whether the rules of the task say that it is right: a Sudoku whose rows, columns and boxes hold every digit
-      once and whose clues are kept, a shortest path through a maze. None for tasks without rules.
-    votes: attempts at the puzzle that came to these cells. What is said besides is of the surest of them.
-    attempts: that were made.
-    trace: the drafts after all steps, the last included; () where they were not asked for.
+    steps: number of supervision steps.
+    proven: whether the answer is right by the rules of the task: a Sudoku has every digit once in each row, column and
+      box and keeps its clues; a maze has a shortest path. None for tasks without rules.
+    votes: number of attempts at the puzzle with these cells. All other attributes are of the surest of these.
+    attempts: number of attempts at the puzzle.
+    trace: the drafts after all steps, including the last; () if they were not requested.
   """
 
   puzzle: np.ndarray
@@ -77,26 +77,26 @@ class Answer(Step):
 class Solver:
   """Solves puzzles in batches.
 
-  A program is compiled once for each size of a batch, 1, 2, 4, … batch_size, that is needed: the first batch of a call
-  decides, and all of a call's batches are filled up to its size. The size may change the last bits of a number, which a
-  recursion that does not converge makes larger from step to step.
+  A program is compiled once for each batch size, 1, 2, 4, … batch_size, that is needed: the first batch of a call
+  decides, and all other batches of the call are filled up to its size. The size may change the last bits of a number,
+  and a recursion that does not converge amplifies such a difference from step to step.
 
   Args:
-    model: a trained one.
+    model: a trained model.
     task: that it was trained on.
-    batch_size: attempts at once; more need more memory and, on an accelerator, less time each.
-    choose: which of several attempts at a puzzle to believe, one of trm_jax.tasks.vote.BY: by `count`, the most
-      frequent answer; `halting`, that of the surest attempt; `convergence`, that of the one whose state moves least;
-      `proof`, one that the rules prove right.
+    batch_size: number of attempts at once; more need more memory and, on an accelerator, less time each.
+    choose: how to choose among several attempts at a puzzle, one of trm_jax.tasks.vote.BY: by `count`, the most
+      frequent answer; by `halting`, that of the surest attempt; by `convergence`, that of the attempt whose state moves
+      least; by `proof`, an answer that the rules prove right.
     versions: see Attempter.
-    rollouts: see Attempter. What is random depends on the place of a puzzle among the others.
+    rollouts: see Attempter. Random numbers depend on a puzzle's position among the others.
     **thinking: `steps`, `stop`, `noise` and `seed` of Attempter.
 
   Attributes:
     model, task: as given.
 
   Raises:
-    UserError: batch_size is below 1, or nothing can be attempted, or chosen, in this way.
+    UserError: batch_size is below 1, or the task cannot be attempted, or answers chosen, in this way.
   """
 
   def __init__(self, model: "TRM", task: Task, *, batch_size: int = 256, choose: str = "count", versions: int = 0,
@@ -110,15 +110,15 @@ class Solver:
     self._batch_size, self._choose, self._attempts = batch_size, choose, (1 + versions) * rollouts
     self._thinking = thinking | {"versions": versions, "rollouts": rollouts}
     self._attempter = functools.cache(self._new_attempter)
-    self._attempter(1, 1, False)  # compiles nothing, and says what is wrong
+    self._attempter(1, 1, False)  # compiles nothing, but checks the arguments
 
   @classmethod
   def load(cls, path: os.PathLike | str = BUILTIN, **kwargs: Any) -> Self:
-    """The model of a run, of one of its checkpoints, or of what `weights.save` has written; without a path that of the
-    weights for ordinary Sudokus that come with trm_jax. The rest as of Solver.
+    """Loads the model of a run, of one of its checkpoints, or of a folder that `weights.save` has written; by default
+    the weights for ordinary Sudokus that come with trm_jax. Further arguments are those of Solver.
 
     Raises:
-      UserError: there is no checkpoint, or it is damaged; or the task's puzzle identifiers stand for other puzzles now.
+      UserError: there is no checkpoint, it is damaged, or the task's puzzle identifiers now stand for other puzzles.
     """
     from trm_jax import weights  # pylint: disable=g-import-not-at-top
     from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
@@ -128,21 +128,21 @@ class Solver:
     return cls(loaded.model, loaded.task, **kwargs)
 
   def __call__(self, puzzles: Puzzles | Iterable[str | np.ndarray], *, trace: bool = False) -> list[Answer]:
-    """The answers to puzzles.
+    """Solves puzzles and returns their answers.
 
     Args:
-      puzzles: each written in one string, row by row as in a CSV file, or (S,) tokens; or Puzzles, such as
-        `task.read("test")` has.
+      puzzles: each is a string, row by row as in a CSV file, or (S,) tokens; or Puzzles, such as those of
+        `task.read("test")`.
       trace: whether to keep the draft after each step.
 
     Raises:
-      UserError: one of them is no puzzle of the task, or can be seen at once to have no right answer; or the model
-        gives numbers that are not finite.
+      UserError: one of them is not a puzzle of the task, or obviously has no right answer; or the model computes
+        numbers that are not finite.
     """
     return list(self.stream(puzzles, trace=trace))
 
   def stream(self, puzzles: Puzzles | Iterable[str | np.ndarray], *, trace: bool = False) -> Iterator[Answer]:
-    """The same for any number of puzzles, of which a bounded number is in memory at a time."""
+    """Does the same for any number of puzzles, of which only a limited number is in memory at a time."""
     if isinstance(puzzles, str):
       raise UserError(f"puzzles = {puzzles[:100]!r}: must be a list of puzzles, and is one string; write [puzzle]")
     sizes = self.task.seq_len, self.task.vocab_size
@@ -154,7 +154,7 @@ class Solver:
              else self._read(iter(puzzles), at_once))
     rows = room = 0
     for part in parts:
-      if len(part) > room:  # the first one, unless puzzles of very many examples follow
+      if len(part) > room:  # only true for the first part, unless puzzles with very many examples follow
         rows = min(self._attempts << (len(part) - 1).bit_length(), self._batch_size)
         room = rows // self._attempts if self._attempts * len(part) <= rows else max(at_once, len(part))
       attempter = self._attempter(rows, room, trace)
@@ -218,7 +218,7 @@ class Solver:
 
 
 def _parts(puzzles: Puzzles, number: int) -> Iterator[Puzzles]:
-  """Parts of at most so many examples, unless one group has more."""
+  """Splits puzzles into parts of at most `number` examples, unless one group has more."""
   sizes, begin = puzzles.examples_of_groups(), 0
   ends = np.cumsum(sizes)
   while begin < len(sizes):

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The puzzles that a command line names: typed ones, files of them, standard input. Each is read when it is needed."""
+"""Reads the puzzles that a command line names: typed ones, files, standard input. Each is read when it is needed."""
 
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
@@ -28,14 +28,14 @@ _USABLE = "one puzzle a line, or a CSV file with a column 'question'"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """A puzzle, or a row of a file that should be one and is not.
+  """A puzzle, or a row of a file that should be a puzzle and is not.
 
   Attributes:
-    place: where it is from, such as "puzzles.csv, line 7".
+    place: its origin, such as "puzzles.csv, line 7".
     inputs: (S,) uint8 tokens; None for a row that is no puzzle.
-    labels: (S,) int8 tokens of the right answer, as far as that is known; None where it is not.
-    problem: why the row is no puzzle, a message that begins with the place; "" for a puzzle.
-    before: what a picture of it shows above it (see Task.shown_before).
+    labels: (S,) int8 tokens of the right answer, as far as it is known; None if nothing is known.
+    problem: a message that says why the row is no puzzle, and begins with the place; "" for a puzzle.
+    before: boards that a picture shows above it (see Task.shown_before).
   """
 
   place: str
@@ -46,25 +46,25 @@ class Row:
 
 
 def of_puzzles(task: Task, puzzles: Puzzles, what: str) -> Iterator[Row]:
-  """Puzzles that have been read already. The place of each is `what`, such as "test puzzle", and its number."""
+  """Rows of puzzles that have been read already. The place of each is `what`, such as "test puzzle", and its number."""
   for i, (inputs, labels) in enumerate(zip(puzzles.inputs, puzzles.labels)):
     known = (labels != puzzles_lib.IGNORE_LABEL).any()
     yield Row(f"{what} {i + 1}", inputs, labels if known else None, before=task.shown_before(puzzles, i))
 
 
 class Arguments:
-  """Puzzles, files and "-", as they were named on the command line.
+  """The puzzles, files and "-" that a command line names.
 
   Attributes:
-    json: the files of a task's own format among them, as paths.
-    one: whether they are one puzzle.
+    json: paths of the files in a task's own format.
+    one: whether the only argument is a puzzle.
 
   Args:
-    task: what the puzzles are of.
-    arguments: each of them one puzzle, or a text or CSV file, local or gs://, or "-" for standard input.
+    task: of the puzzles.
+    arguments: each is a puzzle; or a text, CSV or JSON file, local or gs://; or "-" for standard input.
 
   Raises:
-    UserError: one of them is neither a puzzle nor a file of puzzles; a person learns of it before anything is solved.
+    UserError: an argument is neither a puzzle nor a file of puzzles; this is checked before anything is solved.
   """
 
   def __init__(self, task: Task, arguments: list[str]):
@@ -80,8 +80,8 @@ class Arguments:
           self._first_line(file, str(source))
 
   def rows(self) -> Iterator[Row]:
-    """All puzzles but those in JSON, and among them, in their order, the rows that are no puzzles; a file without any
-    row counts as one of these."""
+    """Yields all puzzles except those in JSON and, in their places, rows that are no puzzles; a file without any row
+    counts as such a row."""
     for source in self._sources:
       if isinstance(source, Row):
         yield source
@@ -94,11 +94,11 @@ class Arguments:
         yield Row(name, None, problem=f"{name}: has no puzzles; expected {_USABLE}")
 
   def _source(self, argument: str) -> Row | pathlib.Path | str:
-    """A puzzle, a file, or "-"."""
+    """Recognises a puzzle, a file, or "-"."""
     if argument == "-":
       return argument
     path, there = pathlib.Path(argument), False
-    with contextlib.suppress(OSError, ValueError):  # a puzzle may be longer than the name of a file
+    with contextlib.suppress(OSError, ValueError):  # a puzzle may be too long for a file's name
       there = bool(argument) and path.exists()
     if there and not path.is_file():
       raise UserError(f"{argument}: is no file; name files of puzzles, or pipe puzzles to '-'")
@@ -160,20 +160,20 @@ class Arguments:
 
 
 def _text(line: bytes) -> str:
-  """A line without its end; a byte that is not UTF-8 becomes one character, so that lengths still count cells."""
+  """Decodes a line without its end; each byte that is not UTF-8 becomes one character, so that lengths count cells."""
   return line.decode(errors="replace").rstrip("\r\n")
 
 
 def _records(lines: Iterable[tuple[int, str]], cells: int) -> Iterator[tuple[int, str]]:
-  """Puzzles of a text file, with the number of the line where each begins: one a line, or one in as many lines as it
-  needs, with or without an empty line after it.
+  """Yields the puzzles of a text file with the numbers of their first lines. A puzzle is on one line, or on as many as
+  it needs, with or without an empty line after it.
 
-  A row that is too short or too long spoils the puzzle that it stands in and none after it: lines are counted, too, and
-  taken to be as long as most lines of the puzzle are.
+  A row that is too short or too long spoils its own puzzle but none after it: the end of a puzzle is also found by the
+  number of its lines, if all were as long as most of them are.
 
   Args:
-    lines: with their numbers, the last of them empty.
-    cells: a line with as many characters is a puzzle of its own.
+    lines: with their numbers; the last line is empty.
+    cells: a line with at least this many characters is a puzzle of its own.
   """
   begin, some = 0, []
   for number, line in lines:

@@ -1,9 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A page on which a person types a puzzle and the model solves it in the browser: a folder for any server of files.
+"""Makes a page on which a person types a puzzle and the model solves it in the browser: a folder for any file server.
 
-The folder has index.html (page.html with live.js in it), the model as ONNX programs, and onnxruntime-web. That is not
-kept in the repository, because it has 14 MB: it is downloaded once from npm's registry, one version, checked. A page
-that took it from somebody's servers each time would not work without them, and would tell them of its visitors.
+The folder has index.html (page.html with live.js in it), the model as ONNX programs, and onnxruntime-web, whose 14 MB
+are not kept in the repository: a fixed version is downloaded once from npm's registry, and checked. A page that loaded
+it from somebody's servers each time would depend on them, and would reveal its visitors to them.
 """
 
 from collections.abc import Callable
@@ -27,20 +27,21 @@ from trm_jax.tasks import Task
 
 _RUNTIME = "onnxruntime-web"
 _VERSION = "1.30.0"
-# Of the package whose integrity npm states as sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb…
+# SHA-256 of the package, whose integrity npm states as
+# sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb…
 _SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
-# What a page on one thread needs of it.
+# The files of the package that a page with one thread needs.
 _FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 
 
 def runtime() -> pathlib.Path:
-  """The package of onnxruntime-web, 33 MB, in the cache; downloaded if it is not there.
+  """The path of the package of onnxruntime-web, 33 MB, in the cache; downloads it if it is not there.
 
   Raises:
-    UserError: it cannot be downloaded, or is another one.
+    UserError: the package cannot be downloaded, or has another checksum.
   """
   name = f"{_RUNTIME}-{_VERSION}.tgz"
-  registry = os.environ.get("npm_config_registry") or "https://registry.npmjs.org"  # as npm itself is told
+  registry = os.environ.get("npm_config_registry") or "https://registry.npmjs.org"  # npm reads the same variable
   path = files.cache_folder() / name
   files.make_folder(path.parent, "XDG_CACHE_HOME")
   return download.file(path, f"{registry.rstrip('/')}/{_RUNTIME}/-/{name}", _SHA256,
@@ -52,13 +53,13 @@ def write(folder: pathlib.Path, model: TRM, task: Task, examples: list[np.ndarra
 
   Args:
     folder: to be filled; made if it does not exist.
-    model: with the parameters that solve.
+    model: the trained model.
     task: that it was trained on.
     examples: (S,) tokens each, at least one.
-    flag: that asks for it, for messages.
+    flag: the flag that asks for the page, for messages.
 
   Raises:
-    UserError: the task's puzzles are no boards to be filled, a package is missing, or something cannot be downloaded or
+    UserError: the task's puzzles are not boards to be filled, a package is missing, or a file cannot be downloaded or
       written.
   """
   editor = task.editor
@@ -86,7 +87,7 @@ def write(folder: pathlib.Path, model: TRM, task: Task, examples: list[np.ndarra
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-  """Files that may be others the next time that this address serves something."""
+  """Serves files that browsers do not cache, since this address may serve others the next time."""
 
   def end_headers(self):
     self.send_header("Cache-Control", "no-cache")
@@ -107,12 +108,12 @@ def serve(folder: pathlib.Path, port: int, ready: Callable[[str], None]) -> None
   """Serves a folder to this machine alone, until the program ends.
 
   Args:
-    folder: what `write` has written.
-    port: 0 for any that is free.
+    folder: written by `write`.
+    port: 0 for any free port.
     ready: called with the address.
 
   Raises:
-    UserError: the port is not to be had.
+    UserError: the port cannot be used.
   """
   try:
     server = _Server(("127.0.0.1", port), functools.partial(_Handler, directory=folder))

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Named configs in groups that answer one question each, sweeps over them, and the runs that these are."""
+"""Groups of named configs, each of which answers one question; sweeps over them; and the runs of a sweep."""
 
 from trm_jax.study.groups import Group, Make, Sweep, group
 from trm_jax.study.plan import File, Run, plan

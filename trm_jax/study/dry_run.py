@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What a sweep has left to do, and about how long that will take."""
+"""Estimates what a sweep still has to do, and about how long that will take."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
@@ -25,7 +25,7 @@ from trm_jax.study.plan import Run, folder_of
 from trm_jax.training import metrics_log
 
 
-# Share of the devices' peak rate, or of a CPU's in matrix products alone, where nothing has been measured.
+# Assumed share of the devices' peak rate, or of a CPU's rate in matrix products alone, if nothing has been measured.
 _UTILIZATION = 0.4
 # A run whose training steps are this many times larger or smaller than another's says nothing about its speed.
 _ALIKE = 8
@@ -33,7 +33,13 @@ _ALIKE = 8
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
-  """Speed of a run in the workdir. Attributes: its kind (see _kind), FLOPs of one of its steps, FLOP/s."""
+  """Speed of a run in the workdir.
+
+  Attributes:
+    kind: see _kind.
+    step_flops: FLOPs of one training step.
+    rate: FLOP/s.
+  """
 
   kind: tuple
   step_flops: int
@@ -50,7 +56,7 @@ def _step_flops(config: Config) -> int:
 
 
 def _measured(root: epath.Path) -> Iterator[_Measured]:
-  """Of all runs under a sweep's folder that have written a record."""
+  """Yields the speeds of all runs under a sweep's folder that have written a record."""
 
   for saved in root.glob("*/seed_*/config.json"):
     try:
@@ -67,7 +73,7 @@ def _measured(root: epath.Path) -> Iterator[_Measured]:
 
 
 def _machine() -> tuple[float, str]:
-  """FLOP/s that this machine's devices may reach, and how that is known."""
+  """Returns the FLOP/s that this machine's devices may reach, and words for where the figure comes from."""
   hosts.stay_alone()
   devices = jax.devices()
   what = f"{len(devices)} x {devices[0].device_kind}"
@@ -77,7 +83,7 @@ def _machine() -> tuple[float, str]:
   multiply = jax.jit(lambda x: jax.lax.fori_loop(0, times, lambda _, y: y @ x, x))
   x = jnp.full((size, size), 1 / size)
   seconds = []
-  for _ in range(5):  # the first compiles; others may use the machine, too
+  for _ in range(5):  # the first call compiles; other programs may disturb the rest
     start = time.perf_counter()
     multiply(x).block_until_ready()
     seconds.append(time.perf_counter() - start)
@@ -87,7 +93,7 @@ def _machine() -> tuple[float, str]:
 
 
 def lines(runs: Sequence[Run], workdir: str) -> Iterator[str]:
-  """Lines that say what there is to do and about how long it will take."""
+  """Yields lines that say what is left to do and about how long it will take."""
   root = folder_of(runs, workdir)
   measured = list(_measured(root))
   machine, rows, seconds, computed, counts = None, [], 0.0, 0, {}

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What a run will compute, from its config and the sizes that its source states: no puzzle is read, nothing is
+"""Estimates the work of a run from its config and the sizes that its source states: no puzzle is read, and nothing is
 compiled or measured."""
 
 import dataclasses
@@ -11,20 +11,20 @@ from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Sizes, Stored
 from trm_jax.model import flops
 from trm_jax.model.config import TRMConfig
-# Puzzles that a source is taken to have where it says nothing of itself: about those of Sudoku-Extreme.
+# Assumed numbers of puzzles of a source that does not state them: about those of Sudoku-Extreme.
 _TRAIN, _TEST = 4_000_000, 400_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-  """What is known or assumed of a run's puzzles; they are not read.
+  """Facts and assumptions about a run's puzzles, which are not read.
 
   Attributes:
     sizes: of the training puzzles.
     num_watched: puzzles of an evaluation while training.
     num_test: puzzles of the test set.
-    test_passes: evaluations of it: of the last checkpoint, and of the best on validation where there is one.
-    assumptions: what a reader should know.
+    test_passes: evaluations on the test set: of the last checkpoint and, if there is validation, of the best one.
+    assumptions: sentences that a reader should know.
   """
 
   sizes: Sizes
@@ -35,7 +35,7 @@ class Data:
 
 
 def assumed_data(config: Config) -> Data:
-  """Sizes of a run's puzzles from its config, and from what their source says of itself.
+  """Returns the sizes of a run's puzzles, from its config and from what their source states.
 
   Raises:
     UserError: there are no such puzzles.
@@ -53,7 +53,7 @@ def assumed_data(config: Config) -> Data:
     num_train, num_test = num_train or _TRAIN - num_validation, num_test or _TEST
     assumptions.append(f"config.data.source = {data.source!r} is not read: taken to store no augmented versions"
                        + (f", and to have {' and '.join(unsaid)} puzzles" if unsaid else ""))
-  if task.stores_versions:  # how many there are, only the puzzles themselves say
+  if task.stores_versions:  # only the puzzles themselves tell how many there are
     splits = splits_lib.load(task)
     return Data(Sizes.of(splits.train), num_watched=len(splits.watched[1]), num_test=len(splits.test),
                 test_passes=2 if num_validation else 1, assumptions=assumptions)
@@ -66,28 +66,28 @@ def assumed_data(config: Config) -> Data:
 
 
 def model_config(config: Config) -> TRMConfig:
-  """The model with what its puzzles determine."""
+  """The model's config, completed with the sizes that its puzzles determine."""
   return config.model.sized(attention=config.compute.attention, **assumed_data(config).sizes.of_model())
 
 
 def total_steps(config: Config) -> int:
-  """Optimizer steps of the whole run."""
+  """Number of optimizer steps of the whole run."""
   return config.steps or assumed_data(config).sizes.total_steps(config.epochs, config.batch_size)
 
 
 def training_flops(config: Config) -> int:
-  """Of all training steps of a run."""
+  """FLOPs of all training steps of a run."""
   steps = total_steps(config)
   stages = stage_models(config.depth_schedule, model_config(config), steps)
   return flops.training_flops(stages, config.batch_size, steps)
 
 
 def evaluation_flops(config: Config, batch_size: int | None = None) -> int:
-  """Of all evaluations of a run.
+  """FLOPs of all evaluations of a run.
 
   Args:
     config: the run.
-    batch_size: puzzles at once; None for the config's.
+    batch_size: number of puzzles at once; None for the config's.
   """
   steps = total_steps(config)
   evaluations = math.ceil(steps / steps_between_evaluations(config.eval.every, steps))
@@ -97,7 +97,7 @@ def evaluation_flops(config: Config, batch_size: int | None = None) -> int:
 
 
 def test_flops(config: Config, batch_size: int | None = None) -> int:
-  """Of the evaluation on the test puzzles, at the end of a run. Arguments as of `evaluation_flops`."""
+  """FLOPs of the evaluation on the test puzzles at the end of a run. Takes the arguments of `evaluation_flops`."""
   data = assumed_data(config)
   return _passes_flops(config, batch_size, data.test_passes + (config.save.average > 0),
                        data.num_test * (1 + tasks.of(config.task, config.data).num_votes))

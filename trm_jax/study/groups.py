@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Named configs in groups that answer one question each, and sweeps over them: what configs/sudoku.py is made of."""
+"""Groups of named configs, each of which answers one question, and sweeps over them; configs/sudoku.py defines some."""
 
 from collections.abc import Callable, Iterable, Mapping
 import dataclasses
@@ -20,9 +20,9 @@ class Group:
 
   Attributes:
     question: one line.
-    text: what is held equal, the command, whose figures there are, the hardware, what has been measured.
-    configs: name -> function that makes it, whose docstring says in one line what it is.
-    paper: name -> share of unseen puzzles solved that the paper reports, in %.
+    text: what is held equal, the command, the source of figures, the hardware, what has been measured.
+    configs: name -> function that makes the config; its docstring describes the config in one line.
+    paper: name -> share of unseen puzzles that the paper reports as solved, in %.
   """
 
   question: str
@@ -32,12 +32,12 @@ class Group:
 
 
 def group(base: Make) -> Callable[[Callable[[], Iterable[tuple]]], Group]:
-  """Decorator: makes a Group of a generator function, whose docstring's first line is the question.
+  """Decorator that turns a generator function into a Group. The first line of its docstring is the question.
 
-  The function yields (name, what it is, {field: value}) or, where the paper has a figure, (…, figure in %).
+  The function yields (name, description, {field: value}) or, if the paper has a figure, (…, figure in %).
 
   Args:
-    base: makes the config in which the fields are changed.
+    base: makes the config whose fields are changed.
   """
 
   def decorate(generate: Callable[[], Iterable[tuple]]) -> Group:
@@ -66,7 +66,12 @@ def _changed(base: Make, what: str, changes: Mapping[str, Any]) -> Make:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-  """Configs that are run one after another. Attributes: what it is for, in one line; their names."""
+  """Configs that are run one after another.
+
+  Attributes:
+    what: the sweep's purpose, in one line.
+    names: of the configs.
+  """
 
   what: str
   names: tuple[str, ...]

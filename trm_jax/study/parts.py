@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Parts of this machine, so that several programs run on it side by side, each with devices of its own."""
+"""Divides this machine into parts, so that several programs run side by side, each on devices of its own."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -11,7 +11,7 @@ import sys
 from trm_jax.errors import TryAgain, UserError
 from trm_jax.runtime import hosts
 
-# Prints what JAX finds on this host: the kind of the devices and their number.
+# Prints the kind and the number of the devices that JAX finds on this host.
 _FIND_DEVICES = """
 from trm_jax import cli
 from trm_jax.runtime import hosts
@@ -25,11 +25,11 @@ cli.run(main)
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-  """What one of the programs gets.
+  """The part of the machine that one program gets.
 
   Attributes:
-    environment: variables that show it its own accelerator alone.
-    cores: the processor cores it may use; None for all.
+    environment: variables that hide all accelerators but its own.
+    cores: the processor cores that it may use; None for all.
   """
 
   environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -37,16 +37,16 @@ class Part:
 
 
 def split(number: int, flag: str) -> list[Part]:
-  """Shares the machine out: a GPU or TPU chip each or, where JAX finds neither, processor cores.
+  """Divides the machine: each part gets one GPU or TPU chip or, if JAX finds neither, processor cores.
 
-  The devices are counted in a process of its own, since a process that has counted them holds them.
+  A separate process counts the devices, since a process that has counted them keeps them.
 
   Args:
-    number: of parts. Cores are shared out as equally as they can be; accelerators beyond this number stay idle.
-    flag: that asked for them, for messages.
+    number: how many parts to make. Cores are divided as equally as possible; surplus accelerators stay idle.
+    flag: the flag that asked for the parts, for messages.
 
   Raises:
-    UserError: there are fewer devices, or JAX finds none of the kind that it was told to use.
+    UserError: there are fewer devices than parts, or JAX finds none of the kind that it was told to use.
     TryAgain: JAX cannot use the devices now.
   """
   if number == 1:
@@ -63,12 +63,12 @@ def split(number: int, flag: str) -> list[Part]:
 
 
 def share_out(number: int, backend: str, count: int, flag: str) -> list[Part]:
-  """Shares out devices.
+  """Divides devices that have been counted.
 
   Args:
-    number: of parts.
-    backend: JAX's name for the kind of the devices.
-    count: of the GPUs or TPU chips; of no meaning for other devices.
+    number: how many parts to make.
+    backend: JAX's name for the kind of device.
+    count: number of GPUs or TPU chips; ignored for other devices.
     flag: see `split`.
 
   Raises:

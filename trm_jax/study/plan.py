@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""From a file of configs to the runs of one of its sweeps."""
+"""Reads a file of configs and lists the runs of one of its sweeps."""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
@@ -17,13 +17,13 @@ from trm_jax.study.groups import Make, Sweep
 
 @dataclasses.dataclass(frozen=True)
 class File:
-  """What a file of configs defines.
+  """The definitions in a file of configs.
 
   Attributes:
-    path: of it.
+    path: of the file.
     configs: its CONFIGS.
     sweeps: its SWEEPS.
-    get_config: what --config calls.
+    get_config: the function that --config calls.
   """
 
   path: str
@@ -33,16 +33,16 @@ class File:
 
   @classmethod
   def load(cls, path: str) -> "File":
-    """Runs the file.
+    """Executes the file and takes its definitions.
 
     Raises:
-      UserError: it cannot be read, or it lacks one of the three.
+      UserError: the file cannot be read, or lacks one of the three definitions.
     """
     try:
-      with open(path, "rb"):  # runpy takes a folder for a package
+      with open(path, "rb"):  # runpy would take a folder for a package
         pass
       defined = runpy.run_path(path)
-    except Exception as e:  # whatever a person's file comes up with
+    except Exception as e:  # a person's file may raise anything
       mistake = errors.mistake_in(path, e)
       if not mistake and not isinstance(e, OSError):
         raise
@@ -56,12 +56,12 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One of a sweep.
+  """One run of a sweep.
 
   Attributes:
-    names: of its config, the one that it is run under first, then those of the sweep that are the same config.
-    config: with its seed.
-    arguments: FILE.py:NAME and the flags of trm_jax.main that make it.
+    names: of its config; the first is the one that is run, the others name the same config in the sweep.
+    config: including the seed.
+    arguments: FILE.py:NAME and the flags with which trm_jax.main makes the run.
   """
 
   names: tuple[str, ...]
@@ -74,14 +74,14 @@ class Run:
 
   @property
   def folder(self) -> str:
-    """In WORKDIR."""
+    """The run's folder in WORKDIR."""
     return f"{self.names[0].replace(',', '-')}/seed_{self.config.seed}"
 
   def state(self, folder: epath.Path) -> str:
-    """What a folder holds of the run: "finished", "begun" or "new" (see identity.state).
+    """Returns how far the run in a folder is: "finished", "begun" or "new" (see identity.state).
 
     Raises:
-      UserError: another run is there, or what this one would write over.
+      UserError: the folder holds another run, or files that this one would overwrite.
     """
     from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
 
@@ -89,7 +89,7 @@ class Run:
 
 
 def folder_of(runs: Sequence[Run], workdir: str) -> epath.Path:
-  """The folder of all runs, WORKDIR. Raises UserError if one of them cannot be kept there."""
+  """Returns the folder of all runs, WORKDIR. Raises UserError if a run cannot be kept there."""
   root = paths.user_path(workdir, "--workdir")
   paths.check_checkpoints_can_be_kept(root, "--workdir")
   for run in runs:
@@ -99,17 +99,17 @@ def folder_of(runs: Sequence[Run], workdir: str) -> epath.Path:
 
 def plan(file: File, sweep: str, seeds: Sequence[int], options: Sequence[str] = (),
          sets: Sequence[str] = ()) -> list[Run]:
-  """The runs of a sweep, all configs with the first seed first, each config once.
+  """Lists the runs of a sweep: first all configs with the first seed, each config once, and so on.
 
   Args:
-    file: of the configs.
-    sweep: name in it.
-    seeds: of every config.
-    options: of every config.
-    sets: FIELD=VALUE of every config.
+    file: the file of configs.
+    sweep: name of a sweep in the file.
+    seeds: to run every config with.
+    options: applied to every config.
+    sets: FIELD=VALUE, applied to every config.
 
   Raises:
-    UserError: there is no such sweep, or one of its configs cannot be made so.
+    UserError: there is no such sweep, or one of its configs cannot be made with these options and values.
   """
   if sweep not in file.sweeps:
     raise UserError(f"--sweep={file.path}:{sweep}: no such sweep; known are {', '.join(file.sweeps)} (help describes "
@@ -128,7 +128,7 @@ def plan(file: File, sweep: str, seeds: Sequence[int], options: Sequence[str] = 
       values = file.get_config(name)
       config_lib.change(values, changes)
       config = config_lib.parse(values)
-    except Exception as e:  # whatever a person's file comes up with
+    except Exception as e:  # a person's file may raise anything
       mistake = errors.mistake_in(file.path, e) or e
       if not isinstance(mistake, UserError):
         raise
@@ -138,7 +138,7 @@ def plan(file: File, sweep: str, seeds: Sequence[int], options: Sequence[str] = 
     same = dataclasses.replace(config, name="")
     first.setdefault(same, name)
     made[name] = config, first[same]
-  names = {}  # of the config that is run: all of them
+  names = {}  # name of the config that is run -> all its names
   for name in (",".join([name, *options]) for name in wanted):
     also = names.setdefault(made[name][1], [made[name][1]])
     if name not in also:

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Makes the runs of a sweep, one after another or several side by side, and says how it goes."""
+"""Makes the runs of a sweep, one after another or several side by side, and prints their progress."""
 
 from collections.abc import Sequence
 from concurrent import futures
@@ -32,22 +32,22 @@ from trm_jax.study.plan import Run, folder_of
 from trm_jax.training import metrics_log
 
 
-# Seconds between two looks at what others are at.
+# Seconds between two looks at the runs that other processes are making.
 _LOOK_SECONDS = 3
 
 
 class _Children:
-  """The runs that are going on. Signals of this process are handed on to all of them, each once."""
+  """The processes of the current runs. Each signal to this process is passed on to each of them once."""
 
   def __init__(self):
     self._signals: list[int] = []
-    self._processes: dict[subprocess.Popen, int] = {}  # and how many of the signals each was given
+    self._processes: dict[subprocess.Popen, int] = {}  # and how many signals each has been sent
     self._lock = threading.Lock()
     self._listener = signals.Listener(self._note)
     self._listener.open()
 
   def _note(self, number, again):
-    del again  # the runs see that for themselves
+    del again  # the runs notice a second Ctrl-C themselves
     with self._lock:
       self._signals.append(number)
       self._hand_on()
@@ -59,13 +59,13 @@ class _Children:
       self._processes[process] = len(self._signals)
 
   def run(self, command: Sequence[str], out: BinaryIO, part: parts.Part) -> int:
-    """Runs a command to its end, its output added to a file. Returns its exit status, as a shell says it."""
-    # The run saves and ends with this sweep, however that ends; in a session of its own, so that it hears of a signal
-    # from here alone.
+    """Runs a command to its end and appends its output to a file. Returns its exit status, as a shell reports it."""
+    # When this sweep ends, for whatever reason, the run saves and ends, too. It has a session of its own, so that
+    # signals reach it only from here.
     process = subprocess.Popen(
         with_parent.command(signal.SIGTERM, command, part.cores), stdin=subprocess.DEVNULL, stdout=out,
         stderr=subprocess.STDOUT, env=os.environ | part.environment, start_new_session=True)
-    with self._lock:  # runs are begun in threads of their own, signals come in another
+    with self._lock:  # runs start in several threads, and signals arrive in another
       self._processes[process] = 0
       self._hand_on()
     status = process.wait()
@@ -75,18 +75,18 @@ class _Children:
 
   @property
   def status(self) -> int | None:
-    """To exit with after a signal."""
+    """The exit status after a signal."""
     return self._listener.status
 
 
 def _log(run: Run, workdir: str) -> pathlib.Path:
-  """Beside the run's folder; for a bucket in runs/."""
+  """Path of a run's log: beside the run's folder or, for a bucket, in runs/."""
   base = f"runs/{workdir.rstrip('/').rpartition('/')[2]}" if buckets.is_remote(workdir) else os.path.expanduser(workdir)
   return pathlib.Path(base) / f"{run.folder}.log"
 
 
 def _last_line(log: pathlib.Path, start: int) -> str:
-  """Of a run that failed: the last error, or else the last line, of what it added to its log from byte `start` on."""
+  """Returns the last error, or else the last line, that a failed run added to its log from byte `start` on."""
   with log.open("rb") as file:
     file.seek(start)
     lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
@@ -94,8 +94,8 @@ def _last_line(log: pathlib.Path, start: int) -> str:
 
 
 def _keep_log(log: pathlib.Path, start: int, folder: epath.Path) -> None:
-  """Copies what a run in a bucket added to its log, from byte `start` on, to FOLDER/logs/TIME/HOST.log, where launch/
-  keeps those of its runs: this machine's disk may go with the machine."""
+  """Copies the log of a run in a bucket, from byte `start` on, to FOLDER/logs/TIME/HOST.log, where launch/ keeps logs,
+  too: this machine's disk may disappear with the machine."""
   if not buckets.is_remote(folder):
     return
   kept = folder / "logs" / time.strftime("%Y%m%dT%H%M%S", time.gmtime()) / f"{socket.gethostname()}.log"
@@ -107,7 +107,7 @@ def _keep_log(log: pathlib.Path, start: int, folder: epath.Path) -> None:
 
 
 def _how_it_ended(status: int) -> str:
-  """With which status, in the words of a shell; those of 128 and more are of signals."""
+  """Puts a shell's exit status into words; one of 128 or more stands for a signal."""
   try:
     return f"by {signal.Signals(status - 128).name}{' (out of memory?)' * (status == 128 + signal.SIGKILL)}"
   except ValueError:
@@ -115,7 +115,7 @@ def _how_it_ended(status: int) -> str:
 
 
 def _state_if_ours(run: Run, root: epath.Path) -> str | None:
-  """See Run.state; None for its error, which is said when the run's turn comes."""
+  """Run.state, or None where it raises an error, which is printed when the run's turn comes."""
   try:
     return run.state(root / run.folder)
   except UserError:
@@ -123,21 +123,21 @@ def _state_if_ours(run: Run, root: epath.Path) -> str | None:
 
 
 def _owner(folder: epath.Path) -> str | None:
-  """Who writes in a run's folder, in which no process of this sweep does."""
+  """Returns words for the process outside of this sweep that writes in a run's folder, or None."""
   try:
     owner = workdir_lib.holder(folder)
-  except UserError:  # the run says so, too
+  except UserError:  # the run itself will report it
     return None
   return owner and f"{owner}, which is at it"
 
 
 def results_of(folder: epath.Path) -> dict[str, Any]:
-  """The results of a run that is finished."""
+  """The results of a finished run."""
   return metrics_log.read_results(folder / "results.json")
 
 
 def solved(results: dict[str, Any], config: Config) -> str:
-  """The share of the test puzzles that a run has solved, for people."""
+  """Words for the share of the test puzzles that a run has solved."""
   return f"{results['test'][tasks.headline(config.task)]:.1%} solved"
 
 
@@ -148,13 +148,13 @@ def _training_flops(run: Run) -> int:
 
 
 class Sweep:
-  """Makes runs, in their order, and says how it goes.
+  """Makes runs in their order and prints their progress.
 
   Args:
-    runs: all of them.
-    workdir: folder of their folders.
-    shares: of the machine; one run at a time is made on each.
-    wait: for the runs that others are at, and take over those that they give up.
+    runs: all runs of the sweep.
+    workdir: the folder that contains the runs' folders.
+    shares: parts of the machine; each makes one run at a time.
+    wait: whether to wait for runs that other processes are making, and to take over those that they give up.
   """
 
   def __init__(self, runs: Sequence[Run], workdir: str, shares: Sequence[parts.Part], wait: bool):
@@ -162,22 +162,22 @@ class Sweep:
     self._root = folder_of(runs, workdir)
     self._children = _Children()
     turns = list(enumerate(runs, 1))
-    if wait:  # Others are likely to begin at the same moment, and need not all begin with the same run.
+    if wait:  # Other hosts are likely to start at the same moment, and should not all begin with the same run.
       first = zlib.crc32(socket.gethostname().encode()) % len(turns)
       turns = turns[first:] + turns[:first]
     self._turns, self._lock = iter(turns), threading.Lock()
-    self._ended = False  # no further run is begun
+    self._ended = False  # if true, no further run is started
     self._stopped: int | None = None  # exit status of a run that was told to stop
     self._unmade = [run for run in runs if _state_if_ours(run, self._root) in ("new", "begun")]
-    self._begun: dict[Run, float] = {}  # the runs that are going on, and when they were started
-    self._timed = []  # of runs that were made whole: seconds, those of training, its FLOPs
-    # By their numbers, from 1: those that failed, those that could not be made now, and those that others are at.
+    self._begun: dict[Run, float] = {}  # current runs, and when each was started
+    self._timed = []  # for each run that was made from its beginning: seconds in all, seconds and FLOPs of training
+    # Runs by number, from 1: those that failed, that could not be made now, and that other processes are making.
     self._failed: dict[int, Run] = {}
     self._later: dict[int, Run] = {}
     self._left: dict[int, Run] = {}
 
   def make(self) -> int:
-    """Makes those that are not finished. Returns the exit status."""
+    """Makes the runs that are not finished. Returns the exit status."""
     self._make_all()
     if self._wait and self._left and not self._is_stopped():
       print(f"waiting for what others are at, {len(self._left)} of {len(self._runs)} runs", flush=True)
@@ -187,7 +187,7 @@ class Sweep:
         again, self._left = self._left, {}
         self._turns = iter(sorted(again.items()))
         self._make_all()
-    # Others may have made meanwhile what failed here, on a full disk for instance.
+    # Meanwhile others may have made the runs that failed here, because of a full disk for instance.
     self._failed, self._later = (
         {number: run for number, run in runs.items() if _state_if_ours(run, self._root) != "finished"}
         for runs in (self._failed, self._later))
@@ -208,8 +208,9 @@ class Sweep:
     return 0
 
   def _others_at(self, run: Run, log: BinaryIO) -> str | None:
-    """Who is at a run, or about to be. If nobody is, its log is locked from now on, until the file is closed."""
-    if lock.try_lock(log) is False:  # Its run holds the lock, too, and so for as long as it writes there.
+    """Returns words for the process that makes a run or is about to. If there is none, locks the run's log until the
+    file is closed, and returns None."""
+    if lock.try_lock(log) is False:  # The run inherits the file, and with it the lock, for as long as it writes there.
       return f"another sweep, which is at it ({_log(run, self._workdir)})"
     return _owner(self._root / run.folder)
 
@@ -221,13 +222,13 @@ class Sweep:
     return bool(self._children.status or self._stopped)
 
   def _make_all(self) -> None:
-    """All whose turn it still is."""
+    """Makes all runs whose turn is still to come."""
     with futures.ThreadPoolExecutor(len(self._shares)) as pool:
       for lane in futures.as_completed([pool.submit(self._make_some, share) for share in self._shares]):
         lane.result()
 
   def _make_some(self, share: parts.Part) -> None:
-    """One run after another on a share of the machine, until there is none left to begin."""
+    """Makes one run after another on a part of the machine, until none is left to start."""
     try:
       while True:
         with self._lock:
@@ -268,7 +269,7 @@ class Sweep:
         self._left[number] = run
         say(f"is left to {owner}")
         return
-      before = out.tell()  # an earlier start of this run may have left words of its own
+      before = out.tell()  # the log may have lines of an earlier start of this run
       say("goes on" if found == "begun" else "begins")
       self._begun[run] = time.perf_counter()
       config, *arguments = run.arguments
@@ -289,7 +290,7 @@ class Sweep:
     elif self._children.status or status in (exit_status.PREEMPTED, exit_status.INTERRUPTED):
       self._ended, self._stopped = True, status
       say("was stopped")
-    elif owner := _owner(folder):  # who has come first by a moment
+    elif owner := _owner(folder):  # another process was faster by a moment
       self._left[number] = run
       say(f"is left to {owner}")
     elif status == TryAgain.status:
@@ -300,7 +301,7 @@ class Sweep:
       say(f"FAILED {_how_it_ended(status)} after {console.duration(took)}: {_last_line(log, before)} (more in {log})")
 
   def _time_left(self) -> str:
-    """How long the rest will take, if training takes its FLOPs and everything else is the same for every run."""
+    """Estimates the time left: training time goes with FLOPs, everything else takes the same time in every run."""
     with self._lock:
       unmade, begun, timed = list(self._unmade), dict(self._begun), list(self._timed)
     if not timed or not unmade and not begun:

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The tasks that a model can be trained on, each a folder here. config.task names one of them, or a module elsewhere.
 
-The module of a task has `Data`, the frozen dataclass of its knobs (see data/config.py), and `Task`, a class as task.py
-describes it, which is called with an instance of `Data`.
+The module of a task has `Data`, the frozen dataclass of its knobs (see data/config.py), and `Task`, a class as in
+task.py, whose argument is an instance of `Data`.
 """
 
 import importlib
@@ -36,7 +36,7 @@ def _module(name: str) -> types.ModuleType:
     module = importlib.import_module(path)
   except ModuleNotFoundError as e:
     if not f"{path}.".startswith(f"{e.name}."):
-      raise  # the module is there, and imports something that is not
+      raise  # the module exists, but imports something that does not
     raise unknown from e
   if missing := [wanted for wanted in ("Data", "Task") if not hasattr(module, wanted)]:
     raise UserError(f"config.task = {name!r}: {module.__name__} has no {' and no '.join(missing)}; see "
@@ -50,12 +50,12 @@ def data_config(name: str) -> type[DataConfig]:
 
 
 def headline(name: str) -> str:
-  """The metric that is the share of puzzles solved (see Task) of config.task. Raises UserError if there is no such."""
+  """The metric of config.task that is the share of puzzles solved (see Task). Raises UserError if there is no task."""
   return _module(name).Task.headline
 
 
 def of(name: str, data: DataConfig) -> Task:
-  """The task.
+  """Makes a task.
 
   Args:
     name: config.task.

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A task whose puzzles are published at the hub, are made from the seed, or lie in a folder."""
+"""A task whose puzzles are published at the hub, made from the seed, or stored in a folder."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ from trm_jax.tasks import task
 class SourcedTask(task.Task):
   """A task whose config.data has `source`, and `tfds_dir` for the published puzzles.
 
-  A folder, local or gs://, has train.csv and test.csv, or is one that the reference's dataset builder has written.
+  A folder, local or gs://, has train.csv and test.csv, or was written by the reference's dataset builder.
 
   Args:
     data: the task's knobs.
@@ -33,15 +33,15 @@ class SourcedTask(task.Task):
                     f"'{published.source}' or 'generated'")
     self._made: dict[str, Puzzles] | None = None
 
-  # What differs from task to task.
+  # Methods that differ from task to task.
 
   @property
   def size_knobs(self) -> str:
-    """The knobs that say how large the puzzles are, with their values, such as "config.data.box = 3"."""
+    """The knobs of the puzzles' size with their values, such as "config.data.box = 3"."""
     raise NotImplementedError
 
   def read_csv(self, path: os.PathLike | str) -> Puzzles:
-    """The checked puzzles of a CSV file. Raises UserError if it cannot be read, or a puzzle breaks a rule."""
+    """Reads and checks a CSV file. Raises UserError if it cannot be read, or a puzzle breaks a rule."""
     raise NotImplementedError
 
   def first_fault(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[int, str, str] | None:
@@ -49,10 +49,10 @@ class SourcedTask(task.Task):
     raise NotImplementedError
 
   def generate(self, progress: task.Progress | None) -> dict[str, Puzzles]:
-    """New puzzles for "train", "validation" and "test", as many as `data` says, none of them in two splits."""
+    """Makes new puzzles for "train", "validation" and "test", as many as `data` says, and none for two splits."""
     raise NotImplementedError
 
-  # What does not.
+  # Methods that do not.
 
   def stored(self, split: str) -> Stored | None:
     source = self.data.source

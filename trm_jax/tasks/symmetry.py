@@ -2,7 +2,7 @@
 """Symmetries of puzzles as data: a permutation of the cells and a permutation of the token values.
 
 The augmentations of Sudoku (rows, columns, digits) and of mazes (turns and reflections) are of this kind. As data they
-run under jit and vmap, and have an inverse, which puts an answer back on the original puzzle.
+work under jit and vmap, and have an inverse, which maps an answer back to the original puzzle.
 
 Axes: S cells of the puzzle, V vocabulary.
 """
@@ -20,7 +20,7 @@ class Symmetry:
 
   Attributes:
     cells: (S,) int32, a permutation: the cell that each cell takes its token from.
-    values: (V,) int32, a permutation: what each token becomes.
+    values: (V,) int32, a permutation: the token that each token becomes.
   """
 
   cells: jax.Array
@@ -43,8 +43,8 @@ def apply(symmetry: Symmetry, tokens: jax.Array) -> jax.Array:
 
   Args:
     symmetry: cells (S,), values (V,).
-    tokens: (S,) integers in [0, V), or IGNORE_LABEL, which moves with its cell and keeps its value; or floats, which do
-      so, too.
+    tokens: (S,) integers in [0, V), or IGNORE_LABEL, which moves with its cell and keeps its value; or floats, which
+      also move and keep their values.
 
   Returns:
     (S,) int32, or floats.

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Which of several attempts at a puzzle to believe.
+"""Chooses among several attempts at a puzzle.
 
 Axes: J attempts, S cells.
 """
@@ -16,15 +16,15 @@ BY = ("count", "halting", "convergence", "proof")
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-  """An answer that some of the attempts came to.
+  """An answer that some of the attempts gave.
 
   Attributes:
     answer: (S,) tokens.
-    count: attempts that came to it.
-    probability: the mean over these of sigmoid(q_halt), the model's belief that the answer is right, summed up in their
+    count: number of attempts that gave it.
+    probability: the mean over these of sigmoid(q_halt), the model's belief that the answer is right, summed in their
       order.
-    attempt: the number of the one among these that is the most sure.
-    proven: whether it is right by the rules; None where there are none.
+    attempt: number of the surest of these attempts.
+    proven: whether it is right by the rules; None if there are none.
   """
 
   answer: np.ndarray
@@ -36,19 +36,19 @@ class Candidate:
 
 def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
                residuals: np.ndarray | None = None, solved: np.ndarray | None = None) -> list[Candidate]:
-  """The different answers of attempts at one puzzle, the one to believe first; of equal ones, the one that came first.
+  """The different answers of attempts at one puzzle, best first; among equally good ones, the earliest comes first.
 
   Args:
-    answers: (J, S) tokens, each put back on the puzzle as it is stored (see Task.undo).
+    answers: (J, S) tokens, each mapped back to the stored puzzle (see Task.undo).
     q_halt: (J,) logit of halting of each.
-    by: "count": the most frequent, of equally frequent ones the most probable, as the reference does for ARC;
-      "halting": that of the attempt that is the most sure; "convergence": that of the attempt whose state moved least;
-      "proof": those that are right by the rules, in the order of "count".
+    by: the order. "count": the most frequent first, and among equals the most probable, as the reference does for ARC;
+      "halting": that of the surest attempt first; "convergence": that of the attempt whose state moved least; "proof":
+      those that are right by the rules, then the others, in the order of "count".
     residuals: (J,) how far the state of each moved in its last step; needed for "convergence".
-    solved: (J,) bool, which answers are right by the rules; needed for "proof".
+    solved: (J,) bool, whether each answer is right by the rules; needed for "proof".
 
   Raises:
-    ValueError: there is no such way to choose, or it lacks what it needs.
+    ValueError: there is no such order, or its argument is missing.
   """
   if by not in BY:
     raise ValueError(f"by = {by!r}: must be one of {', '.join(BY)}")
@@ -75,7 +75,7 @@ def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
 
 def choose(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count", residuals: np.ndarray | None = None,
            solved: np.ndarray | None = None) -> np.ndarray:
-  """Which attempt at each of N puzzles to believe: of the first of its `candidates`, the most sure one.
+  """Chooses an attempt at each of N puzzles: the surest one that gave the first of its `candidates`.
 
   Args:
     answers: (N, J, S) tokens.
@@ -92,7 +92,7 @@ def choose(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count", residu
 
 
 def check(by: str, task: Task, attempts: int) -> None:
-  """Raises UserError if one cannot choose by this among so many attempts at a puzzle of the task."""
+  """Raises UserError if `attempts` attempts at a puzzle of the task cannot be chosen among in this way."""
   if by not in BY:
     raise UserError(f"choose = {by!r}: must be one of {', '.join(BY)}")
   if by == "proof" and not task.checked:

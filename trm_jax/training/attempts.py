@@ -1,9 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A model at puzzles, some rows at a time: its answers, and how it came to them. Labels play no part here.
+"""Lets a model attempt puzzles, a batch of rows at a time, and records its answers. Labels play no part here.
 
-An attempt is one example in one version, one time: attempt j is rollout j % rollouts of version
-j // rollouts % versions of example j // (rollouts * versions). Its row is made on the device from its number, as a row
-of training is, so that thousands of versions of a puzzle need no more memory than the puzzle.
+An attempt is one try at one version of an example: attempt j is rollout j % rollouts of version
+j // rollouts % versions of example j // (rollouts * versions). The device makes its row from this number, as it makes
+rows of training, so that thousands of versions of a puzzle need no more memory than the puzzle.
 
 Axes: J attempts, M supervision steps, S cells, B rows.
 """
@@ -29,26 +29,26 @@ from trm_jax.model.trm import TRM, Batch, Carry, Outputs
 from trm_jax.runtime import sharding
 from trm_jax.tasks import Task
 
-# A state is still where its root mean square change in a supervision step is below this; that of the state is about 1.
+# A state is still if its root mean square change in a supervision step is below this; its own root mean square is about
+# 1.
 STILL_BELOW = 0.01
 
-# From the outputs of a supervision step and its batch to numbers of each row: those of which the last is kept, and
-# those of which every step's is.
+# Computes numbers for each row from the outputs of a supervision step and its batch: first those that are kept for the
+# last step only, then those that are kept for every step.
 Measure = Callable[[Outputs, Batch], tuple[dict[str, jax.Array], dict[str, jax.Array]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempts:
-  """What a model made of puzzles.
+  """The results of a model's attempts. After an attempt has ended, its values of further steps repeat the last ones.
 
   Attributes:
-    answers: (J, S) uint8, the last ones; (M, J, S) where all are kept. An attempt that has ended keeps what it had.
-    q_halt: (M, J) float32, logit of halting after each step; also kept.
+    answers: (J, S) uint8, the last answers; (M, J, S) if all are kept.
+    q_halt: (M, J) float32, logit of halting after each step.
     steps: (J,) int32, supervision steps that each attempt made.
-    measured: what was measured besides, by name, (J,) of the last step or (M, J).
-    residuals: (M, J) float32, the root mean square change of the state z_H in each step; also kept. None where they
-      were not asked for.
-    row_steps: supervision steps that were computed, times rows: those of rows without an attempt too.
+    measured: results of Measure by name, (J,) for the last step or (M, J).
+    residuals: (M, J) float32, the root mean square change of the state z_H in each step; None if not requested.
+    row_steps: supervision steps that were computed, times rows, including rows without an attempt.
   """
 
   answers: np.ndarray
@@ -61,15 +61,15 @@ class Attempts:
 
 @struct.dataclass
 class Queue:
-  """Attempts under way. Every device along `data` has the same share of the room for them and of the B rows.
+  """The attempts in progress. Every device along `data` has an equal share of them and of the B rows.
 
   Attributes:
     carry: of B rows.
-    attempt: (B,) int32, which of its device's attempts a row works on; their number for none.
-    answers: (B, S) uint8, each row's last ones.
-    waiting: by device, int32, attempts that no row has begun: 0 … waiting - 1 of each device.
-    unfinished: () int32, attempts that have not ended.
-    num_steps: () int32, supervision steps made, each by all rows.
+    attempt: (B,) int32, number, within its device, of the attempt that a row works on; the number of places for none.
+    answers: (B, S) uint8, the last answer of each row.
+    waiting: number of attempts per device, int32, that no row has begun; they are attempts 0 … waiting - 1.
+    unfinished: () int32, number of attempts that have not ended.
+    num_steps: () int32, number of supervision steps made, each by all rows.
     results: `last` and `each`, by name: (devices, attempts of a device, …) of the last step so far, and
       (devices, attempts of a device, M, …) of each step.
   """
@@ -85,12 +85,12 @@ class Queue:
 
 @struct.dataclass
 class _Data:
-  """What attempts are made of, on every device.
+  """The data from which attempts are made, the same on every device.
 
   Attributes:
-    arrays: the task's.
+    arrays: of the task.
     groups: (N,) int32, the group of each example.
-    versions: () int32, of each example that are attempted.
+    versions: () int32, number of versions of each example that are attempted.
   """
 
   arrays: Any
@@ -101,36 +101,36 @@ class _Data:
 class Attempter:
   """Compiled attempts, for any parameters of one model and any number of puzzles up to `max_puzzles`.
 
-  Puzzles, rows and results are on the devices; a row that is done with an attempt takes the next of its device's. The
-  host starts one call after the other and reads one call late how far they got, so that the devices never wait.
+  Puzzles, rows and results are on the devices; a row that has finished an attempt takes the next one of its device. The
+  host starts one call after another and reads their progress one call later, so that the devices never wait.
 
   Args:
-    get_model: from whatever `attempt` is given to a TRM; runs under jit.
+    get_model: makes a TRM from the `source` that `attempt` is given; runs under jit.
     task: of the puzzles.
     mesh: rows and attempts are split over its `data` axis; its devices may belong to several processes, each of which
       has all puzzles and gets all results.
     batch_size: B, rounded up to a multiple of the devices along `data`.
-    max_puzzles: examples that there is room for. Sets of different sizes share one compiled program.
+    max_puzzles: number of examples that fit. Sets of different sizes share one compiled program.
     stop: one of config.STOPS.
-    steps: supervision steps of an attempt, at the most; None for the model's halt_max_steps.
+    steps: the most supervision steps of an attempt; None for the model's halt_max_steps.
     keep: "last" or "all", the answers that are kept.
-    versions: augmented versions of each example that are attempted besides itself. Where versions are stored, no more
-      than a puzzle of the set has, and what is made of those that another puzzle lacks means nothing.
-    rollouts: attempts at each version, which differ by noise, and where the model has random_init also by the initial
-      states. The first ones are the same however many there are.
+    versions: number of augmented versions of each example that are attempted besides the example itself. If versions
+      are stored, it is capped at the most that a puzzle of the set has; results for missing versions are meaningless.
+    rollouts: number of attempts at each version, which differ by noise and, if the model has random_init, by initial
+      states. The first ones do not depend on the number.
     noise: standard deviation of the normal noise on the latent state before each supervision step (TRM.with_noise).
     seed: of versions and rollouts.
-    residuals: whether to tell how far the states moved.
+    residuals: whether to record how far the states moved.
     measure: see Measure; None for nothing.
 
   Attributes:
-    start: (what get_model takes, waiting by device) -> Queue of which no row has an attempt yet; jitted.
-    call: (what get_model takes, data, Queue) -> the Queue `steps` steps later, or fewer if all attempts have ended, and
-      its `unfinished`; jitted, donates the Queue.
+    start: (source, waiting by device) -> a Queue in which no row has an attempt yet; jitted.
+    call: (source, data, Queue) -> the Queue after `steps` steps, or fewer if all attempts have ended, and its
+      `unfinished`; jitted, donates the Queue.
 
   Raises:
     UserError: a number is out of range, there is no such rule for stopping, or the task has no rules to prove an answer
-      by or not so many versions; when something is attempted, rollouts would all be alike.
+      by, or fewer versions. `attempt` raises it if all rollouts would be alike.
   """
 
   def __init__(self, get_model: Callable[[Any], TRM], task: Task, *, mesh: Mesh, batch_size: int, max_puzzles: int,
@@ -145,7 +145,7 @@ class Attempter:
     self.batch_size = -(-batch_size // devices) * devices
     self._room = -(-max_puzzles * self._versions * rollouts // devices)  # attempts of a device
     self._along_data, self._whole = sharding.along_data(mesh), sharding.replicated(mesh)
-    # What follows the rows: no device needs to know which attempts the others' rows are at.
+    # For code that works on rows: no device needs to know which attempts the rows of others work on.
     self._on_each_device = functools.partial(
         jax.shard_map, mesh=mesh, axis_names={sharding.DATA}, check_vma=False, out_specs=P(sharding.DATA))
     rows = self._along_data
@@ -156,7 +156,7 @@ class Attempter:
     self._fetch = jax.jit(lambda x: x, out_shardings=self._whole)
 
   def arguments(self, source: Any) -> tuple[Any, Any, Queue]:
-    """Shapes and layouts of what `call` takes, from an abstract `source`."""
+    """Shapes and layouts of the arguments of `call`, for an abstract `source`."""
     model = jax.eval_shape(self._model, source)
     number, config = self._max_puzzles, model.config
     stored = (number * self._versions,) * 2 if self._task.stores_versions else ()
@@ -170,8 +170,8 @@ class Attempter:
     """Makes every attempt once.
 
     Args:
-      source: what `get_model` takes.
-      puzzles: of the model's sizes, max_puzzles examples at the most.
+      source: the argument of `get_model`.
+      puzzles: of the model's sizes; at most max_puzzles examples.
       progress: called with the number of attempts that have ended and their total, equally often in all processes.
     """
     assert len(puzzles) <= self._max_puzzles, (len(puzzles), self._max_puzzles)
@@ -182,7 +182,7 @@ class Attempter:
     waiting = sharding.put(((number + devices - 1 - np.arange(devices)) // devices).astype(np.int32), self._along_data)
     queue, unfinished = self.call(source, data, self.start(source, waiting))
     while True:
-      queue, next_unfinished = self.call(source, data, queue)  # before the host waits for the one before
+      queue, next_unfinished = self.call(source, data, queue)  # starts before the host waits for the previous call
       left = int(unfinished)
       if progress:
         progress(number - left, number)
@@ -192,7 +192,7 @@ class Attempter:
     results, num_steps = jax.device_get((self._fetch(queue.results), queue.num_steps))
     last, each = (jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:number], results[name])
                   for name in ("last", "each"))
-    # An attempt that has ended keeps what it had.
+    # An attempt that has ended repeats its last values.
     made = np.minimum(np.arange(each["q_halt"].shape[1]), last["steps"][:, None] - 1)  # (J, M)
     each = {name: np.take_along_axis(x, made.reshape(*made.shape, *[1] * (x.ndim - 2)), axis=1).swapaxes(0, 1)
             for name, x in each.items()}
@@ -201,11 +201,11 @@ class Attempter:
                     residuals=found.pop("residuals", None), measured=found, row_steps=int(num_steps) * self.batch_size)
 
   def put_back(self, puzzles: Puzzles, attempts: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """What attempts say of their versions' cells, as it is of the cells of the puzzles.
+    """Maps values of the cells of attempted versions back to the cells of the puzzles.
 
     Args:
-      puzzles: that were attempted, without versions that are stored.
-      attempts: (n,) their numbers.
+      puzzles: that were attempted, without stored versions.
+      attempts: (n,) numbers of the attempts.
       cells: (n, S) tokens, or floats, which move with their cells.
     """
     if self._versions == 1:
@@ -213,7 +213,7 @@ class Attempter:
     assert puzzles.versions is None
     groups = np.repeat(np.arange(puzzles.num_groups), puzzles.examples_of_groups())
     example, version, _ = self._place(self._versions, attempts)
-    padding = (1 << (len(attempts) - 1).bit_length()) - len(attempts)  # few sizes are compiled
+    padding = (1 << (len(attempts) - 1).bit_length()) - len(attempts)  # so that few sizes are compiled
 
     def padded(x):
       return np.concatenate([x, np.zeros((padding, *x.shape[1:]), x.dtype)])
@@ -222,7 +222,7 @@ class Attempter:
     return np.asarray(back)[: len(attempts)].astype(cells.dtype)
 
   def _model(self, source: Any) -> TRM:
-    """The model, made for so many steps. Runs under jit, where it is nobody else's."""
+    """The model, set to the number of steps. Runs under jit, where nobody else uses the model."""
     model = self._get_model(source)
     if self._steps is not None:
       model.config = dataclasses.replace(model.config, halt_max_steps=self._steps)
@@ -234,11 +234,11 @@ class Attempter:
     return _Data(self._task.arrays(puzzles), groups, np.int32(versions))
 
   def _place(self, versions: Any, numbers: Any) -> tuple[Any, Any, Any]:
-    """The examples, versions and rollouts that attempts are, where each example has so many versions."""
+    """The example, version and rollout of each attempt, given the number of versions per example."""
     return (numbers // (versions * self._rollouts), numbers // self._rollouts % versions, numbers % self._rollouts)
 
   def _row(self, data: _Data, number: jax.Array) -> Batch:
-    """The row of an attempt, () int32."""
+    """The row of an attempt, given its number, () int32."""
     example, version, _ = self._place(data.versions, number)
     if self._versions == 1:
       return self._task.row(data.arrays, example, None, None)
@@ -246,7 +246,8 @@ class Attempter:
     return self._task.row(data.arrays, example, version, key)
 
   def _keys(self, data: _Data, numbers: jax.Array, steps: jax.Array | None) -> jax.Array:
-    """Random keys, one for each attempt (B,), of the noise before a supervision step, or of initial states."""
+    """Random keys, (B,), one for each attempt: for the noise before supervision step `steps` or, if that is None, for
+    the initial states."""
 
     def key(*parts):
       return functools.reduce(jax.random.fold_in, parts, jax.random.key(self._seed))
@@ -255,8 +256,8 @@ class Attempter:
     return jax.vmap(key)(*place) if steps is None else jax.vmap(key)(*place, 2 + steps)  # refill folds in 0 and 1
 
   def _take(self, data: _Data, halted: jax.Array, attempt: jax.Array, waiting: jax.Array) -> tuple[jax.Array, ...]:
-    """Halted rows take the last of the attempts that wait, if there are any. Returns the rows' batch, the number of
-    each row's attempt, the same within its device, and how many wait then."""
+    """Gives halted rows the last of the waiting attempts, if there are any. Returns the rows' batch, the number of each
+    row's attempt, its number within its device, and the number of attempts that still wait."""
 
     def on_device(data, halted, attempt, waiting):
       following = waiting - jnp.cumsum(halted)
@@ -270,12 +271,12 @@ class Attempter:
     return self._on_each_device(on_device, in_specs=(P(), rows, rows, rows))(data, halted, attempt, waiting)
 
   def _note(self, results: dict[str, Any], attempt: jax.Array, values: dict[str, Any]) -> dict[str, Any]:
-    """The results with the values of one step, by row; see `_values`."""
+    """Adds the values of one step, by row, to the results; see `_values`."""
 
     def on_device(results, attempt, values):
       step = values["last"]["steps"] - 1
 
-      def put(results, values, *index):  # what rows without an attempt make is dropped
+      def put(results, values, *index):  # drops values of rows without an attempt
         return jax.tree.map(lambda all_, x: all_.at[0, attempt, *index].set(x, mode="drop"), results, values)
 
       return {"last": put(results["last"], values["last"]), "each": put(results["each"], values["each"], step)}
@@ -283,8 +284,8 @@ class Attempter:
     return self._on_each_device(on_device, in_specs=P(sharding.DATA))(results, attempt, values)
 
   def _values(self, carry: Carry, outputs: Outputs, answers: jax.Array, before: jax.Array) -> dict[str, Any]:
-    """What is noted of a supervision step, by row: what is kept of the `last`, and what is kept of `each`. `before` is
-    the state z_H before the step."""
+    """The values of a supervision step that are recorded, by row: those of the `last` step, and those of `each` step.
+    `before` is the state z_H before the step."""
     last, each = self._measure(outputs, carry.batch) if self._measure else ({}, {})
     last, each = last | {"steps": carry.steps}, each | {"q_halt": outputs.q_halt}
     (each if self._keep == "all" else last)["answers"] = answers
@@ -321,7 +322,7 @@ class Attempter:
     return queue, queue.unfinished
 
   def _step(self, model: TRM, data: _Data, queue: Queue) -> Queue:
-    """One supervision step of all rows."""
+    """Makes one supervision step of all rows."""
     batch, number, attempt, waiting = self._take(data, queue.carry.halted, queue.attempt, queue.waiting)
     carry = model.refill(queue.carry, batch, self._keys(data, number, None) if self._rollouts > 1 else None)
     if self._noise:
@@ -342,7 +343,7 @@ class Attempter:
 
   def _ended(self, model: TRM, carry: Carry, answers: jax.Array, answers_before: jax.Array, before: jax.Array
              ) -> jax.Array:
-    """(B,) bool, by the rule of `stop`. `before` is the state z_H before the step."""
+    """Whether each row's attempt ends, (B,) bool, by the rule of `stop`. `before` is the state z_H before the step."""
     if self._stop == "steps":
       return carry.halted
     if self._stop == "proven":
@@ -352,12 +353,12 @@ class Attempter:
     unchanged = (answers == answers_before).all(-1) & (carry.steps > 1)
     if self._stop == "converged":
       return carry.halted | unchanged
-    # The halting head alone may be sure of an answer that is still being improved.
+    # "settled": the halting head alone may be sure of an answer that is still being improved.
     return carry.halted & (unchanged | (carry.steps == model.config.halt_max_steps))
 
 
 def _check(task: Task, stop: str, steps: int | None, versions: int, rollouts: int, noise: float) -> None:
-  """Raises UserError if there is no such attempt at the task; arguments as of Attempter."""
+  """Raises UserError if the task cannot be attempted in this way. Takes arguments of Attempter."""
   if stop not in STOPS:
     raise UserError(f"stop = {stop!r}: must be one of {', '.join(STOPS)}")
   if stop == "proven" and not task.checked:
@@ -370,11 +371,11 @@ def _check(task: Task, stop: str, steps: int | None, versions: int, rollouts: in
   if versions and not task.stores_versions:
     if task.max_versions is not None and versions > task.max_versions:
       raise UserError(f"versions = {versions}: {task.name} has {task.max_versions} besides the puzzle itself")
-    jax.eval_shape(task.symmetry, jax.random.key(0))  # says whether there are any
+    jax.eval_shape(task.symmetry, jax.random.key(0))  # raises if there are no versions
 
 
 def _moved(after: jax.Array, before: jax.Array) -> jax.Array:
-  """(B,) float32, the root mean square change of states (B, L, D)."""
+  """The root mean square change of states (B, L, D), (B,) float32."""
   return jnp.sqrt(jnp.square(after.astype(jnp.float32) - before.astype(jnp.float32)).mean((1, 2)))
 
 
@@ -389,19 +390,21 @@ def _put_back(task: Task, seed: jax.Array, groups: jax.Array, versions: jax.Arra
 
 
 def every_answer(model: TRM, task: Task, puzzles: Puzzles, *, batch_size: int = 256) -> Attempts:
-  """The answers of all supervision steps, on the default device. Calls with the same number of puzzles share a program.
+  """Solves puzzles on the default device and keeps the answers of all supervision steps.
+
+  Calls with the same number of puzzles share a program.
 
   Args:
-    model: any.
+    model: any model.
     task: of the puzzles.
     puzzles: to be solved.
-    batch_size: puzzles at once.
+    batch_size: number of puzzles at once.
   """
   return _solver(model.config, task, min(batch_size, len(puzzles)), len(puzzles)).attempt(model, puzzles)
 
 
 @functools.lru_cache(maxsize=8)
 def _solver(config: TRMConfig, task: Task, batch_size: int, max_puzzles: int) -> Attempter:
-  del config  # for which it is compiled
+  del config  # only a key of the cache
   return Attempter(lambda model: model, task, mesh=sharding.make_mesh(jax.local_devices()[:1]), batch_size=batch_size,
                    max_puzzles=max_puzzles, keep="all")

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Checkpoints by Orbax: the whole training state and the config it belongs to, written while training goes on.
+"""Saves and restores checkpoints by Orbax: the whole training state and its config, written while training goes on.
 
-Beside the state, a checkpoint holds a note: what the caller needs to make sense of the state, the digest of every array
-and a digest of the note itself. Whatever is restored is compared with them first.
+Beside the state, a checkpoint holds a note: the data that the caller needs to interpret the state, the digest of every
+array, and a digest of the note itself. Restored data are compared with these digests first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,37 +29,37 @@ from trm_jax.runtime import distributed
 from trm_jax.runtime import files
 from trm_jax.runtime import paths
 
-# Weights that come with trm_jax, each in a folder with its model card.
+# The weights that come with trm_jax, each in a folder with its model card.
 _BUILTIN = "builtin:"
 _BUILTIN_FOLDER = pathlib.Path(__file__).parents[1] / "builtin"
 
-# Steps that were evaluated, with their accuracies; in the folder of checkpoints.
+# The file, in the folder of checkpoints, of the steps that were evaluated and their accuracies.
 _EVALUATIONS = "evaluations.json"
 
-# Bytes of an array, and of a file, that are compressed and written together: what is being written is in memory a
-# second time, which of a prefix table of gigabytes must not be all of it.
+# Bytes of an array, and of a file, that are compressed and written together: data that are being written are in memory
+# twice, which must not be true of a whole prefix table of gigabytes.
 _TOGETHER = 1 << 26
 
 
 def keep_last(config: Config) -> int:
-  """How many of the newest checkpoints of a run are kept."""
+  """The number of a run's newest checkpoints that are kept."""
   return max(5, config.save.average)
 
 
 class Checkpoints:
   """The checkpoints of one run: the last few, and the one with the best validation accuracy.
 
-  All processes of a job make one, and call its methods together.
+  All processes of a job make an instance and call its methods together.
 
   Args:
-    directory: of the checkpoints. Without `read_only` it is made if it does not exist, and what a killed run left half
-      written is removed, so that no other run may be writing there.
-    keep: how many of the newest stay.
-    read_only: nothing is written or removed.
+    directory: of the checkpoints. Without `read_only` it is made if it does not exist, and files that a killed run left
+      half written are removed, so that no other run may be writing there.
+    keep: number of the newest checkpoints that are kept.
+    read_only: whether nothing is written or removed.
 
   Raises:
-    UserError: the directory cannot be used, or does not exist though read_only.
-    Damaged: the file of evaluations is not what was written.
+    UserError: the directory cannot be used, or with read_only does not exist.
+    Damaged: the file of evaluations has changed since it was written.
   """
 
   def __init__(self, directory: os.PathLike | str, *, keep: int = 5, read_only: bool = False):
@@ -72,7 +72,7 @@ class Checkpoints:
         cleanup_tmp_directories=not read_only,
         preservation_policy=None if read_only else _Preserve(self._kept),
     )
-    # Orbax refuses to write to a relative path; for people it stays as they named it.
+    # Orbax refuses to write to a relative path; messages keep the path as a person named it.
     path = paths.absolute(self.directory)
     with _way_to(self.directory, f"{self.directory}: checkpoints cannot be {'read' if read_only else 'kept'} here"):
       if read_only and not self.directory.is_dir():
@@ -85,11 +85,11 @@ class Checkpoints:
     return sorted(self._manager.all_steps())
 
   def latest_step(self) -> int | None:
-    """The newest complete one; None where there is none."""
+    """The step of the newest complete checkpoint; None if there is none."""
     return self._manager.latest_step()
 
   def best_step(self) -> int | None:
-    """The checkpoint with the best validation accuracy, of equal ones the newest; None where none has one."""
+    """The step of the checkpoint with the best validation accuracy, the newest of equals; None if none has one."""
     return self._best(self.steps())
 
   def evaluated(self, step: int) -> bool:
@@ -97,12 +97,12 @@ class Checkpoints:
     return step in self._evaluations
 
   def add_evaluation(self, step: int, solved: float | None) -> None:
-    """Notes that the state of a step was evaluated, before or after it is saved; does not save it.
+    """Notes that the state of a step was evaluated, before or after it is saved; does not save the state.
 
     Args:
-      step: optimizer steps made.
-      solved: share of the validation puzzles; None if it was evaluated on something by which no checkpoint may be
-        chosen.
+      step: number of optimizer steps made.
+      solved: share of the validation puzzles solved; None if the evaluation was on puzzles that must not serve to
+        choose a checkpoint.
 
     Raises:
       UserError: the note cannot be written.
@@ -123,12 +123,12 @@ class Checkpoints:
     """Starts writing a checkpoint; returns as soon as the state has been copied off the devices.
 
     Args:
-      step: optimizer steps made; one that has no checkpoint yet.
+      step: number of optimizer steps made, for which there is no checkpoint yet.
       state: pytree of arrays.
-      run: what is needed to make sense of the state, as JSON.
+      run: data needed to interpret the state, as JSON.
 
     Raises:
-      UserError: this or the save before it failed; earlier checkpoints are as they were.
+      UserError: this or the previous save failed; earlier checkpoints are unchanged.
     """
     note = _sealed({"run": run, "step": step, "arrays": digests.digests(state)})
     chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_TOGETHER), state)
@@ -137,7 +137,7 @@ class Checkpoints:
       self._manager.save(step, args=ocp.args.Composite(state=args, run=ocp.args.JsonSave(note)), force=True)
 
   def wait(self) -> None:
-    """Until everything is on disk or in the bucket. Raises UserError if a save failed."""
+    """Waits until everything is on disk or in the bucket. Raises UserError if a save failed."""
     with self._saving("a checkpoint"):
       self._manager.wait_until_finished()
       self._manager.check_for_errors()
@@ -152,28 +152,28 @@ class Checkpoints:
       return self._note(step)["run"]
 
   def restore(self, step: int, abstract_state: Any) -> Any:
-    """The state of a step, on the devices and in the layout that the abstract state asks for.
+    """Restores the state of a step, on the devices and in the layout of the abstract state.
 
     Args:
       step: one of `steps()`.
       abstract_state: pytree of jax.ShapeDtypeStruct with shardings.
 
     Raises:
-      Damaged: an array, or what is needed to read it, is not what was saved.
-      TryAgain: it has been deleted, by the run that it belongs to for instance.
+      Damaged: an array, or data needed to read it, has changed since it was saved.
+      TryAgain: the checkpoint has been deleted, e.g. by its own run.
       UserError: the checkpoint cannot be read, or holds another state.
     """
     return self._restored(step, abstract_state)
 
   def restore_parts(self, step: int, abstract_parts: dict[str, Any]) -> dict[str, Any]:
-    """Some of the fields of a step's state; nothing else is read.
+    """Restores some fields of a step's state, and reads nothing else.
 
     Args:
       step: one of `steps()`.
       abstract_parts: by name of the field; see `restore`.
 
     Raises:
-      Damaged, TryAgain, UserError: as `restore`.
+      Damaged, TryAgain, UserError: see `restore`.
     """
     return self._restored(step, abstract_parts, parts=True)
 
@@ -190,7 +190,7 @@ class Checkpoints:
       abstract_params: see `restore`.
 
     Raises:
-      UserError: there are fewer, or one cannot be restored.
+      UserError: there are fewer checkpoints, or one cannot be restored.
     """
     steps = self.steps()[-num:]
     if len(steps) < num:
@@ -202,17 +202,17 @@ class Checkpoints:
     return jax.tree.map(lambda x: x / num, total)
 
   def _best(self, steps: Sequence[int]) -> int | None:
-    """The one of these steps with the best accuracy, of equal ones the newest; None where none has one."""
+    """The step with the best accuracy, the newest of equals; None if none of these steps has one."""
     rated = [(accuracy, step) for step in steps if (accuracy := self._evaluations.get(step)) is not None]
     return max(rated)[1] if rated else None
 
   def _kept(self, steps: Sequence[int]) -> set[int]:
-    """Those of the steps, ascending, that stay."""
+    """The steps whose checkpoints are kept, out of these ascending ones."""
     return {*steps[-self._keep:], self._best(steps)}
 
   def _read_evaluations(self) -> dict[int, float | None]:
-    """What `add_evaluation` has noted, of steps that have a checkpoint: others are evaluated again when they are made
-    again."""
+    """Reads the notes of `add_evaluation`, for steps that have a checkpoint: other steps will be repeated, and so will
+    their evaluations."""
     file = self.directory / _EVALUATIONS
     content = _content(file)
     try:
@@ -224,16 +224,16 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def _saving(self, what: str) -> Iterator[None]:
-    """Turns what goes wrong while saving, in this thread or the one that writes, into one clear line."""
+    """Turns an error while saving, in this thread or the one that writes, into one clear line."""
     try:
       yield
-    except Exception as e:  # Orbax and TensorStore raise whatever the disk or the network trips first.
+    except Exception as e:  # Orbax and TensorStore pass on any error of the disk or the network
       latest = self.latest_step()
       newest = "there is no complete checkpoint" if latest is None else f"the newest complete one is of step {latest}"
       raise self._explained(f"{self.directory}: {what} could not be written; {newest}", e) from e
 
   def _explained(self, what: str, error: Exception) -> UserError:
-    """What could not be done, why, and what to do."""
+    """Makes an error that says what could not be done, why, and what to do."""
     if buckets.is_remote(self.directory) and not errors.cause_of(error).outside:
       try:
         with buckets.reaching(what):
@@ -243,7 +243,7 @@ class Checkpoints:
     return errors.explained(what, error)
 
   def _note(self, step: int) -> dict[str, Any]:
-    """What `save` noted beside the state."""
+    """Reads the note that `save` wrote beside the state."""
     file = self.directory / str(step) / "run" / "metadata"
     content = _content(file)
     if content is None:
@@ -261,7 +261,7 @@ class Checkpoints:
       return self._restore(step, wanted, parts)
 
   def _restore(self, step: int, wanted: Any, parts: bool) -> Any:
-    """The state of a step, or the parts of it that are wanted."""
+    """Restores the state of a step, or the wanted parts of it."""
     saved, kinds = self._note(step)["arrays"], digests.kinds(wanted)
     if parts:
       saved = {name: digest for name, digest in saved.items() if name.partition("/")[0] in wanted}
@@ -277,12 +277,12 @@ class Checkpoints:
         wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=parts)
     try:
       state = self._manager.restore(step, args=ocp.args.Composite(state=args)).state
-    except Exception as e:  # Orbax and TensorStore raise whatever the damage, the disk or the network trips first.
+    except Exception as e:  # Orbax and TensorStore pass on any error of damage, the disk or the network
       path, cause = self.directory / str(step), errors.cause_of(e)
       if _tells_of_content(e):
         raise Damaged(f"{path}: damaged or incomplete checkpoint ({cause.words})") from e
       if isinstance(e, jax.errors.JaxRuntimeError) and not cause.outside:
-        raise  # Another process of the job is gone, or a device fails.
+        raise  # another process of the job is gone, or a device failed
       raise self._explained(f"{path}: cannot be read", e) from e
     wrong = [name for name, digest in digests.digests(state).items() if digest != saved[name]]
     if wrong:
@@ -292,7 +292,7 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def _advising(self, step: int, restore: Callable[[int], Any]) -> Iterator[None]:
-    """Says of a checkpoint that turns out to be damaged what to do, and of one that is gone that it is gone.
+    """Adds advice to the error if a checkpoint turns out to be damaged, and replaces the error if it was deleted.
 
     Args:
       step: of the checkpoint that is read.
@@ -307,11 +307,11 @@ class Checkpoints:
       raise Damaged(f"{e}; {self._advice(step, restore)}") from e
 
   def _advice(self, step: int, restore: Callable[[int], Any]) -> str:
-    """What to do about a damaged checkpoint.
+    """Advice on what to do about a damaged checkpoint.
 
     Args:
-      step: of it.
-      restore: called with another step; raises UserError if that cannot be restored.
+      step: of the damaged checkpoint.
+      restore: called with another step; raises UserError if that one cannot be restored.
     """
     for other in reversed([s for s in self.steps() if s != step]):
       with contextlib.suppress(UserError):
@@ -327,30 +327,30 @@ class Checkpoints:
 
 @dataclasses.dataclass(frozen=True)
 class _Preserve:
-  """Orbax's protocol of a preservation policy. Attributes: kept, from ascending steps to those that stay."""
+  """A preservation policy for Orbax. Attributes: kept, a function from ascending steps to those that are kept."""
 
   kept: Callable[[Sequence[int]], set[int]]
 
   def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-    """Whether each of the checkpoints stays."""
+    """Whether each of the checkpoints is kept."""
     del context
     kept = self.kept([checkpoint.step for checkpoint in checkpoints])
     return [checkpoint.step in kept for checkpoint in checkpoints]
 
 
 def _tells_of_content(error: Exception) -> bool:
-  """Whether restoring failed because of what was read, not because it could not be read."""
+  """Whether restoring failed because of the data that were read, rather than because they could not be read."""
   cause = errors.cause_of(error)
   if cause.kind in (errors.Kind.MISSING, errors.Kind.PATH):
     return True
   library = type(error).__module__.partition(".")[0]
-  # RuntimeErrors are those of JAX and of threads; these libraries reach buckets.
+  # RuntimeErrors come from JAX and from threads; the libraries named here reach buckets.
   return not (cause.outside or isinstance(error, (OSError, RuntimeError)) or library in ("aiohttp", "gcsfs", "google"))
 
 
 @contextlib.contextmanager
 def _way_to(path: epath.Path, what: str) -> Iterator[None]:
-  """Turns what goes wrong on the way to a file or folder into one line. Args: the path; what could not be done."""
+  """Turns an error on the way to a file or folder into one line. Args: path; what, the beginning of that line."""
   if buckets.is_remote(path):
     with buckets.reaching(what):
       yield
@@ -362,7 +362,7 @@ def _way_to(path: epath.Path, what: str) -> Iterator[None]:
 
 
 def _content(file: epath.Path) -> bytes | None:
-  """Of a small file; None if there is none."""
+  """The content of a small file; None if there is none."""
   with _way_to(file, f"{file}: cannot be read"):
     try:
       return file.read_bytes()
@@ -371,12 +371,12 @@ def _content(file: epath.Path) -> bytes | None:
 
 
 def _sealed(value: dict[str, Any]) -> dict[str, Any]:
-  """A value with a digest of it; both as JSON."""
+  """A value together with its digest, both as JSON."""
   return {"value": value, "sha256": _sha256(value)}
 
 
 def _unsealed(content: bytes) -> dict[str, Any]:
-  """The value that was sealed. Raises ValueError if the content is not what was written."""
+  """The value that was sealed. Raises ValueError if the content has changed since it was written."""
   sealed = json.loads(content)
   if not isinstance(sealed, dict) or sealed.get("sha256") != _sha256(sealed.get("value")):
     raise ValueError("its text is not what was written")
@@ -388,13 +388,13 @@ def _sha256(value: Any) -> str:
 
 
 def _move(path: epath.Path, target: epath.Path) -> str:
-  """The command that renames."""
+  """The command that renames a file or folder."""
   command = "gcloud storage mv" if buckets.is_remote(path) else "mv"
   return f"{command} {shlex.quote(str(path))} {shlex.quote(str(target))}"
 
 
 def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]:
-  """What --checkpoint, or another flag, names: a workdir, its checkpoints folder, or one checkpoint in it; or, as
+  """Finds the checkpoints that a flag names: a workdir, its checkpoints folder, or one checkpoint in it; or, as
   builtin:NAME, weights that come with trm_jax.
 
   Returns:
@@ -412,7 +412,7 @@ def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]
   path = paths.user_path(path, flag)
   paths.check_checkpoints_can_be_kept(path, flag)
   names = _names(path, flag)
-  if "checkpoints" in names:  # first: a run's folder may have a number for a name
+  if "checkpoints" in names:  # checked first, since the name of a run's folder may be a number
     path = path / "checkpoints"
     names = _names(path, flag)
   elif names and path.name.isdigit():
@@ -426,7 +426,7 @@ def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]
 
 
 def step_of(checkpoints: Checkpoints, step: int | None, what: str) -> int:
-  """The step that `find` has found, or the newest. Args: what is wrong with `what` if there is no such checkpoint."""
+  """The step that `find` returned, or the newest one. Raises UserError about `what` if there is no such checkpoint."""
   newest = checkpoints.latest_step()
   if newest is None or step is not None and step not in checkpoints.steps():
     raise UserError(f"{what}: only half written; there is "
@@ -435,7 +435,7 @@ def step_of(checkpoints: Checkpoints, step: int | None, what: str) -> int:
 
 
 def _names(folder: epath.Path, flag: str) -> list[str]:
-  """Of what is in a folder; nothing if there is none."""
+  """The names of the entries of a folder; none if there is no such folder."""
   with _way_to(folder, f"{flag}={folder}: cannot be read"):
     try:
       return [path.name for path in folder.iterdir()]

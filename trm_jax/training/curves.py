@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The loss and the accuracies of a run, drawn."""
+"""Draws the loss and the accuracies of a run."""
 
 from collections.abc import Iterable, Mapping
 import os
@@ -11,12 +11,12 @@ from trm_jax.runtime import files
 
 def learning_curve(path: str | os.PathLike[str], records: Iterable[Mapping[str, Any]], title: str,
                    headline: str = "exact_accuracy") -> None:
-  """Loss and accuracies against the training step, as a PNG with two panels.
+  """Draws loss and accuracies against the training step, as a PNG with two panels.
 
   Args:
-    path: the file to write.
-    records: lines of metrics.jsonl; each has `step`, and what it measured under `<split>/loss`, `<split>/accuracy`
-      (cells), and `<split>/exact_accuracy` and `<split>/<headline>` (puzzles). Other names are passed over.
+    path: of the file to write.
+    records: lines of metrics.jsonl; each has `step` and measurements `<split>/loss`, `<split>/accuracy` (cells), and
+      `<split>/exact_accuracy` and `<split>/<headline>` (puzzles). Other names are ignored.
     title: above the panels.
     headline: see tasks.Task.
   """

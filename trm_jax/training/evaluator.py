@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What a model's attempts at whole sets of puzzles are worth, at every supervision step: compared with labels."""
+"""Evaluates a model's attempts at whole sets of puzzles against labels, at every supervision step."""
 
 from collections.abc import Callable
 import dataclasses
@@ -21,22 +21,23 @@ from trm_jax.training.attempts import Attempter
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """What a model made of N puzzles in each of M supervision steps: J attempts, one puzzle's behind another's, as many
-  at each.
+  """Results of J attempts at N puzzles in M supervision steps: the same number for each puzzle, sorted by puzzle.
+
+  After an attempt has ended, its values of further steps repeat the last ones.
 
   Attributes:
-    answers: (J, S) uint8, after the last step; of a version in that version.
-    right_cells: (M, J) int32, counted cells that are right. An attempt that ended keeps what it had.
-    by_rules: by the task's headline, where that counts what is right by the rules and not what equals its label:
-      (M, J) bool, whether the answer is. An attempt that ended keeps what it had.
-    counted_cells: (J,) int32, cells with a label; 0 for a version that a puzzle does not have.
-    q_halt: (M, J) float32, logit of halting. An attempt that ended keeps what it had.
+    answers: (J, S) uint8, after the last step; an answer to a version is in terms of that version.
+    right_cells: (M, J) int32, number of counted cells that are right.
+    by_rules: {headline: (M, J) bool, whether the answer is right}, if the task's headline counts answers that are right
+      by the rules rather than equal to their labels; otherwise empty.
+    counted_cells: (J,) int32, number of cells with a label; 0 for a version that a puzzle does not have.
+    q_halt: (M, J) float32, logit of halting.
     losses: `lm_loss` and `q_halt_loss`, (J,) float32 each, of the last step (see losses.of_answers).
     steps: (J,) int32, supervision steps that each attempt made.
-    row_steps: supervision steps that were computed, times rows: those of rows without an attempt too.
-    versions: of each puzzle that were attempted.
-    rollouts: of each version.
-    residuals: see Attempts; None where there is nothing to choose among.
+    row_steps: supervision steps that were computed, times rows, including rows without an attempt.
+    versions: number of versions of each puzzle that were attempted.
+    rollouts: number of attempts at each version.
+    residuals: see Attempts; None if there is nothing to choose among.
   """
 
   answers: np.ndarray
@@ -53,26 +54,26 @@ class Evaluation:
 
   @property
   def attempts(self) -> int:
-    """At each puzzle."""
+    """Number of attempts at each puzzle."""
     return self.versions * self.rollouts
 
   @property
   def counted(self) -> np.ndarray:
-    """(J,) bool, which attempts have a counted cell."""
+    """Whether each attempt has a counted cell, (J,) bool."""
     return self.counted_cells > 0
 
   @property
   def exact(self) -> np.ndarray:
-    """(J,) bool, whether every counted cell of the last answer is right."""
+    """Whether every counted cell of each last answer is right, (J,) bool."""
     return self.right_cells[-1] == self.counted_cells
 
   @property
   def solved(self) -> np.ndarray:
-    """(J,) bool, whether the last answer is right as the task's headline has it."""
+    """Whether each last answer is right by the task's headline, (J,) bool."""
     return next((right[-1] for right in self.by_rules.values()), self.exact)
 
   def take(self, attempts: np.ndarray, answers: np.ndarray) -> "Evaluation":
-    """One attempt at each puzzle: those of these numbers, (N,), and their answers as they are of the puzzles."""
+    """Keeps one attempt at each puzzle, given their numbers, (N,), and their answers in terms of the puzzles."""
     return dataclasses.replace(
         self, answers=answers, right_cells=self.right_cells[:, attempts], counted_cells=self.counted_cells[attempts],
         by_rules={name: right[:, attempts] for name, right in self.by_rules.items()}, q_halt=self.q_halt[:, attempts],
@@ -80,12 +81,12 @@ class Evaluation:
         versions=1, rollouts=1, residuals=None)
 
   def metrics(self) -> dict[str, Any]:
-    """Means over the attempts that have a counted cell; accuracies are shares in [0, 1], 0 where there is none.
+    """Means over the attempts that have a counted cell. Accuracies are shares in [0, 1]; they are 0 if there is none.
 
     Returns:
-      num_puzzles, those with a counted cell; exact_accuracy, accuracy (mean share of right cells), what is right by
-      rules, q_halt_accuracy, lm_loss and q_halt_loss after the last step; steps that a puzzle made in the mean;
-      row_steps, of all; `by_step`: the first three after each step.
+      num_puzzles, the number of attempts with a counted cell; exact_accuracy, accuracy (mean share of right cells), the
+      share right by the rules, q_halt_accuracy, lm_loss and q_halt_loss after the last step; steps, the mean per
+      puzzle; row_steps in all; `by_step`, the first three after each step.
     """
     counted, number = self.counted, max(1, self.counted.sum())
     exact = (self.right_cells == self.counted_cells)[:, counted]
@@ -104,7 +105,7 @@ class Evaluation:
 
 
 def more_in_words(metrics: dict[str, Any], task: Task) -> str:
-  """What is reported of an evaluation besides its headline, the share of puzzles that are solved; "" for most tasks.
+  """Words for the scores of an evaluation besides its headline, the share of puzzles solved; "" for most tasks.
 
   Args:
     metrics: Evaluation.metrics with what Task.score adds.
@@ -115,11 +116,11 @@ def more_in_words(metrics: dict[str, Any], task: Task) -> str:
 
 
 def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
-  """Of the puzzles whose last answer is right, the one whose first right answer came last; 0 if there is none.
+  """The puzzle whose first right answer came last, among those whose last answer is right; 0 if there is none.
 
   Args:
     answers: (M, N, S) of each supervision step.
-    labels: (N, S) solutions, IGNORE_LABEL where nothing is asked.
+    labels: (N, S) solutions, IGNORE_LABEL for cells that do not count.
   """
   right = are_right(answers, labels)
   return int(np.argmax(np.where(right[-1], right.argmax(axis=0), -1)))
@@ -127,7 +128,7 @@ def hardest_solved(answers: np.ndarray, labels: np.ndarray) -> int:
 
 def against_labels(outputs: Outputs, batch: Batch, loss_config: LossConfig, task: Task
                    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-  """What is measured of attempts at puzzles whose labels are known; see attempts.Measure."""
+  """Measures attempts at puzzles whose labels are known; see attempts.Measure."""
   _, right_cells = losses.count_right(outputs.logits, batch["labels"])
   each = {"right_cells": right_cells}
   if task.headline != "exact_accuracy":
@@ -144,13 +145,13 @@ class Evaluator:
     **kwargs: see Attempter.
 
   Attributes:
-    attempter: what makes the attempts.
+    attempter: makes the attempts.
   """
 
   def __init__(self, get_model: Callable[[Any], TRM], task: Task, *, loss_config: LossConfig = LossConfig(),
                versions: int = 0, rollouts: int = 1, **kwargs: Any):
     self._task, self._rollouts = task, rollouts
-    # Whose versions are stored chooses by itself, in Task.score.
+    # A task that stores versions chooses among them itself, in Task.score.
     self._chooses = (versions > 0 or rollouts > 1) and not task.stores_versions
     self.attempter = Attempter(
         get_model, task, versions=versions, rollouts=rollouts, residuals=self._chooses,
@@ -159,7 +160,7 @@ class Evaluator:
   def evaluate(
       self, source: Any, puzzles: Puzzles, progress: Callable[[int, int], None] | None = None
   ) -> Evaluation:
-    """Evaluates every attempt at every puzzle; arguments as of Attempter.attempt."""
+    """Makes and evaluates all attempts at the puzzles; takes the arguments of Attempter.attempt."""
     made = self.attempter.attempt(source, puzzles, progress)
     measured = dict(made.measured)
     versions = len(made.steps) // (len(puzzles) * self._rollouts)
@@ -175,19 +176,18 @@ class Evaluator:
 
   def choose(self, puzzles: Puzzles, evaluation: Evaluation, by: str = "count", *, first: int | None = None
              ) -> tuple[Evaluation, dict[str, dict[str, Any]]]:
-    """Of several attempts at each puzzle those to believe, and what every way to choose them is worth.
+    """Chooses one attempt at each puzzle, and computes the accuracy of every way to choose.
 
     Args:
       puzzles: that were evaluated.
-      evaluation: of them.
+      evaluation: of these puzzles.
       by: see vote.candidates.
-      first: among how many of the attempts at each puzzle; None for all.
+      first: number of attempts at each puzzle, the first ones, to choose among; None for all.
 
     Returns:
-      The Evaluation of the chosen attempts, and tables as of Task.score: `by_choice` has the ways in which a model
-      chooses by itself; `by_check` has "proof" by the rules, where the task has them, and "pass@J", for which at least
-      one attempt has to be right, as labels or rules say. Evaluation and no tables where there is nothing to choose
-      among.
+      The Evaluation of the chosen attempts, and tables like those of Task.score: `by_choice` has the ways in which a
+      model chooses by itself; `by_check` has "proof", if the task has rules, and "pass@J", which needs only one right
+      attempt by labels or rules. The given Evaluation and no tables if there is nothing to choose among.
     """
     if not self._chooses:
       return evaluation, {}

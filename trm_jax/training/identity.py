@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Whose folder it is: a run's folder belongs to one run, which is checked against all that lies there."""
+"""Makes sure that a run's folder belongs to one run: the run is compared with all files in the folder."""
 
 import hashlib
 import json
@@ -16,34 +16,34 @@ from trm_jax.runtime import files
 from trm_jax.tasks import Task
 from trm_jax.training import metrics_log
 
-# What a run writes in its folder after config.json, apart from its checkpoints.
+# The files that a run writes in its folder after config.json, apart from its checkpoints.
 _WRITTEN = {"metrics.jsonl", "results.json", "parameters.txt", "tensorboard", "learning_curve.png", "solved.png",
             "wandb_id"}
 
 
 def digests(splits: Splits) -> dict[str, str | None]:
-  """What tells the puzzles of a run from others, kept with it as `puzzles`; None where there are none."""
+  """Digests that identify the puzzles of a run, saved with it as `puzzles`; None for a split without puzzles."""
   return {name: puzzles and puzzles.digest()
           for name, puzzles in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))}
 
 
 def rows_digest(task: Task) -> str | None:
-  """SHA-256, in hexadecimal, of what the rows of a prefix table stand for, kept with a run as `rows`; None where the
-  task does not name them."""
+  """SHA-256, in hexadecimal, of the names of the rows of a prefix table, saved with a run as `rows`; None if the task
+  does not name them."""
   names = task.row_names()
   return None if names is None else hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
 
 
 def check_rows(task: Task, digest: str | None, place: str) -> None:
-  """Makes sure that the rows of a trained prefix table stand for what a task's identifiers stand for.
+  """Makes sure that the rows of a trained prefix table have the same meaning as a task's identifiers.
 
   Args:
     task: whose puzzles the model is to answer.
-    digest: see `rows_digest`; of the run that has trained it. None: that is not known, and a warning says so.
+    digest: see `rows_digest`; of the run that trained the table. None: it is not known, and a warning says so.
     place: where the model was saved, for the message.
 
   Raises:
-    UserError: they stand for something else.
+    UserError: the rows have another meaning.
   """
   ours = rows_digest(task)
   if ours is None or ours == digest:
@@ -60,16 +60,16 @@ def check_rows(task: Task, digest: str | None, place: str) -> None:
 
 
 def check_same(run: dict[str, Any], saved: dict[str, Any], place: str) -> None:
-  """Makes sure that two runs are one, but for what is free to change (config.free_on_resume).
+  """Makes sure that two runs are the same, except for knobs that are free to change (config.free_on_resume).
 
   Args:
-    run: that is to go on: `config` (see config.to_dict) and, where they are known, `data` (facts of its puzzles that
-      the model depends on), `puzzles` (see `digests`) and `total_steps`.
-    saved: the same, as it was saved, with everything.
-    place: where that lies, for the message.
+    run: the run to be resumed: `config` (see config.to_dict) and, if they are known, `data` (facts about its puzzles
+      that the model depends on), `puzzles` (see `digests`) and `total_steps`.
+    saved: the same, complete, as it was saved.
+    place: where it was saved, for the message.
 
   Raises:
-    UserError: they differ.
+    UserError: the runs differ.
   """
   different = config_lib.differences(run["config"], saved["config"])
   different += [f"{name} of the data: {saved.get('data', {}).get(name)!r} -> {value!r}"
@@ -92,18 +92,18 @@ def check_same(run: dict[str, Any], saved: dict[str, Any], place: str) -> None:
 
 
 def state(run: dict[str, Any], folder: epath.Path) -> str:
-  """What lies in a folder of this very run.
+  """Returns how far the run in a folder is.
 
   Args:
     run: see `check_same`.
     folder: of the run; need not exist.
 
   Returns:
-    "finished" with results; "begun" with checkpoints, which say themselves of which run they are; or "new" with nothing
-    that could get lost.
+    "finished" if there are results; "begun" if there are checkpoints, which themselves say to which run they belong; or
+    "new" if there is nothing that could get lost.
 
   Raises:
-    UserError: there is another run, or this one without its checkpoints, or something else by a name that a run uses.
+    UserError: there is another run, or this one without its checkpoints, or a file with a name that a run uses.
   """
   with buckets.reaching(str(folder)):
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -114,7 +114,7 @@ def state(run: dict[str, Any], folder: epath.Path) -> str:
       if has_checkpoints:
         return "begun"
       used = there & _WRITTEN
-      if in_checkpoints or checkpoints.is_file():  # an empty folder is left by a start that failed
+      if in_checkpoints or checkpoints.is_file():  # a failed start leaves an empty folder
         used.add("checkpoints")
       if used:
         raise UserError(f"{folder}: has {', '.join(sorted(used))}, but no config.json: these are no run's files, and a "
@@ -139,7 +139,7 @@ def state(run: dict[str, Any], folder: epath.Path) -> str:
           return "finished"
       except Damaged as e:
         console.warn(f"{e}; its run makes the test again")
-  # A run makes checkpoints/ before anything else; a bucket has no folders that are empty.
+  # A run makes checkpoints/ before anything else; a bucket has no empty folders.
   if not has_checkpoints and "checkpoints" not in there and not buckets.is_remote(folder):
     raise UserError(f"{folder}: this run has begun, but its checkpoints are not here: it cannot go on, and would write "
                     "over its records if it began again; bring checkpoints/ here, or name another folder")

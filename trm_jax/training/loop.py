@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A training run from start to end.
+"""Makes a training run from start to end.
 
 Every process of a job runs this and reaches restores, steps, evaluations and saves in the same order: all of them are
 collective. Small files are written to `Workdir.local`, which only the main process keeps.
@@ -55,11 +55,11 @@ from trm_jax.training.train_step import TrainState
 
 # Seconds of work in a call: long enough to hide the host, short enough to stop soon after SIGTERM.
 _CALL_SECONDS = 2.0
-# What the watchdog allows, besides --peer_timeout_s, for compiling on a slow host; for reading puzzles, which TFDS
-# downloads and prepares the first time; and for what the main process does alone at the end: compiling for one device,
-# drawing, copying to a bucket.
+# The time that the watchdog allows, besides --peer_timeout_s, for compiling on a slow host; for reading puzzles, which
+# TFDS downloads and prepares the first time; and for the work of the main process alone at the end: compiling for one
+# device, drawing, copying to a bucket.
 _COMPILE_SECONDS, _READ_SECONDS, _REPORT_SECONDS = 600.0, 3600.0, 1800.0
-# Of the watched puzzles, this many are drawn at each evaluation; of so many test puzzles, one is drawn at the end.
+# The number of watched puzzles drawn at each evaluation; and of test puzzles from which one is drawn at the end.
 _DRAWN, _SOLVED = 4, 64
 
 
@@ -69,13 +69,13 @@ class _Stop(Exception):
 
 @dataclasses.dataclass
 class Position:
-  """How far a run is.
+  """The progress of a run.
 
   Attributes:
-    step: optimizer steps made.
-    saved: step of the newest checkpoint, 0 if there is none.
-    evaluated: the last step that was evaluated, 0 before.
-    saved_at: when the newest checkpoint was saved, or the run was started, by time.monotonic().
+    step: number of optimizer steps made.
+    saved: step of the newest checkpoint; 0 if there is none.
+    evaluated: the last step that was evaluated; 0 if there is none.
+    saved_at: the time.monotonic() at which the newest checkpoint was saved, or else the run was started.
   """
 
   step: int = 0
@@ -85,18 +85,18 @@ class Position:
 
 
 class SafePoint:
-  """A place where the run may be stopped: all processes agree whether it is, how long calls are, and whether to save.
+  """A point where the run may stop: all processes agree whether to stop, how long calls are, and whether to save.
 
   Args:
     mesh: of the job.
     position: of the run.
     save_minutes: see config.save.minutes.
-    signals: that tell this process to stop.
-    watchdog: hears that the run moves.
+    signals: the signals that tell this process to stop.
+    watchdog: is told that the run makes progress.
 
   Attributes:
     position, signals: as given.
-    agreement: of all processes on the numbers that matter.
+    agreement: of all processes on these decisions.
   """
 
   def __init__(self, mesh: jax.sharding.Mesh, position: Position, save_minutes: float, signals: Signals,
@@ -106,24 +106,24 @@ class SafePoint:
     self.agreement = distributed.Agreement(mesh, 3)
 
   def __call__(self, doing: str, step_seconds: float) -> tuple[int, bool]:
-    """Agrees, one call late.
+    """Exchanges the decisions, and returns those of the call before.
 
     Args:
-      doing: what the run does here, for the watchdog.
-      step_seconds: of an optimizer step; 0 where that is not known yet.
+      doing: the run's current activity, for the watchdog.
+      step_seconds: duration of an optimizer step; 0 if it is not known yet.
 
     Returns:
-      Steps of the next call; whether to save.
+      Number of steps of the next call; whether to save.
 
     Raises:
-      _Stop: one of the processes was told to.
+      _Stop: one of the processes was told to stop.
     """
     position, call_steps, save = self.position, 0, 0
     if distributed.is_main():  # its clock decides
       if step_seconds:
         call_steps = int(_CALL_SECONDS / step_seconds)
       if self._save_minutes and time.monotonic() - position.saved_at > 60 * self._save_minutes:
-        save = position.saved + 1  # since when: by the time that it is agreed on there may be a newer checkpoint
+        save = position.saved + 1  # names the newest checkpoint: by the time of the agreement there may be a newer one
     stop, call_steps, save = self.agreement.exchange([int(self.signals.received is not None), call_steps, save])
     self._watchdog.alive(f"{doing}, after step {position.step:,}")
     if stop:
@@ -135,24 +135,24 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
   """Trains to the end, from the newest checkpoint in `path` if it has one.
 
   Args:
-    config: the run.
-    path: folder of the run, gs://BUCKET/FOLDER too; made if it does not exist. Gets config.json, metrics.jsonl,
+    config: of the run.
+    path: folder of the run, local or gs://BUCKET/FOLDER; made if it does not exist. It gets config.json, metrics.jsonl,
       tensorboard/, checkpoints/, and at the end results.json, learning_curve.png and solved.png.
-    peer_timeout_s: of several processes, one in which nothing moves for so long ends with status PEER_LOST.
+    peer_timeout_s: if there are several processes, one that makes no progress for this long ends with PEER_LOST.
 
   Returns:
-    What results.json holds.
+    The contents of results.json.
 
   Raises:
-    UserError: something a person can mend; state that was saved stays.
-    exit_status.Interrupted: SIGTERM, SIGHUP or Ctrl-C in any process; all have saved the same step.
+    UserError: a problem that a person can fix; checkpoints that were saved stay.
+    exit_status.Interrupted: a process received SIGTERM, SIGHUP or Ctrl-C; all have saved the same step.
   """
   paths.check_checkpoints_can_be_kept(path, "--workdir")
   if jax.config.jax_enable_x64:
     raise UserError("jax_enable_x64 is on: this library computes in 32 bits; turn it off by "
                     "jax.config.update('jax_enable_x64', False)")
   mesh = sharding.make_mesh(model=config.compute.model_devices)
-  # The stack closes what is open, however the run ends, and that is not cut short by a signal.
+  # The stack closes everything that is open, however the run ends; no signal interrupts that.
   with Signals(announces=distributed.is_main()) as signals, contextlib.ExitStack() as exits:
     # Another process may own the folder.
     workdir = distributed.together(lambda: exits.enter_context(Workdir(path, main=distributed.is_main())))
@@ -161,7 +161,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     distributed.say(f"this run is kept in {workdir.path}")
     distributed.check_shared(workdir.path, "--workdir")
 
-    # Puzzles and programs; whether the folder is this run's.
+    # Puzzles and programs, and a check that the folder belongs to this run.
     program.check_fits(config, mesh)  # before puzzles are read or made, which may take minutes
     if config.log.wandb:
       wandb_log.require_wandb(config.log.wandb)
@@ -172,13 +172,13 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     made = program.Program(config, task, Sizes.of(splits.train), mesh)
     schedule = Schedule.of(config, made.total_steps, [stage.start for stage in made.stages])
     saved_run = _identity(config, task, made, splits)
-    # Together: nothing is written there before all have looked.
+    # All processes check together, so that nothing is written there before all have looked.
     if distributed.together(lambda: identity.state(saved_run, workdir.path)) == "finished":
       distributed.say(f"this run is finished: its {made.total_steps:,} steps are made; results are in "
                       f"{workdir.path / 'results.json'}")
       return metrics_log.read_results(workdir.local / "results.json")
 
-    # The state: from the newest checkpoint, or new. Never built before its layout is known.
+    # The state, from the newest checkpoint or new. It is never built before its layout is known.
     checkpoints = exits.enter_context(contextlib.closing(Checkpoints(workdir.checkpoints, keep=keep_last(config))))
     seed = np.uint32(config.seed)
     source = rows_lib.to_device(rows_lib.Source.of(task.arrays(splits.train), splits.train), sharding.replicated(mesh))
@@ -187,7 +187,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
 
     # Compile the step, and open the records.
     def compile_stage() -> tuple[int, Any, float]:
-      """The stage that makes the next step, its program, and the seconds that it took."""
+      """Compiles the stage of the next step. Returns its index, its program, and the seconds that this took."""
       watchdog.alive("compiling", extra_s=_COMPILE_SECONDS)
       start, number = time.perf_counter(), made.stage_at(position.step)
       compiled = made.compile_steps(number)
@@ -198,7 +198,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     watched_name, watched = splits.watched
     evaluator = made.evaluator(max(len(watched), len(splits.test)))
     if watched_name == "test" and position.step == made.total_steps:
-      position.evaluated = 0  # its record looks like that of the test at the end: both are made again
+      position.evaluated = 0  # its record cannot be told from that of the final test, so both are made again
     remade = ((f"{watched_name}/",) if position.evaluated != position.step else ()) + (
         ("test",) if position.step == made.total_steps else ())
     log = exits.enter_context(contextlib.closing(_open_log(config, workdir, position.step, remade)))
@@ -209,19 +209,19 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     safe_point = SafePoint(mesh, position, config.save.minutes, signals, watchdog)
 
     def save() -> None:
-      """Starts writing a checkpoint; the records of its step are in place before it is."""
+      """Starts to write a checkpoint, after the records of its step are in place."""
       workdir.sync()
       watchdog.alive(f"saving step {position.step:,}")
       checkpoints.save(position.step, state, saved_run | {"train_seconds": round(records.seconds, 1)})
       position.saved, position.saved_at = position.step, time.monotonic()
 
     def evaluate() -> None:
-      """Evaluates on the watched puzzles and notes the accuracy, if it is one by which a checkpoint may be chosen."""
+      """Evaluates on the watched puzzles, and notes the accuracy if it may serve to choose a checkpoint."""
       evaluation = evaluator.evaluate(
           state, watched, lambda done, total: safe_point("evaluating", records.step_seconds))
       metrics = evaluation.metrics() | task.score(watched, evaluation)
       log.write({"step": position.step} | {f"{watched_name}/{key}": value for key, value in metrics.items()})
-      if distributed.is_main():  # nobody sees what the others draw
+      if distributed.is_main():  # pictures of the other processes are not kept
         few, originals = slice(_DRAWN), slice(0, _DRAWN * evaluation.versions, evaluation.versions)
         log.image(f"{watched_name}/answers", boards.answers_picture(
             task, watched.inputs[few], evaluation.answers[originals], watched.labels[few],
@@ -230,14 +230,15 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
                   position.step)
       distributed.say(f"{train_log.at(position.step, made.total_steps)}  {watched_name}: "
                       f"{_solved(metrics, config, task, len(watched))}")
-      workdir.sync()  # An evaluation that is noted is not made again, so its record must be in place before.
+      workdir.sync()  # A noted evaluation is not repeated, so its record must be in place before.
       checkpoints.add_evaluation(position.step, metrics[task.headline] if watched_name == "validation" else None)
       position.evaluated = position.step
 
     few = splits.test.take_groups(np.arange(min(splits.test.num_groups, _SOLVED)))
 
     def test(tested: TrainState, what: str, suffix: str = "") -> tuple[dict[str, Any], list[list[Shown]]]:
-      """Evaluates on the test set and says so. Returns the metrics, and what a picture of each of a few shows of it."""
+      """Evaluates on the test set and prints the result. Returns the metrics, and for each of a few puzzles what its
+      picture shows."""
       progress = console.Progress(f"test, {what}")
 
       def each_batch(done, total):
@@ -264,11 +265,11 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     try:
       # Steps, evaluations and saves, to the last step.
       while True:
-        # A resumed run may have been stopped before the evaluation or the save that is due at its first step.
+        # A resumed run may have been stopped before the evaluation or the save that is due at the step it begins with.
         evaluate_now = position.step > position.evaluated and schedule.evaluates(position.step)
         if evaluate_now or save_now and position.step not in schedule.traced or (
             schedule.saves(position.step) and position.step > position.saved):
-          records.flush()  # a step that was not finite must be known before its state is saved
+          records.flush()  # a step that was not finite must be noticed before its state is saved
           if evaluate_now:
             evaluate()
           if position.step > position.saved:
@@ -287,7 +288,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
         end = schedule.end_of_call(position.step, call_steps)
         if schedule.traced and position.step == schedule.traced.start:
           records.flush()
-          # The threads of a save are no part of these steps, and the profiler has crashed when it stopped amid them.
+          # A save's threads do not belong to these steps, and the profiler has crashed when stopped while they ran.
           checkpoints.wait()
           trace.start(state)
           records.resume()
@@ -304,7 +305,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
           told_how_long = True
           distributed.say(f"about {console.duration(records.seconds_left(position.step))} to go")
 
-      # Test accuracy of the last checkpoint, of the one that was best on validation, and of a mean; pictures.
+      # Test accuracy of the last checkpoint, of a mean of checkpoints, and of the best on validation; pictures.
       checkpoints.wait()
       tested, after = test(state, "last checkpoint")
       results = {"step": made.total_steps, "test": tested, "train_seconds": round(records.seconds, 1)}
@@ -315,21 +316,21 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       solving = made.solver(len(few)).attempt(state, few)
       best = checkpoints.best_step()
       if best is not None and best != made.total_steps:
-        state = None  # the devices need not have room for two prefix tables
+        state = None  # so that the devices need not hold two prefix tables
         results["test_best"] = {"step": best} | test(
             checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")[0]
       for name in ("test", "test_best", "test_average"):
         if name in results:
           log.write({"step": made.total_steps} | {f"{name}/{key}": value for key, value in results[name].items()})
-      for _ in range(2):  # whoever was told to stop until now, all hear of it
+      for _ in range(2):  # so that all learn of a process that was told to stop before this point
         safe_point("reporting", records.step_seconds)
       watchdog.alive("reporting", extra_s=_REPORT_SECONDS)
-      with signals.released():  # all is saved: nobody need wait for the pictures
+      with signals.released():  # everything is saved: no signal needs to wait for the pictures
         if distributed.is_main():
           _pictures(few, solving, after, task, splits.test_puzzle, workdir.local, config.name)
       files.write_json(workdir.local / "results.json", results)
       workdir.sync()
-      # Together: JAX gives processes that have left a minute to be followed by the others, then ends all.
+      # All processes leave together: JAX ends the job if the others do not follow the first one within a minute.
       multihost_utils.sync_global_devices("reported")
       distributed.say(_what_is_where(workdir, results))
       return results
@@ -341,12 +342,12 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       checkpoints.wait()
       distributed.say(f"stopped at step {position.step:,}, saved in {time.perf_counter() - start:.1f} s; the same "
                       f"command with --workdir={workdir.path} goes on from there")
-      # Another process may be the one that was told.
+      # The signal may have gone to another process.
       raise exit_status.Interrupted(signals.status or exit_status.PREEMPTED) from None
 
 
 def _load(task: Task) -> splits_lib.Splits:
-  """Reads or makes the puzzles, and says what a person should know of them."""
+  """Reads or makes the puzzles, and prints what a person should know about them."""
   progress = console.Progress(f"{task.data.source} puzzles")
   splits = splits_lib.load(task, progress)
   progress.done(splits.summary)
@@ -356,7 +357,7 @@ def _load(task: Task) -> splits_lib.Splits:
 
 
 def _identity(config: Config, task: Task, made: program.Program, splits: splits_lib.Splits) -> dict[str, Any]:
-  """What tells this run from others, and is saved with it. Raises UserError where processes differ in it."""
+  """The values that identify this run and are saved with it. Raises UserError if they differ between processes."""
   saved_run = {"config": config_lib.to_dict(config), "data": Sizes.of(splits.train).of_model(),
                "total_steps": made.total_steps}
   distributed.check_same("config", lambda: _fingerprint(saved_run))
@@ -368,15 +369,15 @@ def _identity(config: Config, task: Task, made: program.Program, splits: splits_
 
 
 def _fingerprint(value: Any) -> int:
-  """32 bits of what JSON can hold."""
+  """32 bits that depend on a JSON value."""
   return zlib.crc32(json.dumps(value).encode())
 
 
 def _restore_or_init(checkpoints: Checkpoints, config: Config, task: Task, made: program.Program,
                      saved_run: dict[str, Any], seed: np.uint32, source: rows_lib.Source
                      ) -> tuple[TrainState, Position, float]:
-  """The state of the newest checkpoint or, where there is none, before the first step; where that is; the seconds that
-  its steps have taken."""
+  """Returns the state of the newest checkpoint or, if there is none, the state before the first step; its position; and
+  the seconds that its steps have taken."""
   latest = checkpoints.latest_step()
   if latest is None:
     state = made.init(seed, source)
@@ -402,14 +403,14 @@ def _describe_run(workdir: Workdir, made: program.Program, saved_run: dict[str, 
           "processes": jax.process_count(),
       },
   })
-  workdir.sync()  # before anything else: it says whose the other files are
+  workdir.sync()  # before anything else, since config.json says which run the other files belong to
   files.replace_text(
       workdir.local / "parameters.txt",
       parameter_overview.get_parameter_overview(made.state.params, include_stats=False) + "\n")
 
 
 def _open_log(config: Config, workdir: Workdir, step: int, remade: tuple[str, ...]) -> metrics_log.MetricsLog:
-  """The records up to a step, without those of that step that the run will make again: see MetricsLog."""
+  """Opens the log with the records up to a step, without those of that step that the run repeats: see MetricsLog."""
   knobs, mirrors = config_lib.to_dict(config), []
   if config.log.wandb and distributed.is_main():
     mirrors.append(wandb_log.WandbLog(
@@ -421,7 +422,8 @@ def _open_log(config: Config, workdir: Workdir, step: int, remade: tuple[str, ..
 
 @contextlib.contextmanager
 def _not_finite_is_explained(log: metrics_log.MetricsLog, checkpoints: Checkpoints) -> Iterator[None]:
-  """Turns a loss or gradient that is not finite into a record and a line that says what is left and what to do."""
+  """Turns a loss or gradient that is not finite into a record, and a message that names the last good checkpoint and
+  what to do."""
   try:
     yield
   except train_log.NotFinite as e:
@@ -434,10 +436,10 @@ def _not_finite_is_explained(log: metrics_log.MetricsLog, checkpoints: Checkpoin
 
 
 class _Trace(contextlib.ExitStack):
-  """A stretch of the run that JAX's profiler traces. Leaving it ends the trace, however the run ends.
+  """A part of the run that JAX's profiler traces. Leaving it ends the trace, however the run ends.
 
   Args:
-    steps: that are traced, counted from 0.
+    steps: the steps that are traced, counted from 0.
     workdir: of the run.
   """
 
@@ -446,13 +448,13 @@ class _Trace(contextlib.ExitStack):
     self._steps, self._workdir = steps, workdir
 
   def start(self, state: TrainState) -> None:
-    """Has the profiler record what the devices and this process do once the state is there."""
+    """Starts to record the work of the devices and of this process, once the state is computed."""
     jax.block_until_ready(state)
     if distributed.is_main():
       self.enter_context(jax.profiler.trace(self._workdir.local / "tensorboard"))
 
   def end(self, state: TrainState) -> None:
-    """Ends the trace once the state is there, and says where it is."""
+    """Ends the trace once the state is computed, and prints where the trace is."""
     jax.block_until_ready(state)
     self.close()
     distributed.say(
@@ -461,7 +463,7 @@ class _Trace(contextlib.ExitStack):
 
 
 def _headline(made: program.Program, splits: splits_lib.Splits, compile_s: float) -> str:
-  """The run in one line."""
+  """Describes the run in one line."""
   processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
   return (f"{made.model_config} {made.num_params:,} parameters | {made.mesh.size} x "
           f"{made.mesh.devices.flat[0].device_kind}{processes}, mesh {dict(made.mesh.shape)} | {made.task.name}, "
@@ -470,7 +472,7 @@ def _headline(made: program.Program, splits: splits_lib.Splits, compile_s: float
 
 
 def _solved(metrics: dict[str, Any], config: Config, task: Task, number: int) -> str:
-  """An evaluation in words."""
+  """Describes an evaluation in words."""
   return (f"{metrics[task.headline]:.1%} of {number:,} puzzles solved, {metrics['accuracy']:.1%} of cells, halting "
           f"right for {metrics['q_halt_accuracy']:.1%}{_steps_a_puzzle(metrics, config)}"
           f"{evaluator_lib.more_in_words(metrics, task)}")
@@ -481,7 +483,7 @@ def _steps_a_puzzle(metrics: dict[str, Any], config: Config) -> str:
 
 
 def _what_is_where(workdir: Workdir, results: dict[str, Any]) -> str:
-  """What a person finds in the folder of a run that has ended, and what to do next."""
+  """Describes the folder of a run that has ended, and suggests next commands."""
   tables = [name.removeprefix("by_") for name in results["test"] if name.startswith("by_") and name != "by_step"]
   return f"""
 {workdir.path}/
@@ -496,7 +498,7 @@ next:
 
 def _pictures(few: Puzzles, made: attempts.Attempts, after: list[list[Shown]], task: Task, puzzle: str,
               folder: os.PathLike, name: str) -> None:
-  """The learning curve, and of a few puzzles, which may be called `puzzle`, the one that took the model longest to
+  """Draws the learning curve and, out of a few puzzles (`puzzle` is their name), the one that took the model longest to
   solve."""
   curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name,
                         headline=task.headline)

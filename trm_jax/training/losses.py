@@ -13,7 +13,7 @@ from trm_jax.model.trm import Carry, Outputs
 def stablemax_scores(logits: jax.Array) -> jax.Array:
   """log s, where s(x) = x + 1 for x >= 0 and 1 / (1 - x) below; the probabilities are s / sum(s).
 
-  In float32 and finite, with finite gradients, for every finite logit: both branches are taken of arguments clipped
+  The result is float32 and finite, with finite gradients, for every finite logit: both branches get arguments clipped
   to their side, so that the one not chosen never divides by zero (the plain form does, at a logit of exactly 1).
   """
   x = logits.astype(jnp.float32)
@@ -44,14 +44,14 @@ def cross_entropy(logits_BxSxV: jax.Array, labels_BxS: jax.Array, *, cells: str 
 
 
 def count_right(logits_BxSxV: jax.Array, labels_BxS: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Number of cells that are counted, and that are counted and right: two (B,) int32."""
+  """Numbers of counted cells, and of counted cells that are right: two (B,) int32."""
   counted = labels_BxS != IGNORE_LABEL
   right = counted & (jnp.argmax(logits_BxSxV, -1) == labels_BxS)
   return counted.sum(-1), right.sum(-1)
 
 
 def of_answers(outputs: Outputs, labels_BxS: jax.Array, config: LossConfig = LossConfig()) -> dict[str, jax.Array]:
-  """The two losses that training and evaluation report, of each row.
+  """The two losses of each row that training and evaluation report.
 
   Args:
     outputs: of a supervision step.
@@ -72,14 +72,14 @@ def of_answers(outputs: Outputs, labels_BxS: jax.Array, config: LossConfig = Los
 
 
 def expected_extra_steps(halt_logit_B: jax.Array, steps_left_B: jax.Array, max_steps: int) -> jax.Array:
-  """Supervision steps that a row still makes, in the mean, if it halts after each with the probability that it has now.
+  """Expected number of supervision steps that a row still makes, if it halts after each with its current probability.
 
   With p = sigmoid(halt_logit) that is the sum of (1 - p)^k over the steps k that are left.
 
   Args:
     halt_logit_B: float32.
     steps_left_B: integers from 0 to max_steps.
-    max_steps: the most that any row makes.
+    max_steps: the most steps that any row makes.
 
   Returns:
     (B,) float32, from 0 to the steps that are left.
@@ -93,17 +93,17 @@ def act_loss(carry: Carry, outputs: Outputs, config: LossConfig = LossConfig(), 
              ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Loss of one supervision step, summed over rows, and sums for its metrics.
 
-  The step's own carry holds the labels, because a row that goes on ignores the batch it was offered.
+  The labels are those in the step's own carry, because a row that has not halted ignores the batch it was offered.
 
   Args:
     carry: after the step, with `labels` (B, S) in its batch.
     outputs: of the step.
-    config: how the parts count; step_decay as in CGAR (arXiv:2511.08653).
-    halt_max_steps: of the model; needed where config.halt_cost > 0.
+    config: weights of the parts; step_decay as in CGAR (arXiv:2511.08653).
+    halt_max_steps: of the model; needed if config.halt_cost > 0.
 
   Returns:
     The scalar loss and a dict of scalars, all float32 sums over rows: lm_loss, q_halt_loss (and q_continue_loss
-    where it is trained, extra_steps where they cost) over all rows, unweighted; count, accuracy (share of right
+    if it is trained, extra_steps if they cost) over all rows, unweighted; count, accuracy (share of right
     cells), exact_accuracy, q_halt_accuracy and steps over rows that halt at this step and have a counted cell.
   """
   labels = carry.batch["labels"]

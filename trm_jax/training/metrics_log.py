@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The records of a run, which people and plots read: metrics.jsonl, TensorBoard event files, results.json."""
+"""Writes and reads the records of a run for people and plots: metrics.jsonl, TensorBoard event files, results.json."""
 
 from collections.abc import Sequence
 import itertools
@@ -24,21 +24,22 @@ def numbers(record: dict[str, Any]) -> dict[str, float]:
 
 
 class MetricsLog:
-  """One JSON object a line in metrics.jsonl, and the same scalars as TensorBoard events under tensorboard/.
+  """Writes one JSON object per line to metrics.jsonl, and the same scalars as TensorBoard events under tensorboard/.
 
   Args:
     workdir: existing folder.
-    resume_step: what was written for later steps, by a run that got further than its last checkpoint, is dropped.
-    remade: records of `resume_step` itself with a name that begins like this are dropped, too: they are made again.
-    knobs: flattened config, for TensorBoard's HPARAMS and TEXT; written where a run begins.
-    headline: the metric of evaluations that TensorBoard shows of each run beside its knobs.
-    mirrors: get the same records and images, and are closed with this.
+    resume_step: the step at which the run resumes; records of later steps, from before it was stopped, are dropped.
+    remade: beginnings of names; records of `resume_step` itself with such a name are dropped, too, since the run makes
+      them again.
+    knobs: flattened config, for TensorBoard's HPARAMS and TEXT; written at the beginning of a run.
+    headline: the metric of evaluations that TensorBoard shows for each run beside its knobs.
+    mirrors: get the same records and images, and are closed together with this log.
   """
 
   def __init__(self, workdir: pathlib.Path, *, resume_step: int, remade: tuple[str, ...] = (),
                knobs: dict[str, Any] | None = None, headline: str = "exact_accuracy", mirrors: Sequence[Any] = ()):
-    # Imported here because it imports torch where that is installed: seconds, in which no program would listen to
-    # signals yet.
+    # Imported here because it imports torch if that is installed, which takes seconds in which a program could not yet
+    # listen to signals.
     import tensorboardX  # pylint: disable=g-import-not-at-top
     from tensorboardX import summary  # pylint: disable=g-import-not-at-top
 
@@ -55,7 +56,7 @@ class MetricsLog:
     self._file = self._path.open("a", buffering=1)
     self._mirrors = mirrors
     self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
-    # Not by add_hparams, which makes another run of them, in a folder below this one.
+    # add_hparams would make another run of these, in a folder below this one.
     compared = dict.fromkeys(f"{split}/{headline}" for split in ("validation", "test"))
     experiment, start, self._end = summary.hparams(knobs or {}, compared)
     if knobs and resume_step == 0:
@@ -64,7 +65,7 @@ class MetricsLog:
       self._events.add_text("config", "\n".join(f"    {name} = {value!r}" for name, value in knobs.items()))
 
   def write(self, record: dict[str, Any]) -> None:
-    """A record: `step` and anything JSON can hold."""
+    """Writes a record: `step`, and any values that JSON supports."""
     try:
       self._file.write(json.dumps(record) + "\n")
     except OSError as e:
@@ -75,13 +76,13 @@ class MetricsLog:
       mirror.write(record)
 
   def image(self, name: str, pixels: np.ndarray, step: int) -> None:
-    """A picture, (height, width, 3) uint8, for TensorBoard's IMAGES."""
+    """Writes a picture, (height, width, 3) uint8, for TensorBoard's IMAGES."""
     self._events.add_image(name, pixels, step, dataformats="HWC")
     for mirror in self._mirrors:
       mirror.image(name, pixels, step)
 
   def close(self) -> None:
-    """Flushes all. Where no exception is on its way, the run is at its end and marked as such."""
+    """Flushes everything. Unless an exception is being raised, the run is at its end, and is marked as ended."""
     self._file.close()
     if sys.exception() is None:
       self._events.file_writer.add_summary(self._end)
@@ -91,9 +92,9 @@ class MetricsLog:
 
 
 def read_metrics(path: os.PathLike | str) -> list[dict[str, Any]]:
-  """The records of a metrics.jsonl, wherever it is.
+  """The records of a metrics.jsonl, local or in a bucket.
 
-  A last line that a killed run left half written is passed over. Other lines that are no records are left out, too, and
+  A last line that a killed run left half written is ignored. Other lines that are no records are ignored, too, and
   named in one warning.
 
   Raises:
@@ -116,7 +117,7 @@ def _parse(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
       record = line
     if isinstance(record, dict) and type(record.get("step")) is int:
       records.append(record)
-    elif line.strip() and number < len(lines):  # after the last newline is what a killed run did not finish
+    elif line.strip() and number < len(lines):  # text after the last newline is a killed run's unfinished line
       broken.append(number)
   return records, broken
 
@@ -128,16 +129,17 @@ def _broken_lines(path: os.PathLike | str, numbers: Sequence[int]) -> str:
 
 
 def _free_name(folder: pathlib.Path, stem: str, suffix: str) -> pathlib.Path:
-  """A path in a folder that nothing has yet."""
+  """A path in a folder that does not exist yet."""
   return next(path for i in itertools.count(1)
               if not (path := folder / f"{stem}{f'-{i}' if i > 1 else ''}{suffix}").exists())
 
 
 def read_results(path: os.PathLike | str) -> dict[str, Any]:
-  """The results.json of a run, wherever it is.
+  """The results.json of a run, local or in a bucket.
 
   Raises:
-    UserError: it is missing or cannot be read; Damaged: it is not what a run writes.
+    UserError: the file is missing or cannot be read.
+    Damaged: it is not what a run writes.
   """
   results = files.read_json(path)
   test = results.get("test")

@@ -11,7 +11,7 @@ import optax
 def warmup_cosine(learning_rate: float, *, warmup_steps: int, total_steps: int, min_ratio: float) -> optax.Schedule:
   """Linear warmup, then a cosine from `learning_rate` to `learning_rate * min_ratio` (reference: pretrain.py).
 
-  Optax hands a schedule the number of updates already made, 0 at the first; the reference's first step is t = 1.
+  Optax gives a schedule the number of updates already made, 0 at the first; the reference's first step is t = 1.
 
   Args:
     learning_rate: the peak.
@@ -36,8 +36,8 @@ def warmup_cosine(learning_rate: float, *, warmup_steps: int, total_steps: int, 
 def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
   """atan2(m, sqrt(v) / sqrt(1 - b2^t)) / (1 - b1^t): Adam without epsilon and without dependence on the loss's scale.
 
-  As in the optimizer the reference trains with: the first moment is corrected outside the arctangent and only the
-  second inside it, and there is no factor in front (Everett et al. 2024 have both otherwise).
+  As in the reference's optimizer, the first moment is corrected outside the arctangent and only the second inside it,
+  and there is no factor in front (both differ in Everett et al. 2024).
   """
 
   def init(params):
@@ -49,7 +49,7 @@ def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
     t = state.count + 1
     mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, grads)
     nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, grads)
-    # expm1 keeps 1 - b^t exact where b^t is close to 1.
+    # expm1 keeps 1 - b^t accurate if b^t is close to 1.
     first = -jnp.expm1(t * jnp.log(jnp.float32(b1)))
     second = jnp.sqrt(-jnp.expm1(t * jnp.log(jnp.float32(b2))))
     updates = jax.tree.map(lambda m, v: jnp.arctan2(m, jnp.sqrt(v) / second) / first, mu, nu)
@@ -81,8 +81,8 @@ def muon(
   """Muon for the matrices of the networks, AdamW for all else, by Optax; both with Nesterov's momentum.
 
   The update of a matrix is its orthogonalised momentum times sqrt(max(1, outputs / inputs)), as in its author's code
-  (github.com/KellerJordan/Muon). Matrices that lie stacked in one parameter, gate and up, or q, k and v, are
-  orthogonalised each by itself.
+  (github.com/KellerJordan/Muon). Matrices that are stacked in one parameter, gate and up, or q, k and v, are
+  orthogonalised separately.
 
   Args:
     matrix_learning_rate, momentum, matrix_weight_decay: of Muon.
@@ -103,7 +103,7 @@ def muon(
 
 
 def sign_of_row_sums() -> optax.GradientTransformationExtraArgs:
-  """The sign of the gradient of a table's row, from gradients of the rows that a batch looked up.
+  """Computes the sign of the gradient of a table's rows, from gradients of the rows that a batch looked up.
 
   `update(grads, state, params, identifiers=…)`: grads (B, E) by looked-up row, identifiers (B,) the rows of the
   table. Gradients of equal identifiers are summed over the whole batch; every occurrence of a row gets the same
@@ -134,27 +134,27 @@ def sign_sgd_rows(
 
 
 class EmaState(NamedTuple):
-  """Attributes: count, updates made, () int32; ema, the average, shaped like the parameters."""
+  """State of `ema`. Attributes: count, () int32, updates made; ema, the average, shaped like the parameters."""
 
   count: jax.Array
   ema: Any
 
 
 def ema(rate: float, *, start: int = 0) -> optax.GradientTransformation:
-  """Keeps an exponential moving average of the parameters; passes updates on as they are, so chain it last.
+  """Keeps an exponential moving average of the parameters; passes updates on unchanged, so chain it last.
 
-  Takes every step's new parameters, has no bias correction (as the reference). The state's `ema` is the average.
+  It averages every step's new parameters, without bias correction (as the reference). The state's `ema` is the average.
 
   Args:
     rate: weight of the average so far.
-    start: updates during which the average is the parameters themselves. 0: it begins with the initial parameters.
+    start: number of updates during which the average equals the parameters; 0: it begins with the initial parameters.
   """
 
   def init(params):
     return EmaState(jnp.zeros([], jnp.int32), jax.tree.map(jnp.copy, params))
 
   def update(updates, state, params):
-    # Without a start the rate stays a constant of the program: a factor of 1 - rate is rounded once.
+    # Without a start the rate stays a constant of the program, so that 1 - rate is rounded only once.
     now = jnp.where(state.count < start, 0.0, rate) if start else rate
     new = jax.tree.map(lambda e, p, u: now * e + (1 - now) * (p + u), state.ema, params, updates)
     return updates, EmaState(state.count + 1, new)

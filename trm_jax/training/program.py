@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The compiled programs of a run, from its config and the sizes of its data; nothing is allocated or read."""
+"""Compiles the programs of a run from its config and the sizes of its data; nothing is allocated or read."""
 
 from collections.abc import Callable
 import dataclasses
@@ -25,14 +25,14 @@ from trm_jax.training.attempts import Attempter
 from trm_jax.training.evaluator import Evaluator
 from trm_jax.training.train_step import Trainer
 
-# The fields of a TrainState that hold weights, with the kinds of variables that they are of a model's.
+# The fields of a TrainState that hold weights, with the kinds of the model's variables that they contain.
 WEIGHTS = {"params": nnx.Param, "prefix_table": PrefixTable, "initial": InitialState}
 _SEED = jax.ShapeDtypeStruct((), jnp.uint32)
 
 
 def check_fits(config: Config, mesh: Mesh) -> None:
-  """Raises UserError unless the batch can be split over the mesh and into micro-batches, and its devices have what the
-  model asks for."""
+  """Raises UserError unless the batch can be split over the mesh and into micro-batches, and the devices support the
+  model's options."""
   data, model = (mesh.shape[name] for name in (sharding.DATA, sharding.MODEL))
   parts = data * config.compute.micro_batches
   if config.batch_size % parts:
@@ -51,10 +51,10 @@ def check_fits(config: Config, mesh: Mesh) -> None:
 
 
 def model_config(config: Config, mesh: Mesh, **sizes: int) -> TRMConfig:
-  """The run's model as it is best computed on the devices of a mesh.
+  """The config of the run's model, with the options that suit the devices of a mesh.
 
   Args:
-    sizes: what the model takes from its puzzles, see data.puzzles.Sizes.of_model.
+    sizes: sizes that the puzzles determine; see data.puzzles.Sizes.of_model.
   """
   on_gpus = sharding.on_gpus(mesh)
   return config.model.sized(attention=config.compute.attention if on_gpus else "xla",
@@ -63,11 +63,11 @@ def model_config(config: Config, mesh: Mesh, **sizes: int) -> TRMConfig:
 
 
 def weights_layout(model: TRMConfig, mesh: Mesh) -> tuple[Any, dict[str, Any]]:
-  """What a model's weights are and how they lie on a mesh; nothing is allocated.
+  """The shapes of a model's weights and their layout on a mesh; nothing is allocated.
 
   Returns:
-    nnx's graph of the model, and its weights, abstract and with shardings: by the field of TrainState that they are in,
-    in the order in which nnx.merge takes them; empty for a field that this model does not have.
+    nnx's graph of the model, and its abstract weights with shardings, by field of TrainState and in the order in which
+    nnx.merge takes them; empty for a field that this model does not have.
   """
   graphdef, *variables = nnx.split(nnx.eval_shape(lambda: TRM(model, rngs=nnx.Rngs(0))), *WEIGHTS.values())
   shapes = dict(zip(WEIGHTS, map(nnx.to_pure_dict, variables)))
@@ -76,10 +76,10 @@ def weights_layout(model: TRMConfig, mesh: Mesh) -> tuple[Any, dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """A stretch of a run in which one program makes the steps.
+  """A part of a run whose steps are made by one program.
 
   Attributes:
-    start: the step after which it begins.
+    start: number of steps made before it.
     model_config: TRMConfig, with this stage's cycles.
     steps: (state, number of steps () int32, seed () uint32, source) -> (state, metrics), jitted; donates the state. See
       Trainer.steps.
@@ -91,25 +91,25 @@ class Stage:
 
 
 class Program:
-  """What a run computes, on a mesh of real devices or of described ones (see preflight/check.py).
+  """The computations of a run, on a mesh of real devices or of described ones (see preflight/check.py).
 
-  The seed and the puzzles are arguments of its functions, so that runs which differ in nothing else compile to the same
-  programs and find each other's in the compilation cache.
+  The seed and the puzzles are arguments of its functions, so that runs that differ in nothing else compile the same
+  programs and share them in the compilation cache.
 
   Args:
-    config: the run.
+    config: of the run.
     task: of its puzzles.
     sizes: of its training puzzles.
     mesh: from sharding.make_mesh.
 
   Attributes:
     config, task, mesh: as given.
-    model_config: TRMConfig; of the last stage, and of every evaluation.
+    model_config: TRMConfig of the last stage and of every evaluation.
     trainer: Trainer of the last stage.
-    stages: of config.depth_schedule, at least one.
+    stages: of config.depth_schedule; at least one.
     total_steps: of the whole run.
     state: abstract TrainState with shardings.
-    source: abstract rows.Source with shardings: what batches are drawn from.
+    source: abstract rows.Source with shardings, from which batches are drawn.
     init: (seed () uint32, source) -> TrainState, jitted.
 
   Raises:
@@ -124,7 +124,7 @@ class Program:
     rows_lib.check_positions(self.total_steps, config.batch_size)
 
     def keys(seed):
-      """Of the parameters, the batches and exploration."""
+      """Random keys of the parameters, the batches and exploration."""
       return jax.random.split(jax.random.key(seed), 3)
 
     def make_batch(data_key, source, step):
@@ -161,27 +161,27 @@ class Program:
 
   @property
   def num_params(self) -> int:
-    """Trained parameters, the prefix table aside."""
+    """Number of trained parameters, without the prefix table."""
     return sum(x.size for x in jax.tree.leaves(self.state.params))
 
   def stage_at(self, step: int) -> int:
-    """Number of the stage that makes the next step when `step` are made; the last one's after the last step."""
+    """Index of the stage that makes the next step after `step` steps; after the last step, that of the last stage."""
     return max(i for i, stage in enumerate(self.stages) if stage.start <= step)
 
   def train_flops(self, step: int) -> int:
-    """FLOPs of the first `step` steps, of all devices together, by flops.py's count."""
+    """FLOPs of the first `step` steps on all devices together, as flops.py counts them."""
     return flops.training_flops([(s.start, s.model_config) for s in self.stages], self.config.batch_size, step)
 
   def compile_steps(self, stage: int = -1) -> Any:
-    """`steps` of a stage, compiled. The number of steps in a call and the seed are data, so once a stage is enough."""
+    """Compiles `steps` of a stage. The number of steps in a call and the seed are data, so once per stage is enough."""
     return self.stages[stage].steps.lower(
         self.state, jax.ShapeDtypeStruct((), jnp.int32), _SEED, self.source).compile()
 
   def evaluator(self, max_puzzles: int) -> Evaluator:
-    """Of the averaged parameters of a state.
+    """Makes an Evaluator of the averaged parameters of a state.
 
     Args:
-      max_puzzles: in the largest set that is evaluated.
+      max_puzzles: number of puzzles in the largest set that is evaluated.
     """
     return Evaluator(
         lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,
@@ -189,10 +189,10 @@ class Program:
         loss_config=self.config.loss, stop=self.config.eval.stop, versions=self.task.num_votes)
 
   def solver(self, max_puzzles: int) -> Attempter:
-    """Attempts with the averaged parameters of a state that keep the answers of all supervision steps.
+    """Makes an Attempter with the averaged parameters of a state that keeps the answers of all supervision steps.
 
     Args:
-      max_puzzles: that are attempted.
+      max_puzzles: number of puzzles that are attempted.
     """
     return Attempter(
         lambda state: self.trainer.model(state, averaged=True), self.task, mesh=self.mesh,

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""When a run evaluates, saves, records and traces."""
+"""Decides when a run evaluates, saves, records and traces."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -10,11 +10,11 @@ from trm_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-  """What is due after which optimizer step.
+  """The optimizer steps after which each activity is due.
 
   Attributes:
     total_steps: of the run.
-    eval_every, save_every, log_every: steps between two evaluations, saves and records.
+    eval_every, save_every, log_every: number of steps between two evaluations, saves and records.
     stage_starts: the step after which each stage of config.depth_schedule begins.
     traced: numbers of the steps, counted from 0, that the profiler traces.
   """
@@ -28,10 +28,10 @@ class Schedule:
 
   @classmethod
   def of(cls, config: Config, total_steps: int, stage_starts: Sequence[int]) -> "Schedule":
-    """Of a run.
+    """Makes the schedule of a run.
 
     Raises:
-      UserError: the steps to be traced are not all made, or not in one go.
+      UserError: the run does not make all steps to be traced, or not without interruption.
     """
     log = config.log
     traced = range(log.profile_from, log.profile_from + log.profile_steps) if log.profile_steps else range(0)
@@ -56,15 +56,15 @@ class Schedule:
     return step % self.eval_every == 0 or step == self.total_steps
 
   def saves(self, step: int) -> bool:
-    """Whether a save is due, besides those at evaluations."""
+    """Whether a save is due, apart from those at evaluations."""
     return step % self.save_every == 0
 
   def is_behind_trace(self, step: int) -> bool:
-    """Whether the first step to be traced is made already after `step` steps, so that a run cannot trace them all."""
+    """Whether the first `step` steps include the first one to be traced, so that a run cannot trace them all."""
     return bool(self.traced) and step > self.traced.start
 
   def end_of_call(self, step: int, call_steps: int) -> int:
-    """The step after which a call has to end that begins after `step` steps and would make `call_steps`."""
+    """The step after which a call must end if it begins after `step` steps and would make `call_steps`."""
     regular = ((step // every + 1) * every for every in (self.log_every, self.eval_every, self.save_every))
     once = (border for border in (self.traced.start, self.traced.stop, *self.stage_starts) if border > step)
     return min(step + call_steps, *regular, *once, self.total_steps)

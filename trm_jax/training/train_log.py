@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Training records: what the devices have summed up, and what it took."""
+"""Makes training records from the sums that the devices have computed, and from the time that this took."""
 
 from collections.abc import Callable
 import resource
@@ -16,7 +16,7 @@ from trm_jax.training import train_step
 
 
 class NotFinite(Exception):
-  """A loss or gradient was not finite. Attributes: step, the first one, counted from 1."""
+  """A loss or gradient was not finite. Attributes: step, the first such step, counted from 1."""
 
   def __init__(self, step: int):
     super().__init__(step)
@@ -29,19 +29,19 @@ class Records:
   Metrics are fetched one call late, so that the devices never wait for the host.
 
   Args:
-    log: to write to.
+    log: the log to write to.
     config: of the run.
     num_devices: of the job.
     total_steps: of the run.
     train_flops: see Program.train_flops.
-    seconds: spent on its steps before this start.
+    seconds: time spent on the run's steps before this start.
 
   Attributes:
-    seconds: spent on training steps.
-    step_seconds: of a step in the last call that was looked at; 0 before.
+    seconds: time spent on training steps.
+    step_seconds: time of a step in the last call whose metrics were fetched; 0 before.
 
   Raises:
-    NotFinite: from `called` and `flush`, when a loss or gradient was not.
+    NotFinite: a loss or gradient was not finite; raised by `called` and `flush`.
   """
 
   def __init__(self, log: metrics_log.MetricsLog, config: Config, num_devices: int, total_steps: int,
@@ -59,28 +59,28 @@ class Records:
     self.resume()
 
   def resume(self) -> None:
-    """Starts the clock, after something other than training."""
+    """Restarts the clock, after something other than training."""
     self._clock = time.perf_counter()
 
   def called(self, step: int, num_steps: int, metrics: train_step.Metrics) -> None:
-    """A call has been dispatched: look at the one before it.
+    """Notes a call that has been dispatched, and processes the one before it.
 
     Args:
-      step: reached by it.
-      num_steps: of it.
-      metrics: that it returned, still on the devices.
+      step: the step that the call reaches.
+      num_steps: of the call.
+      metrics: returned by the call, still on the devices.
     """
     self.flush()
     self._pending = step, num_steps, metrics
 
   def flush(self) -> None:
-    """Looks at the call in flight."""
+    """Processes the call in flight."""
     pending, self._pending = self._pending, None
     if pending:
       self._look(*pending)
 
   def seconds_left(self, step: int) -> float:
-    """Until the end, by all that has passed, evaluations included."""
+    """Estimates the seconds until the end from the time so far, including evaluations."""
     return (time.perf_counter() - self._start) / max(1, self._steps_since_start) * (self._total_steps - step)
 
   def _look(self, step: int, num_steps: int, metrics: train_step.Metrics) -> None:
@@ -129,7 +129,7 @@ class Records:
 
 
 def at(step: int, total_steps: int) -> str:
-  """How a line about a step begins."""
+  """The beginning of a line about a step."""
   return f"{step:>{len(f'{total_steps:,}')},}/{total_steps:,}"
 
 

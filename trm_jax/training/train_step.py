@@ -21,25 +21,25 @@ from trm_jax.training import optim
 
 Metrics = dict[str, jax.Array]
 
-# Steps without an overflow after which the loss scale of float16 is doubled; a step with one halves it.
+# After this many steps without an overflow the loss scale of float16 is doubled; an overflow halves it.
 _GROWTH_INTERVAL = 2000
 _FIRST_SCALE, _LARGEST_SCALE = 2.0**15, 2.0**24
 
 
 @struct.dataclass
 class LossScale:
-  """What the loss is multiplied with, so that its gradients do not vanish in float16 (arXiv:1710.03740).
+  """A factor on the loss, so that its gradients do not vanish in float16 (arXiv:1710.03740).
 
   Attributes:
-    scale: () float32.
-    good_steps: () int32, since it was changed.
+    scale: () float32, the factor.
+    good_steps: () int32, number of steps since it changed.
   """
 
   scale: jax.Array
   good_steps: jax.Array
 
   def next(self, finite: jax.Array) -> "LossScale":
-    """The scale after a step whose gradients were finite, or not."""
+    """The scale after a step; `finite` says whether its gradients were finite."""
     grow = self.good_steps + 1 >= _GROWTH_INTERVAL
     scale = jnp.where(finite, self.scale * jnp.where(grow, 2, 1), self.scale / 2)
     return LossScale(scale=jnp.clip(scale, 1, _LARGEST_SCALE),
@@ -48,20 +48,20 @@ class LossScale:
 
 @struct.dataclass
 class TrainState:
-  """All that training is made of; a checkpoint of it is the whole run.
+  """The complete state of training; a checkpoint of it is the whole run.
 
   Attributes:
-    step: () int32, optimizer steps made.
+    step: () int32, number of optimizer steps made.
     params: nested dict of the trained parameters, float32.
-    ema: their moving average, with which is evaluated; None where there is none.
+    ema: their moving average, which is used for evaluations; None if there is none.
     prefix_table: {"puzzle_emb": (num_puzzle_identifiers, puzzle_emb_ndim)}, empty for a model without a prefix.
     initial: H_init and L_init.
     opt_state: of the optimizer of `params`.
     prefix_opt_state: of the prefix table's optimizer.
     carry: of every row of the global batch.
-    loss_scale: None but for a model in float16.
-    metrics: sums over the steps since the last record, () each: here, so that a run that was stopped between two
-      records goes on to write the same ones.
+    loss_scale: None except for a model in float16.
+    metrics: sums over the steps since the last record, () each. They are part of the state so that a run that was
+      stopped between two records later writes the same records.
   """
 
   step: jax.Array
@@ -77,17 +77,17 @@ class TrainState:
 
 
 class Trainer:
-  """What does not change during a run: the model's structure, the optimizers, the mesh.
+  """The parts of training that do not change during a run: the model's structure, the optimizers, the mesh.
 
   Args:
-    model_config: the model.
-    optimizer_config: the optimizers.
+    model_config: of the model.
+    optimizer_config: of the optimizers.
     mesh: with axes `data` and `model`.
     batch_size: B, global; the loss is divided by it.
-    total_steps: where the learning rate's cosine ends.
-    loss_config: what a supervision step costs.
-    micro_batches: parts of the batch that one after the other go through the network, to save memory.
-    record_every: steps after which `TrainState.metrics` starts from 0 again.
+    total_steps: the step at which the learning rate's cosine ends.
+    loss_config: of the loss of a supervision step.
+    micro_batches: number of parts of the batch that go through the network one after another, to save memory.
+    record_every: number of steps after which `TrainState.metrics` starts from 0 again.
 
   Attributes:
     frozen: whether only the prefix table is trained.
@@ -107,7 +107,7 @@ class Trainer:
     o = optimizer_config
     schedule = functools.partial(
         optim.warmup_cosine, warmup_steps=o.warmup_steps, total_steps=total_steps, min_ratio=o.lr_min_ratio)
-    # Linear scaling: a batch k times the base batch takes steps k times as long.
+    # Linear scaling: for a batch of k base batches, steps are k times as large.
     scale = batch_size / o.base_batch_size if o.base_batch_size else 1.0
     self.schedule = schedule(scale * o.learning_rate)
     muon = functools.partial(optim.muon, schedule(scale * o.muon_learning_rate), momentum=o.muon_momentum,
@@ -126,8 +126,8 @@ class Trainer:
     """The state before the first step, with freshly drawn parameters. Jittable.
 
     Args:
-      key: of the parameters.
-      batch: one batch, for its shapes.
+      key: random key of the parameters.
+      batch: any batch, for its shapes.
     """
     return self.init_from(TRM(self.model_config, rngs=nnx.Rngs(key)), batch)
 
@@ -153,27 +153,27 @@ class Trainer:
     return state.replace(metrics=zeros | {"num_steps": jnp.float32(0), "bad_step": jnp.int32(-1)})
 
   def model(self, state: TrainState, *, averaged: bool) -> TRM:
-    """The model with the state's parameters, or with their average where there is one."""
+    """The model with the state's parameters or, if `averaged` and there is one, with their average."""
     return self._bind(state.params if state.ema is None or not averaged else state.ema, state)
 
   def with_params(self, state: TrainState, params: dict[str, Any]) -> TrainState:
-    """The state with these parameters and, where there is an average, with them for it too; to be evaluated."""
+    """The state with these parameters, also in place of their average if there is one, for an evaluation."""
     return state.replace(params=params, ema=None if state.ema is None else params)
 
   def _bind(self, params: dict[str, Any], state: TrainState) -> TRM:
     return nnx.merge(self.graphdef, params, state.prefix_table, state.initial)
 
   def step(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
-    """One supervision step and the optimizer update from it.
+    """Makes one supervision step and updates the parameters.
 
     Args:
       state: TrainState.
-      batch: inputs, labels (B, S), puzzle_identifiers (B,): what halted rows take next.
+      batch: inputs, labels (B, S), puzzle_identifiers (B,): the rows that halted ones take next.
       key: of exploration; folded with the step.
 
     Returns:
       The next state and scalars: loss and gradient norm of the global batch, the learning rate, the sums of
-      `losses.act_loss`, and in float16 the loss scale and whether an overflow made this step be skipped.
+      `losses.act_loss`, and in float16 the loss scale and whether this step was skipped because of an overflow.
     """
     model = self.model(state, averaged=False)
     draws = model.draws(jax.random.fold_in(key, state.step), self.batch_size)
@@ -208,7 +208,7 @@ class Trainer:
     if finite is not None:
       both = (s.replace(prefix_table={}) for s in (new_state, state))
       new_state = jax.tree.map(functools.partial(jnp.where, finite), *both).replace(prefix_table=prefix_table)
-      # An overflow is expected now and then, and no failure, until the scale cannot go down any more.
+      # An occasional overflow is expected; it is a failure only if the scale cannot go down any more.
       metrics["grad_norm"] = jnp.where(finite | (state.loss_scale.scale <= 1), grad_norm, 0)
       metrics |= {"loss_scale": state.loss_scale.scale, "skipped": 1 - finite.astype(jnp.float32)}
       new_state = new_state.replace(loss_scale=state.loss_scale.next(finite))
@@ -216,36 +216,36 @@ class Trainer:
 
   def update_table(self, table: jax.Array, opt_state: optax.OptState, identifiers: jax.Array, rows: jax.Array,
                    grads: jax.Array, finite: jax.Array | None = None) -> tuple[jax.Array, optax.OptState]:
-    """The prefix table with other rows for a batch, in the memory of the one that is given, and the optimizer's state.
+    """Updates the rows of a batch in the prefix table, in place. Returns the table and its optimizer's state.
 
     Args:
-      table: (identifiers, E) float32; its rows may lie on any devices, and stay there.
+      table: (identifiers, E) float32; its rows may be on any devices, and stay there.
       opt_state: of the table's optimizer.
       identifiers: (B,) int32 of the global batch.
-      rows: (B, E) float32, those rows of the table.
-      grads: (B, E) float32 by these rows.
-      finite: () bool, whether the rows change; None: they do.
+      rows: (B, E) float32, the table's rows for these identifiers.
+      grads: (B, E) float32, the gradient with respect to these rows.
+      finite: () bool, whether to change the rows; None: change them.
     """
     updates, opt_state = self.prefix_optimizer.update(grads, opt_state, rows, identifiers=identifiers)
     new_rows = rows + updates
-    if finite is not None:  # row by row: a choice between two whole tables would be a table more
+    if finite is not None:  # by row, since a choice between whole tables would need a second table
       new_rows = jnp.where(finite, new_rows, rows)
     return table.at[identifiers].set(new_rows), opt_state
 
   def _gradients(self, state: TrainState, rows: Any) -> tuple[Any, Any]:
-    """Loss, metrics and gradients of the global batch, and what becomes of its rows.
+    """Loss, metrics and gradients of the global batch, and the next carry of its rows.
 
-    Every device goes through its own rows, in micro-batches, and all gradients are summed over the devices at the very
-    end, in float32. Otherwise XLA would all-reduce each gradient where it is produced: those of the last network
-    application in bfloat16 and apart from the others.
+    Every device computes its own rows, in micro-batches, and all gradients are summed over the devices at the very end,
+    in float32. Otherwise XLA would all-reduce each gradient where it is produced: those of the last network application
+    in bfloat16 and apart from the others.
 
     Args:
       state: for the parameters.
-      rows: the arguments of TRM.supervision_step, every leaf with a leading batch axis.
+      rows: the arguments of TRM.supervision_step; every leaf has a leading batch axis.
 
     Returns:
-      (loss, metrics, grads), the same everywhere, and (carry, gradient by prefix_rows or None), by row. Of frozen
-      parameters there are no gradients, grads is empty.
+      (loss, metrics, grads), the same everywhere, and (carry, gradient with respect to prefix_rows or None), by row.
+      If the parameters are frozen, grads is empty.
     """
 
     scale = 1.0 if state.loss_scale is None else state.loss_scale.scale
@@ -291,7 +291,7 @@ class Trainer:
   def steps(
       self, state: TrainState, num_steps: jax.Array, make_batch: Callable[[jax.Array], Batch], key: jax.Array
   ) -> tuple[TrainState, Metrics]:
-    """Several steps without the host. Jit it once: the number of steps is data, so no number recompiles.
+    """Makes several steps without the host. Jit it once: the number of steps is data, so a new number needs no compile.
 
     Args:
       state: TrainState.
@@ -300,15 +300,15 @@ class Trainer:
       key: of exploration.
 
     Returns:
-      The state after them, and a copy of its metrics: sums over the steps since the last multiple of `record_every`,
-      and among these `num_steps` and `bad_step`, the first step (counted from 1) whose loss or gradient was not
-      finite, or -1.
+      The state after these steps, and a copy of its metrics: sums over the steps since the last multiple of
+      `record_every`, which include `num_steps`; and `bad_step`, the first step (counted from 1) whose loss or gradient
+      was not finite, or -1.
     """
 
     def one(_, state):
       sums = jax.tree.map(lambda x: jnp.where(state.step % self.record_every == 0, jnp.zeros_like(x), x),
                           state.metrics)
-      bad_step = state.metrics["bad_step"]  # is not forgotten
+      bad_step = state.metrics["bad_step"]  # this one is not reset
       state, metrics = self.step(state, make_batch(state.step), key)
       finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
       metrics["num_steps"] = jnp.float32(1)

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A run that begins with the weights of a checkpoint: config.init_from.
+"""Begins a run with the weights of a checkpoint: config.init_from.
 
-Its step, its optimizers' moments and its rows of the batch are new. Rows of the prefix table are taken over where both
-runs know that they stand for the same.
+The run's step, its optimizers' moments and its rows of the batch are new. Rows of the prefix table are carried over if
+both runs know that they have the same meaning.
 """
 
 import contextlib
@@ -24,27 +24,27 @@ from trm_jax.training import identity
 from trm_jax.training import program
 from trm_jax.training.train_step import TrainState
 
-# Rows that are carried over at once: bounds scratch memory.
+# The number of rows that are carried over at once; it limits scratch memory.
 _ROWS = 1 << 13
 
 
 def begin(config: Config, task: Task, made: program.Program, state: TrainState, rows: str | None
           ) -> tuple[TrainState, str]:
-  """A new run's state with the weights of config.init_from. All processes of a job call this together.
+  """Puts the weights of config.init_from into a new run's state. All processes of a job call this together.
 
   Args:
-    config: the run.
+    config: of the run.
     task: of its puzzles.
     made: its program.
     state: with new weights; must not be used any more.
     rows: see identity.rows_digest; of the task.
 
   Returns:
-    The state, and what was taken, for people.
+    The state, and words that say what was carried over.
 
   Raises:
-    UserError: there is no such checkpoint, it is damaged, its model has other sizes; or its rows have names, and the
-      puzzles that it was trained on, which know them, are not there any more.
+    UserError: there is no such checkpoint, it is damaged, or its model has other sizes; or its rows have names, and the
+      puzzles that it was trained on, from which the names come, are gone.
   """
   what = f"config.init_from = {config.init_from!r}"
   directory, step = checkpoint.find(config.init_from, "config.init_from")
@@ -70,7 +70,7 @@ def begin(config: Config, task: Task, made: program.Program, state: TrainState, 
       return checkpoints.restore_parts(step, {"prefix_table": there["prefix_table"]})["prefix_table"]["puzzle_emb"]
 
     if run.get("rows") == rows and num_rows == before_rows:
-      state = state.replace(prefix_table={})  # the devices need not have room for two
+      state = state.replace(prefix_table={})  # so that the devices need not hold two tables
       table, carried = old_table(), num_rows
     else:
       here, from_ = _pairs(what, task, before, rows, run.get("rows"))
@@ -83,7 +83,7 @@ def begin(config: Config, task: Task, made: program.Program, state: TrainState, 
 
 
 def _check_sizes(what: str, config: Config, before: Config, there: dict[str, Any], state: TrainState) -> None:
-  """Raises UserError unless the weights there, the table aside, are as large as those of the state."""
+  """Raises UserError unless the weights there, except for the table, have the sizes of those of the state."""
   theirs, ours = (digests.kinds({"params": params, "initial": initial}) for params, initial in (
       (there["params"], there["initial"]), (state.params, state.initial)))
   different = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
@@ -99,7 +99,7 @@ def _check_sizes(what: str, config: Config, before: Config, there: dict[str, Any
 
 def _pairs(what: str, task: Task, before: Config, rows: str | None, before_rows: str | None
            ) -> tuple[np.ndarray, np.ndarray]:
-  """Which rows of the task's table, and which rows of the table before, stand for the same: (K,) int32 each."""
+  """Rows of the task's table and rows of the earlier table that have the same meaning: (K,) int32 each."""
   if rows is None or before_rows is None:
     return np.zeros(0, np.int32), np.zeros(0, np.int32)
   needed = f"{what}: to carry rows of its prefix table over by name, the puzzles that it was trained on are needed"
@@ -114,7 +114,7 @@ def _pairs(what: str, task: Task, before: Config, rows: str | None, before_rows:
 
 
 def _same(here: Sequence[str], there: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-  """Where names are in both, but for "": (K,) int32 each."""
+  """Positions of the names that are in both, except "": (K,) int32 each."""
   places = {name: i for i, name in enumerate(there) if name}
   pairs = [(i, places[name]) for i, name in enumerate(here) if name in places]
   here, there = np.array(pairs, np.int32).reshape(-1, 2).T
@@ -123,14 +123,14 @@ def _same(here: Sequence[str], there: Sequence[str]) -> tuple[np.ndarray, np.nda
 
 def _carried(old: jax.Array, used: int, new: jax.Array, here: np.ndarray, there: np.ndarray, *, mean: bool
              ) -> jax.Array:
-  """The new table with rows of the old one; no device has more than its share of both, and some rows.
+  """Copies rows of the old table to the new one. No device holds more than its share of both, and some rows.
 
   Args:
-    old: (rows, E), of which the first `used` are of puzzles, and the others zero.
+    old: (rows, E); the first `used` rows belong to puzzles, the others are zero.
     used: see old.
     new: (other rows, E), zero; is donated.
     here, there: (K,) rows of new and of old.
-    mean: whether the other rows become the mean of the old ones instead.
+    mean: whether the other rows become the mean of the old ones instead of staying zero.
   """
   layout = new.sharding
   if mean:
@@ -139,7 +139,7 @@ def _carried(old: jax.Array, used: int, new: jax.Array, here: np.ndarray, there:
     new = fill(old, new)
   move = jax.jit(lambda new, old, here, there: new.at[here].set(old[there]), donate_argnums=0, out_shardings=layout)
   for start in range(0, len(here), _ROWS):
-    # The last rows are filled up with the first, so that all are one program.
+    # The last part is padded by repetition, so that all parts use one program.
     part = np.resize(np.arange(start, min(start + _ROWS, len(here))), min(_ROWS, len(here)))
     new = move(new, old, here[part], there[part])
   return new

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""ARC's data set as the reference's builder makes it of the same files and seed; no grid is made but the originals.
+"""Builds ARC's data set like the reference's builder from the same files and seed, but makes only the original grids.
 
-The random draws of a thousand versions take half a minute. They are kept in a file of this machine's cache, which is
-named after the contents of the JSON files and the settings.
+The random draws of a thousand versions take half a minute. They are kept in a file in this machine's cache, whose name
+depends on the contents of the JSON files and the settings.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,17 +26,17 @@ from trm_jax.tasks.arc import json_files
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.json_files import Pair
 
-# Raised whenever other numbers come of the same files and settings.
+# Increased whenever the same files and settings lead to other numbers.
 _FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-  """Both splits, and what their tasks are called.
+  """Both splits, and the names of their tasks.
 
   Attributes:
-    splits: "train" and "test", a group a task.
-    names: by the identifier of an original, the name of the task.
+    splits: "train" and "test", each with a group per task.
+    names: of tasks, by the identifier of the original.
   """
 
   splits: dict[str, Puzzles]
@@ -45,24 +45,24 @@ class DataSet:
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-  """A task of a subset. Attributes: its name; its pairs; whether it is of the test set."""
+  """A task of a subset. Attributes: name; pairs; in_test_set, whether the subset is the test set."""
 
   name: str
   pairs: list[Pair]
   in_test_set: bool
 
   def of_split(self, split: str) -> list[Pair]:
-    """Its pairs in "train" or "test": test pairs of the test set are the test, all others are trained on."""
+    """Its pairs in "train" or "test": test pairs of the test set are in "test", all others in "train"."""
     return [pair for pair in self.pairs if (self.in_test_set and pair.is_test) == (split == "test")]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Draws:
-  """What is random.
+  """The random draws.
 
   Attributes:
-    order: (T,) int32, in which the tasks come, which the files have in another one.
-    starts: (T + 1,) int32, at which version each of them starts.
+    order: (T,) int32, the order of the tasks, as indices into that of the files.
+    starts: (T + 1,) int32, the first version of each task.
     numbers: (W,) int32, the versions, see grids.
     moves: int16, of the training pairs of every version, see grids.remade.
   """
@@ -81,10 +81,10 @@ class _Draws:
 
 
 def read(folder: epath.Path, names: Sequence[str], data: ArcData) -> dict[str, dict[str, list[Pair]]]:
-  """The subsets of JSON files that the knobs name: by their names tasks, by theirs pairs.
+  """Reads the subsets of JSON files that the knobs name: {subset: {task: pairs}}.
 
   Args:
-    folder: holds them.
+    folder: holds the files.
     names: of the files in the folder.
     data: the knobs.
 
@@ -99,13 +99,13 @@ def read(folder: epath.Path, names: Sequence[str], data: ArcData) -> dict[str, d
 
 def build(subsets: Mapping[str, Mapping[str, list[Pair]]], test_set: str, data: ArcData,
           progress: Callable[[int, int], None] | None = None) -> DataSet:
-  """The data set of tasks.
+  """Builds the data set of tasks.
 
   Args:
     subsets: see `read`.
-    test_set: the one whose test inputs are the test.
+    test_set: the subset whose test inputs are the test set.
     data: the knobs.
-    progress: called with the tasks whose versions are drawn, and their total.
+    progress: called with the number of tasks whose versions are drawn, and their total.
 
   Raises:
     UserError: the kept draws are damaged.
@@ -163,14 +163,14 @@ def _starts(sizes: Sequence[int]) -> np.ndarray:
 
 
 def _write(path: pathlib.Path, draws: _Draws) -> None:
-  """Keeps the draws, and their digest."""
+  """Saves the draws and their digest."""
   files.make_folder(path.parent, "XDG_CACHE_HOME")
   with files.replacing(path) as file:
     np.savez(file, digest=draws.digest(), **dataclasses.asdict(draws))
 
 
 def _read(path: pathlib.Path) -> _Draws:
-  """What `_write` has kept. Raises Damaged if it is that no more."""
+  """Reads the draws that `_write` saved. Raises Damaged if they have changed."""
   again = "delete it, and the same command makes it again"
   try:
     with files.reading(path, again) as file, np.load(file, allow_pickle=False) as archive:
@@ -186,7 +186,7 @@ def _read(path: pathlib.Path) -> _Draws:
 
 
 def _data_set(tasks: list[_Task], draws: _Draws, side: int) -> DataSet:
-  """Both splits of tasks, which are in the order of the draws, on canvases of this side."""
+  """Makes both splits from tasks in the order of the draws, on canvases of this side."""
   identifiers = _identifiers([task.name for task in tasks], draws)
   names = {int(identifiers[start]): task.name for task, start in zip(tasks, draws.starts)}
   every = np.arange(len(tasks))
@@ -197,7 +197,7 @@ def _data_set(tasks: list[_Task], draws: _Draws, side: int) -> DataSet:
 
 
 def _identifiers(names: list[str], draws: _Draws) -> np.ndarray:
-  """(W,) int32: 1, 2, … for each version. Where several subsets have a task, versions of one name share one."""
+  """An identifier 1, 2, … for each version, (W,) int32. If several subsets have a task, equal versions share one."""
   identifiers = np.arange(1, len(draws.numbers) + 1, dtype=np.int32)
   if len(set(names)) < len(names):
     first = {}
@@ -209,7 +209,7 @@ def _identifiers(names: list[str], draws: _Draws) -> np.ndarray:
 
 def _split(split: str, tasks: list[_Task], places: np.ndarray, identifiers: np.ndarray, draws: _Draws,
            moves: np.ndarray | None, side: int) -> Puzzles:
-  """A split of tasks, which are at `places` among those of the draws."""
+  """Makes a split of tasks; `places` are their positions among the tasks of the draws."""
   pairs = [pair for task in tasks for pair in task.of_split(split)]
   sizes = np.array([len(task.of_split(split)) for task in tasks])
   numbers = np.diff(draws.starts)[places]
@@ -221,7 +221,7 @@ def _split(split: str, tasks: list[_Task], places: np.ndarray, identifiers: np.n
 
 
 def of_pairs(pairs: Sequence[Pair], side: int, **others: Any) -> Puzzles:
-  """Puzzles of pairs on canvases of this side; `others` as of `puzzles_of`."""
+  """Makes Puzzles of pairs on canvases of this side; `others` are arguments of `puzzles_of`."""
   return puzzles_of(
       inputs=np.stack([grids.canvas(pair.input, side=side) for pair in pairs]),
       outputs=np.stack([grids.canvas(pair.output, side=side) * np.uint8(pair.known) for pair in pairs]), **others)
@@ -229,14 +229,14 @@ def of_pairs(pairs: Sequence[Pair], side: int, **others: Any) -> Puzzles:
 
 def puzzles_of(*, inputs: np.ndarray, outputs: np.ndarray, sizes: np.ndarray, versions: Versions,
                num_puzzle_identifiers: int) -> Puzzles:
-  """Puzzles of originals and their versions.
+  """Makes Puzzles of originals and their versions.
 
   Args:
     inputs: (N, S) uint8 canvases.
-    outputs: (N, S) uint8 canvases; empty where the output is not known.
-    sizes: (G,) examples of each task.
+    outputs: (N, S) uint8 canvases; empty if the output is not known.
+    sizes: (G,) number of examples of each task.
     versions: of the tasks.
-    num_puzzle_identifiers: rows of the prefix table.
+    num_puzzle_identifiers: number of rows of the prefix table.
   """
   originals = versions.identifiers[versions.starts[:-1]]
   return Puzzles(

@@ -1,10 +1,10 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The random draws of the reference's builder (dataset/build_arc_dataset.py), in its order, number by number.
+"""Repeats the random draws of the reference's builder (dataset/build_arc_dataset.py), in its order, number by number.
 
-They decide which versions of a task there are, and with them which row of the prefix table belongs to which version: a
-trained table is worth nothing under other draws. NumPy's legacy generator (RandomState) never changes its numbers. Here
-it draws for thousands of trials at once: `randint` of an array of bounds consumes the stream as that many calls of
-`randint`, and `permutation` of nine things consumes it as eight of them.
+They decide which versions of a task exist, and so which row of the prefix table belongs to which version: a trained
+table is worthless under other draws. NumPy's legacy generator (RandomState) never changes its numbers. Here it draws
+for thousands of trials at once: one `randint` of an array of bounds consumes the stream like as many single calls, and
+`permutation` of nine things consumes it like eight of these.
 
 Axes: T trials, J pairs of a task.
 """
@@ -17,9 +17,9 @@ import numpy as np
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc.grids import SIDE
 
-# Trials for each version that is wanted, after which a task has fewer.
+# Number of trials for each wanted version; if they do not suffice, the task has fewer.
 _TRIALS = 5
-# What a trial draws below: the transform, then what the nine colours are shuffled by, from the last on.
+# Bounds of a trial's draws: the transform, then the swaps that shuffle the nine colours, from the last one on.
 _BOUNDS = np.array([8, 9, 8, 7, 6, 5, 4, 3, 2])
 # Numbers of 32 bits that are taken from the generator at once.
 _BLOCK = 1 << 16
@@ -33,14 +33,14 @@ def shuffled(rng: np.random.RandomState, items: Sequence) -> list:
 
 
 def versions(rng: np.random.RandomState, pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_aug: int) -> np.ndarray:
-  """The versions of a task: the original, and up to num_aug others, as they are found.
+  """Finds the versions of a task: the original, and up to num_aug others, in the order of their discovery.
 
-  Every trial finds one new version at the most, so as many trials as versions are missing are never too many.
+  A trial finds at most one new version, so it is safe to make as many trials at once as versions are missing.
 
   Args:
-    rng: draws nothing else meanwhile.
-    pairs: J, of (R, C) uint8 colours.
-    num_aug: versions wanted.
+    rng: must draw nothing else meanwhile.
+    pairs: J pairs of (R, C) uint8 colours.
+    num_aug: number of versions wanted.
 
   Returns:
     (versions,) int32, see grids.
@@ -63,7 +63,7 @@ def versions(rng: np.random.RandomState, pairs: Sequence[tuple[np.ndarray, np.nd
 
 
 def _trials(rng: np.random.RandomState, number: int) -> tuple[np.ndarray, np.ndarray]:
-  """(T,) transforms, and (T, 9) what the colours 1 … 9 become."""
+  """Draws (T,) transforms, and (T, 9) new colours of the colours 1 … 9."""
   drawn = rng.randint(0, np.tile(_BOUNDS, (number, 1)))
   nine, trial = np.tile(np.arange(1, 10), (number, 1)), np.arange(number)
   for last, other in zip(range(8, 0, -1), drawn[:, 1:].T):
@@ -72,11 +72,11 @@ def _trials(rng: np.random.RandomState, number: int) -> tuple[np.ndarray, np.nda
 
 
 class _Hashes:
-  """64 bits of the multiset of a task's pairs in any version, without making a grid: equal ones for equal multisets.
+  """Hashes the multiset of a task's pairs in any version to 64 bits, without making a grid; equal multisets are equal.
 
-  A grid's hash adds up, over its cells, a random number of the place times a random number of the colour. So for each
-  transform and each colour the sum over the places is taken once, and a permutation of the colours costs ten products.
-  That two of a task's 5,000 trials have one hash and are not equal happens in 10^-11 of tasks.
+  A grid's hash is the sum, over its cells, of a random number of the place times a random number of the colour. So the
+  sum over places is computed once for each transform and colour, and a permutation of colours costs ten products. The
+  probability that two different ones of a task's 5,000 trials have the same hash is 10^-11.
 
   Args:
     pairs: see `versions`.
@@ -98,7 +98,7 @@ class _Hashes:
     self._sums, self._sizes = sums.reshape(8, len(flat), 10), sizes.reshape(8, len(flat))
 
   def __call__(self, transforms: np.ndarray, nine: np.ndarray) -> np.ndarray:
-    """(T,) uint64, of (T,) transforms and (T, 9) new colours of 1 … 9."""
+    """The hashes, (T,) uint64, for (T,) transforms and (T, 9) new colours of 1 … 9."""
     colours = self._COLOURS[np.concatenate([np.zeros((len(nine), 1), int), nine], axis=1)]
     result = np.zeros(len(nine), np.uint64)
     for transform in range(8):
@@ -117,10 +117,10 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 class Moves:
-  """Where the grids of training pairs lie on their canvases. One pair of a version, drawn, is not moved.
+  """Draws the positions of training grids on their canvases. One random pair of each version is not moved.
 
   Args:
-    rng: which draws nothing else from here on.
+    rng: must draw nothing else from here on.
     side: of the canvases.
   """
 
@@ -134,7 +134,7 @@ class Moves:
     self._next = itertools.chain.from_iterable(words()).__next__
 
   def of(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], versions: np.ndarray) -> np.ndarray:
-    """The next draws, of all versions of a task.
+    """Makes the next draws, for all versions of a task.
 
     Args:
       pairs: J, of the original.
@@ -148,8 +148,8 @@ class Moves:
               for turned in (room, [sizes[::-1] for sizes in room])]
     last, mask, following = len(pairs) - 1, _mask(len(pairs) - 1), self._next
     moves = []
-    # The inner loop of the whole build: a draw of the legacy generator is the low bits of the next 32-bit number that
-    # does not exceed the bound; where the bound is 0, nothing is drawn.
+    # This is the inner loop of the whole build. A draw of the legacy generator takes the low bits of the next 32-bit
+    # number whose low bits do not exceed the bound; if the bound is 0, nothing is drawn.
     for swaps in grids.SWAPS[versions // 10**8].tolist():
       fixed = 0
       if mask:

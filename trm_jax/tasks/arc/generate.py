@@ -1,10 +1,10 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A family of small tasks made from a seed, in the form in which ARC's are published: to see the whole path, from
-training over votes to a submission, without files and within minutes.
+"""Generates a family of small tasks from a seed, in the published form of ARC's, so that the whole path from training
+through votes to a submission can be seen without files and within minutes.
 
-A task has one rule: to recolour the cells of one colour, to fill the black ones, to paint all others, to frame the
-grid, or to crop it to its upper half. Tasks of one rule differ in their grids and, where the rule has colours, in
-these. In no rule do colours travel over the grid: a model that learns within minutes does not learn to reflect.
+A task has one rule: recolour the cells of one colour, fill the black ones, paint all others, frame the grid, or crop it
+to its upper half. Tasks with the same rule differ in their grids and, if the rule has colours, in these. No rule moves
+colours over the grid: a model that learns within minutes does not learn to reflect.
 
 Axes: R rows, C columns of a grid.
 """
@@ -17,7 +17,7 @@ import numpy as np
 NUM_TRAIN, NUM_TEST = 12, 4  # pairs of a task
 _COLOURS = 3  # of a task, besides black
 
-# From a grid of colours, (R, C) uint8, and the different colours of the task to its output.
+# Makes the output from a grid of colours, (R, C) uint8, and the different colours of the task.
 _Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -37,16 +37,16 @@ RULES: dict[str, _Rule] = {
 
 
 def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, dict[str, Any]]:
-  """Tasks as json_files.of_json reads them, with the outputs of their test inputs; no two inputs are equal.
+  """Makes tasks for json_files.of_json, with the outputs of their test inputs; no two inputs are equal.
 
   Args:
-    num_train: tasks of the subset "training".
-    num_test: tasks of the subset "evaluation". The rules take turns, in each of both.
-    side: of the canvases; inputs have side - 1 rows and columns, so that end marks find room.
-    seed: decides all.
+    num_train: number of tasks in the subset "training".
+    num_test: number of tasks in the subset "evaluation". The rules take turns in each subset.
+    side: of the canvases; inputs have side - 1 rows and columns, so that end marks fit.
+    seed: determines all tasks.
 
   Returns:
-    By the name of the subset, tasks by their names: the rule, the seed and a number, such as "recolour-0-1".
+    {subset: {name: task}}; a name is the rule, the seed and a number, such as "recolour-0-1".
   """
   rng, seen = np.random.default_rng(seed), set()
   made, number = {"training": {}, "evaluation": {}}, 0
@@ -62,7 +62,7 @@ def subsets(num_train: int, num_test: int, side: int, seed: int) -> dict[str, di
 
 
 def _input(rng: np.random.Generator, colours: np.ndarray, side: int, seen: set[bytes]) -> np.ndarray:
-  """(side - 1, side - 1) uint8: black, and on it a smaller grid of all of a task's colours, unlike any seen before."""
+  """A new input, (side - 1, side - 1) uint8: a smaller grid of the task's colours on black, unlike any seen before."""
   while True:
     top, left = rng.integers(0, side - 2, 2)
     bottom, right = rng.integers((top + 2, left + 2), side)

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""ARC's tasks in the files in which they are published: …_{subset}_challenges.json and …_{subset}_solutions.json."""
+"""Reads ARC's tasks from the published files: …_{subset}_challenges.json and …_{subset}_solutions.json."""
 
 import dataclasses
 from typing import Any
@@ -10,14 +10,19 @@ import numpy as np
 from trm_jax.errors import UserError
 from trm_jax.runtime import files
 
-# What the reference takes for the solution of a test input where it has none.
+# The reference's stand-in for an unknown solution of a test input.
 _UNKNOWN = [[0]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-  """An input and its output, (R, C) uint8 colours each. Attributes: is_test; known, whether the output is a solution
-  and not a stand-in for one that is not published."""
+  """An input and its output, (R, C) uint8 colours each.
+
+  Attributes:
+    input, output: the grids.
+    is_test: whether it is a test pair.
+    known: whether the output is a solution rather than a stand-in for an unpublished one.
+  """
 
   input: np.ndarray
   output: np.ndarray
@@ -26,17 +31,17 @@ class Pair:
 
 
 def read(folder: epath.Path, subset: str, names: list[str], side: int) -> dict[str, list[Pair]]:
-  """The tasks of a subset, in the order of its file, each with its pairs in the order of its file.
+  """Reads the tasks of a subset and their pairs, all in the order of the file.
 
   Args:
     folder: holds the files.
     subset: such as "training".
     names: of the files in the folder.
-    side: of the canvases that grids have to fit on.
+    side: of the canvases that grids must fit on.
 
   Raises:
-    UserError: the challenges are not there, there are several files of them, or a file, task or grid breaks a rule; it
-      names file, task and rule.
+    UserError: the challenges are missing or in several files, or a file, task or grid breaks a rule; the message names
+      file, task and rule.
   """
   challenges = _file(folder, subset, "challenges", names)
   if challenges is None:
@@ -57,7 +62,7 @@ def read(folder: epath.Path, subset: str, names: list[str], side: int) -> dict[s
 
 
 def read_file(path: epath.PathLike, side: int) -> dict[str, list[Pair]]:
-  """The tasks of one file: of one task, whose name is then the file's, or of several by their names.
+  """Reads the tasks of one file, which has one task, named after the file, or several by their names.
 
   Args:
     path: of the file.
@@ -74,8 +79,8 @@ def read_file(path: epath.PathLike, side: int) -> dict[str, list[Pair]]:
 
 
 def of_json(tasks: dict[str, Any], where: str, side: int) -> dict[str, list[Pair]]:
-  """Tasks by their names, each with its pairs, as a file has them; `where` they are from, for messages, and `side` as
-  of `read`, which says what it raises."""
+  """The pairs of tasks, given as in a file, by the tasks' names. `where` says for messages where the tasks come from;
+  for `side` and errors see `read`."""
   return {task: _pairs(f"{where}, task {task}", kinds, "", None, side) for task, kinds in tasks.items()}
 
 
@@ -87,7 +92,7 @@ def _file(folder: epath.Path, subset: str, kind: str, names: list[str]) -> epath
 
 
 def _pairs(where: str, kinds: Any, where_solved: str, solutions: Any, side: int) -> list[Pair]:
-  """The pairs of a task. `solutions` are its outputs of test inputs, None where there is no file of them."""
+  """The pairs of a task. `solutions` are the outputs of its test inputs; None if there is no file of them."""
   if not isinstance(kinds, dict) or kinds.keys() != {"train", "test"}:
     raise UserError(f"{where}: must have 'train' and 'test' and nothing else, as a task of ARC has")
   for kind, examples in kinds.items():
@@ -115,7 +120,7 @@ def _pairs(where: str, kinds: Any, where_solved: str, solutions: Any, side: int)
 
 
 def _grid(rows: Any, where: str, side: int) -> np.ndarray:
-  """(R, C) uint8. Raises UserError unless these are 1 to `side` rows of equally many colours."""
+  """A grid, (R, C) uint8. Raises UserError unless it has 1 to `side` rows of equally many colours."""
   if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
     raise UserError(f"{where}: is not a grid; must be a list of rows, each a list of colours")
   sizes = sorted({len(row) for row in rows})

@@ -1,6 +1,6 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""ARC's data sets that the reference's builder has written: gigabytes of grids. Of them are taken the originals and, of
-every version, what makes it of these."""
+"""Reads ARC's data sets as the reference's builder writes them: gigabytes of grids, of which only the originals are
+kept, with the numbers that make each version from them."""
 
 import pathlib
 
@@ -14,12 +14,12 @@ from trm_jax.runtime import files
 from trm_jax.tasks.arc import builder
 from trm_jax.tasks.arc import grids
 
-# Rows compared at once: bounds scratch memory.
+# Number of rows that are compared at once; it limits scratch memory.
 _ROWS = 1 << 11
 
 
 def read(folder: pathlib.Path) -> builder.DataSet:
-  """Both splits. Every grid is made again and compared with the one that is stored.
+  """Reads both splits. Every grid is made again and compared with the stored one.
 
   Args:
     folder: holds train/, test/ and identifiers.json.
@@ -39,7 +39,7 @@ def read(folder: pathlib.Path) -> builder.DataSet:
 
 
 def _split(folder: pathlib.Path, split: str, parsed: list[tuple[str, int]]):
-  """A split's Puzzles."""
+  """Reads a split as Puzzles."""
   place = folder / split
   meta = reference_format.read_metadata(place / "dataset.json")
   if (meta["seq_len"], meta["vocab_size"]) != (grids.SIDE**2, grids.VOCAB_SIZE):
@@ -67,7 +67,7 @@ def _split(folder: pathlib.Path, split: str, parsed: list[tuple[str, int]]):
 
 
 def _versions(opened: reference_format.Set, parsed: list[tuple[str, int]], path: pathlib.Path) -> np.ndarray:
-  """(puzzles,) int32 what each puzzle is made by. Raises UserError unless groups are a task in several versions."""
+  """The version of each puzzle, (puzzles,) int32. Raises UserError unless each group is a task in several versions."""
   tasks, numbers = zip(*(parsed[i] for i in opened.identifiers.tolist()))
   sizes, numbers = np.diff(opened.puzzle_starts), np.array(numbers, np.int32)
   for group, (start, end) in enumerate(zip(opened.group_starts, opened.group_starts[1:])):
@@ -79,10 +79,10 @@ def _versions(opened: reference_format.Set, parsed: list[tuple[str, int]], path:
 
 def _originals_and_moves(opened: reference_format.Set, numbers: np.ndarray, where: pathlib.Path
                          ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """(originals, S) uint8 inputs and outputs at the top left of their canvases, and (N,) int16 moves of all examples."""
+  """Inputs and outputs, (originals, S) uint8, at the top left of canvases; and moves of all examples, (N,) int16."""
   sizes, versions = np.diff(opened.puzzle_starts), np.diff(opened.group_starts)
   of_groups = sizes[opened.group_starts[:-1]]
-  # By example: the puzzle, whether it is an original, and which original it is made of.
+  # For each example: its puzzle, whether that is an original, and the original that it is made from.
   puzzle = np.repeat(np.arange(len(sizes)), sizes)
   is_first = np.repeat(np.isin(np.arange(len(sizes)), opened.group_starts), sizes)
   begins = np.cumsum(of_groups) - of_groups
@@ -98,7 +98,7 @@ def _originals_and_moves(opened: reference_format.Set, numbers: np.ndarray, wher
       for known, cells in zip(originals, stored):
         known[original[start + at]] = _grid(cells[at], int(moves[start + at]))
     for known, cells, field in zip(originals, stored, ("inputs", "labels")):
-      # Row by row, in half the time that grids.remade takes for all of them together.
+      # Row by row this takes half the time of grids.remade for all rows together.
       made = np.stack([grids.canvas(grids.apply(known[grid], number), *divmod(move, grids.SIDE)) for grid, number, move
                        in zip(original[rows].tolist(), numbers[puzzle[rows]].tolist(), moves[rows].tolist())])
       if (made != cells).any():
@@ -109,7 +109,7 @@ def _originals_and_moves(opened: reference_format.Set, numbers: np.ndarray, wher
 
 
 def _grid(cells: np.ndarray, move: int) -> np.ndarray:
-  """The grid on a canvas whose first cell is moved."""
+  """The grid on a canvas, moved back to the top left."""
   row, column = divmod(move, grids.SIDE)
   moved = np.zeros((grids.SIDE, grids.SIDE), np.uint8)
   moved[: grids.SIDE - row, : grids.SIDE - column] = cells.reshape(grids.SIDE, grids.SIDE)[row:, column:]

@@ -29,7 +29,7 @@ _USABLE = ("name the folder of the JSON files of ARC's tasks, one written by the
 
 
 class ArcTask(task.Task):
-  """ARC's tasks: a group is a task, an example one of its pairs, and versions are stored as what makes them.
+  """ARC's tasks: a group is a task, an example is one of its pairs, and versions are stored as recipes, not as cells.
 
   Args:
     data: its knobs.
@@ -60,7 +60,7 @@ class ArcTask(task.Task):
 
   @property
   def task_names(self) -> dict[int, str]:
-    """By the identifier of an original, the name of the task."""
+    """The names of tasks, by the identifier of the original."""
     return self._data_set().names
 
   def row_names(self) -> list[str]:
@@ -105,7 +105,7 @@ class ArcTask(task.Task):
                             num_puzzle_identifiers=self.num_puzzle_identifiers)
 
   def _data_set(self, progress: task.Progress | None = None) -> builder.DataSet:
-    """Both splits, which are made together."""
+    """Returns both splits, which are made together."""
     if self._made is None:
       self._made = self._read(progress)
     return self._made
@@ -139,8 +139,8 @@ class ArcTask(task.Task):
   # Rows of a batch.
 
   def arrays(self, puzzles: Puzzles) -> Any:
-    """Besides the originals and what makes versions of them, for each example: at which version its task begins, how
-    many it has, at which move the example begins, and how far it is from there to that of the next version."""
+    """The originals, the numbers and moves that make versions of them, and for each example: the first version of its
+    task, the number of versions, the example's first move, and the distance to its move in the next version."""
     versions, sizes = puzzles.versions, puzzles.examples_of_groups()
     groups = np.repeat(np.arange(puzzles.num_groups), sizes)
     place = np.arange(len(puzzles)) - puzzles.originals()[groups]
@@ -152,7 +152,7 @@ class ArcTask(task.Task):
         "num_examples": sizes[groups].astype(np.int32)}
 
   def row(self, arrays: Any, example: Any, version: Any | None, key: Any | None) -> dict[str, Any]:
-    """A version that a task does not have is its original: few tasks have fewer versions than the others."""
+    """Makes a row. A version that a task lacks is replaced by its original: few tasks lack any."""
     import jax.numpy as jnp  # pylint: disable=g-import-not-at-top
 
     del key  # versions are stored
@@ -168,7 +168,7 @@ class ArcTask(task.Task):
   # Answers.
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    """`pass@1` and so on, and `by_votes`, see vote.Votes; `unanswered`, the number of test inputs without a vote."""
+    """Reports `pass@1` and so on, and `by_votes` (see vote.Votes); `unanswered` counts test inputs without a vote."""
     votes = self._votes(puzzles, evaluation)
     table = {"by_votes": votes.by_votes} if votes.by_votes else {}
     return votes.metrics | table | {"unanswered": len(votes.unanswered)}
@@ -178,7 +178,7 @@ class ArcTask(task.Task):
     return {"submission.json": self._votes(puzzles, evaluation).submission}
 
   def _votes(self, puzzles: Puzzles, evaluation: Any) -> vote.Votes:
-    """Counts them, once for an evaluation."""
+    """Counts the votes, once per evaluation."""
     if self._counted is None or self._counted[0] is not evaluation:
       examples = np.repeat(np.arange(len(puzzles)), evaluation.attempts)
       versions = np.tile(np.repeat(np.arange(evaluation.versions), evaluation.rollouts), len(puzzles))
@@ -191,7 +191,7 @@ class ArcTask(task.Task):
   # Drawing.
 
   def board(self, tokens: np.ndarray) -> task.Board:
-    """The rectangle of colours at the top left; the whole canvas where there is none."""
+    """The layout of the rectangle of colours at the top left; of the whole canvas if there is none."""
     rows, columns = grids.crop(tokens).shape
     if not rows:
       rows = columns = self.data.side
@@ -199,7 +199,7 @@ class ArcTask(task.Task):
     return task.Board(cells, cells.shape)
 
   def shown_before(self, puzzles: Puzzles, example: int) -> list[task.Shown]:
-    """Demonstrations of its task, each with its output."""
+    """Boards of the task's demonstrations, each with its output."""
     train, shown = self.read("train"), []
     examples = np.flatnonzero(train.puzzle_identifiers == puzzles.puzzle_identifiers[example])
     for number, pair in enumerate(examples[:_SHOWN_PAIRS], 1):
@@ -208,7 +208,7 @@ class ArcTask(task.Task):
     return shown
 
   def shown_after(self, puzzles: Puzzles, evaluation: Any, example: int) -> list[task.Shown]:
-    """The two answers that most versions have voted for, and the solution where it is known."""
+    """Boards of the two answers with the most votes, and of the solution if it is known."""
     found = self._votes(puzzles, evaluation).found[example]
     solution, votes = np.maximum(puzzles.labels[example], 0), sum(candidate.count for candidate in found)
     known = [task.Shown("solution", solution)] * bool(solution.any())

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""From the answers to many versions of ARC's test inputs to a score and a submission.
+"""Turns the answers to many versions of ARC's test inputs into a score and a submission.
 
-As the reference's evaluator makes them (evaluators/arc.py), but that each evaluation votes by itself, and that no test
-input is left out of the submission.
+It works like the reference's evaluator (evaluators/arc.py), except that each evaluation votes separately, and that no
+test input is missing from the submission.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,25 +17,26 @@ from trm_jax.tasks import vote
 from trm_jax.tasks.arc import grids
 
 PASS_AT = (1, 2, 5, 10, 100, 1000)
-# Attempts of a submission, and what they are where there is no answer: the format asks for a grid.
+# Number of attempts in a submission, and the attempt if there is no answer: the format requires a grid.
 ATTEMPTS, _NO_ANSWER = 2, [[0, 0], [0, 0]]
-# Versions that vote in the curve of votes, besides all; and sets of so many, of which it takes the mean at the most.
+# Numbers of versions that vote in the curve of votes, besides all; and the most sets of versions that it averages over.
 _NUM_VOTES, _SETS = (1, 3, 10, 30, 100, 300), 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Votes:
-  """What a vote comes to.
+  """The result of a vote.
 
   Attributes:
     metrics: "pass@1" … "pass@1000": the right answer is among the first 1 … 1000. A task scores the share of its test
-      inputs, and the metric is the mean over tasks, those without an answer counting 0; tasks whose solutions are not
-      known do not count, and there are no metrics where none is known.
-    by_votes: by the number of versions that vote, as text, `num_puzzles`, the tasks that count, and "pass@1" and
-      "pass@2" in the mean of disjoint sets of so many versions; the last row is that of all. Empty as `metrics`.
-    found: of each of N examples the answers, the one to believe first.
+      inputs, and the metric is the mean over tasks, where one without an answer counts as 0. Tasks whose solutions are
+      not known do not count; if none is known, there are no metrics.
+    by_votes: rows by the number of versions that vote, as text: `num_puzzles`, the number of tasks that count, and
+      "pass@1" and "pass@2", means over disjoint sets of that many versions. The last row is for all versions. Empty if
+      `metrics` is.
+    found: the answers to each of N examples, best first.
     submission: {task: [{"attempt_1": grid, "attempt_2": grid}, …]}, one for each test input.
-    unanswered: "TASK, test input 1" and so on, those that nobody has voted on.
+    unanswered: "TASK, test input 1" and so on for test inputs without votes.
   """
 
   metrics: dict[str, float]
@@ -47,13 +48,13 @@ class Votes:
 
 def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, versions: np.ndarray, answers: np.ndarray,
           q_halt: np.ndarray) -> Votes:
-  """Counts votes: by their number, then by the mean of sigmoid(q_halt), then by which came first.
+  """Counts votes. Answers are ordered by votes, then by the mean of sigmoid(q_halt), then by which came first.
 
-  Test inputs of one task that look alike share their votes, as they do in the reference.
+  Equal test inputs of a task share their votes, as they do in the reference.
 
   Args:
-    puzzles: the test, N examples.
-    names: by the identifier of an original, the name of the task.
+    puzzles: the test set, N examples.
+    names: of tasks, by the identifier of the original.
     examples: (J,) the example that each attempt is at.
     versions: (J,) the version of its task, from 0 for the original.
     answers: (J, S) tokens.
@@ -74,12 +75,12 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
             if (puzzles.labels[start:end] != IGNORE_LABEL).any(1).all()]
 
   def candidates(kept: np.ndarray) -> list[list[vote.Candidate]]:
-    """Of each example, of the attempts that are kept, (J,) bool."""
+    """The candidates of each example among the kept attempts, (J,) bool."""
     attempts = (order[borders[first] : borders[first + 1]] for first in alike)
     return [vote.candidates(undone[some], q_halt[some]) for some in (some[kept[some]] for some in attempts)]
 
   def passed(found: list[list[vote.Candidate]], at: Sequence[int]) -> list[float]:
-    """pass@K for each K of `at`; [] where no solution is known."""
+    """pass@K for each K of `at`; [] if no solution is known."""
     shares = []
     for start, end in solved:
       solutions = np.maximum(puzzles.labels[start:end], 0)  # IGNORE_LABEL is padding
@@ -106,7 +107,7 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
 
 
 def _sets(versions: int) -> Iterator[tuple[int, list[np.ndarray]]]:
-  """For each number of votes the sets of so many versions that vote, of which none has one of another."""
+  """Yields each number of votes and the disjoint sets of that many versions."""
   order = np.random.default_rng(0).permutation(versions)
   for number in (*(number for number in _NUM_VOTES if number < versions), *[versions] * (versions > 0)):
     yield number, [order[i * number : (i + 1) * number] for i in range(min(_SETS, versions // number))]

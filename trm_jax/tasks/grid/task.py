@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles on a grid of which nothing is known but their cells: no rules, no symmetries."""
+"""Puzzles on a grid without known rules or symmetries."""
 
 import functools
 import math
@@ -23,13 +23,13 @@ _NEEDED = f"CSV files need {_KNOBS}; state all three"
 class GridTask(task.Task):
   """Puzzles of one's own.
 
-  The knobs say how large they are, or else the dataset.json of their folder, which is read when it is first asked for.
+  Their size comes from the knobs, or else from the dataset.json of their folder, which is read on first use.
 
   Args:
     data: its knobs.
 
   Raises:
-    UserError: the knobs contradict each other; and where sizes are asked for, also if the folder is missing, is not a
+    UserError: the knobs contradict each other; properties with sizes also raise it if the folder is missing, is not a
       dataset folder, or contradicts the knobs.
   """
 
@@ -43,8 +43,8 @@ class GridTask(task.Task):
 
   @functools.cached_property
   def _dataset(self) -> dict[str, int] | None:
-    """Sizes in the dataset.json of the source; None where it is a folder of CSV files."""
-    for split in ("train", "test"):  # to evaluate, the second is enough
+    """Sizes in the dataset.json of the source; None if it is a folder of CSV files."""
+    for split in ("train", "test"):  # an evaluation needs only the second
       folder = folders.dataset(self.data.source, split, _USABLE)
       if folder and (folder / split / "dataset.json").exists():
         return reference_format.sizes(folder, split)
@@ -112,8 +112,8 @@ class GridTask(task.Task):
                       f"them, but {said} {self.seq_len} and {self.vocab_size}")
 
   def tokens(self, text: str) -> np.ndarray:
-    """Row by row, with or without ends of lines, in characters of the alphabet; without one, token by token with blanks
-    between them."""
+    """Reads a puzzle row by row, with or without line ends, in characters of the alphabet; without an alphabet, token
+    by token with blanks between them."""
     alphabet = self.data.alphabet
     if not alphabet:
       return super().tokens(text)

@@ -1,10 +1,10 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Mazes of any size with exactly one shortest path.
+"""Generates mazes of any size with exactly one shortest path.
 
-A passage is dug from a random cell, on and on to a neighbour that touches nothing else of it, and back where there is
-none: a maze without loops, whose passages need no grid of odd size. Then some walls between two passages are opened, so
-that there are ways of different lengths. Start and goal are two cells between which the shortest path is long enough
-and the only one.
+A passage is dug from a random cell, on and on to a neighbour that touches no other part of it, with backtracking where
+there is none: a maze without loops, whose passages need no grid of odd size. Then some walls between two passages are
+opened, so that there are ways of different lengths. Start and goal are two cells whose shortest path is long enough and
+unique.
 
 Axes: R rows, C columns, S = R C cells.
 """
@@ -20,7 +20,7 @@ from trm_jax.tasks.maze import rules
 
 SPLITS = ("train", "validation", "test")
 
-# Mazes in a row that have no path of that length, or are there already, after which no further one is looked for.
+# Number of mazes in a row without a path of that length, or equal to earlier ones, after which the search is given up.
 _TRIES = 1_000
 
 
@@ -36,15 +36,15 @@ def generate_splits(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, puzzles_lib.Puzzles]:
-  """Mazes in three splits. No two of them, of one split or of several, are equal, turned or reflected either.
+  """Generates mazes in three splits. No two mazes, in one split or several, are equal, even if turned or reflected.
 
   The same arguments give the same mazes (with the same NumPy random streams). Unless two happen to be equal, the size
   of one split does not change the mazes of another.
 
   Args:
     rows, columns: R, C.
-    num_train, num_validation, num_test: mazes, 0 or more.
-    min_path: moves of the shortest path at the least.
+    num_train, num_validation, num_test: numbers of mazes, 0 or more.
+    min_path: the least number of moves of the shortest path.
     loops: share of the walls between two passages that are opened, from 0, a maze without loops, to 1.
     seed: 0 or more.
     progress: called now and then with (mazes done, mazes in all).
@@ -80,14 +80,14 @@ def generate_splits(
 
 
 def _look(maze: np.ndarray) -> bytes:
-  """What a maze, (R, C), has in common with its turned and reflected ones and with no others."""
+  """A key that a maze, (R, C), shares with its turned and reflected versions and with no other maze."""
   turned = [np.rot90(maze, turns) for turns in range(4)]
   return min(f"{image.shape}".encode() + image.tobytes() for image in (*turned, *(image.T for image in turned)))
 
 
 def _maze(rng: np.random.Generator, rows: int, columns: int, min_path: int, loops: float
           ) -> tuple[np.ndarray, np.ndarray] | None:
-  """A maze and its answer, (S,) tokens each; None if the one that was dug has no such path."""
+  """Makes a maze and its answer, (S,) tokens each; returns None if the dug maze has no such path."""
   # Cells are numbered through a board with an edge all round, which is never dug into: no step leads out of the board.
   board = np.arange((rows + 2) * (columns + 2)).reshape(rows + 2, columns + 2)
   cells = board[1:-1, 1:-1].reshape(-1)
@@ -117,12 +117,12 @@ def _dig(rng: np.random.Generator, cells: np.ndarray, number: int, steps: tuple[
 
   Args:
     rng: of this split.
-    cells: (S,) where they may be, of a board of `number` cells.
+    cells: (S,) cells that may become passages, of a board of `number` cells.
     number: see `cells`.
-    steps: what is added to a cell to go up, down, left, right.
+    steps: numbers to add to a cell to go up, down, left, right.
 
   Returns:
-    Of each of the board's cells, whether it is a passage.
+    Whether each of the board's cells is a passage.
   """
   orders = list(itertools.permutations(steps))
   order = rng.integers(len(orders), size=number).tolist()
@@ -147,7 +147,7 @@ def _dig(rng: np.random.Generator, cells: np.ndarray, number: int, steps: tuple[
 
 def _open_walls(rng: np.random.Generator, cells: np.ndarray, passage: list[bool], steps: tuple[int, ...], loops: float
                 ) -> None:
-  """Makes passages of some walls that have one on two opposite sides and none on the others."""
+  """Opens some of the walls that have a passage on two opposite sides and none on the others."""
   up, down, left, right = steps
 
   def parts(cell):
@@ -161,11 +161,11 @@ def _open_walls(rng: np.random.Generator, cells: np.ndarray, passage: list[bool]
 
 
 def _ways(passage: list[bool], steps: tuple[int, ...], start: int, min_path: int) -> tuple[list[int], list[int]]:
-  """How far it is from a start, and which goals would do.
+  """Computes distances from a start, and the possible goals.
 
   Returns:
-    Of each cell the moves from the start, -1 where no way leads; the cells that have one shortest path from the start
-    and are at least `min_path` moves away.
+    The moves from the start to each cell, -1 if there is no way; the cells that have a single shortest path from the
+    start and are at least `min_path` moves away.
   """
   moves, several = [-1] * len(passage), [False] * len(passage)
   moves[start] = 0

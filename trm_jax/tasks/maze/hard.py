@@ -2,8 +2,8 @@
 """Maze-Hard from the Hugging Face hub (sapientinc/maze-30x30-hard-1k): 4 MB.
 
 Revision and checksums are those that a public evaluator of both data sets pins and checks; its checksums of
-Sudoku-Extreme are the ones that we have from the hub itself, and a second public project pins the same revision. They
-were not compared with the hub's own pages: no network was at hand. A file that is another one is refused with both
+Sudoku-Extreme equal those that we have from the hub itself, and a second public project pins the same revision. For
+lack of a network they were not compared with the hub's own pages. A different file is refused in a message with both
 checksums.
 """
 

@@ -2,13 +2,13 @@
 """The rules of mazes, and their tokens: 0 padding, 1 … 5 the characters of "# SGo", as the reference has them.
 
 A way goes from cell to cell in four directions, never through a wall ("#"). An answer is the maze with cells marked
-("o") that lead from the start ("S") to the goal ("G"). It is a **valid path** if nothing but free cells has been marked
-and the marks, S and G form one line: each mark has exactly two neighbours on it, S and G have one, and nothing is
-marked beside it. It is a **shortest path** if no way takes fewer moves. A maze may have several shortest paths, all of
-them right. None of them touches itself, for there it could be cut short; a longer path that does is no valid one here,
-because marks that touch do not say in which order they are passed.
+("o") that lead from the start ("S") to the goal ("G"). It is a **valid path** if only free cells are marked and the
+marks, S and G form one line: each mark has exactly two neighbours on it, S and G have one, and no other cell is marked.
+It is a **shortest path** if no way takes fewer moves. A maze may have several shortest paths, and all of them are
+right. None of them touches itself, since it could be shortened there; a longer path that does is not valid here,
+because marks that touch do not show the order of the moves.
 
-Everything works on any number of mazes at once, as arrays of NumPy, or of JAX and then under jit.
+All functions work on any number of mazes at once, as arrays of NumPy, or of JAX and then under jit.
 
 Axes: R rows, C columns, S = R C cells.
 """
@@ -22,14 +22,14 @@ CHARACTERS = "# SGo"  # of the tokens from 1 on
 WALL, FREE, START, GOAL, PATH = range(1, 6)
 VOCAB_SIZE = 6
 
-Array = Any  # of NumPy or JAX
+Array = Any  # an array of NumPy or JAX
 
-# Mazes that are checked at once: bounds scratch memory.
+# Number of mazes that are checked at once; it limits scratch memory.
 _ROWS = 1 << 12
 
 
 def valid_paths(inputs: Array, answers: Array, shape: tuple[int, int]) -> Array:
-  """Which answers are valid paths.
+  """Whether answers are valid paths.
 
   Args:
     inputs: (…, S) integer tokens of mazes with one start and one goal.
@@ -46,30 +46,30 @@ def valid_paths(inputs: Array, answers: Array, shape: tuple[int, int]) -> Array:
 
 
 def shortest_paths(inputs: Array, answers: Array, shape: tuple[int, int]) -> Array:
-  """Which answers are shortest paths. Arguments and result as of `valid_paths`."""
+  """Whether answers are shortest paths. Arguments and result are those of `valid_paths`."""
   return valid_paths(inputs, answers, shape) & (path_moves(answers) == fewest_moves(inputs, shape))
 
 
 def path_moves(answers: Array) -> Array:
-  """(…) int32, moves from start to goal over as many cells as are marked in answers, (…, S) tokens."""
+  """Number of moves from start to goal over the cells that are marked in answers, (…, S) tokens: (…) int32."""
   return (answers == PATH).sum(-1, dtype=np.int32) + 1
 
 
 def fewest_moves(inputs: Array, shape: tuple[int, int]) -> Array:
-  """(…) int32, moves of a shortest path through mazes, (…, S) tokens; -1 where there is no way."""
+  """Number of moves of a shortest path through mazes, (…, S) tokens: (…) int32; -1 if there is no way."""
   return _moves(inputs, _board(inputs >= FREE, shape), shape)
 
 
 def _moves(tokens: Array, ground: Array, shape: tuple[int, int]) -> Array:
-  """Moves that a way from start to goal takes at the least.
+  """The least number of moves from start to goal.
 
   Args:
     tokens: (…, S), with starts and goals.
-    ground: boards of bool, where a way may lead; see `_board`.
+    ground: boards of bool, the cells that a way may use; see `_board`.
     shape: (R, C).
 
   Returns:
-    (…) int32; -1 where there is no way.
+    (…) int32; -1 if there is no way.
   """
   start, goal = (_board(tokens == token, shape) for token in (START, GOAL))
 
@@ -87,7 +87,7 @@ def _moves(tokens: Array, ground: Array, shape: tuple[int, int]) -> Array:
 
 
 def _board(cells: Array, shape: tuple[int, int]) -> Array:
-  """(…, S) bool with an edge of False all round, cells first: ((R + 2) (C + 2), …)."""
+  """Adds an edge of False around (…, S) bool and puts cells first: ((R + 2) (C + 2), …)."""
   xp = cells.__array_namespace__()
   padded = xp.pad(cells.reshape(*cells.shape[:-1], *shape), [(0, 0)] * (cells.ndim - 1) + [(1, 1), (1, 1)])
   # With the mazes last, a step from cell to cell is one move of memory: several times faster on a CPU.
@@ -95,14 +95,14 @@ def _board(cells: Array, shape: tuple[int, int]) -> Array:
 
 
 def _sides(board: Array, shape: tuple[int, int]) -> tuple[Array, ...]:
-  """For each cell of boards with an edge of False what is below, above, right and left of it; the edge gets
-  anything."""
+  """The values below, above, right and left of each cell of boards with an edge of False; those of the edge are
+  meaningless."""
   xp, width = board.__array_namespace__(), shape[1] + 2
   return tuple(xp.roll(board, step, 0) for step in (-width, width, -1, 1))
 
 
 def _while(xp: Any, condition: Callable[[Any], Array], step: Callable[[Any], Any], state: Any) -> Any:
-  """The state after as many steps as the condition holds."""
+  """Repeats the step while the condition holds, and returns the state."""
   if xp is np:
     while condition(state):
       state = step(state)
@@ -152,7 +152,7 @@ def fault_of_maze(maze: np.ndarray, shape: tuple[int, int]) -> str | None:
 
 
 def _fault_of_answer(maze: np.ndarray, answer: np.ndarray, shape: tuple[int, int]) -> str:
-  """The rule that an answer to a maze that is right breaks, (S,) tokens each."""
+  """The rule that an answer to a correct maze breaks, (S,) tokens each."""
   changed = np.flatnonzero((answer != maze) & ((answer != PATH) | (maze != FREE)))
   if len(changed):
     at = changed[0]

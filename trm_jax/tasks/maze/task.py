@@ -16,18 +16,18 @@ from trm_jax.tasks.maze import hard
 from trm_jax.tasks.maze import rules
 from trm_jax.tasks.maze.config import MazeData
 
-# Lower ends of the buckets of shortest paths, in moves, whose mazes are reported apart. Maze-Hard's begin at 111.
+# Lower ends, in moves, of the buckets of shortest paths that are reported separately. Maze-Hard's begin at 111.
 PATH_BUCKETS = (1, 10, 20, 30, 50, 80, 111, 121, 131, 151)
 
 
 class MazeTask(sourced.SourcedTask):
-  """Mazes of rows x columns cells: the shortest path from start to goal is to be marked.
+  """Mazes of rows x columns cells, in which a shortest path from start to goal must be marked.
 
   Args:
     data: its knobs.
   """
 
-  # Of several shortest paths the label has one, so that an answer may be right and differ from it.
+  # The label has one of perhaps several shortest paths, so that a right answer may differ from it.
   headline = "shortest_paths"
   scores = "valid_paths", "shortest_paths"
   checked = "each a shortest path from S to G through free cells"
@@ -64,7 +64,7 @@ class MazeTask(sourced.SourcedTask):
         num_test=data.num_test, min_path=data.min_path, loops=data.loops, seed=data.seed, progress=progress)
 
   def tokens(self, text: str) -> np.ndarray:
-    """Row by row, with or without ends of lines."""
+    """Reads a maze row by row, with or without line ends."""
     cells = self.characters(text)
     if foreign := sorted(set(cells) - set(rules.CHARACTERS)):
       raise UserError(f"{task.shortened(text)}: {''.join(foreign)!r} "
@@ -87,7 +87,7 @@ class MazeTask(sourced.SourcedTask):
     return augment.symmetry(jax.random.randint(key, (), 0, len(augment.cells(self.shape))), self.shape)
 
   def version_symmetry(self, version: Any, key: Any) -> Any:
-    """Version v is made by transform v, so that none comes twice; a fresh one by any."""
+    """Transform v makes version v, so that no version repeats another; a random one makes a fresh version."""
     import jax.numpy as jnp  # pylint: disable=g-import-not-at-top
 
     from trm_jax.tasks.maze import augment  # pylint: disable=g-import-not-at-top
@@ -101,7 +101,7 @@ class MazeTask(sourced.SourcedTask):
     return rules.shortest_paths(inputs, answers, self.shape)
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    """The share of valid paths, and that of shortest ones by their length, which the labels tell."""
+    """Reports the share of valid paths, and that of shortest paths by their length, which is that of the labels."""
     shortest = evaluation.by_rules[self.headline][-1]
     moves = rules.path_moves(puzzles.labels)
     bucket = np.searchsorted(PATH_BUCKETS, moves, side="right") - 1
@@ -123,5 +123,5 @@ class MazeTask(sourced.SourcedTask):
     return f"?{rules.CHARACTERS}"[token]
 
   def is_given(self, inputs: np.ndarray) -> np.ndarray:
-    """Walls, start and goal."""
+    """Whether each cell is a wall, the start or the goal."""
     return np.asarray(inputs) != rules.FREE

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The symmetries of Sudoku, drawn at random on the device."""
+"""Draws random symmetries of Sudoku on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from trm_jax.tasks.symmetry import Symmetry
 
 
 def sample_symmetry(key: jax.Array, box: int) -> Symmetry:
-  """A uniformly random symmetry of Sudoku, as the reference's builder draws them (dataset/build_sudoku_dataset.py).
+  """Draws a uniformly random symmetry of Sudoku, like the reference's builder (dataset/build_sudoku_dataset.py).
 
-  Digits are permuted, the board is transposed with probability 1/2, bands, rows within a band, stacks and columns
-  within a stack come in a random order.
+  Digits are permuted, the board is transposed with probability 1/2, and bands, rows within a band, stacks and columns
+  within a stack get a random order.
 
   Args:
     key: one random key. Runs under jit and vmap.
@@ -22,7 +22,7 @@ def sample_symmetry(key: jax.Array, box: int) -> Symmetry:
     Symmetry of (S,) cells and (V,) values; padding and blank keep their value.
   """
   side = box * box
-  # One draw for everything: vmapped over a batch, a draw costs more than the arithmetic on it.
+  # One draw serves everything: vmapped over a batch, a draw costs more than the arithmetic on it.
   bits = jax.random.bits(key, (1 + side + 2 * (box + side),))
   flip, bits = bits[0] >> 31, bits[1:]
   digits, row_bits, column_bits = jnp.split(bits, (side, side + box + side))
@@ -48,6 +48,6 @@ def _order(bits: jax.Array) -> jax.Array:
 
 
 def _lines(bits: jax.Array, box: int) -> jax.Array:
-  """(box**2,) the old row of each new row: bands in random order, rows in random order within their band."""
+  """The old row of each new row, (box**2,): bands in random order, rows in random order within their band."""
   bands, within = _order(bits[:box]), _order(bits[box:].reshape(box, box))
   return (bands[:, None] * box + within).reshape(-1)

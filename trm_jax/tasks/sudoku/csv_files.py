@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Sudoku puzzles in Sudoku-Extreme's CSV format, see data/csv_files.py.
+"""Reads and writes Sudoku puzzles in Sudoku-Extreme's CSV format; see data/csv_files.py.
 
-'.' is a blank, the rating is the number of backtracks of the tdoku solver. Neither the published files nor the samples
-of them ever write a blank as '0', so '0' is a foreign character here.
+'.' is a blank; the rating is the number of backtracks of the tdoku solver. Neither the published files nor samples of
+them write a blank as '0', so '0' is a foreign character here.
 """
 
 import functools
@@ -16,7 +16,7 @@ _ALPHABET = ".123456789"
 
 
 def read_csv(path: str | os.PathLike, *, box: int = 3) -> Puzzles:
-  """Reads a file of Sudokus and checks every one of them, its rules included.
+  """Reads a file of Sudokus and checks each of them, including the rules.
 
   Args:
     path: the file.

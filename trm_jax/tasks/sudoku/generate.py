@@ -1,10 +1,10 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Sudoku puzzles with exactly one solution, 4x4 and 9x9, and the solver that makes sure of it.
+"""Generates Sudoku puzzles with exactly one solution, 4x4 and 9x9, with a solver that makes sure of that.
 
 The splits share no solution grid. Only for 9x9 does that survive augmentation: two random 9x9 grids are practically
-never images of each other under digit permutation, transposition and shuffled bands, rows, stacks and columns. The 288
-4x4 grids however are only 2 up to these symmetries, so training on 4x4 puzzles must NOT be augmented if the held-out
-grids are to stay unseen.
+never images of each other under digit permutation, transposition and shuffled bands, rows, stacks and columns. Of the
+288 4x4 grids, however, only 2 differ up to these symmetries, so training on 4x4 puzzles must NOT be augmented if the
+held-out grids are to stay unseen.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,21 +20,21 @@ from trm_jax.tasks.sudoku.rules import BLANK
 
 SPLITS = ("train", "validation", "test")
 
-# 4x4: no puzzle with fewer clues has one solution. 9x9: the fewest that removing clues at random, never putting one
-# back, reaches in a fair share of grids (17 is the mathematical limit, but takes a search of its own).
+# 4x4: no puzzle with fewer clues has a single solution. 9x9: the fewest clues that random removal without backtracking
+# reaches in a fair share of grids (17 is the mathematical limit, but needs a search of its own).
 _MIN_CLUES = {2: 4, 3: 24}
 # Shares of the 288 4x4 grids.
 _SMALL_SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
 def count_solutions(puzzle_tokens: np.ndarray, *, box: int, limit: int = 2, max_fills: int | None = None) -> int | None:
-  """How many grids solve a puzzle, counted up to a limit.
+  """Counts the grids that solve a puzzle, up to a limit.
 
   Args:
     puzzle_tokens: (S,) integer tokens, 1 for a blank.
     box: side of a box.
-    limit: stop counting here; 2 tells "none", "one" and "more".
-    max_fills: give up when so many cells were filled in, most of them in vain; None: never.
+    limit: number at which counting stops; 2 distinguishes "none", "one" and "more".
+    max_fills: number of cells filled in, most of them in vain, after which to give up; None: never.
 
   Returns:
     min(limit, number of solutions); None if it was given up.
@@ -71,7 +71,7 @@ def generate_splits(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, puzzles_lib.Puzzles]:
-  """Puzzles in three splits whose solution grids are disjoint; all puzzles of a split differ.
+  """Generates puzzles in three splits with disjoint solution grids; all puzzles of a split differ.
 
   The same arguments give the same puzzles (with the same numpy random streams), and the size of one split does not
   change the puzzles of another. 9x9: every puzzle has its own grid. Grids come from randomised backtracking: every
@@ -80,9 +80,9 @@ def generate_splits(
 
   Args:
     box: 2 for 4x4, 3 for 9x9.
-    num_train, num_validation, num_test: puzzles, 0 or more.
-    num_clues: given cells of every puzzle; of the hardest, where max_clues is not 0.
-    max_clues: of the easiest; every number from num_clues to it is equally likely. 0: all have num_clues.
+    num_train, num_validation, num_test: numbers of puzzles, 0 or more.
+    num_clues: number of given cells of every puzzle; if max_clues is not 0, of the hardest.
+    max_clues: number of given cells of the easiest; all numbers from num_clues on are equally likely. 0: num_clues.
     seed: 0 or more.
     progress: called now and then with (puzzles done, puzzles in all).
 
@@ -143,12 +143,12 @@ def _geometry(box: int) -> tuple[list[tuple[int, int, int]], list[list[int]]]:
 
 
 class _TooManyError(Exception):
-  """As many cells were filled in as may be."""
+  """The allowed number of cells has been filled in."""
 
 
 def _solutions(digits: list[int], box: int, order: list[list[int]] | None = None, max_fills: int | None = None
                ) -> Iterator[list[int]]:
-  """All solutions, by backtracking on the most constrained cell, or on a digit with one place left in a unit.
+  """Finds all solutions by backtracking on the most constrained cell, or on a digit with one place left in a unit.
 
   Args:
     digits: S digits, 0 for a blank. Not changed.
@@ -195,7 +195,7 @@ def _solutions(digits: list[int], box: int, order: list[list[int]] | None = None
     if best is None:
       yield list(grid)
       return
-    # Where no cell is forced, a digit may still have one place only; looking for it keeps the hardest puzzles quick.
+    # If no cell is forced, a digit may still have only one place; looking for it keeps the hardest puzzles quick.
     choices = _single_place(grid, used, box) if best_count > 1 else None
     if choices is None:
       cell = blanks[best]
@@ -221,11 +221,11 @@ def _solutions(digits: list[int], box: int, order: list[list[int]] | None = None
 
 
 def _single_place(grid, used, box: int) -> list[tuple[int, int]] | None:
-  """A digit that has one place left in some unit.
+  """Finds a digit that has one place left in some unit.
 
   Args:
     grid: S digits, 0 for a blank.
-    used: digit bits that stand in each unit.
+    used: bits of the digits in each unit.
     box: side of a box.
 
   Returns:
@@ -281,19 +281,19 @@ def _small_split(split, clues, seed, rng, taken, report):
 
 @functools.cache
 def _small_grids() -> np.ndarray:
-  """(288, 16) int64 digits of every 4x4 grid."""
+  """The digits of every 4x4 grid, (288, 16) int64."""
   return np.array(list(_solutions([0] * 16, 2)))
 
 
 def _clue_sets(num_clues: int) -> np.ndarray:
-  """int64, every choice of that many of 16 cells, as bits."""
+  """Every choice of that many of 16 cells, as bits in int64."""
   sets = np.arange(2**16)
   return sets[np.bitwise_count(sets) == num_clues]
 
 
 @functools.cache
 def _one_solution(num_clues: int) -> np.ndarray:
-  """(288, choices) bool: do the clues tell the grid from all others?"""
+  """Whether each choice of clues distinguishes each grid from all others, (288, choices) bool."""
   grids, sets = _small_grids(), _clue_sets(num_clues).astype(np.uint16)
   # Renaming the digits of a grid does not change which clues suffice: 12 cases instead of 288.
   rank = np.argsort(grids[:, :4], axis=1) + 1
@@ -328,7 +328,7 @@ def _large_split(split, clues, seed, rng, taken, report):
 
 
 def _random_grid(rng: np.random.Generator) -> list[int]:
-  """81 digits. The three boxes of the diagonal do not see each other, so they are filled freely."""
+  """Makes a grid of 81 digits. The boxes of the diagonal do not constrain each other, so they are filled freely."""
   grid = np.zeros((9, 9), np.int64)
   for b in range(0, 9, 3):
     grid[b : b + 3, b : b + 3] = rng.permutation(9).reshape(3, 3) + 1
@@ -337,15 +337,15 @@ def _random_grid(rng: np.random.Generator) -> list[int]:
 
 
 def _dig(grid: list[int], num_clues: int, order: list[int]) -> list[int] | None:
-  """Removes clues in the given order, except those without which there were a second solution.
+  """Removes clues in the given order, except those without which there would be a second solution.
 
   Args:
     grid: 81 digits.
-    num_clues: how many to leave.
+    num_clues: number of clues to leave.
     order: the 81 cells.
 
   Returns:
-    81 digits, 0 for a blank; None if more clues than that are needed.
+    81 digits, 0 for a blank; None if more clues are needed.
   """
   of_cell, of_unit = _geometry(3)
   peers = _peers()
@@ -356,7 +356,7 @@ def _dig(grid: list[int], num_clues: int, order: list[int]) -> list[int] | None:
       return puzzle
     digit = puzzle[cell]
     puzzle[cell] = 0
-    # The cheap ways first: the clue follows at once from the others, so there still is one solution.
+    # The cheap tests come first: if the clue follows at once from the others, there is still one solution.
     if len({puzzle[p] for p in peers[cell]} - {0}) == 8 or any(
         all(puzzle[c] or c == cell or any(puzzle[p] == digit for p in peers[c]) for c in of_unit[u])
         for u in of_cell[cell]

@@ -9,17 +9,17 @@ import numpy as np
 BLANK = 1
 FIRST_DIGIT = 2  # the token of the digit 1
 
-# Puzzles that are checked at once: bounds scratch memory.
+# Number of puzzles that are checked at once; it limits scratch memory.
 _ROWS = 1 << 16
 
 
 def vocab_size(box: int) -> int:
-  """Padding, blank and the digits of a grid of box x box boxes."""
+  """Number of tokens: padding, blank and the digits of a grid of box x box boxes."""
   return box * box + 2
 
 
 def units(box: int) -> np.ndarray:
-  """(3 n, n) int, the cells of each row, then of each column, then of each box."""
+  """The cells of each row, then of each column, then of each box, (3 n, n) int."""
   n = box * box
   rows = np.arange(n * n).reshape(n, n)
   boxes = rows.reshape(box, box, box, box).swapaxes(1, 2).reshape(n, n)
@@ -65,7 +65,7 @@ def first_fault(inputs: np.ndarray, labels: np.ndarray, *, box: int) -> tuple[in
 
 
 def valid_grids(grids: np.ndarray, *, box: int) -> np.ndarray:
-  """Which grids have every digit once in every row, column and box.
+  """Whether grids have every digit once in every row, column and box.
 
   Args:
     grids: (…, S) tokens of any integer type, of NumPy or JAX.
@@ -85,7 +85,7 @@ def valid_grids(grids: np.ndarray, *, box: int) -> np.ndarray:
 
 
 def keep_clues(inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
-  """Which answers leave all clues of their puzzles as they are.
+  """Whether answers leave all clues of their puzzles unchanged.
 
   Args:
     inputs: (…, S) integer tokens.
@@ -98,7 +98,7 @@ def keep_clues(inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 
 def repeated_clue(inputs: np.ndarray, *, box: int) -> str | None:
-  """What contradicts the rules in a puzzle: "5 in row 1" if that clue is there twice, None if nothing does.
+  """Finds a clue that contradicts the rules: "5 in row 1" if that clue is there twice, None if there is none.
 
   Args:
     inputs: (S,) integer tokens.

@@ -16,10 +16,10 @@ from trm_jax.tasks.sudoku import generate
 from trm_jax.tasks.sudoku import rules
 from trm_jax.tasks.sudoku.config import SudokuData
 
-# Lower ends of the rating buckets that are reported apart. Sudoku-Extreme's rating counts the backtracks of a solver.
+# Lower ends of the rating buckets that are reported separately. Sudoku-Extreme's rating counts a solver's backtracks.
 RATING_BUCKETS = (0, 1, 10, 30, 100)
-# Cells that are filled in until the search for a second solution is given up: a third of a second. 99 of 100
-# puzzles of Sudoku-Extreme need 7,000 at the most, and one of a newspaper needs a hundred.
+# Number of cells to fill in before the search for a second solution is given up: a third of a second. 99 of 100 puzzles
+# of Sudoku-Extreme need at most 7,000, and a newspaper's needs a hundred.
 MAX_FILLS = 10_000
 
 
@@ -60,14 +60,14 @@ class SudokuTask(sourced.SourcedTask):
         num_clues=data.num_clues, max_clues=data.max_clues, seed=data.seed, progress=progress)
 
   def leak(self, train: Puzzles) -> str:
-    # The 288 grids of 4x4 cells are two up to symmetry.
+    # Up to symmetry there are only two grids of 4x4 cells.
     if self.box != 2 or self.data.num_aug == 0 or train.num_puzzles > train.num_groups:
       return ""
     return (f"config.data.num_aug = {self.data.num_aug} makes the 4x4 grids of the test out of those to train on; set "
             "config.data.num_aug = 0 to test on grids that are new to the model")
 
   def tokens(self, text: str) -> np.ndarray:
-    """Row by row, with or without ends of lines, '.' or 0 for a blank."""
+    """Reads a puzzle row by row, with or without line ends; '.' or 0 is a blank."""
     cells = self.characters(text)
     if foreign := sorted(set(cells) - set("123456789"[: self.side] + ".0")):
       raise UserError(f"{task.shortened(text)}: {''.join(foreign)!r} "
@@ -100,7 +100,7 @@ class SudokuTask(sourced.SourcedTask):
     return rules.valid_grids(answers, box=self.box) & rules.keep_clues(inputs, answers)
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    """by_rating, where puzzles are rated, and by_clues, where not all have the same number of clues."""
+    """Reports by_rating, if puzzles are rated, and by_clues, if the numbers of clues differ."""
     exact = evaluation.exact[evaluation.counted]
 
     def table(kinds):
@@ -128,5 +128,5 @@ class SudokuTask(sourced.SourcedTask):
     return " .123456789"[token]
 
   def is_given(self, inputs: np.ndarray) -> np.ndarray:
-    """Its clues."""
+    """Whether each cell is a clue."""
     return np.asarray(inputs) >= rules.FIRST_DIGIT
