@@ -121,7 +121,7 @@ def test_round_trip_through_json():
 @pytest.mark.parametrize("change, message", [
     (dict(batchsize=3), "config.batchsize: no such field; did you mean batch_size?"),
     (dict(model__hiden_size=3), "config.model.hiden_size: no such field; did you mean model.hidden_size?"),
-    (dict(data__zzz=3), "config.data.zzz: no such field; known are box, num_aug, num_clues, "),
+    (dict(data__zzz=3), "config.data.zzz: no such field; known are box, max_clues, num_aug, num_clues, "),
     # What the data determines is no knob.
     (dict(model__vocab_size=11), "config.model.vocab_size: no such field"),
     (dict(batch_size="768"), "config.batch_size = '768': must be of type int, not str"),
