@@ -48,8 +48,9 @@ def newspaper():
 
 
 def newspaper_2():
-  """The second stage, of 26 to 44 clues: `newspaper` with `--config.init_from` of the first stage's folder."""
+  """The second stage, of 26 to 44 clues, from the weights of the first, which `--workdir=runs/newspaper` has kept."""
   config = newspaper()
+  config.init_from = "runs/newspaper"
   config.data.update(num_clues=26, max_clues=44, seed=1)
   config.optimizer.update(learning_rate=1e-3, prefix_learning_rate=1e-3, warmup_steps=50, lr_min_ratio=0.1)
   config.steps = 1_400

@@ -18,6 +18,7 @@ import functools
 import os
 import pathlib
 import re
+import sys
 
 from flax import nnx
 import jax
@@ -154,5 +155,5 @@ def _imported(address: str) -> pathlib.Path:
   folder = pathlib.Path("runs") / re.sub(r"[^\w.-]+", "-", f"{repo_and_file}-{hub.commit_of(file)[:12]}")
   if not _has_checkpoints(folder):
     import_reference(address, folder)
-    print(f"{address}: imported into {folder}")
+    print(f"{address}: imported into {folder}", file=sys.stderr)  # standard output may be one of JSON
   return folder
