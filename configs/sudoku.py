@@ -150,8 +150,7 @@ START = study.Group(
     """Command: python -m trm_jax.main --config=configs/sudoku.py:baseline
 Paper: baseline 87.4 % (Table 1), within 36 hours of one L40S. By its author's logs fast: 83.6 to 87.1 %, four seeds.
 Hardware: a GPU or TPU for baseline, two CPU cores for the others.
-Result: baseline and fast are unmeasured; quickstart and quickstart_9x9 are in docs/results.md, newspaper and
-newspaper_2 in trm_jax/builtin/sudoku/README.md.""",
+Result: baseline and fast are unmeasured; the others are in docs/results.md.""",
     {f.__name__: f for f in (baseline, fast, quickstart, quickstart_9x9, newspaper, newspaper_2)},
     {"baseline": 87.4})
 
