@@ -131,7 +131,9 @@ def jax2onnx(flag: str) -> types.ModuleType:
 
 def _write_onnx(programs: dict[str, _Program], folder: pathlib.Path, flag: str) -> None:
   to_onnx = jax2onnx(flag).to_onnx
-  logging.getLogger("onnx_ir.serde").setLevel("ERROR")  # it warns of types that the file does not need
+  # The first warns of types that the file does not need, the second of plugins for a library that is not used here.
+  for name in ("onnx_ir.serde", "jax2onnx.plugins.plugin_system"):
+    logging.getLogger(name).setLevel("ERROR")
 
   def converted(name: str, program: _Program) -> bytes:
     return to_onnx(
