@@ -29,9 +29,7 @@ from trm_jax.runtime import distributed
 from trm_jax.runtime import files
 from trm_jax.runtime import paths
 
-# The weights that come with trm_jax, each in a folder with its model card.
-_BUILTIN = "builtin:"
-_BUILTIN_FOLDER = pathlib.Path(__file__).parents[1] / "builtin"
+_BUILTIN = "builtin:"  # begins the names of weights that come with trm_jax
 
 # The file, in the folder of checkpoints, of the steps that were evaluated and their accuracies.
 _EVALUATIONS = "evaluations.json"
@@ -404,11 +402,11 @@ def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]
     UserError: there is no checkpoint, or the folder cannot be read.
   """
   if path.startswith(_BUILTIN):
-    known = sorted(folder.name for folder in _BUILTIN_FOLDER.iterdir() if (folder / "checkpoints").is_dir())
+    known = sorted(folder.name for folder in paths.BUILTIN.iterdir() if (folder / "checkpoints").is_dir())
     name = path.removeprefix(_BUILTIN)
     if name not in known:
       raise UserError(f"{flag}={path}: no such weights come with trm_jax; there is {_BUILTIN}{', '.join(known)}")
-    path = os.fspath(_BUILTIN_FOLDER / name)
+    path = os.fspath(paths.BUILTIN / name)
   path = paths.user_path(path, flag)
   paths.check_checkpoints_can_be_kept(path, flag)
   names = _names(path, flag)
