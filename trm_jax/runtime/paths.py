@@ -10,8 +10,6 @@ from etils import epath
 from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
 
-# The weights that come with trm_jax, each in a folder with its model card.
-BUILTIN = pathlib.Path(__file__).parents[1] / "builtin"
 
 _BUCKET_PATH = re.compile(r"gs://(?P<bucket>[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9])(/.*)?")
 # Characters that Orbax takes for a pattern, turns into another path, or passes to libraries that refuse them. Most of

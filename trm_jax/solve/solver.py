@@ -13,10 +13,10 @@ from typing import Any, Self, TYPE_CHECKING
 
 import numpy as np
 
+from trm_jax import builtin
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
-from trm_jax.runtime import paths
 from trm_jax.tasks import Task
 from trm_jax.tasks import vote
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # The address of the weights that solve ordinary Sudokus without any training.
 BUILTIN = "builtin:sudoku"
-EXAMPLES = paths.BUILTIN / "sudoku" / "examples.txt"  # such puzzles, one per line
+EXAMPLES = builtin.FOLDER / "sudoku" / "examples.txt"  # such puzzles, one per line
 # The number of batches that are passed on together, so that a row whose puzzle is done can take another one.
 _BATCHES = 16
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from trm_jax import builtin
 from trm_jax import errors
 from trm_jax.config import Config
 from trm_jax.errors import Damaged, TryAgain, UserError
@@ -402,11 +403,11 @@ def find(path: str, flag: str = "--checkpoint") -> tuple[epath.Path, int | None]
     UserError: there is no checkpoint, or the folder cannot be read.
   """
   if path.startswith(_BUILTIN):
-    known = sorted(folder.name for folder in paths.BUILTIN.iterdir() if (folder / "checkpoints").is_dir())
+    known = sorted(folder.name for folder in builtin.FOLDER.iterdir() if (folder / "checkpoints").is_dir())
     name = path.removeprefix(_BUILTIN)
     if name not in known:
       raise UserError(f"{flag}={path}: no such weights come with trm_jax; there is {_BUILTIN}{', '.join(known)}")
-    path = os.fspath(paths.BUILTIN / name)
+    path = os.fspath(builtin.FOLDER / name)
   path = paths.user_path(path, flag)
   paths.check_checkpoints_can_be_kept(path, flag)
   names = _names(path, flag)
