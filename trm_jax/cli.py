@@ -20,6 +20,7 @@ from trm_jax import errors
 from trm_jax.errors import TryAgain, UserError
 from trm_jax.runtime import exit_status
 from trm_jax.runtime import hosts
+from trm_jax.runtime import malloc
 from trm_jax.runtime import output
 from trm_jax.runtime import signals
 
@@ -32,6 +33,7 @@ def run(main: Callable[[list[str]], None]) -> None:
   """
   output.protect()
   signals.end_when_told()
+  malloc.keep_freed_memory()
 
   def guarded(argv):
     # Our one-line messages replace the logs of Orbax and TFDS. Other libraries' warnings stay.
