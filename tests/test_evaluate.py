@@ -367,7 +367,7 @@ def test_attempts_that_there_are_not(model, puzzles):
       ({"versions": 4}, maze, "^versions = 4: maze-3x4 has 3 besides the puzzle itself$")):
     with pytest.raises(UserError, match=message):
       attempts.Attempter(lambda m: m, task, mesh=sharding.make_mesh(), batch_size=8, max_puzzles=1, **kwargs)
-  with pytest.raises(UserError, match="^rollouts = 2: all would be alike; give them noise"):
+  with pytest.raises(UserError, match="^rollouts = 2: all would be the same; add noise"):
     _evaluator(rollouts=2).evaluate(_everywhere(model), puzzles)
 
 

@@ -117,8 +117,8 @@ def test_identifiers_are_those_of_the_folder(tmp_path, splits):
 def test_stored_versions_are_used_as_far_as_one_asks_for_them(tmp_path, splits):
   task = _task(write_reference(tmp_path / "folder", splits, num_aug=2))
   loaded = splits_lib.load(task)
-  assert loaded.notes == (f"{task.data.source} stores 2 augmented versions of a puzzle, of which config.data.num_aug = "
-                          "0 uses none",)
+  assert loaded.notes == (f"{task.data.source} stores 2 augmented versions of each puzzle, but config.data.num_aug = "
+                          "0 uses none of them",)
   assert len(loaded.train) == 40
   all_of_them = splits_lib.load(grid.Task(dataclasses.replace(task.data, num_aug=2)))
   assert len(all_of_them.train) == 120 and not all_of_them.notes

@@ -340,7 +340,7 @@ def test_no_runs(tmp_path):
   assert _error(_read, tmp_path) == (
       f"{tmp_path}: no run in this folder or below it; a run's folder has config.json and metrics.jsonl")
   assert _error(_read, tmp_path / "x").startswith(f"{tmp_path}/x: no such folder; ")
-  assert _error(runs_lib.read_all, ["s3://b/x"]).startswith("a run's folder=s3://b/x: not a path that can be used")
+  assert _error(runs_lib.read_all, ["s3://b/x"]).startswith("a run's folder=s3://b/x: not a usable path")
   write_run(tmp_path / "a", 0.5)
   found, bad = runs_lib.read_all([str(tmp_path), str(tmp_path / "a"), str(tmp_path / "x")])
   assert len(found) == 1 and [b.path for b in bad] == [f"{tmp_path}/x"]

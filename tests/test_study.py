@@ -201,7 +201,7 @@ def test_unknown_names():
     with pytest.raises(UserError, match=f"^config name .* is not known; help lists all {len(_FILE.configs)}$"):
       _FILE.get_config(argument)
   for argument in ("baseline,tiny", "baseline,", "baseline,laptop,tiny", "baseline,quickstart"):
-    with pytest.raises(UserError, match=r"config option '(tiny||quickstart)' is not known; known are laptop "):
+    with pytest.raises(UserError, match=r"config option '(tiny||quickstart)' is not known; use one of laptop "):
       _FILE.get_config(argument)
 
 

@@ -185,8 +185,8 @@ def test_two_sweeps_share_a_folder(stopped):
   _, workdir, *_, (out, err, status) = stopped
   assert (status, err) == (76, "")
   assert out.splitlines()[2:] == [
-      f"[2/2] long, seed 0 is left to another sweep, which is at it ({workdir}/long/seed_0.log)",
-      "1 of 2 runs are left to others; the same command, later, tells how they ended:", "  long, seed 0"]
+      f"[2/2] long, seed 0 is left to another sweep, which is running it ({workdir}/long/seed_0.log)",
+      "1 of 2 runs are left to others; start the same command later to see how they ended:", "  long, seed 0"]
   assert " was finished before: " in out.splitlines()[1]
 
 
@@ -197,7 +197,7 @@ def test_leaves_a_run_to_whoever_is_at_it(stopped, tmp_path):
     assert [path.name for path in (tmp_path / "tiny" / "seed_0").iterdir()] == [".lock"]
   assert (process.returncode, err) == (76, "")
   assert out.splitlines()[1].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
-  assert out.splitlines()[2:] == ["1 of 1 runs are left to others; the same command, later, tells how they ended:",
+  assert out.splitlines()[2:] == ["1 of 1 runs are left to others; start the same command later to see how they ended:",
                                   "  tiny = twin, seed 0"]
 
 
@@ -226,7 +226,7 @@ def test_waits_for_what_others_are_at_and_takes_it_over(stopped, tmp_path):
     out, err = process.communicate(timeout=240)
   assert (process.returncode, err) == (0, "")
   assert lines[1].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
-  assert lines[2:] == ["waiting for what others are at, 1 of 1 runs\n"]
+  assert lines[2:] == ["waiting for 1 of 1 runs that others are making\n"]
   lines = out.splitlines()
   assert lines[0] == "[1/1] tiny = twin, seed 0 begins" and lines[2:] == ["all 1 runs are done"]
 
@@ -281,7 +281,7 @@ def test_dry_run_where_nothing_was_measured(stopped, tmp_path):
   [run, *_] = study.plan(study.File.load(str(stopped[0])), "again", [0])
   lines = list(dry_run.lines([run], str(tmp_path)))
   assert lines[0].endswith("(b)")
-  assert "an assumed 40% of the " in lines[-1] and " cpu made of float32 matrix products" in lines[-1]
+  assert "an assumed 40% of the " in lines[-1] and " cpu has just reached in float32 matrix products" in lines[-1]
 
 
 def _plan(name, seeds=(0,), **kwargs):
@@ -346,7 +346,7 @@ def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
                           ('{"step": 65104}', ": train_seconds is None, must be a number")):
     (folder / "results.json").write_text(content)
     assert run.state(folder) == "begun"
-    assert capsys.readouterr().err == f"warning: {folder}/results.json{reason}; its run makes the test again\n"
+    assert capsys.readouterr().err == f"warning: {folder}/results.json{reason}; its run will repeat the test\n"
   (folder / "results.json").write_text(results)
   assert run.state(folder) == "finished"
   (folder / "checkpoints" / "5").rmdir()
@@ -354,11 +354,11 @@ def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
     (folder / "config.json").write_text(content)
     with pytest.raises(UserError) as e:  # whose results are they?
       run.state(folder)
-    assert str(e.value) == f"{folder}/config.json{reason}: it is no run's, or damaged; name another folder"
+    assert str(e.value) == f"{folder}/config.json{reason}; it belongs to no run, or is damaged; name another folder"
     (folder / "checkpoints" / "5").mkdir()
     assert run.state(folder) == "begun"
     assert capsys.readouterr().err == (
-        f"warning: {folder}/config.json{reason}; the run that goes on there writes it again\n")
+        f"warning: {folder}/config.json{reason}; the run will write it again when it goes on\n")
     (folder / "checkpoints" / "5").rmdir()
 
 

@@ -84,20 +84,20 @@ def _no_backend(error: Exception) -> UserError | None:
   if isinstance(error, RuntimeError) and (found := re.match(r"Unable to initialize backend '(\w+)'", text)):
     reason = re.split(r" \((?:set JAX_PLATFORMS=|you may need to uninstall)", text)[0]
     if _HELD.search(reason):
-      return TryAgain(f"{named}another process has the devices of this machine, or did not give them back ({reason})"
+      return TryAgain(f"{named}another process uses the devices of this machine, or did not release them ({reason})"
                       f"{_holder(reason)}; end it or wait for its end, and start the same command again")
     if found[1] == "tpu" and hosts.tpu_chips() and "known backends" not in reason:
       return TryAgain(f"{named}the TPU of this machine cannot be used now ({reason}); start the same command again; if "
-                      "it says the same then, restart the machine or take another one")
+                      "that fails in the same way, restart the machine or use another one")
   elif isinstance(error, AssertionError) and platforms and (
       traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py")):
-    reason = "no plugin for it is installed, or no device of it is there"  # JAX knows the name, and says nothing
+    reason = "no plugin for it is installed, or this machine has no such device"  # JAX knows the name, and says nothing
   else:
     return None
   if not platforms:
     return UserError(f"JAX cannot start ({reason})")
-  return UserError(f"{named}JAX cannot use this here ({reason}); unset it for what this machine has, or install what "
-                   "it needs")
+  return UserError(f"{named}JAX cannot use this platform here ({reason}); unset JAX_PLATFORMS to use what this machine "
+                   "has, or install what the platform needs")
 
 
 def _holder(reason: str) -> str:
@@ -131,7 +131,7 @@ def _parse(argv: list[str]) -> list[str]:
     # Where the file met an OSError, ml_collections raises it only now.
     if path and not hasattr(flags.FLAGS["config"].value, "to_dict"):
       raise UserError(f"{path}: get_config() returns {flags.FLAGS['config'].value!r}, must return a ConfigDict; see "
-                      "configs/sudoku.py for how it looks")
+                      "configs/sudoku.py for an example")
     return rest
   except UserError as e:
     fail(str(e))
@@ -149,10 +149,10 @@ def _mistake_in_config(path: str, error: Exception) -> str | None:
   if isinstance(error, OSError):
     return str(errors.explained(f"--config={path}: cannot be read", error))
   if isinstance(error, AttributeError) and error.name == "get_config":
-    return f"{path}: has no get_config(); see configs/sudoku.py for how it looks"
+    return f"{path}: has no get_config(); see configs/sudoku.py for an example"
   if "Error whilst parsing config file" in str(error):  # not from a line of it
     return (f"{path}: get_config cannot be called ({str(error).strip().splitlines()[-1]}); see configs/sudoku.py for "
-            "how it looks")
+            "an example")
   return None
 
 
@@ -221,4 +221,4 @@ def fail(message: str, error: BaseException | None = None, *, status: int = 2) -
 def no_arguments(argv: list[str]) -> None:
   """Refuses what is left over after the flags: most often a flag without its dashes."""
   if len(argv) > 1:
-    raise UserError(f"unknown argument {argv[1]!r}: everything is a flag, --name=value; --help lists them")
+    raise UserError(f"unknown argument {argv[1]!r}: every argument is a flag, --name=value; --help lists them")

@@ -193,7 +193,7 @@ def stages(depth_schedule: str, model: ModelConfig) -> tuple[Stage, ...]:
   if starts[0] != 0 or starts[-1] >= 1 or any(a >= b for a, b in zip(starts, starts[1:])):
     raise UserError(f"{what}the starts must begin at 0, rise, and stay below 1")
   if (found[-1].H_cycles, found[-1].L_cycles) != last:
-    raise UserError(f"{what}the last must be config.model.H_cycles x L_cycles = {last[0]}x{last[1]}")
+    raise UserError(f"{what}the last stage must have config.model.H_cycles x L_cycles = {last[0]}x{last[1]}")
   return tuple(found)
 
 
@@ -322,7 +322,7 @@ def check_field(path: str, task: str | None = None) -> None:
 
 def _no_such_field(where: str, name: str, known: Iterable[str]) -> UserError:
   close = difflib.get_close_matches(name, known, 1)
-  hint = f"did you mean {where}{close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+  hint = f"did you mean {where}{close[0]}?" if close else f"use one of {', '.join(sorted(known))}"
   return UserError(f"config.{where}{name}: no such field; {hint}")
 
 
@@ -372,7 +372,7 @@ def parse(config: ml_collections.ConfigDict | dict[str, Any]) -> Config:
   if isinstance(config, ml_collections.ConfigDict):
     config = config.to_dict()
   if not isinstance(config, dict):
-    raise UserError(f"the config is {config!r}, must be a ConfigDict, such as config.default_config() makes")
+    raise UserError(f"the config is {config!r}, must be a ConfigDict, such as config.default_config() returns")
   parsed = _build(Config, config, "")
   _check(parsed)
   return parsed
@@ -407,19 +407,19 @@ def _check(config: Config) -> None:
   model, compute = config.model, config.compute
   if not model.mlp_t and model.num_heads % compute.model_devices:
     raise UserError(f"config.compute.model_devices = {compute.model_devices}: must divide config.model.num_heads = "
-                    f"{model.num_heads}: devices share whole heads")
+                    f"{model.num_heads}, since a head is not split over devices")
   for name, value in (("attention", "cudnn"), ("kernels", "pallas")):
     if getattr(compute, name) == value and model.dtype == "float32":
       raise UserError(f"config.compute.{name} = {value!r}: needs config.model.dtype = bfloat16 or float16")
   if compute.kernels == "pallas" and model.inner_norm:
-    raise UserError("config.compute.kernels = 'pallas': has no norm inside; set config.model.inner_norm to False")
+    raise UserError("config.compute.kernels = 'pallas': cannot compute config.model.inner_norm = True; set it to False")
   if (config.epochs > 0) == (config.steps > 0):
-    raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them says how "
-                    "long to train; set the other to 0")
+    raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them must say "
+                    "how long to train; set the other to 0")
   if config.optimizer.train == "prefix" and not model.puzzle_emb_ndim:
-    raise UserError("config.optimizer.train = 'prefix': there is none where config.model.puzzle_emb_ndim = 0")
+    raise UserError("config.optimizer.train = 'prefix': a model with config.model.puzzle_emb_ndim = 0 has no prefix")
   if config.init_rows != "zero" and not config.init_from:
-    raise UserError(f"config.init_rows = {config.init_rows!r}: needs config.init_from, of whose rows that is the mean")
+    raise UserError(f"config.init_rows = {config.init_rows!r}: needs config.init_from, whose rows it averages")
   stages(config.depth_schedule, model)
 
 
@@ -489,6 +489,6 @@ def from_argument(
   config.name = ",".join([name, *chosen])
   for option in chosen:
     if option not in options:
-      raise UserError(f"config option {option!r} is not known; known are {', '.join(options)} (help describes them)")
+      raise UserError(f"config option {option!r} is not known; use one of {', '.join(options)} (help describes them)")
     options[option](config)
   return config

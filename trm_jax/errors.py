@@ -130,15 +130,15 @@ _ADVICE = {
     Kind.OPEN_FILES: "allow more open files with `ulimit -n`",
     Kind.NETWORK: "check the network and start the same command again",
     Kind.MEMORY: "end other programs or use a machine with more memory",
-    Kind.DEVICE_MEMORY: ("lower config.batch_size or raise config.compute.micro_batches where it trains, lower "
-                         "eval.batch_size where it evaluates, or use more or larger devices"),
+    Kind.DEVICE_MEMORY: ("in training, lower config.batch_size or raise config.compute.micro_batches; in evaluation, "
+                         "lower eval.batch_size; or use more or larger devices"),
     Kind.DISK: "the disk or its server fails: look at the machine's log",
 }
 _PATH_ADVICE = {
     "ENAMETOOLONG": "choose shorter names",
     "ENOTDIR": "a file stands where a folder is needed",
     "EISDIR": "a folder stands where a file is needed",
-    "ELOOP": "mend the symbolic links, which lead in a circle",
+    "ELOOP": "correct the symbolic links, which form a loop",
     "EEXIST": "",
 }
 _ERRNOS = {

@@ -55,7 +55,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
   task = tasks.of(config.task, data).shared(loaded.folder)
   if task.stores_versions:
     if versions is not None and versions > task.num_votes:
-      raise UserError(f"--versions={versions}: the run has {data.num_aug} of each task besides itself "
+      raise UserError(f"--versions={versions}: the run has only {data.num_aug} augmented versions of each task "
                       "(config.data.num_aug)")
     versions = task.num_votes
     if choose is not None:

@@ -36,23 +36,23 @@ _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train (and evalua
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "For --mode=eval: a run's folder, or a checkpoint in it.")
 _DATA = flags.DEFINE_string("data", None, "For --mode=eval: other puzzles than the run's own (see config.data.source).")
 _EVAL_BATCH_SIZE = flags.DEFINE_integer(
-    "eval_batch_size", None, "For --mode=eval: puzzles at once, on all devices together; default: as the run was "
-    "configured.", lower_bound=1)
+    "eval_batch_size", None, "For --mode=eval: number of puzzles at once, on all devices together; default: as the "
+    "run was configured.", lower_bound=1)
 _AVERAGE = flags.DEFINE_integer(
     "average", 0, "For --mode=eval: the mean of the parameters in the last N checkpoints of the run, instead of "
     "their moving average in the last one.", lower_bound=0)
 flags.adopt_module_key_flags(thinking)  # for --mode=eval
 _ADDRESS = flags.DEFINE_string(
-    "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
-    "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
+    "coordinator_address", None, "HOST:PORT of process 0, for a job of several processes that cannot find each other "
+    "by themselves, as they do on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "How many processes the job has; default: JAX_NUM_PROCESSES. 1: this host alone.",
+    "num_processes", None, "Number of processes of the job; default: JAX_NUM_PROCESSES. 1: this host alone.",
     lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer(
     "process_id", None, "The number of this process, from 0; default: JAX_PROCESS_ID.", lower_bound=0)
 _PEER_TIMEOUT = flags.DEFINE_float(
-    "peer_timeout_s", 600.0, "Seconds after which one of several processes ends with status 76 if the others do not "
-    "come or nothing moves.", lower_bound=1.0, upper_bound=1e6)
+    "peer_timeout_s", 600.0, "Seconds that one of several processes waits for the others to join, or for any "
+    "progress, before it ends with status 76.", lower_bound=1.0, upper_bound=1e6)
 
 
 def main(argv: list[str]) -> None:

@@ -34,17 +34,17 @@ _SWEEP = flags.DEFINE_string("sweep", None, "FILE.py:NAME, e.g. configs/sudoku.p
                              allow_override=True)  # preflight has it, and --set, too
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs, local or gs://BUCKET/FOLDER.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "config.seed of the runs of each config.")
-_OPTIONS = flags.DEFINE_list("options", [], "Options for every config, as after the comma of --config: laptop.")
+_OPTIONS = flags.DEFINE_list("options", [], "Options for every config, those of --config=FILE.py:NAME,OPTION….")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False; repeat for several.",
                                  allow_override=True)
-_SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Runs at a time, each on a GPU or TPU chip of its own or, "
+_SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Number of runs at a time, each on its own GPU or TPU chip or, "
                                      "where there are none, on its share of the processor cores.", lower_bound=1)
-_WAIT = flags.DEFINE_bool("wait", False, "At the end wait for the runs that other sweeps are at, and take over those "
-                          "that they give up, instead of ending with 76.")
-_DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which are done, and about how long the "
-                             "others will take.")
-_LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, a line each, for other "
-                          "launchers.")
+_WAIT = flags.DEFINE_bool("wait", False, "At the end, instead of ending with status 76, wait for the runs that other "
+                          "sweeps are making, and take over those that they give up.")
+_DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which of them are done, and roughly how "
+                             "long the others will take.")
+_LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, one run per line, for "
+                          "other launchers.")
 
 
 def main(argv: list[str]) -> None:
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
   if _WORKDIR.value is None:
     raise UserError("--workdir is missing: a folder for the runs, in which finished ones are found")
   if _DRY_RUN.value:
-    cli.refuse("--dry-run speaks of runs one after another", _SIDE_BY_SIDE, _WAIT)
+    cli.refuse("--dry-run estimates runs one after another", _SIDE_BY_SIDE, _WAIT)
     from trm_jax.study import dry_run  # pylint: disable=g-import-not-at-top
 
     for line in dry_run.lines(runs, _WORKDIR.value):

@@ -128,7 +128,7 @@ def import_reference(source: str, folder: os.PathLike | str, *, arch: str | None
   target = paths.user_path(folder, "--out")
   paths.check_checkpoints_can_be_kept(target, "--out")
   if _has_checkpoints(target):
-    raise UserError(f"--out={folder}: holds checkpoints already, and nothing is written over; name another folder")
+    raise UserError(f"--out={folder}: holds checkpoints already, which are not overwritten; name another folder")
   read = sources.read(source, arch=arch, config=config)
   save(read.model, read.config, target, step=read.step)
   return read

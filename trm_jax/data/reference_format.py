@@ -175,7 +175,7 @@ def read_metadata(path: pathlib.Path) -> dict:
   if len(set(sets)) < len(sets):
     raise UserError(f"{path}: sets is {sets!r}, must name each set once; {REBUILD}")
   if meta["pad_id"] != 0:
-    raise UserError(f"{path}: pad_id is {meta['pad_id']}, must be 0, the token that this library takes for padding")
+    raise UserError(f"{path}: pad_id is {meta['pad_id']}, must be 0, the token that this library uses for padding")
   if not 1 <= meta["vocab_size"] <= _MAX_VOCAB:
     raise UserError(f"{path}: vocab_size is {meta['vocab_size']}, must be from 1 to {_MAX_VOCAB}")
   for key in ("num_puzzle_identifiers", "total_groups"):

@@ -72,7 +72,7 @@ class ModelConfig:
     require(self.state_noise < math.inf, "state_noise", "must be finite")
     if self.mlp_t:
       require(self.pos_encodings != "rope", "pos_encodings",
-              "rope turns queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
+              "rope rotates queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
     else:
       require(self.hidden_size % self.num_heads == 0, "num_heads",
               f"must divide model.hidden_size = {self.hidden_size}")
@@ -179,7 +179,7 @@ class TRMConfig(ModelConfig):
     name = config.pop("name", "trm")
     model = name.partition("@")[0].rpartition(".")[2]
     if model not in _REFERENCE_MODELS:
-      raise UserError(f"reference config: name = {name!r}: no model of the reference's; known are "
+      raise UserError(f"reference config: name = {name!r}: not a model of the reference; use one of "
                       f"{', '.join(_REFERENCE_MODELS)}")
     H_layers = config.pop("H_layers", 0)
     hrm = model in ("hrm", "hrm_act_v1")
@@ -207,7 +207,7 @@ class TRMConfig(ModelConfig):
     names = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(map(str, set(config) - names))
     if unknown:
-      raise UserError(f"reference config: unknown names {', '.join(unknown)}; known are {', '.join(sorted(names))}")
+      raise UserError(f"reference config: unknown names {', '.join(unknown)}; use one of {', '.join(sorted(names))}")
     required = {"L_layers", "hidden_size", "num_heads", "expansion", "pos_encodings", "halt_max_steps",
                 "halt_exploration_prob"} | (set() if model == "transformers_baseline" else {"H_cycles", "L_cycles"})
     if missing := sorted(required - set(config)):

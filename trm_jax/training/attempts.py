@@ -296,7 +296,7 @@ class Attempter:
   def _start(self, source: Any, waiting: jax.Array) -> Queue:
     model = self._model(source)
     if self._rollouts > 1 and not self._noise and not model.config.random_init:
-      raise UserError(f"rollouts = {self._rollouts}: all would be alike; give them noise, such as noise = 0.3, for "
+      raise UserError(f"rollouts = {self._rollouts}: all would be the same; add noise, such as noise = 0.3, since "
                       "this model was not trained with random initial states (config.model.random_init)")
     B, S, M = self.batch_size, model.config.seq_len, model.config.halt_max_steps
     batch = rows_lib.abstract_batch(B, S)
