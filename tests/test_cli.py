@@ -203,7 +203,7 @@ MAIN = {
                      "config.optimizer.ema_rate = 1.0: must lie in [0, 1), also when it is rounded to 32 bits"),
     "heads": ([_BASELINE, "--config.model.mlp_t=False", "--config.model.num_heads=3"],
               "model.num_heads = 3: must divide model.hidden_size = 512"),
-    "rope": ([_BASELINE, "--config.model.pos_encodings=rope"], "model.pos_encodings = 'rope': rope turns queries"),
+    "rope": ([_BASELINE, "--config.model.pos_encodings=rope"], "model.pos_encodings = 'rope': rope rotates queries"),
     "devices": ([_QUICK, _WORKDIR, "--config.batch_size=12"],
                 "config.batch_size = 12: must be divisible by the 8 devices; use 8 or 16"),
     "clues": ([_QUICK, _WORKDIR, "--config.data.num_clues=3"], "num_clues is 3, must be from 4 to 16"),
@@ -231,7 +231,7 @@ MAIN = {
                        "config.data.tfds_dir=: is empty, perhaps because a variable is not set"),
     "eval of an empty path": (["--mode=eval", "--checkpoint="], "--checkpoint=: is empty, perhaps because a variable"),
     "eval of brackets": (["--mode=eval", "--checkpoint={}/[7]"], "--checkpoint={}/[7]: checkpoints cannot be kept in"),
-    "eval of empty data": (["--mode=eval", "--checkpoint={}/7", "--data="], "config.data.source=: names nothing"),
+    "eval of empty data": (["--mode=eval", "--checkpoint={}/7", "--data="], "config.data.source=: is empty"),
     "eval of nothing": (["--mode=eval"], "--checkpoint is missing: --mode=eval needs the folder of a run"),
     "no run": (["--mode=eval", "--checkpoint={}/none"], "{}/none: no checkpoint here"),
     "empty run": (["--mode=eval", "--checkpoint={}/empty"], "{}/empty: no checkpoint here"),
@@ -255,7 +255,7 @@ MAIN = {
                          "--config.model.mlp_t=False: changes a field of --config=FILE.py:NAME, which must come "),
     "workdir of an eval": (["--mode=eval", "--checkpoint={}/7", _WORKDIR], "--workdir: only --mode=train reads it"),
     "mode": (["--mode=evaluate"], "flag --mode=evaluate: value should be one of <train|eval>"),
-    "stray argument": ([_QUICK, "workdir=x"], "unknown argument 'workdir=x': everything is a flag"),
+    "stray argument": ([_QUICK, "workdir=x"], "unknown argument 'workdir=x': every argument is a flag"),
     "unknown flag": ([_QUICK, "--work_dir=x"], "Unknown command line flag 'work_dir'. Did you mean: workdir ?"),
 }
 
@@ -374,8 +374,8 @@ def test_sweep(sweep_results, place, name):
 
 @pytest.mark.parametrize("variable, message", [
     ("JAX_ENABLE_X64=1", "JAX_ENABLE_X64=1: this library computes in 32 bits; unset it"),
-    ("JAX_PLATFORMS=nonsense", "JAX_PLATFORMS=nonsense: JAX cannot use this platform here (Unable to initialize backend "),
-    ("JAX_PLATFORMS=cuda", "JAX_PLATFORMS=cuda: JAX cannot use this here (no plugin for it is installed, or no "),
+    ("JAX_PLATFORMS=nonsense", "JAX_PLATFORMS=nonsense: JAX cannot use this platform here (Unable "),
+    ("JAX_PLATFORMS=cuda", "JAX_PLATFORMS=cuda: JAX cannot use this platform here (no plugin for it is "),
 ])
 def test_an_environment_in_which_it_cannot_run(monkeypatch, variable, message):
   name, value = variable.split("=")
@@ -401,11 +401,11 @@ def _tpu_fails(reason):
     (_IN_USE.format(2**22 + 1), 76, r"in this process.\); end it"),  # it has ended meanwhile: no such number
     ('ABORTED: The TPU is already in use by another process probably owned by another user. Run "$ sudo lsof -w '
      '/dev/accel0" to figure out which process is using the TPU. If you still get this message, run "$ sudo rm '
-     '/tmp/libtpu_lockfile".', 76, "another process has the devices of this machine, or did not release them"),
+     '/tmp/libtpu_lockfile".', 76, "another process uses the devices of this machine, or did not release them"),
     ('ABORTED: Internal error when accessing libtpu multi-process lockfile. Run "$ sudo rm /tmp/libtpu_lockfile".', 76,
-     "another process has the devices"),
+     "another process uses the devices"),
     ("FAILED_PRECONDITION: TPU initialization failed: open(/dev/vfio/0): Device or resource busy: Device or resource "
-     "busy; Couldn't open iommu group /dev/vfio/0", 76, "another process has the devices"),
+     "busy; Couldn't open iommu group /dev/vfio/0", 76, "another process uses the devices"),
     ("UNKNOWN: TPU initialization failed: Couldn't open device: /dev/accel0 (Operation not permitted)", 76, "another"),
     ("UNAVAILABLE: TPU initialization failed: something else", 76, "the TPU of this machine cannot be used now "
      r"\(Unable to initialize backend 'tpu': UNAVAILABLE: .* something else\); start the same command again"),
@@ -428,8 +428,9 @@ def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
   monkeypatch.setenv("JAX_PLATFORMS", "tpu")
   line = cli._no_backend(_tpu_fails(_NO_TPU))
   assert line.status == 2
-  assert str(line) == (f"JAX_PLATFORMS=tpu: JAX cannot use this platform here (Unable to initialize backend 'tpu': {_NO_TPU}); "
-                       "unset JAX_PLATFORMS to use what this machine has, or install what the platform needs")
+  assert str(line) == (f"JAX_PLATFORMS=tpu: JAX cannot use this platform here (Unable to initialize backend 'tpu': "
+                       f"{_NO_TPU}); unset JAX_PLATFORMS to use what this machine has, or install what the platform "
+                       "needs")
 
 
 @pytest.mark.parametrize("program, modules, cases", [

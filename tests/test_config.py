@@ -218,9 +218,9 @@ def test_rules(path, bad, good, rule):
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(epochs=10, steps=10), "config.epochs = 10, config.steps = 10: exactly one of them must say how long to train"),
+    (dict(epochs=10, steps=10), "config.epochs = 10, config.steps = 10: exactly one of them must say"),
     (dict(epochs=0, steps=0), "config.epochs = 0, config.steps = 0: exactly one of them must say how long to train"),
-    (dict(model__pos_encodings="rope"), "model.pos_encodings = 'rope': rope turns queries and keys, but model.mlp_t"),
+    (dict(model__pos_encodings="rope"), "model.pos_encodings = 'rope': rope rotates queries and keys, but model.mlp_t"),
     (dict(model__mlp_t=False, model__num_heads=3), "model.num_heads = 3: must divide model.hidden_size = 512"),
     (dict(model__mlp_t=False, model__pos_encodings="rope", model__num_heads=512),
      "model.num_heads = 512: rope needs an even head dimension, not 512 / 512"),
@@ -466,7 +466,7 @@ def test_a_rate_that_is_1_in_32_bits_is_refused():
 
 def test_what_is_no_config():
   for value in (None, 3, "x"):
-    assert _message(value) == (f"the config is {value!r}, must be a ConfigDict, such as config.default_config() makes")
+    assert _message(value) == (f"the config is {value!r}, must be a ConfigDict, such as config.default_config() returns")
 
 
 def test_a_run_is_refused_where_jax_computes_in_64_bits(tmp_path):

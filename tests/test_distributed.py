@@ -209,7 +209,7 @@ def test_a_gpu_alone_is_one_of_those_that_may_be_seen(monkeypatch):
   assert hosts.gpu_alone(1) == {"CUDA_VISIBLE_DEVICES": "1", "JAX_NUM_PROCESSES": "1"}
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
   assert hosts.gpu_alone(1)["CUDA_VISIBLE_DEVICES"] == "5"
-  with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,5: names 2 GPUs, and number 2 was asked for"):
+  with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,5: names 2 GPUs, but number 2 \\(from 0\\) is needed"):
     hosts.gpu_alone(2)
 
 

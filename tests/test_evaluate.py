@@ -536,7 +536,7 @@ def test_a_checkpoint_on_data_it_was_not_made_for(saved, tmp_path):
 def test_a_checkpoint_that_knows_fewer_identifiers(saved, tmp_path, monkeypatch):
   more = dataclasses.replace(splits_lib.load_test(SudokuTask(_config().data)), num_puzzle_identifiers=3)
   monkeypatch.setattr(splits_lib, "load_test", lambda task, progress: more)
-  with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model knows 2$"):
+  with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model has 2$"):
     evaluate.run(str(saved), "folder")
 
 

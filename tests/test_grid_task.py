@@ -125,7 +125,7 @@ def test_stored_versions_are_used_as_far_as_one_asks_for_them(tmp_path, splits):
 
 
 @pytest.mark.parametrize("source, knobs, message", [
-    ("", {}, "config.data.source=: names nothing"),
+    ("", {}, "config.data.source=: is empty"),
     ("{}/nope", STATED, "config.data.source = '{}/nope': no such folder; use a folder with train.csv and test.csv, "),
     ("{}/nope", {}, "config.data.source = '{}/nope': no such folder; use a folder with train.csv and test.csv, "),
     ("{}/train.csv", STATED, "config.data.source = '{}/train.csv': cannot be read (Not a directory)"),
@@ -219,7 +219,7 @@ def test_it_is_evaluated_on_other_puzzles_of_the_same_kind_alone(run, in_csv, tm
   # One that was trained on a dataset folder has nothing in its config that says so.
   config = _config(in_dataset)
   weights.save(TRM(config.model.sized(vocab_size=5, seq_len=6), rngs=nnx.Rngs(0)), config, tmp_path / "saved")
-  with pytest.raises(UserError, match="other: 4 cells and 5 tokens, the model knows 6 and 5$"):
+  with pytest.raises(UserError, match="other: 4 cells and 5 tokens, the model has 6 and 5$"):
     evaluate.run(str(tmp_path / "saved"), str(other))
 
 

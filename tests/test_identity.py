@@ -71,7 +71,7 @@ def test_what_would_be_written_over_is_refused(tmp_path, names, message):
 def test_a_config_file_of_something_else_is_refused(tmp_path, content, beside):
   folder = _make(tmp_path, *beside)
   (folder / "config.json").write_text(content)
-  with pytest.raises(UserError, match=f"^{tmp_path}/config.json.*; it belongs to no run, or is damaged; name another folder$"):
+  with pytest.raises(UserError, match=f"^{tmp_path}/config.json.*; it belongs to no run, or is damaged; name another"):
     identity.state(_RUN, folder)
 
 

@@ -209,8 +209,8 @@ def test_nothing_that_lies_beside_is_run(tiny_model, tiny_file, tmp_path, monkey
   saved = config_lib.to_dict(tiny_model[0])
   for content, message in [
       ({"trm_jax": saved | {"task": "evil"}, "step": 1}, "its task 'evil' is not one of trm_jax, and no module"),
-      ({"trm_jax": saved, "step": -1}, "step is no number of optimizer steps"),
-      ({"trm_jax": saved, "step": "1"}, "step is no number of optimizer steps")]:
+      ({"trm_jax": saved, "step": -1}, "step is not a number of optimizer steps"),
+      ({"trm_jax": saved, "step": "1"}, "step is not a number of optimizer steps")]:
     (tmp_path / "config.json").write_text(json.dumps(content))
     assert f"{tmp_path}/config.json: {message}" in refusal(tiny_file, tmp_path)
   assert not (tmp_path / "was_run").exists()

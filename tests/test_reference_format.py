@@ -180,7 +180,7 @@ def test_truncated_array(tmp_path, keep, message):
 def test_more_than_an_array(tmp_path):
   with open(_write(tmp_path) / "all__labels.npy", "ab") as f:
     f.write(b"\0")
-  assert "all__labels.npy: has more than its array (21 bytes for 20, of uint8 of shape (5, 4))" in _message(tmp_path)
+  assert "all__labels.npy: has data after its array (21 bytes for 20, of uint8 of shape (5, 4))" in _message(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [None, 100, 150])

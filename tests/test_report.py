@@ -333,7 +333,7 @@ def test_a_broken_line_of_metrics_costs_that_line_alone(tmp_path, capsys):
   lines = metrics.read_text().splitlines()
   metrics.write_text("\n".join([*lines[:3], "", '{"step', *lines[3:]]))
   assert _read(tmp_path) == ([whole], [])
-  assert capsys.readouterr().err.startswith(f"warning: {metrics}, line 5: no record of a step")
+  assert capsys.readouterr().err.startswith(f"warning: {metrics}, line 5: not a record of a step")
 
 
 def test_no_runs(tmp_path):

@@ -72,7 +72,7 @@ def test_what_torch_writes_is_read(tmp_path, protocol):
   assert tensors["1.weight"].dtype == jnp.bfloat16
   assert_same({name: np.asarray(tensor, expected[name].dtype) for name, tensor in tensors.items()}, expected)
   for strange, message in [({"t": torch.ones(3, 2).T}, "t is a transposed or sliced view"),
-                           ({"model": dict(state)}, "model is not a tensor but dict: save the model's state dict"),
+                           ({"model": dict(state)}, "model is not a tensor but dict: save only the model"),
                            ({"step": 7}, "step is not a tensor but int"), ([state], "it holds list, must"),
                            (torch.ones(2), "it holds one tensor, must hold a state dict"),
                            (module, "more than tensors: torch.nn.modules.container.Sequential")]:
@@ -125,7 +125,7 @@ class Code:
     (b"\x80\x02}r\xff\xff\xff\xff" + ITEM, "x is not a tensor but int"),  # a memo of 4 billion places
     (b"\x80\x02}" + torch_zip._text("x\n\x1b[2J") + b"Ns.", r"^'x\\n\\x1b\[2J' is not a tensor but NoneType"),
     (b"\x80\x04" + torch_zip._text("x\n" * 10_000) + torch_zip._text("y") + b"\x93.",
-     r"^it holds more than tensors: '(x\\n){100}', which nothing"),
+     r"^it holds more than tensors: '(x\\n){100}', which is"),
 ])
 def test_nothing_but_tensors(file, tmp_path, monkeypatch, content, message):
   """And nothing is run, also of attributes that a pickle sets."""
@@ -138,7 +138,7 @@ def test_nothing_but_tensors(file, tmp_path, monkeypatch, content, message):
 
 @pytest.mark.parametrize("before, after, message", [
     (torch_zip._integer(12), torch_zip._integer(13), None),  # the number of a storage's elements is not believed
-    (torch_zip._tuple((3, 4)), torch_zip._tuple((3000, 4)), "matrix is larger than its bytes"),
+    (torch_zip._tuple((3, 4)), torch_zip._tuple((3000, 4)), "matrix is larger than its storage"),
     (torch_zip._tuple((3, 4)), torch_zip._tuple((3, -4)), "matrix has a description of unknown form"),
     (torch_zip._tuple((3, 4)), torch_zip._text("34"), "matrix has a description of unknown form"),
     (torch_zip._tuple((4, 1)), torch_zip._tuple((1, 3)), "matrix is a transposed or sliced view"),

@@ -5,13 +5,13 @@
     python -m trm_jax.main --config=configs/sudoku.py:baseline --workdir=runs/mine --config.data.source=FOLDER
     python -m trm_jax.main --config=configs/sudoku.py:help                     # lists the configs
     python -m trm_jax.main --mode=eval --checkpoint=runs/mine [--data=FOLDER]
-    python -m trm_jax.main --mode=eval --checkpoint=runs/mine --rollouts=16 --noise=0.3    # thinks longer
+    python -m trm_jax.main --mode=eval --checkpoint=runs/mine --rollouts=16 --noise=0.3    # think longer
 
-The same command goes on where an interrupted run was saved, if --workdir is given. It is also what every process of a
-job on several hosts runs (docs/multi_host.md).
+With --workdir, the same command resumes an interrupted run from its last checkpoint. Every process of a job on several
+hosts runs it, too (docs/multi_host.md).
 
-Exit status: 0 done; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, saved, start it again (130 by
-Ctrl-C); 76 another process of the job died or hung, or another program has the devices: start it again.
+Exit status: 0 done; 2 your mistake, in one line; 75 stopped by SIGTERM or SIGHUP and saved: start it again (130 by
+Ctrl-C); 76 another process of the job died or hung, or another program uses the devices: start it again.
 """
 
 import datetime
@@ -56,7 +56,7 @@ _PEER_TIMEOUT = flags.DEFINE_float(
 
 
 def main(argv: list[str]) -> None:
-  """Dispatches."""
+  """Checks the flags, joins the job, and trains or evaluates."""
   cli.no_arguments(argv)
   if _MODE.value == "eval":
     cli.refuse("only --mode=train reads it, and this is --mode=eval", _CONFIG, _WORKDIR)
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
     cluster.join(job, _PEER_TIMEOUT.value)
   else:
     hosts.stay_alone()
-  # What needs JAX is imported here, so that --help and a misspelt flag answer at once.
+  # Modules that need JAX are imported here, so that --help and errors in flags appear at once.
   from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
   from trm_jax.runtime import distributed  # pylint: disable=g-import-not-at-top
 

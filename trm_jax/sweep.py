@@ -1,20 +1,20 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Named configs x seeds, one run after another or several side by side; what is finished is skipped.
+"""Runs named configs x seeds, one run after another or several side by side, and skips finished runs.
 
     python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2
-    python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --dry-run    # what it will take
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --dry-run    # prints its time
     python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --options=laptop --set=steps=500
-    python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --side_by_side=8    # one a GPU, or a core
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --side_by_side=8    # one per GPU or core
     python -m trm_jax.sweep --sweep=configs/sudoku.py:help                                       # lists the sweeps
 
-Each run is a `python -m trm_jax.main` of its own, kept in WORKDIR/CONFIG/seed_N; what it prints is in seed_N.log beside
-it. Configs that differ in nothing but their names are one run, under the name that comes first in the file. A run that
-fails is passed over; Ctrl-C, SIGTERM and SIGHUP have the runs that are going on save and stop; the same command goes
-on from there. The same command may be started several times, on several machines, too: each passes over what others are
-at, and with --wait comes back to it. On several hosts that are one job: launch/sweep.
+Each run is a separate `python -m trm_jax.main`, kept in WORKDIR/CONFIG/seed_N; its output is in seed_N.log beside it.
+Configs that differ only in their names are one run, under the name that comes first in the file. After a run that fails
+the sweep goes on; Ctrl-C, SIGTERM and SIGHUP make the current runs save and stop, and the same command resumes them.
+The same command may run several times at once, also on several machines: each skips the runs of others and, with --wait,
+comes back to them. For several hosts that are one job see launch/sweep.
 
-Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, 130 by
-Ctrl-C; 76 none failed, but some could not be made now, or others are at them: the same command, later, goes on.
+Exit status: 0 all are done; 1 some failed; 2 your mistake, in one line; 75 stopped by SIGTERM or SIGHUP, 130 by Ctrl-C;
+76 none failed, but some could not be made now, or others are making them: start the same command later.
 """
 
 import shlex
@@ -48,7 +48,7 @@ _LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of eac
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags and does what they say."""
+  """Reads the flags; lists, estimates or makes the runs."""
   cli.no_arguments(argv)
   if not _SWEEP.value:
     raise UserError("--sweep is missing; try --sweep=configs/sudoku.py:help")

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Flags by which a trained model thinks longer: the same for every program that lets it answer (docs/evaluate.md)."""
+"""Flags that let a trained model think longer, for every program that asks it for answers (docs/evaluate.md)."""
 
 from typing import Any
 
