@@ -10,8 +10,8 @@
 Each run is a separate `python -m trm_jax.main`, kept in WORKDIR/CONFIG/seed_N; its output is in seed_N.log beside it.
 Configs that differ only in their names are one run, under the name that comes first in the file. After a run that fails
 the sweep goes on; Ctrl-C, SIGTERM and SIGHUP make the current runs save and stop, and the same command resumes them.
-The same command may run several times at once, also on several machines: each skips the runs of others and, with --wait,
-comes back to them. For several hosts that are one job see launch/sweep.
+The same command may run several times at once, also on several machines: each skips the runs of others and, with
+--wait, comes back to them. For several hosts that are one job see launch/sweep.
 
 Exit status: 0 all are done; 1 some failed; 2 your mistake, in one line; 75 stopped by SIGTERM or SIGHUP, 130 by Ctrl-C;
 76 none failed, but some could not be made now, or others are making them: start the same command later.
