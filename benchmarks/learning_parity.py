@@ -77,9 +77,11 @@ class Training:
 
 
 def make_config(mixer: str, dtype: str) -> Config:
-  """The quick start with this mixer, dtype and the steps of --steps."""
+  """The quick start's model and puzzles with this mixer, dtype and the steps of --steps; docs/parity.md says the rest."""
   values = sudoku.quickstart()
-  config_lib.change(values, {"model.dtype": dtype, "steps": _STEPS.value, "eval.every": _EVAL_EVERY.value} | (
+  config_lib.change(values, {
+      "model.dtype": dtype, "steps": _STEPS.value, "eval.every": _EVAL_EVERY.value, "batch_size": 128,
+      "optimizer.learning_rate": 1e-3, "optimizer.prefix_learning_rate": 1e-3, "data.num_validation": 512} | (
       {} if mixer == "mlp" else {"model.mlp_t": False, "model.pos_encodings": "rope"}))
   return config_lib.parse(values)
 

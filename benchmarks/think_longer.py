@@ -11,6 +11,7 @@ are bounds that the model cannot reach alone.
 """
 
 from collections.abc import Iterator
+import dataclasses
 import itertools
 import pathlib
 import sys
@@ -21,6 +22,7 @@ import numpy as np
 
 from benchmarks import measure
 from trm_jax import cli
+from trm_jax import tasks
 from trm_jax import weights
 from trm_jax.config import STOPS
 from trm_jax.data import splits as splits_lib
@@ -34,6 +36,8 @@ from trm_jax.training.evaluator import Evaluator
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
                                   allow_override=True)
 _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Split of the run's puzzles.")
+_DATA = flags.DEFINE_string("data", None, "Folder whose test puzzles are used instead of the run's puzzles.",
+                            allow_override=True)
 _PUZZLES = flags.DEFINE_integer("puzzles", 256, "Number of puzzles, the first of the split.", lower_bound=1)
 _MOST_STEPS = flags.DEFINE_integer("most_steps", 256, "Most steps of one attempt.", lower_bound=1)
 _MOST_ATTEMPTS = flags.DEFINE_integer("most_attempts", 64, "Most attempts at each puzzle.", lower_bound=2)
@@ -122,8 +126,12 @@ def main(argv: list[str]) -> None:
   if loaded.task.stores_versions:
     raise UserError(f"--checkpoint={_CHECKPOINT.value}: {loaded.task.name} counts votes in its own way; evaluate "
                     "it with --mode=eval")
-  splits = splits_lib.load(loaded.task)
-  puzzles = splits.test if _SPLIT.value == "test" else splits.validation
+  if _DATA.value:
+    task = tasks.of(loaded.config.task, dataclasses.replace(loaded.config.data, source=_DATA.value, num_test=0))
+    puzzles, what = splits_lib.load_test(task), f"puzzles of {_DATA.value}"
+  else:
+    splits = splits_lib.load(loaded.task)
+    puzzles, what = splits.test if _SPLIT.value == "test" else splits.validation, f"{_SPLIT.value} puzzles"
   if puzzles is None:
     raise UserError(f"--split=validation: {loaded.folder} has no validation puzzles; take --split=test")
   puzzles = puzzles.take_groups(np.arange(min(_PUZZLES.value, puzzles.num_groups)))
@@ -136,7 +144,7 @@ def main(argv: list[str]) -> None:
   if model.symmetric:
     versions = most - 1 if loaded.task.max_versions is None else min(most - 1, loaded.task.max_versions)
     rows += model.broad("versions", versions=versions)
-  what = f"{len(puzzles):,} {_SPLIT.value} puzzles"
+  what = f"{len(puzzles):,} {what}"
   measure.report(f"Thinking longer: {loaded.task.name}, step {loaded.step:,}, {what}, seed {_SEED.value}, trained with "
                  f"{loaded.model.config.halt_max_steps} steps", rows)
   if _PNG.value:

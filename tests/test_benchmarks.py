@@ -106,8 +106,8 @@ for line in sys.stdin:
 def _learning_result(folder, library, seed, *, first_loss=2.0, accuracy=0.5):
   """A file as `benchmarks.learning_parity` writes it, of the token MLP in float32."""
   values = sudoku.quickstart()
-  values.steps = 468
-  values.eval.every = 78
+  config_lib.change(values, {"steps": 468, "batch_size": 128, "eval.every": 78, "data.num_validation": 512,
+                             "optimizer.learning_rate": 1e-3, "optimizer.prefix_learning_rate": 1e-3})
   folder.mkdir(exist_ok=True)
   (folder / f"{library}-mlp-float32-{seed}.json").write_text(json.dumps({
       "train": {"loss": [first_loss, *[1.0] * 467], "count": [16] * 468, "steps": [64] * 468},
