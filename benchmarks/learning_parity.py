@@ -77,7 +77,7 @@ class Training:
 
 
 def make_config(mixer: str, dtype: str) -> Config:
-  """The quick start's model and puzzles with this mixer, dtype and the steps of --steps; docs/parity.md says the rest."""
+  """The quick start's model and puzzles with this mixer, dtype and --steps; docs/parity.md describes the rest."""
   values = sudoku.quickstart()
   config_lib.change(values, {
       "model.dtype": dtype, "steps": _STEPS.value, "eval.every": _EVAL_EVERY.value, "batch_size": 128,
