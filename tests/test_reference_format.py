@@ -118,7 +118,7 @@ def _with(key, row, value):
         (dict(inputs=ARRAYS["inputs"][0]), "all__inputs.npy: is int64 of shape (4,), must be an integer array with 2"),
         (dict(inputs=ARRAYS["inputs"] + 0.5), "all__inputs.npy: is float64 of shape (5, 4), must be an integer"),
         (dict(labels=ARRAYS["labels"].astype(object)), "all__labels.npy: is object of shape (5, 4), must be an"),
-        (dict(inputs=np.zeros((0, 4), int), labels=np.zeros((0, 4), int)), "must rise from 0 to 0, the number of examples"),
+        (dict(inputs=np.zeros((0, 4), int), labels=np.zeros((0, 4), int)), "must rise from 0 to 0, the number"),
     ],
 )
 def test_bad_arrays(tmp_path, arrays, message):

@@ -245,7 +245,7 @@ def test_votes_and_what_the_best_run_has_drawn(tmp_path, capsys):
   assert {number: round(share, 6) for number, share in row.items()} == {"1": 0.21, "10": 0.355, "100": 0.36}
   # The better run's is damaged, which is said, and the other's is shown.
   assert made["Answers"].sentence == "A test puzzle and the answer of baseline, seed 0, which solves 50.0 %."
-  assert "1/solved.png: is no picture, left out" in capsys.readouterr().err
+  assert "1/solved.png: is not a picture, left out" in capsys.readouterr().err
   write.report([str(tmp_path)], tmp_path / "out")
   _check_page(tmp_path / "out")
   assert (tmp_path / "out" / "figures" / "answers.png").exists()
