@@ -14,9 +14,10 @@ _THRESHOLDS = {_M_TRIM_THRESHOLD: 2**31 - 1, _M_MMAP_THRESHOLD: 2**30}  # bytes
 def keep_freed_memory() -> None:
   """Makes glibc keep freed blocks of up to 1 GiB, and up to 2 GiB of them, until the program ends.
 
-  It does nothing where there is another C library, or where the user has set glibc's own variables.
+  It does nothing where there is another C library, or where the user has set such a threshold by glibc's own variables.
   """
-  if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+  if os.environ.keys() & {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"} or (
+      "_threshold" in os.environ.get("GLIBC_TUNABLES", "")):
     return
   mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
   if mallopt:
