@@ -466,7 +466,8 @@ def test_a_rate_that_is_1_in_32_bits_is_refused():
 
 def test_what_is_no_config():
   for value in (None, 3, "x"):
-    assert _message(value) == (f"the config is {value!r}, must be a ConfigDict, such as config.default_config() returns")
+    assert _message(value) == (f"the config is {value!r}, must be a ConfigDict, such as "
+                               "config.default_config() returns")
 
 
 def test_a_run_is_refused_where_jax_computes_in_64_bits(tmp_path):

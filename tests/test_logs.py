@@ -177,8 +177,8 @@ def test_a_run_goes_on_after_a_broken_line_and_keeps_the_file_as_it_was(tmp_path
     _write(tmp_path, [{"step": 4, "loss": 0.5}], resume_step=3)
     assert metrics_log.read_metrics(path) == [{"step": 1}, {"step": 3}, {"step": 4, "loss": 0.5}]
     assert (tmp_path / kept).read_bytes() == before
-    assert capsys.readouterr().err == (f"warning: {path}, line 3: not a record of a step, left out; all other lines are "
-                                       f"used; the original file is kept as {kept}\n")
+    assert capsys.readouterr().err == (f"warning: {path}, line 3: not a record of a step, left out; all other lines "
+                                       f"are used; the original file is kept as {kept}\n")
 
 
 def test_a_full_disk_is_named_with_the_file_that_is_written(tmp_path):

@@ -102,7 +102,7 @@ def test_versions_and_rollouts_are_attempts(run):
 
 
 def test_a_task_that_is_not_there():
-  with pytest.raises(UserError, match="^config.task = 'nonsense': no such task; use one of .*sudoku, or name a module"):
+  with pytest.raises(UserError, match="^config.task = 'nonsense': no such task; use one of .*sudoku, or name an"):
     tasks.data_config("nonsense")
   for name in ("", "..", ".toy", "toy.", "json.nonsense.task", "a b"):
     with pytest.raises(UserError, match="no such task"):

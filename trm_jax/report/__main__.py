@@ -14,7 +14,7 @@ from absl import flags
 from trm_jax import cli
 from trm_jax.errors import UserError
 
-_OUT = flags.DEFINE_string("out", "report", "Folder for the report, local or gs://BUCKET/FOLDER; made if it does not exist.")
+_OUT = flags.DEFINE_string("out", "report", "Folder for the report, local or gs://BUCKET/FOLDER; made if need be.")
 _BASE = flags.DEFINE_string(
     "base", None, "The setting that others are compared with: a config's name, a label of the report or a run's "
     "folder; default: the one that differs least from the others.")
