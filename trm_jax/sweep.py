@@ -35,7 +35,7 @@ _SWEEP = flags.DEFINE_string("sweep", None, "FILE.py:NAME, e.g. configs/sudoku.p
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs, local or gs://BUCKET/FOLDER.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "config.seed of the runs of each config.")
 _OPTIONS = flags.DEFINE_list("options", [], "Options for every config, those of --config=FILE.py:NAME,OPTION….")
-_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False; repeat for several.",
+_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False.",
                                  allow_override=True)
 _SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Number of runs at a time, each on its own GPU or TPU chip or, "
                                      "where there are none, on its share of the processor cores.", lower_bound=1)

@@ -5,7 +5,7 @@
     python -m trm_jax.interop import step_32550 --arch=maze --out=DIR    # if there is no all_config.yaml beside it
     python -m trm_jax.interop export runs/mine --out=step_0          # for load_checkpoint= of the reference
     python -m trm_jax.interop export runs/mine --out=DIR --format=hub        # safetensors, config and a model card
-    python -m trm_jax.interop export runs/mine --out=DIR --format=stablehlo  # programs that need JAX alone; or onnx
+    python -m trm_jax.interop export runs/mine --out=DIR --format=stablehlo  # programs that need only JAX; or onnx
 
 SOURCE is a file with a state dict (as torch.save writes it, or .safetensors), a folder with such a file and its
 all_config.yaml, or hf://OWNER/REPO/FILE[@REVISION]. Shapes do not show cycles, heads, positions and steps: these come

@@ -73,7 +73,7 @@ _SERVE = flags.DEFINE_bool("serve", False, "Serve a page, to this machine only, 
                            "model solves it in the browser; Ctrl-C ends it.")
 _PORT = flags.DEFINE_integer("port", 8000, "For --serve; 0: any that is free.", 0, 65535)
 _WEB = flags.DEFINE_string("web", None, "Write that page to this folder, for any static server, such as GitHub Pages.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Most attempts at puzzles that are made at once.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Maximum number of attempts per batch.", lower_bound=1)
 _DIAGNOSE = flags.DEFINE_bool("diagnose", True, "Say which Sudokus have no or several solutions; that takes a few "
                               "milliseconds for an ordinary one, and a third of a second at the most.")
 

@@ -130,7 +130,7 @@ class Attempter:
 
   Raises:
     UserError: a number is out of range, there is no such rule for stopping, or the task has no rules to prove an answer
-      by, or fewer versions. `attempt` raises it if all rollouts would be alike.
+      by, or fewer versions. `attempt` raises it if all rollouts would be the same.
   """
 
   def __init__(self, get_model: Callable[[Any], TRM], task: Task, *, mesh: Mesh, batch_size: int, max_puzzles: int,
