@@ -247,7 +247,7 @@ MAIN = {
                           "flag --choose=luck: value should be one of <count|halting|convergence|proof>"),
     "choice of one in an eval": (["--mode=eval", "--checkpoint={}/7", "--choose=halting", "--steps=2"],
                                  "choose = 'halting': there is only one attempt at each puzzle"),
-    "rollouts in an eval": (["--mode=eval", "--checkpoint={}/7", "--rollouts=2"], "rollouts = 2: all would be the same"),
+    "rollouts in an eval": (["--mode=eval", "--checkpoint={}/7", "--rollouts=2"], "rollouts = 2: all would be"),
     "the default of another mode": ([_QUICK, _WORKDIR, "--average=0"], "--average: only --mode=eval reads it"),
     "config of an eval": (["--mode=eval", "--checkpoint={}/7", _QUICK, "--config.model.mlp_t=False"],
                           "--config: only --mode=train reads it, and this is --mode=eval; leave it out"),

@@ -35,7 +35,7 @@ class Drawn:
     layout: of its cells.
     answer: (S,) tokens.
     given: (S,) bool, whether the puzzle fixes this cell and the answer keeps it.
-    wrong: (S,) bool, whether an unsolved puzzle's label differs, or a given cell was changed.
+    wrong: (S,) bool, whether the cell differs from the label of an unsolved puzzle, or changes a given cell.
     checked: whether there are labels.
     verdict: words about the quality of the answer.
     halt: probability of halting; None if this is not an answer.

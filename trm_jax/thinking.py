@@ -10,7 +10,7 @@ from trm_jax.tasks import vote
 
 # Benchmarks have other --steps; tests import both in one process.
 _STEPS = flags.DEFINE_integer(
-    "steps", None, "Maximum number of supervision steps of an attempt at a puzzle; default: the model's halt_max_steps.",
+    "steps", None, "Maximum number of supervision steps of an attempt; default: the model's halt_max_steps.",
     lower_bound=1, allow_override=True)
 _STOP = flags.DEFINE_enum(
     "stop", None, STOPS, "When an attempt ends: after all `steps`; `settled`, when the model is sure and the answer "

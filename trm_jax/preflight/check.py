@@ -398,6 +398,6 @@ def _fits(run: _Run, training: Any | None = None, **changes: dict[str, int]) -> 
         group: dataclasses.replace(getattr(run.config, group), **fields) for group, fields in changes.items()})
     changed = _Run(config, run.slice, run.devices)
     training, evaluation = training or changed.compile_training(), changed.compile_evaluation()
-  except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # such a change is no advice, whatever its error
+  except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # then the change is not suggested
     return False
   return _memory(changed, training, evaluation).total <= run.slice.chip.usable_bytes
