@@ -117,7 +117,7 @@ def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
   assert lines[5] == (f"[3/4] occupied, seed 0 FAILED: {workdir}/occupied/seed_0: holds another run; it differs in "
                       "batch_size: 24 -> 16. Name another folder, or give the values it was started with")
   assert lines[6:] == ["[4/4] long, seed 0 begins", "[4/4] long, seed 0 was stopped",
-                       "stopped; the same command goes on"]
+                       "stopped; start the same command to go on"]
   said = (workdir / "long" / "seed_0.log").read_text()
   assert said.count("saving and stopping") == said.count("stopped at step") == 1  # it has been waited for
   assert any((workdir / "long" / "seed_0" / "checkpoints").iterdir())
@@ -149,7 +149,7 @@ def test_runs_side_by_side_have_cores_of_their_own_and_stop_together(stopped, tm
   lines = out.splitlines()[1:]
   assert sorted(lines[:2]) == ["[1/4] long, seed 0 begins", "[2/4] longer, seed 0 begins"]
   assert sorted(lines[2:4]) == ["[1/4] long, seed 0 was stopped", "[2/4] longer, seed 0 was stopped"]
-  assert lines[4:] == ["stopped; the same command goes on"]  # and no other was begun
+  assert lines[4:] == ["stopped; start the same command to go on"]  # and no other was begun
   assert all(log.read_text().count("stopped at step") == 1 for log in logs)
 
 
