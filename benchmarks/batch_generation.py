@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Making batches on the devices against the training step that contains it, by turns.
+"""Times the making of batches on the devices and the training step that contains it, by turns.
 
     python -m benchmarks.batch_generation --name=baseline --set=data.num_aug=-1
 """
@@ -21,10 +21,10 @@ _STEPS = flags.DEFINE_integer("steps", None, "Steps, and batches, that are timed
 
 
 class Batches:
-  """A number of batches of a run in one call, each split over the devices as in training.
+  """Makes several batches of a run in one call, each split over the devices as in training.
 
   Attributes:
-    num: how many.
+    num: number of batches.
   """
 
   def __init__(self, step: cases.TrainStep, num: int | None):
@@ -38,7 +38,7 @@ class Batches:
         batch = jax.lax.with_sharding_constraint(rows_lib.sample_batch(
             source, row, key, i, batch_size=config.batch_size, num_aug=config.data.num_aug),
                                                  sharding.along_data(mesh))
-        # Something that every number goes into, lest the compiler leave one out.
+        # The result depends on every number, so that the compiler cannot leave one out.
         return total + sum(x.sum(dtype="int32") for x in jax.tree.leaves(batch))
 
       return jax.lax.fori_loop(0, num, add, jnp.int32(0))
@@ -48,7 +48,7 @@ class Batches:
     self.num = num or measure.calls_a_second(self)
 
   def __call__(self) -> None:
-    """Makes them and waits."""
+    """Makes the batches and waits for them."""
     jax.block_until_ready(self._make(self._source, self.num))
 
 

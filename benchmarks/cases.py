@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Which configs are measured, by batch and dtype, on made-up puzzles: time does not depend on what they say."""
+"""The configs to measure, by batch and dtype, on random puzzles: time does not depend on their content."""
 
 import itertools
 import time
@@ -23,11 +23,11 @@ from trm_jax.training import program
 
 _NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py; repeat for several.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE of all of them, e.g. model.mlp_t=False; repeat for several.")
-_BATCH = flags.DEFINE_multi_integer("batch", [], "Examples at once, on all devices; repeat for several; default: the "
+_BATCH = flags.DEFINE_multi_integer("batch", [], "Examples per batch, on all devices; repeat for several; default: the "
                                     "config's.", lower_bound=1)
-_DTYPE = flags.DEFINE_multi_enum("dtype", [], ["float32", "bfloat16"], "Of the matrix products; repeat for several; "
+_DTYPE = flags.DEFINE_multi_enum("dtype", [], ["float32", "bfloat16"], "Dtype of matrix products; repeat for several; "
                                  "default: the config's.")
-_SEQ_LEN = flags.DEFINE_integer("seq_len", None, "Cells: 900 of a maze or ARC grid; default: the Sudoku's. Without "
+_SEQ_LEN = flags.DEFINE_integer("seq_len", None, "Cells: 900 for a maze or ARC grid; default: the Sudoku's. Without "
                                 "augmentation.", lower_bound=1)
 
 
@@ -35,7 +35,7 @@ def configs(batch_field: str = "batch_size") -> list[Config]:
   """Every named config with every batch and dtype.
 
   Args:
-    batch_field: what --batch is.
+    batch_field: the knob that --batch sets.
   """
   found = []
   for name, batch, dtype in itertools.product(_NAME.value, _BATCH.value or [None], _DTYPE.value or [None]):
@@ -53,7 +53,7 @@ def configs(batch_field: str = "batch_size") -> list[Config]:
 
 
 def label(config: Config, batch: int) -> dict[str, Any]:
-  """The first cells of its row."""
+  """The first cells of the task's row."""
   return {"config": config.name, "batch": batch, "dtype": config.model.dtype}
 
 
@@ -66,23 +66,23 @@ def make_puzzles(config: Config, number: int) -> Puzzles:
 
 
 def make_program(config: Config, mesh: Mesh) -> tuple[program.Program, Puzzles]:
-  """A run's program on a mesh, of real devices or described ones, and the made-up puzzles that it is for."""
+  """A run's program on a mesh of real or described devices, and its random puzzles."""
   puzzles = make_puzzles(config, config.data.num_train or 1000)
   return program.Program(config, tasks.of(config.task, config.data), Sizes.of(puzzles), mesh), puzzles
 
 
 class TrainStep:
-  """A run's compiled training step, and what it needs to be called.
+  """A run's compiled training step and its arguments.
 
   Attributes:
     config: Config.
     program: Program.
     task: of the config.
-    source: what batches are drawn from.
-    state: after the steps made so far.
+    source: the puzzles that batches are drawn from.
+    state: TrainState after the steps made so far.
     compiled: the step.
-    compile_s: seconds that it took.
-    num_steps: that a call makes.
+    compile_s: seconds that compiling took.
+    num_steps: number of steps in a call.
   """
 
   def __init__(self, config: Config, num_steps: int | None = None):

@@ -1,12 +1,12 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Saving and restoring a large state, and what its digests cost; by turns.
+"""Times saving and restoring a large state, and its digests, by turns.
 
-    python -m benchmarks.checkpointing                  # a prefix table as of ARC-AGI-1: 876,406 x 512, 1.8 GB
+    python -m benchmarks.checkpointing                  # a prefix table like ARC-AGI-1's: 876,406 x 512, 1.8 GB
     python -m benchmarks.checkpointing --rows=20000
 
-`save` is from the call until the checkpoint is whole on the disk, and begins with `digests`. `restore` ends with them:
-it checks what it has read. CPU seconds are those of the whole process; on a disk that is slow they are less than the
-seconds of the clock.
+`save` lasts from the call until the checkpoint is complete on disk, and begins with `digests`. `restore` ends with
+them, to check the arrays that it has read. CPU seconds are those of the whole process; on a slow disk they are fewer
+than seconds of the clock.
 """
 
 import pathlib
@@ -23,8 +23,8 @@ from trm_jax.runtime import digests
 from trm_jax.runtime import sharding
 from trm_jax.training import checkpoint
 
-_ROWS = flags.DEFINE_integer("rows", 876_406, "Of the table.", lower_bound=1)
-_WIDTH = flags.DEFINE_integer("width", 512, "Of the table.", lower_bound=1)
+_ROWS = flags.DEFINE_integer("rows", 876_406, "Rows of the table.", lower_bound=1)
+_WIDTH = flags.DEFINE_integer("width", 512, "Width of the table.", lower_bound=1)
 _FOLDER = flags.DEFINE_string("folder", None, "Where the checkpoints go; a temporary folder by default.")
 
 

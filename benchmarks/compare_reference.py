@@ -1,13 +1,13 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""One training step of the PyTorch reference and of this library, by turns in one process.
+"""Times one training step of the PyTorch reference and of this library, by turns in one process.
 
     git clone https://github.com/SamsungSAILMontreal/TinyRecursiveModels
     pip install torch einops pydantic
     python -m benchmarks.compare_reference --reference=TinyRecursiveModels
 
 Both sides start from the same parameters, see the same batch and do the same optimizer work (AdamATan2, sign-SGD of the
-prefix, EMA); see side_by_side.py. The losses of the first steps are compared, so that what is timed is known to be the
-same computation. Whether the two also learn alike is the question of learning_parity.py.
+prefix, EMA); see side_by_side.py. The losses of the first steps are compared, to make sure that both are the same
+computation. learning_parity.py shows whether both also learn alike.
 """
 
 import statistics
@@ -29,14 +29,14 @@ from trm_jax.runtime import chips
 _REFERENCE = flags.DEFINE_string("reference", None, "Folder of a checkout of the reference. Required.")
 _MODES = flags.DEFINE_multi_enum("mode", ["eager", "compiled"], ["eager", "compiled"],
                                  "How the reference is run: as it is, under torch.compile (repeat for both).")
-_BATCH = flags.DEFINE_integer("batch", 32, "Examples a step.", lower_bound=1)
-_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the matrix products.")
-_MIXER = flags.DEFINE_enum("mixer", "mlp", ["mlp", "attention"], "Over tokens; attention has rope.")
-_SEQ_LEN = flags.DEFINE_integer("seq_len", 81, "Cells: 81 of a Sudoku, 900 of a maze or ARC grid.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 32, "Examples per step.", lower_bound=1)
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Dtype of the matrix products.")
+_MIXER = flags.DEFINE_enum("mixer", "mlp", ["mlp", "attention"], "Mixer of tokens; attention has rope.")
+_SEQ_LEN = flags.DEFINE_integer("seq_len", 81, "Cells: 81 for Sudoku, 900 for mazes and ARC.", lower_bound=1)
 _HIDDEN = flags.DEFINE_integer("hidden_size", 512, "Features.", lower_bound=1)
 _CYCLES = flags.DEFINE_integer("cycles", 3, "T, H_cycles.", lower_bound=1)
-_ATTENTION = flags.DEFINE_enum("attention", "xla", ["xla", "cudnn"], "Of ours, see config.compute.attention.")
-_MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "Of ours, see config.compute.micro_batches.", lower_bound=1)
+_ATTENTION = flags.DEFINE_enum("attention", "xla", ["xla", "cudnn"], "For our side: config.compute.attention.")
+_MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "For our side: config.compute.micro_batches.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 1, "Steps that are timed together, in one call of ours.", lower_bound=1)
 
 VOCAB = 11
@@ -51,7 +51,7 @@ def model_config() -> TRMConfig:
 
 
 def make_batch() -> dict[str, np.ndarray]:
-  """Random tokens: time does not depend on what they say."""
+  """Random tokens: time does not depend on their values."""
   rng = np.random.default_rng(0)
   cells = rng.integers(1, VOCAB, (2, _BATCH.value, _SEQ_LEN.value)).astype(np.int32)
   return {"inputs": cells[0], "labels": cells[1], "puzzle_identifiers": np.zeros(_BATCH.value, np.int32)}
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
                            micro_batches=_MICRO_BATCHES.value, **sizes)
   ours.start(first.state, jax.device_put(batch), jax.random.key(0))
 
-  # Later steps drift apart by rounding (docs/parity.md), the reference's two from each other as well.
+  # Later steps drift apart by rounding (docs/parity.md), also between the reference's two modes.
   worst = 0.0
   for step in range(3):
     for reference in references.values():

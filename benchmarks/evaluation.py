@@ -1,11 +1,11 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Evaluation against bare supervision steps of the same batch without gradient, by turns, on all devices.
+"""Times evaluation and bare supervision steps of the same batch without gradient, by turns, on all devices.
 
     python -m benchmarks.evaluation --name=baseline --batch=1024
 
 `plain` makes all steps of every puzzle. In `halting` an untrained halting head ends puzzles after any number of steps,
-and their rows take others. Rates count all rows that were computed, with a puzzle or without: what is missing to the
-rate of bare steps is what evaluation adds, which is dealing, refilling, noting results, the host.
+and their rows take others. Rates count all rows that were computed, with a puzzle or without. The difference
+from the rate of bare steps is the cost of evaluation itself: dealing, refilling, noting results, the host.
 """
 
 import functools
@@ -34,7 +34,7 @@ _BATCHES = flags.DEFINE_integer("batches", 4, "Puzzles of the evaluation, in bat
 
 
 class Case:
-  """One config: what is timed, by name, in `calls`. Afterwards `evaluations` has what came out."""
+  """One config, with the timed functions by name in `calls`, and afterwards their results in `evaluations`."""
 
   def __init__(self, config: Config):
     self.config, batch = config, config.eval.batch_size
@@ -54,7 +54,7 @@ class Case:
       return state.replace(params=state.params | {
           "q_head": q_head, "q_head_bias": jnp.full((2,), bias), "lm_head": jnp.zeros_like(state.params["lm_head"])})
 
-    # A halting head that is sure as often as not, of answers that are settled: always the same.
+    # A halting head that is sure half of the time, and answers that are settled because they never change.
     q_head = jax.random.normal(jax.random.key(1), state.params["q_head"].shape)
     q_halt = plain.evaluate(with_q_head(q_head, 0.0), self._puzzles.take_groups(np.arange(batch))).q_halt
     self._state = with_q_head(q_head, -np.median(q_halt))
@@ -85,7 +85,7 @@ class Case:
     self.evaluations[name] = evaluator.evaluate(self._state, self._puzzles)
 
   def row_steps(self, name: str) -> int:
-    """Rows times steps of a call."""
+    """Number of rows times steps in a call."""
     made = self.evaluations.get(name)
     return made.row_steps if made else self.config.eval.batch_size * self.model_config.halt_max_steps
 

@@ -1,11 +1,11 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What the host does in the training loop for one call of the compiled steps, the call's record included.
+"""Times the host's work in the training loop for one call of the compiled steps, including the call's record.
 
     python -m benchmarks.host
 
-A whole run of a tiny model that makes a record, and hence a call, every step, by turns with the same compiled steps in
-one call. The difference of their times a step is what a call takes the host. Always on a CPU, and one that computes
-where it is called: there nothing hides the host's time, and what it does is the same wherever the devices are.
+It alternates a whole run of a tiny model, which makes a record and hence a call every step, with the same compiled
+steps in one call. The difference of their times per step is the host's time per call. It always uses a CPU with
+synchronous dispatch, where nothing hides the host's time; the host's work is the same for all devices.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from trm_jax import config as config_lib
 from trm_jax.training import loop
 from trm_jax.training import metrics_log
 
-_STEPS = flags.DEFINE_integer("steps", 2000, "Of the run, and of the one call.", lower_bound=2)
+_STEPS = flags.DEFINE_integer("steps", 2000, "Steps of the run, and of the single call.", lower_bound=2)
 
 
 def make_config() -> config_lib.Config:
-  """The tiny run."""
+  """The config of the tiny run."""
   values = config_lib.default_config()
   values.data.update(source="generated", box=2, num_train=16, num_validation=0, num_test=16, num_clues=12, num_aug=0)
   values.model.update(hidden_size=8, num_heads=1, L_layers=1, H_cycles=1, L_cycles=1, puzzle_emb_ndim=8,
@@ -41,8 +41,8 @@ def make_config() -> config_lib.Config:
 
 
 def run(config: config_lib.Config) -> float:
-  """Milliseconds of a step of the run: the median of its records."""
-  # The lines that the run prints are part of what it does, but not of what this program says.
+  """Milliseconds per step of the run, the median of its records."""
+  # Printing is part of the run's work, but its lines are not part of this program's output.
   with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
     loop.run(config, folder)
     records = metrics_log.read_metrics(pathlib.Path(folder) / "metrics.jsonl")

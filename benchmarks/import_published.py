@@ -1,9 +1,9 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Time and memory of importing the largest published weights (docs/published_weights.md).
+"""Measures time and memory of importing the largest published weights (docs/published_weights.md).
 
     python -m benchmarks.import_published                       # ARC-AGI-1: 1.8 GB; --rows=1191730 for ARC-AGI-2
 
-It makes a file of that form with random numbers, imports it in a process of its own, as
+It makes such a file with random numbers, imports it in a separate process, as
 `python -m trm_jax.interop import` does, and prints one line of JSON.
 """
 
@@ -25,12 +25,12 @@ from trm_jax.interop import torch_zip
 
 _ROWS = flags.DEFINE_integer("rows", 876_406, "Rows of the prefix table.", lower_bound=1)
 
-# Of the published models: the tokens they know.
+# Number of tokens of each published model.
 TOKENS = {"sudoku_mlp": 11, "sudoku_attention": 11, "maze": 6, "arc": 12}
 
 
 def published_state(preset: str, rows: int = 1) -> dict[str, np.ndarray]:
-  """Random numbers under the names, and in the shapes and dtypes, of what the reference saves.
+  """Random numbers with the names, shapes and dtypes of the parameters that the reference saves.
 
   Args:
     preset: of TOKENS.
@@ -51,7 +51,7 @@ def published_state(preset: str, rows: int = 1) -> dict[str, np.ndarray]:
 
 
 def main(argv: list[str]) -> None:
-  """Makes the file, imports it, prints."""
+  """Makes the file, imports it and prints the result."""
   del argv
   with tempfile.TemporaryDirectory() as folder:
     file = pathlib.Path(folder) / "step_155718"

@@ -3,8 +3,8 @@
 
     python -m benchmarks.kernels --name=baseline --trace=FOLDER
 
-On a GPU a kernel is what its streams run. A CPU has no such thing: its rows are the operations of the compiled program,
-whose times are summed over the threads that computed them.
+On a GPU these are the kernels of its streams. On a CPU the rows are the operations of the compiled program, with times
+summed over the threads that computed them.
 """
 
 import collections
@@ -23,18 +23,18 @@ from benchmarks import measure
 from trm_jax import cli
 from trm_jax.errors import UserError
 
-_STEPS = flags.DEFINE_integer("steps", 3, "Steps that are traced, in one call.", lower_bound=1)
-_LARGEST = flags.DEFINE_integer("largest", 10, "Kernels with a row of their own.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 3, "Steps to trace, in one call.", lower_bound=1)
+_LARGEST = flags.DEFINE_integer("largest", 10, "Number of kernels in the table.", lower_bound=1)
 _TRACE = flags.DEFINE_string("trace", None, "Folder in which the trace stays, for XProf; default: none.")
 
-# Operations of a CPU's program that consist of other operations.
+# Operations of a CPU's program that contain other operations.
 _CONTAINERS = {"while", "call", "conditional"}
-_NAME_LENGTH = 60  # of the C++ names that libraries give their kernels, which may be hundreds of letters long
+_NAME_LENGTH = 60  # limit on the C++ names of libraries' kernels, which may have hundreds of letters
 
 
 @dataclasses.dataclass
 class Kernel:
-  """All launches of one kernel. Attributes: operation, of the program, that it was launched for; calls; seconds."""
+  """All launches of one kernel. Attributes: the program's operation that launched it; calls; seconds."""
 
   operation: str = ""
   calls: int = 0
@@ -48,7 +48,7 @@ def read(trace: pathlib.Path) -> dict[str, Kernel]:
     trace: folder that jax.profiler.trace has written.
 
   Raises:
-    UserError: no kernel is in it.
+    UserError: the trace has no kernels.
   """
   kernels = collections.defaultdict(Kernel)
   for file in trace.rglob("*.xplane.pb"):
@@ -63,12 +63,12 @@ def read(trace: pathlib.Path) -> dict[str, Kernel]:
 
 
 def _launches(profile: jax.profiler.ProfileData) -> Iterator[tuple[str, str, float]]:
-  """Name, operation and seconds of every launch."""
+  """Yields name, operation and seconds of each launch."""
   planes = list(profile.planes)
   devices = [plane for plane in planes if plane.name.startswith("/device:GPU")]
   for plane in devices or planes:
     for line in plane.lines:
-      if devices and not line.name.startswith("Stream"):  # sums over the same kernels, by module for instance
+      if devices and not line.name.startswith("Stream"):  # others are sums of the same kernels
         continue
       for event in line.events:
         operation = str(dict(event.stats).get("hlo_op", ""))
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> None:
     raise UserError(f"{len(configs)} configs are named; a trace is of one")
   [config], num_steps = configs, _STEPS.value
   step = cases.TrainStep(config, num_steps)
-  step()  # what happens only once is not to be traced
+  step()  # work that happens only once is not traced
   with tempfile.TemporaryDirectory() as folder:
     trace = pathlib.Path(_TRACE.value or folder)
     with jax.profiler.trace(str(trace)):

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Do the PyTorch reference and this library learn alike? Whole trainings of both, seed by seed, as curves and a table.
+"""Compares whole trainings of the PyTorch reference and this library, seed by seed, as curves and a table.
 
     git clone https://github.com/SamsungSAILMontreal/TinyRecursiveModels
     pip install torch einops pydantic
@@ -7,12 +7,12 @@
 
 Each seed trains both from the same parameters (which the reference draws) on the same batches in the same order, with
 the same draws of exploration, both token mixers in both dtypes: 24 trainings of the quick start's model, on its 20,000
-puzzles of 4x4 cells. The average of the parameters is evaluated on puzzles whose solution grids are in no training
-puzzle, by each side's own evaluation: always halt_max_steps supervision steps.
+puzzles of 4x4 cells. Each side's own evaluation tests the average of the parameters on puzzles whose solution
+grids are in no training puzzle, always with halt_max_steps supervision steps.
 
-Every training leaves one file in --out, and one that is there is not made again, so that the command can be stopped
-and started again, and parts (--only, --seeds) can run side by side. OMP_NUM_THREADS=1 NPROC=1 in front of the command
-keep PyTorch and XLA to one core each.
+Every training writes one file in --out and is skipped if its file is there. So the command can be stopped and started
+again, and parts (--only, --seeds) can run side by side. OMP_NUM_THREADS=1 NPROC=1 before the command limit PyTorch and
+XLA to one core each.
 """
 
 from collections.abc import Callable, Iterable
@@ -50,18 +50,18 @@ _OUT = flags.DEFINE_string("out", "runs/learning_parity", "Folder of the results
 _LIBRARIES, _MIXERS, _DTYPES = ("reference", "trm_jax"), ("mlp", "attention"), ("float32", "bfloat16")
 _ONLY = flags.DEFINE_multi_enum("only", [], [*_LIBRARIES, *_MIXERS, *_DTYPES], "Train only those of this library, "
                                 "mixer or dtype; repeat to choose by several.")
-_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Of the parameters, the batches and exploration.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of parameters, batches and exploration.")
 _STEPS = flags.DEFINE_integer("steps", 468, "Training steps, three epochs by default.", lower_bound=1)
 _EVAL_EVERY = flags.DEFINE_integer("eval.every", 78, "Steps between evaluations.", lower_bound=1)
-_PLOT_ONLY = flags.DEFINE_bool("plot_only", False, "Train nothing: make the picture and the table of what is there.")
+_PLOT_ONLY = flags.DEFINE_bool("plot_only", False, "Only draw the picture and print the table of existing results.")
 
-_LOSS_WINDOW = 13  # steps that a point of the loss's curve is the mean of
-_COMPARED_STEPS = 1, 10, 50  # whose losses are compared in the table
+_LOSS_WINDOW = 13  # steps that a point of the loss curve averages
+_COMPARED_STEPS = 1, 10, 50  # steps whose losses the table compares
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-  """Which training: of which library, with which token mixer, dtype and seed."""
+  """The name of a training: its library, token mixer, dtype and seed."""
 
   library: str
   mixer: str
@@ -72,12 +72,12 @@ class Training:
     return f"{self.library} {self.mixer} {self.dtype} seed {self.seed}"
 
   def file(self, out: pathlib.Path) -> pathlib.Path:
-    """Where its result is kept."""
+    """The file of its result."""
     return out / f"{self.library}-{self.mixer}-{self.dtype}-{self.seed}.json"
 
 
 def make_config(mixer: str, dtype: str) -> Config:
-  """The quick start's model and puzzles with this mixer, dtype and the steps of --steps; docs/parity.md says the rest."""
+  """The quick start's model and puzzles with this mixer, dtype and --steps; docs/parity.md describes the rest."""
   values = sudoku.quickstart()
   config_lib.change(values, {
       "model.dtype": dtype, "steps": _STEPS.value, "eval.every": _EVAL_EVERY.value, "batch_size": 128,
@@ -87,12 +87,12 @@ def make_config(mixer: str, dtype: str) -> Config:
 
 
 def settings(training: Training) -> dict[str, Any]:
-  """What must be the same in a result that is there already."""
+  """The settings that an earlier result must share."""
   return config_lib.flatten(config_lib.to_dict(make_config(training.mixer, training.dtype)))
 
 
 class Pair:
-  """The reference and this library with one mixer and dtype, whatever the seed.
+  """The reference and this library with one mixer and dtype, for any seed.
 
   Args:
     folder: of the reference.
@@ -124,12 +124,12 @@ class Pair:
     self._min_steps = jax.jit(self._ours.min_steps)
 
   def train(self, library: str, seed: int, progress: Callable[[int, dict[str, float]], None]) -> dict[str, Any]:
-    """One training from its beginning to its end.
+    """Makes one training from beginning to end.
 
     Args:
       library: see Training.
       seed: see Training.
-      progress: called after each evaluation with the steps made and what the evaluation found.
+      progress: called after each evaluation with the steps made and the evaluation's results.
 
     Returns:
       `train`: by step the mean loss of the batch, the rows that halted and the supervision steps that these had made;
@@ -162,7 +162,7 @@ class Pair:
 
 
 def read(out: pathlib.Path, training: Training) -> dict[str, Any] | None:
-  """A training's result, None if it is not there. Raises UserError if it is of other settings, or no such result."""
+  """A training's result; None if it is not there. Raises UserError if its settings differ, or it is no result."""
   path = training.file(out)
   if not path.is_file():
     return None
@@ -178,7 +178,7 @@ def read(out: pathlib.Path, training: Training) -> dict[str, Any] | None:
 
 
 def train_missing(folder: str, out: pathlib.Path, trainings: list[Training]) -> None:
-  """Makes the results that are not there, and says how far it is."""
+  """Makes missing results and prints its progress."""
   missing = [training for training in trainings if read(out, training) is None]
   print(f"{len(missing)} of {len(trainings)} trainings to make; the results go to {out}", file=sys.stderr)
   pair = functools.cache(functools.partial(Pair, folder))  # so that a mixer and dtype compile once for all seeds
@@ -202,7 +202,7 @@ def train_missing(folder: str, out: pathlib.Path, trainings: list[Training]) -> 
     })
 
 
-# What the results say.
+# Tables and pictures of the results.
 
 Results = dict[Training, dict[str, Any]]
 
@@ -212,7 +212,7 @@ def _of(results: Results, library: str, mixer: str, dtype: str) -> list[dict[str
 
 
 def _settings_there(results: Results) -> list[tuple[str, str]]:
-  """Mixers and dtypes of which there is a result."""
+  """Mixers and dtypes that have a result."""
   there = {(t.mixer, t.dtype) for t in results}
   return [both for both in itertools.product(_MIXERS, _DTYPES) if both in there]
 
@@ -224,7 +224,7 @@ def _mean_and_ends(values: Iterable[float], form: str) -> str:
 
 
 def table(results: Results) -> str:
-  """By mixer, dtype and library: the last evaluation, the end of the training, its cost. Means (least .. most)."""
+  """The table of the last evaluation, final loss and cost by mixer, dtype and library: means (least .. most)."""
   rows = []
   for mixer, dtype in _settings_there(results):
     for library in _LIBRARIES:
@@ -245,10 +245,10 @@ def table(results: Results) -> str:
 
 
 def differences(results: Results) -> str:
-  """By mixer and dtype, of the seeds that both libraries have: how far their losses and last evaluations are apart.
+  """Differences of losses and last evaluations by mixer and dtype, over the seeds that both libraries have.
 
   Returns:
-    A table, or "" where no seed has both.
+    A table, or "" if no seed has both.
 
   Raises:
     UserError: the losses of the first step are not the same.
@@ -274,14 +274,14 @@ def differences(results: Results) -> str:
 
 
 def draw(results: Results) -> Any:
-  """The learning curves: a column for each mixer and dtype, mean and band from least to most over the seeds."""
+  """Draws the learning curves, a column for each mixer and dtype: the mean and the range over the seeds."""
   from matplotlib import figure
   from matplotlib import ticker
 
   columns = _settings_there(results)
   fig = figure.Figure(figsize=(3.4 * len(columns) + 0.6, 8.2), layout="constrained")
   panels = fig.subplots(3, len(columns), squeeze=False, sharex=True, sharey="row")
-  # Ours is the thin line on top of the thick one, so that both are seen where they agree.
+  # Ours is a thin line on top of a thick one, so that both are visible where they agree.
   looks = {"reference": dict(color="#e69f00", linewidth=3.2), "trm_jax": dict(color="#0072b2", linewidth=1.4)}
 
   def evaluated(name):
@@ -333,7 +333,7 @@ def main(argv: list[str]) -> None:
   def chosen(values):
     return [value for value in values if value in _ONLY.value] or values
 
-  # Seed by seed, so that what a stop leaves behind is the same of all.
+  # Seed by seed, so that after a stop all have the same seeds.
   trainings = [Training(library, mixer, dtype, seed) for seed, mixer, dtype, library in itertools.product(
       seeds, chosen(_MIXERS), chosen(_DTYPES), chosen(_LIBRARIES))]
   if not _PLOT_ONLY.value:

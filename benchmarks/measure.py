@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks share: timing by turns, one table and JSON, where it was measured."""
+"""The common part of benchmarks: timing by turns, a table and JSON, and facts about the machine."""
 
 from collections.abc import Callable, Iterable, Mapping
 import importlib.metadata
@@ -19,18 +19,18 @@ import jax.numpy as jnp
 
 from trm_jax.runtime import sharding
 
-_JSON = flags.DEFINE_string("json", None, "Also write the table, every single time and the machine into this file.",
+_JSON = flags.DEFINE_string("json", None, "Also write the table, all times and the machine into this file.",
                             allow_override=True)  # trm_jax.solve has another; tests import both in one process
-ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each thing is timed, by turns.", lower_bound=1)
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Number of times that each case is timed, by turns.", lower_bound=1)
 
 
 def by_turns(calls: Mapping[str, Callable[[], Any]], rounds: int, *, warm: int = 1) -> dict[str, list[float]]:
-  """Seconds of each call in each round: on a machine that others use, things are compared that were timed together.
+  """Seconds of each call in each round. Calls take turns, so that other work on the machine affects all alike.
 
   Args:
-    calls: name -> what to time; it must not return before its work is done.
-    rounds: times each.
-    warm: untimed rounds before.
+    calls: name -> function to time, which must not return before its work is done.
+    rounds: number of timed rounds.
+    warm: number of untimed rounds before them.
   """
   times = {name: [] for name in calls}
   for round_ in range(-warm, rounds):
@@ -45,7 +45,7 @@ def by_turns(calls: Mapping[str, Callable[[], Any]], rounds: int, *, warm: int =
 
 
 def calls_a_second(call: Callable[[], Any]) -> int:
-  """How often a call could be made in a second, at least 1; it is made twice."""
+  """How often a call fits into a second, at least 1; measured by two calls."""
   call()
   start = time.perf_counter()
   call()
@@ -53,7 +53,7 @@ def calls_a_second(call: Callable[[], Any]) -> int:
 
 
 class MatrixProducts:
-  """Products of large square matrices one after the other, on all devices: the rate that a program could reach.
+  """Successive products of large square matrices on all devices, as a limit on the rate of a program.
 
   Args:
     dtype: of the matrices.
@@ -65,7 +65,7 @@ class MatrixProducts:
   def __init__(self, dtype: str):
     mesh = sharding.make_mesh()
     size = 1024 if jax.default_backend() == "cpu" else 8192
-    # So scaled, products of products stay as large as they are.
+    # This scale keeps products of products at the same size.
     weights = jax.random.normal(jax.random.key(0), (size, size), dtype) * size**-0.5
     self._weights = jax.device_put(weights, sharding.replicated(mesh))
     self._x = jax.device_put(jnp.broadcast_to(weights, (mesh.size, size, size)), sharding.along_data(mesh))
@@ -76,7 +76,7 @@ class MatrixProducts:
     self.flops = 2 * size**3 * mesh.size * self._times
 
   def __call__(self) -> None:
-    """Multiplies, and waits."""
+    """Multiplies and waits."""
     jax.block_until_ready(self._run(self._x, self._weights, self._times))
 
 
@@ -89,7 +89,7 @@ def spread(values: Iterable[float], digits: int = 3) -> str:
 
 
 def machine() -> dict[str, Any]:
-  """Where and with what something is measured."""
+  """Facts about the machine and the software of a measurement."""
   devices = jax.devices()
   return {
       "devices": f"{len(devices)} x {devices[0].device_kind}",
@@ -102,9 +102,9 @@ def machine() -> dict[str, Any]:
 
 
 def commit(folder: str | os.PathLike) -> str:
-  """What git says of the checkout that a folder belongs to.
+  """git's description of the checkout that a folder belongs to.
 
-  Where a checkout has come without its history (benchmarks/carry.sh), a file COMMIT in its root says it.
+  A checkout without its history (benchmarks/carry.sh) has it in a file COMMIT in its root.
   """
   folder = pathlib.Path(folder).resolve()
   for root in (folder, *folder.parents):

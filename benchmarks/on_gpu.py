@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""All measurements that need a GPU, in one command that can be given again until they are made.
+"""Makes all measurements that need a GPU, in one command that can be repeated until they are complete.
 
     python -m benchmarks.on_gpu --out=FOLDER --reference=TinyRecursiveModels --puzzles=FOLDER --minutes=9
     python -m benchmarks.on_gpu --out=FOLDER --toy      # all of them at a tiny size on a CPU, --minutes=25
@@ -11,21 +11,21 @@ The pieces, which --only chooses from:
            916 positions by XLA and cuDNN
   compare  benchmarks.compare_reference: the same step and the reference's, eager and compiled, by turns
   profile  benchmarks.kernels: the ten largest kernels of the step of `baseline`
-  train    trm_jax.main with `fast` on 1,000 real puzzles, for the time that is left: accuracy against time
+  train    trm_jax.main with `fast` on 1,000 real puzzles, for the remaining time: accuracy against time
 
-What is worth most is measured first, each case in a process of its own, so that one that runs out of memory does not
-end the rest. A case is begun only where it can be expected to end in time, and its result is written as soon as it is
-there: into --workdir, from which a later call goes on, and into --out, which has at most eight files, each under 16 MB:
+The most valuable cases come first. Each case runs in its own process, so that one that runs out of memory does not end
+the rest. A case begins only if it is expected to end in time. Its result is written at once, into --workdir, from which
+a later call goes on, and into --out, which has at most eight files, each under 16 MB:
 
-  results.json      all results; a copy of it as WORKDIR/results.json lets a call on another machine go on from there
-  report.md         the same as tables, with the rows of docs/performance.md
-  log.txt           what the programs have printed
+  results.json      all results; copy it to WORKDIR/results.json to go on from there on another machine
+  report.md         the same as tables, and the rows of docs/performance.md
+  log.txt           the output of the programs
   metrics.jsonl     the records of the training
   weights.tar.0, …  its averaged weights: `cat weights.tar.* | tar x` makes a folder that trm_jax.weights.load reads
   trace.xplane.pb.gz    the trace, for XProf
 
-A case that failed is tried again only where --only names it or its piece. docs/performance.md has the command for a
-machine without network, and benchmarks/carry.sh packs what that lacks.
+A case that failed is repeated only if --only names it or its piece. docs/performance.md has the command for a machine
+without network, and benchmarks/carry.sh packs the files that such a machine lacks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,24 +57,24 @@ from trm_jax.runtime import files
 from trm_jax.runtime import with_parent
 from trm_jax.training import metrics_log
 
-_OUT = flags.DEFINE_string("out", None, "Folder for what is to be brought back. Required.")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/on_gpu", "Folder for what a later call goes on from.")
-_MINUTES = flags.DEFINE_float("minutes", 9.0, "After which this call ends.", lower_bound=0.1)
+_OUT = flags.DEFINE_string("out", None, "Folder for the files to bring back. Required.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/on_gpu", "Folder of the state that a later call goes on from.")
+_MINUTES = flags.DEFINE_float("minutes", 9.0, "Minutes after which this call ends.", lower_bound=0.1)
 _ONLY = flags.DEFINE_multi_string("only", [], "A piece, or one of its cases; repeat for several; default: all.")
 _TOY = flags.DEFINE_bool("toy", False, "Tiny models on a CPU: a rehearsal, whose times mean nothing.")
 _REFERENCE = flags.DEFINE_string("reference", None, "A checkout of the reference; without it nothing is compared.")
 _PUZZLES = flags.DEFINE_string("puzzles", None, "Folder with train.csv and test.csv of Sudoku-Extreme; without it "
                                "nothing is trained, except by --toy, which makes puzzles.")
 _TRAIN_STEPS = flags.DEFINE_integer(
-    "train_steps", None, "Of the training; default: those of `fast`, 8,000 (with --toy: 64). With fewer, its learning "
+    "train_steps", None, "Training steps; default: those of `fast`, 8,000 (with --toy: 64). With fewer, its learning "
     "rate falls to zero within these, and averaging begins after the same share of them.", lower_bound=8)
 
 _ROOT = pathlib.Path(__file__).parents[1]
 PIECES = ("parity", "steps", "compare", "profile", "train")
 _RECORDINGS = {"mlp_t": "mlp_t", "attention": "attention and not bf16", "bf16_attention": "bf16_attention"}
-_FILE_BYTES = 15 * 2**20  # that a file which is brought back has at most
-_RESERVE_SECONDS = 50.0  # at the end of a call, in which a training saves and its weights are packed
-_EVALUATIONS = 32  # of a training; each takes about as long as 30 steps
+_FILE_BYTES = 15 * 2**20  # most bytes of a file in --out
+_RESERVE_SECONDS = 50.0  # reserved at the end of a call, to save a training and to pack its weights
+_EVALUATIONS = 32  # evaluations of a training; each takes about as long as 30 steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +83,9 @@ class Case:
 
   Attributes:
     name: PIECE/CASE.
-    minutes: that it is expected to take on a GPU at the most.
+    minutes: the most that it is expected to take on a GPU.
     program: its name.
-    arguments: of it.
+    arguments: of the program.
   """
 
   name: str
@@ -101,7 +101,8 @@ _THEIRS = ("--batch=768", "--dtype=bfloat16", "--steps=5")
 _THEIR_ATTENTION = (*_THEIRS, "--mixer=attention", "--attention=cudnn")
 _THEIR_LONG = (*_THEIR_ATTENTION, "--seq_len=900", "--batch=128")
 
-# After parity, by worth. The reference's two modes are separate cases, because three models may not fit in memory.
+# After parity, the most valuable first. The reference's two modes are separate cases, as three models may not fit in
+# memory.
 CASES = (
     Case("steps/mlp", 2, "train_step", ("--name=baseline",)),
     Case("compare/mlp_compiled", 3.5, "compare_reference", (*_THEIRS, "--mode=compiled")),
@@ -121,7 +122,7 @@ CASES = (
 )
 NAMES = ("parity", *(case.name for case in CASES), "train")
 
-# What --toy adds to the arguments of each program; later flags win.
+# Arguments that --toy adds for each program; later flags win.
 _TINY = ("--seq_len=5", *(f"--set={change}" for change in (
     "batch_size=2", "compute.attention=xla", "compute.kernels=xla", "compute.micro_batches=1", "data.num_train=20",
     "model.hidden_size=8",
@@ -141,7 +142,7 @@ _TOY_TRAINING = {
 
 
 class Session:
-  """One call: what is measured already, how long it may go on, and where results go.
+  """One call: the results so far, the time that is left, and the folders.
 
   Args:
     out: see --out.
@@ -150,10 +151,10 @@ class Session:
     toy: see --toy.
 
   Attributes:
-    results: name of a case -> what it has found, or its `error`.
+    results: name of a case -> its result, or its `error`.
 
   Raises:
-    UserError: a folder cannot be used, or what is in it belongs to the other of rehearsal and measurement.
+    UserError: a folder cannot be used, or contains measurements when this is a rehearsal, or the reverse.
   """
 
   def __init__(self, out: pathlib.Path, workdir: pathlib.Path, minutes: float, toy: bool):
@@ -170,11 +171,11 @@ class Session:
     self._write()
 
   def seconds_left(self) -> float:
-    """Until this call has to end."""
+    """Seconds until this call must end."""
     return self._end - time.monotonic()
 
   def note(self, name: str, result: Mapping[str, Any]) -> None:
-    """Writes a result, or a newer one, into both folders at once."""
+    """Writes a new or newer result into both folders at once."""
     self.results[name] = {"date": time.strftime("%Y-%m-%d")} | result
     self._write()
 
@@ -185,7 +186,7 @@ class Session:
 
   def start(self, command: Sequence[str], log: pathlib.Path, environment: Mapping[str, str] | None = None
             ) -> subprocess.Popen:
-    """A process that ends with this one. Its output goes to `log`, a new file."""
+    """Starts a process that ends with this one. Its output goes to `log`, a new file."""
     platform = {"JAX_PLATFORMS": "cpu"} if self.toy else {}
     with log.open("wb") as output:
       return subprocess.Popen(
@@ -193,7 +194,7 @@ class Session:
           stdout=output, stderr=subprocess.STDOUT, env=os.environ | platform | (environment or {}))
 
   def log(self, name: str, log: pathlib.Path) -> str:
-    """Adds what a process has printed to log.txt, and returns it."""
+    """Appends a process's output to log.txt and returns it."""
     text = log.read_text(errors="replace")
     with (self.out / "log.txt").open("a") as f:
       f.write(f"==== {name}\n{text}\n")
@@ -201,14 +202,14 @@ class Session:
 
 
 def _last_line(output: str) -> str:
-  """Of a program's output, the line that says why it failed."""
+  """The line of a program's output that gives the reason of its failure."""
   lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it printed nothing"]
   errors = [line for line in lines if re.match(r"error:|[\w.]*(Error|Exception)\b", line)]
   return (errors or lines)[-1][:500]
 
 
 def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> bool:
-  """Whether all end in time; those that do not are killed."""
+  """Returns whether all processes end in time, and kills those that do not."""
   end = time.monotonic() + seconds
   try:
     for process in processes:
@@ -222,7 +223,7 @@ def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> bool:
 
 
 def measure_parity(session: Session) -> bool:
-  """The parity tests on the device, the recordings side by side. Returns whether there was time for them."""
+  """Runs the parity tests on the device, all recordings side by side. Returns whether there was time for them."""
   recordings = ["mlp_t"] if session.toy else list(_RECORDINGS)
   environment = {"TRM_TEST_PLATFORMS": "cpu" if session.toy else "cuda,cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
   with tempfile.TemporaryDirectory() as folder:
@@ -243,7 +244,7 @@ def measure_parity(session: Session) -> bool:
 
 
 def measure_case(session: Session, case: Case) -> bool:
-  """One program. Returns whether there was time for it."""
+  """Runs one program. Returns whether there was time for it."""
   extra = _TOY_ARGUMENTS[case.program] if session.toy else ()
   trace = session.workdir / "trace"
   if case.program == "kernels":
@@ -272,7 +273,7 @@ def measure_case(session: Session, case: Case) -> bool:
 
 
 def measure_training(session: Session) -> bool:
-  """`fast` on real puzzles, from where an earlier call stopped. Returns whether it came to its end, or failed."""
+  """Trains `fast` on real puzzles, from where an earlier call stopped. Returns whether it ended or failed."""
   workdir, recipe = session.workdir / "train", sudoku.fast()
   steps = _TRAIN_STEPS.value or (64 if session.toy else recipe.steps)
   puzzles = _PUZZLES.value and str(pathlib.Path(_PUZZLES.value).absolute())
@@ -292,7 +293,7 @@ def measure_training(session: Session) -> bool:
       time.sleep(0.2 if session.toy else 2)
       _note_training(session, workdir, command)
     told = process.poll() is None
-    process.terminate()  # it saves; where it has ended, this does nothing
+    process.terminate()  # it saves; if it has ended, this does nothing
     _wait([process], max(0.0, session.seconds_left() - _RESERVE_SECONDS / 2))
     output = session.log("train", log)
   finished = process.returncode == 0
@@ -303,13 +304,13 @@ def measure_training(session: Session) -> bool:
     return True
   try:
     pack_weights(workdir, session.out)
-  except UserError as e:  # it was stopped before it had saved anything
+  except UserError as e:  # it was stopped before it saved anything
     print(f"train: no weights are brought back: {e}", flush=True)
   return finished
 
 
 def _note_training(session: Session, workdir: pathlib.Path, command: Sequence[str], finished: bool = False) -> None:
-  """Writes the training's curve as far as it has come, if it has one that is new."""
+  """Writes the training's curve so far, if it is new."""
   path = workdir / "metrics.jsonl"
   if not path.exists():
     return
@@ -351,7 +352,7 @@ def pack_weights(run: pathlib.Path, out: pathlib.Path) -> None:
     (out / f"weights.tar.{number}").write_bytes(packed.getvalue()[start : start + _FILE_BYTES])
 
 
-# What the results say.
+# The report of the results.
 
 
 def report(results: Mapping[str, Mapping[str, Any]], toy: bool) -> str:
@@ -376,10 +377,10 @@ def report(results: Mapping[str, Mapping[str, Any]], toy: bool) -> str:
 
 
 def _where_it_stands(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-  """One row for each bar that a GPU has to reach."""
+  """One row for each target of a GPU."""
 
   def said(name: str, say: Callable[[list[dict[str, str]]], str]) -> str:
-    """What is to be said of a case, or that there is nothing."""
+    """The words for a case's result, or for its absence."""
     result = results.get(name, {})
     return say(result["rows"]) if "rows" in result else "failed" if "error" in result else "unmeasured"
 
@@ -425,7 +426,7 @@ def _devices(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def measure_missing(session: Session, only: Sequence[str]) -> None:
-  """Makes what is not there, by worth, until the time is over.
+  """Makes missing results, the most valuable first, until the time is over.
 
   Args:
     session: of this call.

@@ -1,12 +1,12 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""A big prefix table: how long looking up a batch's rows and updating them takes, and what memory a run needs.
+"""Measures a big prefix table: the time to look up and update a batch's rows, and the memory of a run.
 
-    python -m benchmarks.prefix_table                   # as of ARC-AGI-1: 876,406 x 512, 1.8 GB; batch 768
+    python -m benchmarks.prefix_table                   # like ARC-AGI-1's: 876,406 x 512, 1.8 GB; batch 768
     JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m benchmarks.prefix_table
 
-Its rows are shared out over all devices. The memory is the largest that this process, which runs a small model, had at
-once in each part of a run, less what it had before there was a table; that of devices which are CPUs is among it. It is
-read from /proc, so this needs Linux.
+Its rows are split over all devices. The memory is the peak of this process, which runs a small model, in each part of a
+run, less its memory before it made the table; it includes the memory of CPU devices. It is read from /proc, so this
+needs Linux.
 """
 
 from collections.abc import Callable
@@ -34,12 +34,12 @@ from trm_jax.runtime import sharding
 from trm_jax.training import checkpoint
 from trm_jax.training import program
 
-_ROWS = flags.DEFINE_integer("rows", 876_406, "Of the table.", lower_bound=1)
-_WIDTH = flags.DEFINE_integer("width", 512, "Of the table.", lower_bound=64)
+_ROWS = flags.DEFINE_integer("rows", 876_406, "Rows of the table.", lower_bound=1)
+_WIDTH = flags.DEFINE_integer("width", 512, "Width of the table.", lower_bound=64)
 _BATCH = flags.DEFINE_integer("batch", 768, "Rows that a step looks up and updates.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 100, "Made in a call.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 100, "Steps in a call.", lower_bound=1)
 _FOLDER = flags.DEFINE_string("folder", None, "Where a checkpoint goes; a temporary folder by default.")
-_EVALUATED = 64  # puzzles, and the batch of the run whose memory is measured
+_EVALUATED = 64  # puzzles to evaluate, and the batch of the run whose memory is measured
 
 
 class Run:
@@ -47,8 +47,8 @@ class Run:
 
   Attributes:
     program: Program.
-    puzzles: made-up ones, of random identifiers.
-    source: what batches are drawn from.
+    puzzles: random ones, with random identifiers.
+    source: the puzzles that batches are drawn from.
     state: the newest TrainState.
   """
 
@@ -93,10 +93,10 @@ class Run:
 
 
 class Case:
-  """What a step does with the table, alone and compiled.
+  """The compiled part of a step that uses the table.
 
   Args:
-    run: of the table.
+    run: has the table.
     body: (table, identifiers (B,), gradients (B, E)) -> table or rows (B, E).
   """
 
@@ -128,7 +128,7 @@ class Case:
 
 
 def _sent_bytes(compiled: Any) -> float:
-  """By each device in a call; the loop of the steps is among what is counted."""
+  """Bytes that each device sends in a call, including the loop of the steps."""
   return sum(c.sent_bytes for c in hlo.collectives(compiled.as_text()))
 
 
@@ -152,7 +152,7 @@ def main(argv: list[str]) -> None:
         "start": run.init, "training": run.steps, "evaluation": run.evaluate,
         "saving": functools.partial(run.save, checkpoints),
         "restoring": functools.partial(run.restore, checkpoints)}.items():
-      pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+      pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets the peak
       part()
       peaks[name] = _memory("VmHWM") - before
     checkpoints.close()

@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The PyTorch reference and this library as two things that train from the same parameters on the same batches.
+"""The PyTorch reference and this library with one interface, to train from the same parameters on the same batches.
 
 The reference's model, loss, average and prefix optimizer are imported from a checkout of it. AdamATan2 is written here
-with PyTorch's foreach operations, because the package that the reference uses has CUDA kernels only.
+with PyTorch's foreach operations, because the package that the reference uses has only CUDA kernels.
 """
 
 from collections.abc import Callable
@@ -58,8 +58,8 @@ def check_first_losses(difference: float, dtype: str) -> None:
 def _bfloat16_products(torch: Any) -> contextlib.AbstractContextManager:
   """Makes PyTorch multiply bfloat16 matrices in float32 and round once, as its own products do.
 
-  These are plain loops where a CPU has no instructions for them, and a training step then takes four times as long.
-  Both give the correctly rounded product of all but about one in 10,000 elements.
+  If a CPU has no instructions for the latter they are plain loops, and a training step takes four times as long.
+  Both round all but about one in 10,000 elements of a product correctly.
   """
   aten = torch.ops.aten
   products = {aten.mm.default, aten.bmm.default, aten.addmm.default, aten.linear.default, aten.matmul.default}
@@ -82,10 +82,10 @@ class Reference:
     config: of the model.
     optimizer: of AdamATan2, sign-SGD and the average.
     batch_size: B.
-    total_steps: where the learning rate's cosine ends.
+    total_steps: the end of the learning rate's cosine.
     seed: of the initial parameters.
     compiled: whether the training step runs under torch.compile.
-    products_in_float32: see `_bfloat16_products`; not for what is to be timed, nor for a compiled reference.
+    products_in_float32: see `_bfloat16_products`; not for timing, nor for a compiled reference.
 
   Attributes:
     state: parameters before the first step, reference name -> NumPy array.
@@ -109,7 +109,7 @@ class Reference:
     self._batch_size, self._total_steps = batch_size, total_steps
     self._device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
     torch.manual_seed(seed)
-    torch.set_float32_matmul_precision("highest")  # as XLA on a CPU; with bfloat16 it does not matter
+    torch.set_float32_matmul_precision("highest")  # like XLA on a CPU; with bfloat16 it does not matter
     with torch.device(self._device):
       model = trm.TinyRecursiveReasoningModel_ACTV1(dict(
           batch_size=batch_size, seq_len=config.seq_len, vocab_size=config.vocab_size,
@@ -135,12 +135,12 @@ class Reference:
     return {name: self._torch.tensor(np.asarray(value), device=self._device) for name, value in batch.items()}
 
   def step(self, batch: dict[str, Any], min_steps: np.ndarray | None = None) -> None:
-    """Forward, backward, both optimizers, EMA.
+    """Makes one step: forward, backward, both optimizers, EMA.
 
     Args:
-      batch: of `put`; halted rows take their next puzzle from it.
-      min_steps: (B,) integers, what exploration draws for each row: the supervision steps that it must make, 0 for no
-        such minimum. None: the reference draws its own. Not for a compiled reference.
+      batch: from `put`; halted rows take their next puzzle from it.
+      min_steps: (B,) integers, the least supervision steps that exploration draws for each row, or 0. None: the
+        reference draws its own. Not for a compiled reference.
     """
     torch = self._torch
     with self._products():
@@ -160,11 +160,11 @@ class Reference:
     self._metrics = metrics | {"loss": loss.detach()}
 
   def metrics(self) -> dict[str, float]:
-    """Of the last step, for which it waits: `loss`, the mean over the batch, and the reference's sums over rows."""
+    """Waits for the last step and returns `loss`, the mean over the batch, and the reference's sums over rows."""
     return {name: float(value) for name, value in self._metrics.items()}
 
   def evaluate(self, puzzles: Puzzles) -> dict[str, float]:
-    """What the averaged parameters make of puzzles in halt_max_steps supervision steps, all puzzles in one batch.
+    """Evaluates the averaged parameters with halt_max_steps supervision steps, all puzzles in one batch.
 
     Returns:
       The reference's accuracy (cells), exact_accuracy (puzzles) and q_halt_accuracy, means over the puzzles.
@@ -220,8 +220,8 @@ class Ours:
     config: of the model.
     optimizer: of all parameters.
     batch_size: B.
-    total_steps: where the learning rate's cosine ends.
-    make_batch: (data, step () int32) -> batch, under jit; data is what `start` is given.
+    total_steps: the end of the learning rate's cosine.
+    make_batch: (data, step () int32) -> batch, under jit, with data from `start`.
     micro_batches: see config.compute.micro_batches.
 
   Attributes:
@@ -242,11 +242,11 @@ class Ours:
     self._compiled = None
 
   def start(self, parameters: dict[str, np.ndarray], data: Any, key: jax.Array) -> None:
-    """Begins again, from the reference's parameters. Compiles the step where that has not been done.
+    """Begins again from the reference's parameters, and compiles the step if that is not done yet.
 
     Args:
       parameters: `Reference.state`.
-      data: what batches are made of; always of the same shapes.
+      data: for make_batch; always of the same shapes.
       key: of exploration.
     """
     self.state = self._init(interop.from_reference(parameters, self.trainer.model_config), data)
@@ -257,7 +257,7 @@ class Ours:
       self.compile_s = time.perf_counter() - start
 
   def min_steps(self, key: jax.Array, step: jax.Array) -> jax.Array:
-    """What exploration draws in a step with the key that `start` was given: (B,) int32, for `Reference.step`."""
+    """The draws of exploration in a step with the key from `start`: (B,) int32, for `Reference.step`."""
     model = nnx.eval_shape(lambda: TRM(self.trainer.model_config, rngs=nnx.Rngs(0)))
     return model.draws(jax.random.fold_in(key, step), self.trainer.batch_size).min_steps
 

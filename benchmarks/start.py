@@ -1,10 +1,10 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What passes before a run's first step: importing, and compiling the steps of named configs; processes, by turns.
+"""Times the start of a run, in processes by turns: imports, and compiling the steps of named configs.
 
     python -m benchmarks.start --name=quickstart --name=baseline
 
-`cold` compiles into an empty compilation cache, `warm` finds there what `cold` has just left. A run on a CPU keeps
-nothing unless it is told to (docs/performance.md), so each of its starts is a cold one.
+`cold` compiles into an empty compilation cache; `warm` finds the programs that `cold` has just put there. A run on a
+CPU keeps no cache by default (docs/performance.md), so each of its starts is cold.
 """
 
 import functools
@@ -30,7 +30,7 @@ _HELP = "trm_jax.main --help"
 
 
 def run(arguments: list[str], *, status: int = 0, **environment: str) -> str:
-  """Output of another Python, which must end with a status."""
+  """Runs another Python, which must end with this status, and returns its output."""
   done = subprocess.run([sys.executable, *arguments], env=os.environ | environment, text=True, capture_output=True,
                         check=False)
   if done.returncode != status:
@@ -50,13 +50,13 @@ def main(argv: list[str]) -> None:
     fresh = itertools.count()
 
     def compile_steps(i, state):
-      cache = os.path.join(folder, str(next(fresh) // 2))  # a cold one, and a warm one after it
+      cache = os.path.join(folder, str(next(fresh) // 2))  # for a cold start, and a warm one after it
       seconds = run(["-m", "benchmarks.start", f"--compile={i}", *sys.argv[1:]], JAX_COMPILATION_CACHE_DIR=cache)
       compile_s[i, state].append(json.loads(seconds))
 
     times = measure.by_turns(
         {f"import {name}": lambda name=name: run(["-c", f"import {name}"]) for name in _IMPORTS}
-        | {_HELP: lambda: run(["-m", "trm_jax.main", "--help"], status=1)}  # as absl has it
+        | {_HELP: lambda: run(["-m", "trm_jax.main", "--help"], status=1)}  # absl ends --help with status 1
         | {case: functools.partial(compile_steps, *case) for case in compile_s}, measure.ROUNDS.value, warm=0)
 
   flax, heads = times["import flax.nnx"], [name for name in times if name not in compile_s]

@@ -1,13 +1,13 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What thinking longer is worth: accuracy against forward passes, for every way in which a trained model can do so.
+"""Measures the gain of thinking longer: accuracy against forward passes, for every way in which a model can do so.
 
     python -m benchmarks.think_longer --checkpoint=runs/quickstart --puzzles=256 --noise=0.1 --noise=0.3 --png=x.png
 
-A pass is one supervision step of one attempt. `steps`: one attempt of 1, 2, 4, … --most_steps steps; the other ways to
-stop are at their own number of passes, with --most_steps at the most. `noise 0.3`, `initial states` (where the model
-was trained with random ones) and `versions` (where the task has symmetries): 1, 2, 4, … --most_attempts attempts of as
-many steps as the model was trained for, chosen among in every way. `proof` asks the rules and `pass@` labels: they are
-bounds, and not what the model can do alone.
+A pass is one supervision step of one attempt. `steps` makes one attempt of 1, 2, 4, … --most_steps steps; the other
+rules of stopping take fewer passes, at most --most_steps. `noise 0.3`, `initial states` (if the model was trained with
+random ones) and `versions` (if the task has symmetries) make 1, 2, 4, … --most_attempts attempts, each of the steps
+that the model was trained for, and choose among them in every way. `proof` asks the rules and `pass@` the labels: both
+are bounds that the model cannot reach alone.
 """
 
 from collections.abc import Iterator
@@ -35,17 +35,17 @@ from trm_jax.training.evaluator import Evaluator
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/.",
                                   allow_override=True)
-_SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Of the run's puzzles.")
-_DATA = flags.DEFINE_string("data", None, "Other puzzles than those of the run: a folder whose test puzzles are taken.",
+_SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Split of the run's puzzles.")
+_DATA = flags.DEFINE_string("data", None, "Folder whose test puzzles are used instead of the run's puzzles.",
                             allow_override=True)
-_PUZZLES = flags.DEFINE_integer("puzzles", 256, "The first so many of them.", lower_bound=1)
-_MOST_STEPS = flags.DEFINE_integer("most_steps", 256, "Of one attempt.", lower_bound=1)
-_MOST_ATTEMPTS = flags.DEFINE_integer("most_attempts", 64, "At each puzzle.", lower_bound=2)
+_PUZZLES = flags.DEFINE_integer("puzzles", 256, "Number of puzzles, the first of the split.", lower_bound=1)
+_MOST_STEPS = flags.DEFINE_integer("most_steps", 256, "Most steps of one attempt.", lower_bound=1)
+_MOST_ATTEMPTS = flags.DEFINE_integer("most_attempts", 64, "Most attempts at each puzzle.", lower_bound=2)
 _NOISE = flags.DEFINE_multi_float("noise", [0.3], "Standard deviation of the noise on the latent state; repeat for "
                                   "several.", lower_bound=0.0)
-_SEED = flags.DEFINE_integer("seed", 0, "Of noise, initial states and versions.")
-_BATCH = flags.DEFINE_integer("batch", 256, "Attempts at once.", lower_bound=1)
-_PNG = flags.DEFINE_string("png", None, "Where the picture goes; default: nowhere.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of noise, initial states and versions.")
+_BATCH = flags.DEFINE_integer("batch", 256, "Attempts per batch.", lower_bound=1)
+_PNG = flags.DEFINE_string("png", None, "File for the picture; default: none.")
 
 
 def _powers(most: int) -> list[int]:
@@ -53,7 +53,7 @@ def _powers(most: int) -> list[int]:
 
 
 class _Model:
-  """A trained model, and the puzzles that it is measured on."""
+  """A trained model and the puzzles that measure it."""
 
   def __init__(self, loaded: weights.Weights, puzzles: Puzzles):
     self.model, self.task, self._loaded, self._puzzles = loaded.model, loaded.task, loaded, puzzles
@@ -67,7 +67,7 @@ class _Model:
     return evaluator, evaluator.evaluate(self.model, self._puzzles)
 
   def deep(self) -> Iterator[dict[str, Any]]:
-    """One attempt that makes more steps, or stops by a rule."""
+    """Makes one attempt with more steps, or with a rule of stopping."""
     for stop in STOPS:
       if stop == "proven" and not self.task.checked:
         continue
@@ -77,7 +77,7 @@ class _Model:
         yield _row(stop, "-", 1, evaluation.steps.mean() if stop != "steps" else steps, by_step[steps - 1])
 
   def broad(self, method: str, **kwargs: Any) -> Iterator[dict[str, Any]]:
-    """Several attempts."""
+    """Makes several attempts."""
     evaluator, evaluation = self._evaluated(**kwargs)
     for number in _powers(evaluation.attempts):
       _, tables = evaluator.choose(self._puzzles, evaluation, first=number)
@@ -94,7 +94,7 @@ def _row(method: str, choice: str, attempts: int, passes: float, solved: float) 
 
 @plots.styled
 def _draw(rows: list[dict[str, Any]], what: str):
-  """One panel for each way to choose, with one line a method, and in each of them that of more steps."""
+  """Draws one panel for each way to choose, with one line per method, and the line of more steps in all of them."""
   from matplotlib import figure  # pylint: disable=g-import-not-at-top
   from matplotlib import ticker  # pylint: disable=g-import-not-at-top
 
@@ -118,7 +118,7 @@ def _draw(rows: list[dict[str, Any]], what: str):
 
 
 def main(argv: list[str]) -> None:
-  """Measures, prints, draws."""
+  """Measures, prints and draws."""
   cli.no_arguments(argv)
   if _CHECKPOINT.value is None:
     raise UserError("--checkpoint is missing: give the folder of a run")

@@ -1,11 +1,11 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The instructions that the TPU compiler (libtpu) schedules for a training step, on any machine; no TPU is needed.
+"""Shows the instructions that the TPU compiler (libtpu) schedules for a training step; it needs no TPU.
 
     JAX_PLATFORMS=cpu python -m benchmarks.tpu_schedule --name=baseline --batch=1024 --topology=v4:2x4x4
 
-The compiler estimates each computation's time itself (trm_jax/preflight), but charges writing to memory far too much.
-Its final schedule says more: a bundle of instructions a cycle, so a loop takes its bundles times its iterations. That
-holds where memory keeps up, and leaves out waiting for it and for other devices.
+The compiler's own estimates of times (trm_jax/preflight) count far too much for writes to memory. Its final schedule is
+better: one bundle of instructions takes one cycle, so a loop takes its bundles times its iterations. This is true if
+memory keeps up; it leaves out waiting for memory and for other devices.
 """
 
 import collections
@@ -25,10 +25,10 @@ from trm_jax.preflight import hlo
 from trm_jax.runtime import chips
 from trm_jax.runtime import sharding
 
-_TOPOLOGY = flags.DEFINE_string("topology", "v4:2x4x4", "v4:SHAPE, the chips that it is compiled for.")
-_TOP = flags.DEFINE_integer("top", 20, "Computations that are listed.", lower_bound=1)
+_TOPOLOGY = flags.DEFINE_string("topology", "v4:2x4x4", "v4:SHAPE, the chips to compile for.")
+_TOP = flags.DEFINE_integer("top", 20, "Number of computations to list.", lower_bound=1)
 
-_CLOCK_HZ = 1.05e9  # of a v4
+_CLOCK_HZ = 1.05e9  # clock of a v4
 _BUNDLE = re.compile(r"^\s*(?:0x[0-9a-f]+|0)\s+(?:[A-Z]{2})?\s*:\s*([> ]*)\{", re.M)
 _COUNTER = re.compile(r"%(s\d+_s\d+) = sphi [^/]*/\* phi copy :: iteration index, stage = 0")
 _FINAL = "-final_bundles.txt"
@@ -40,9 +40,9 @@ class Computation:
 
   Attributes:
     type: of its result.
-    times: it runs in one optimizer step.
-    scheduled: cycles each time, by its instructions.
-    estimated: cycles each time, as the compiler estimates them.
+    times: number of runs in one optimizer step.
+    scheduled: cycles per run, by its instructions.
+    estimated: cycles per run, as the compiler estimates them.
   """
 
   type: str
@@ -52,12 +52,12 @@ class Computation:
 
 
 def libtpu_args(folder: str) -> str:
-  """LIBTPU_INIT_ARGS by which libtpu writes its schedules into a folder; it reads them once, when it is loaded."""
+  """LIBTPU_INIT_ARGS that make libtpu write its schedules into a folder; libtpu reads them once, when it is loaded."""
   return f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true --xla_jf_dump_llo_pass_label_regex=final_bundles"
 
 
 def computations(text: str, schedules: Iterable[pathlib.Path]) -> list[Computation]:
-  """The computations of one optimizer step that the compiler says something of, the longest ones first.
+  """The computations of one optimizer step for which the compiler has an estimate, the longest first.
 
   Args:
     text: of the compiled program.
@@ -69,7 +69,7 @@ def computations(text: str, schedules: Iterable[pathlib.Path]) -> list[Computati
   found = hlo.estimates(text)
   paths = {re.fullmatch(rf"\d+-(.*)-\d\d{_FINAL}", path.name)[1]: path for path in schedules
            if path.name.endswith(_FINAL) and "schedule-analysis" not in path.name}
-  # Of several that are alike the compiler schedules the first.
+  # The compiler schedules only the first of several equal ones.
   alike = {(e.type, e.cycles): scheduled_cycles(paths[e.name].read_text()) for e in found if e.name in paths}
   times = collections.Counter()
   for e in found:
@@ -82,7 +82,7 @@ def computations(text: str, schedules: Iterable[pathlib.Path]) -> list[Computati
 
 
 def scheduled_cycles(text: str) -> int:
-  """What the bundles of a schedule take: those in a loop as often as it runs."""
+  """The cycles of a schedule's bundles; bundles in a loop count once per iteration."""
   bundles = collections.Counter(match[1].count(">") for match in _BUNDLE.finditer(text))
   iterations = collections.defaultdict(lambda: 1)
   for match in _COUNTER.finditer(text):

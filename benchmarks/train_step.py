@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The training step of named configs, by batch and dtype, by turns, on all devices.
+"""Times the training step of named configs, by batch and dtype, by turns, on all devices.
 
     python -m benchmarks.train_step --name=baseline --batch=256 --batch=768 --dtype=bfloat16 --dtype=float32
     python -m benchmarks.train_step --name=baseline --set=model.mlp_t=False --seq_len=900 --set=compute.micro_batches=4
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
   measure.report("Training step", rows, {
       "rows": details, "matrix_products_seconds": {dtype: times[dtype] for dtype in products},
       "matrix_products_flops": {dtype: p.flops for dtype, p in products.items()},
-      # Of all rows together; a CPU does not say.
+      # The peak of all rows together; a CPU does not report it.
       "peak_bytes_in_use": [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]})
 
 

@@ -3,10 +3,10 @@
 
     python -m trm_jax.main --config=configs/arc.py:arc1 --workdir=runs/arc1 --config.data.source=FOLDER
 
-FOLDER holds the published JSON files, …_SUBSET_challenges.json and …_SUBSET_solutions.json; the identifiers that come
-of them are the reference's. All knobs, their units and rules are in trm_jax/config.py, for config.model in
+FOLDER contains the published JSON files, …_SUBSET_challenges.json and …_SUBSET_solutions.json; they give the same
+identifiers as in the reference. All knobs, their units and rules are in trm_jax/config.py, for config.model in
 trm_jax/model/config.py, and for config.data in trm_jax/tasks/arc/config.py. "The paper" is arXiv:2510.04871; its
-figures are % of the test inputs solved by one of two attempts (pass@2).
+figures are the % of test inputs solved by one of two attempts (pass@2).
 """
 
 from trm_jax import config as config_lib
@@ -26,7 +26,7 @@ def arc1():
 
 
 def arc2():
-  """The reference's ARC-AGI-2 run: as arc1 on the tasks of ARC-AGI-2 and concept (the paper: 7.8 %).
+  """The reference's ARC-AGI-2 run: like arc1, on the tasks of ARC-AGI-2 and concept (the paper: 7.8 %).
 
   Hardware: about three days of four H100 in the reference.
   Result: unmeasured.
@@ -45,7 +45,7 @@ def quickstart():
   config = config_lib.small_config("arc", 64)
   config.data.update(source="generated", side=5, num_train=5, num_test=5, num_aug=7, num_votes=7, seed=0)
   config.model.update(L_layers=1, L_cycles=1, halt_max_steps=4)
-  # A row of the prefix table is in few batches, and learns in these what its version is.
+  # A row of the prefix table is in only a few batches, in which it must learn its version.
   config.optimizer.update(name="muon", weight_decay=0.3, muon_weight_decay=0.02, prefix_learning_rate=5e-2,
                           warmup_steps=30)
   config.update(steps=1_300, batch_size=48)

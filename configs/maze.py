@@ -4,8 +4,8 @@
     python -m trm_jax.main --config=configs/maze.py:quickstart --workdir=runs/maze
 
 All knobs, their units and rules are in trm_jax/config.py, for config.model in trm_jax/model/config.py, and for
-config.data in trm_jax/tasks/maze/config.py. "The paper" is arXiv:2510.04871; its figure is % of Maze-Hard's 1,000 test
-mazes whose every cell is right, after training on 1,000 others.
+config.data in trm_jax/tasks/maze/config.py. "The paper" is arXiv:2510.04871; its figure is the % of Maze-Hard's 1,000
+test mazes with every cell right, after training on 1,000 others.
 """
 
 from trm_jax import config as config_lib
@@ -23,9 +23,10 @@ def baseline():
 
 
 def quickstart():
-  """Generated mazes of 9x9 cells and a small model; not tuned yet, its time and accuracy are unmeasured.
+  """Generated mazes of 9x9 cells and a small model, which is not tuned yet.
 
   Hardware: two CPU cores.
+  Result: unmeasured, as is the time.
   """
   config = config_lib.small_config("maze", 128)
   config.data.update(source="generated", rows=9, columns=9, min_path=8, num_train=20_000, num_validation=256,

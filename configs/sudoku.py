@@ -4,10 +4,10 @@
     python -m trm_jax.main --config=configs/sudoku.py:e2_1_ema_off --workdir=runs/e2_1_ema_off
     python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2
 
-All knobs, their units and rules are in trm_jax/config.py and, for config.model, in trm_jax/model/config.py. A config of
-the study is a line: its name, what it is, the fields in which it differs from the group's base, the paper's figure.
-"The paper" is arXiv:2510.04871; its figures are % of Sudoku-Extreme's test puzzles solved, after training on 1,000
-puzzles. docs/study.md is made of these docstrings (tests/test_study.py says how).
+All knobs, their units and rules are in trm_jax/config.py and, for config.model, in trm_jax/model/config.py. Each
+config of the study is a line: its name, a description, the fields in which it differs from the group's base, and the
+paper's figure. "The paper" is arXiv:2510.04871; its figures are the % of Sudoku-Extreme's test puzzles solved, after
+training on 1,000 puzzles. docs/study.md is made from these docstrings (tests/test_study.py says how).
 """
 
 from trm_jax import config as config_lib
@@ -25,7 +25,7 @@ def quickstart():
   """Generated 4x4 puzzles, learned within a minute on a laptop."""
   config = config_lib.small_config("sudoku", 64)
   config.data.update(source="generated", box=2, num_train=20_000, num_validation=256, num_test=1_024, num_clues=6,
-                     num_aug=0)  # the 288 grids fall into two symmetry classes: augmented, none would be unseen
+                     num_aug=0)  # the 288 grids fall into two symmetry classes: with augmentation none would be unseen
   config_lib.change(config, _rate(3e-3))
   config.update(steps=500, batch_size=32)
   config.eval.every = 100
@@ -42,7 +42,7 @@ def quickstart_9x9():
 
 
 def newspaper():
-  """Generated 9x9 puzzles of 30 to 60 clues: the first stage of the weights that come with trm_jax, an hour."""
+  """Generated 9x9 puzzles with 30 to 60 clues, one hour: the first stage of the weights that come with trm_jax."""
   config = quickstart_9x9()
   config.data.update(num_train=10_000, num_validation=512, num_clues=30, max_clues=60)
   config.optimizer.update(learning_rate=1.5e-3, prefix_learning_rate=1.5e-3, lr_min_ratio=1.0, ema_rate=0.995)
@@ -51,7 +51,7 @@ def newspaper():
 
 
 def newspaper_2():
-  """The second stage, of 26 to 44 clues, from the weights of the first, which `--workdir=runs/newspaper` has kept."""
+  """The second stage, with 26 to 44 clues: begins with the weights of newspaper from `--workdir=runs/newspaper`."""
   config = newspaper()
   config.init_from = "runs/newspaper"
   config.data.update(num_clues=26, max_clues=44, seed=1)
@@ -69,8 +69,8 @@ def fast():
   return config
 
 
-# What `fast` changes, in parts that an ablation takes away one by one. From code/sudoku/x182m.py of
-# github.com/jvdillon/sic (arXiv:2601.19085) and what that builds on.
+# The changes of `fast`, in parts that an ablation removes one by one. Source: code/sudoku/x182m.py of
+# github.com/jvdillon/sic (arXiv:2601.19085) and the code that it builds on.
 _FAST = {
     "muon": {"optimizer.name": "muon", "optimizer.clip_norm": 1.0},
     "softmax": {"loss.cells": "softmax"},
@@ -86,7 +86,7 @@ _FAST = {
 
 
 def mini():
-  """The base of the study in small: as there, few puzzles and a small model trained until it learns no more of them."""
+  """The base of the miniature study: few puzzles, and a small model trained until it learns no more from them."""
   config = quickstart()
   config.data.update(num_clues=5, num_train=300)
   config.model.update(hidden_size=32, num_heads=2, puzzle_emb_ndim=32)
@@ -97,8 +97,8 @@ def mini():
 
 
 def laptop(config):
-  """Shrinks a config's model and run to what two CPU cores train in about an hour."""
-  # The reference's T and n, supervision steps, dtype and average shrink; an experiment's own stay.
+  """Shrinks a config's model and run so that two CPU cores train it in about an hour."""
+  # T and n, supervision steps, dtype and average shrink if they are the reference's; an experiment's own values stay.
   model, averaged = config.model, config.optimizer.ema_rate > 0
   if (model.H_cycles, model.L_cycles, config.depth_schedule) == (3, 6, ""):
     model.update(H_cycles=2, L_cycles=2)
@@ -125,18 +125,18 @@ def _rate(learning_rate):
 
 
 def _batch(batch_size):
-  """Another batch: rates in proportion to the reference's, the same epochs, a warmup between 2,000 and 5,000 steps."""
+  """Another batch size, with proportional rates, the same epochs, and a warmup between 2,000 and 5,000 steps."""
   return {"batch_size": batch_size, "optimizer.base_batch_size": 768,
           "optimizer.warmup_steps": min(5_000, max(2_000, 2 * batch_size))}
 
 
 def _puzzles(number):
-  """More training puzzles and the same number of steps."""
+  """Another number of training puzzles and the same number of steps."""
   return {"data.num_train": number, "epochs": 50_000 * 1_000 // number}
 
 
 def _equal_compute(base, changes):
-  """The changes, and a number of steps that costs the training FLOPs of the whole base run (trm_jax/model/flops.py)."""
+  """The changes, with the number of steps that costs the base run's training FLOPs (trm_jax/model/flops.py)."""
   before, after = base(), base()
   config_lib.change(after, changes)
   steps = before.steps or before.epochs * before.data.num_train // before.batch_size
@@ -152,7 +152,7 @@ def _example_flops(config):
 START = study.Group(
     "The reference's run, and where to begin",
     """Command: python -m trm_jax.main --config=configs/sudoku.py:baseline
-Paper: baseline 87.4 % (Table 1), within 36 hours of one L40S. By its author's logs fast: 83.6 to 87.1 %, four seeds.
+Paper: baseline 87.4 % (Table 1), within 36 hours of one L40S. fast, in its author's logs: 83.6 to 87.1 %, four seeds.
 Hardware: a GPU or TPU for baseline, two CPU cores for the others.
 Result: baseline and fast are unmeasured; the others are in docs/results.md.""",
     {f.__name__: f for f in (baseline, fast, quickstart, quickstart_9x9, newspaper, newspaper_2)},
@@ -163,7 +163,7 @@ Result: baseline and fast are unmeasured; the others are in docs/results.md.""",
 def E1_1():
   """E1.1: does a small batch on many hosts reach the paper's accuracy?
 
-  As baseline with a third of the batch, 32 examples a host of a v4-64, the same learning rate and number of epochs.
+  Like baseline with a third of the batch (32 examples per host of a v4-64) and the same learning rate and epochs.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:replication
   Paper: none for batch 256; 87.4 % with batch 768 (Table 1).
@@ -175,23 +175,23 @@ def E1_1():
 
 @study.group(baseline)
 def E1_2():
-  """E1.2: does a run start as one of the reference does?
+  """E1.2: does a run start like the reference's run?
 
-  The reference's first 1,000 steps; loss, gradient norm, examples/s and memory of each, to be laid beside its log.
+  The reference's first 1,000 steps, each with loss, gradient norm, examples/s and memory, to compare with its log.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:replication
   Paper: none.
   Hardware: any GPU or TPU.
   Result: unmeasured.
   """
-  yield "e1_2_port_check", "1,000 steps, each of them logged", {"epochs": 0, "steps": 1_000, "log.every": 1}
+  yield "e1_2_port_check", "1,000 steps, all of them logged", {"epochs": 0, "steps": 1_000, "log.every": 1}
 
 
 @study.group(baseline)
 def E1_3():
-  """E1.3: how large may the batch grow with the learning rate in proportion to it?
+  """E1.3: how large can the batch be if the learning rate grows in proportion?
 
-  Rates in proportion from the reference's batch of 768, the same number of epochs, warmup of 2,000 to 5,000 steps.
+  Rates in proportion to the batch, from the reference's 768; the same epochs; warmup of 2,000 to 5,000 steps.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:batch
   Paper: none; it trains with batch 768 only.
@@ -204,7 +204,7 @@ def E1_3():
 
 @study.group(baseline)
 def E2_1():
-  """E2.1: what does averaging the weights (EMA) bring?
+  """E2.1: how much does averaging the weights (EMA) help?
 
   Batch 1,024 with rates in proportion.
 
@@ -219,7 +219,7 @@ def E2_1():
 
 @study.group(baseline)
 def E2_2():
-  """E2.2: how do cycles T and latent updates n pay off?
+  """E2.2: how do cycles T and latent updates n affect accuracy?
 
   The same number of steps; a step costs in proportion to (T + 2) (n + 1) applications of the network.
 
@@ -238,7 +238,7 @@ def E2_3():
   """E2.3: should tokens be mixed by an MLP or by attention, at equal compute?
 
   The attention run stops at the training FLOPs of the MLP run, as trm_jax/model/flops.py counts them:
-  attention over 97 positions costs more than the token MLP, so these are fewer, 58,395 and not 65,104.
+  attention over 97 positions costs more than the token MLP, so it takes 58,395 steps instead of 65,104.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:ablations
   Paper: MLP 87.4 %, attention 74.7 % (Table 1), with equal epochs as in t1_attention.
@@ -253,15 +253,15 @@ def E2_3():
 def E2_4():
   """E2.4: how many supervision steps does training need?
 
-  Also those of the evaluation. An optimizer step is one supervision step of each row, so the runs cost the same.
+  The evaluation uses the same number. An optimizer step is one supervision step per row, so the runs cost the same.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:ablations
-  Paper: none besides 16.
+  Paper: only 16.
   Hardware: TPU v4-64.
   Result: unmeasured.
   """
   for steps in (4, 8, 16, 32):
-    yield f"e2_4_nsup_{steps}", f"at most {steps} supervision steps a puzzle", {"model.halt_max_steps": steps}
+    yield f"e2_4_nsup_{steps}", f"at most {steps} supervision steps per puzzle", {"model.halt_max_steps": steps}
 
 
 @study.group(baseline)
@@ -300,22 +300,22 @@ def E3_3():
   """E3.3: how many augmented versions of a puzzle are enough?
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:augmentation
-  Paper: none; it has 1,000 a puzzle.
+  Paper: none; it uses 1,000 per puzzle.
   Hardware: TPU v4-64.
   Result: unmeasured.
   """
   for number in (100, 500, 1000, 2000):
-    yield f"e3_3_aug_{number}", f"{number} augmented versions a puzzle", {"data.num_aug": number}
+    yield f"e3_3_aug_{number}", f"{number} augmented versions per puzzle", {"data.num_aug": number}
 
 
 @study.group(baseline)
 def E3_4():
   """E3.4: which learning rate suits which batch?
 
-  A grid of both, nothing in proportion to anything, warmup 2,000 steps; the same number of epochs.
+  A grid of both, without scaling; warmup of 2,000 steps; the same number of epochs.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:lr_grid
-  Paper: none besides 1e-4 with batch 768.
+  Paper: only 1e-4 with batch 768.
   Hardware: TPU v4-64.
   Result: unmeasured.
   """
@@ -327,14 +327,14 @@ def E3_4():
 
 @study.group(baseline)
 def E4_1():
-  """E4.1: does recursion that deepens while training save compute?
+  """E4.1: does recursion that deepens during training save compute?
 
-  The same number of steps; their cost grows from stage to stage. e4_1_depth_curriculum: n=6, T=2, 3 and 4, a third of
-  the steps each. e4_1_cgar: T=1 n=2, T=2 n=4, T=3 n=6 from 0, 30 and 60 % of the steps, and the loss of supervision
-  step s weighs 0.7^(s - 1).
+  The same number of steps; their cost grows from stage to stage. e4_1_depth_curriculum: n=6 with T=2, 3 and 4, for a
+  third of the steps each. e4_1_cgar: T=1 n=2, T=2 n=4, T=3 n=6 from 0, 30 and 60 % of the steps, and a weight of
+  0.7^(s - 1) for the loss of supervision step s.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
-  Paper: of the second, arXiv:2511.08653: 86.02 % against 86.65 % of its own TRM at 58 % of the GPU hours.
+  Paper: the second, arXiv:2511.08653: 86.02 %, against 86.65 % of its own TRM, in 58 % of the GPU hours.
   Hardware: TPU v4-64.
   Result: unmeasured.
   """
@@ -348,8 +348,8 @@ def E4_1():
 def E4_2():
   """E4.2: can the model be taught to halt earlier at the same accuracy?
 
-  The loss gets lambda times the expected number of further supervision steps. Compare solved puzzles and steps a puzzle
-  under `--mode=eval --stop=settled`.
+  The loss gets lambda times the expected number of further supervision steps. Compare solved puzzles and steps per
+  puzzle under `--mode=eval --stop=settled`.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
   Paper: none.
@@ -367,7 +367,7 @@ def E4_3():
   float16 with loss scaling. Parameters, norms, heads and losses are float32 in all of them.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
-  Paper: none besides bfloat16.
+  Paper: only bfloat16.
   Hardware: TPU v4-64; float16 is for GPUs.
   Result: unmeasured.
   """
@@ -379,7 +379,7 @@ def E4_3():
 def E4_4():
   """E4.4: is an average of checkpoints as good as EMA?
 
-  One run, evaluated with both at its end.
+  One run, evaluated with both at the end.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:beyond
   Paper: none.
@@ -387,16 +387,16 @@ def E4_4():
   Result: unmeasured.
   """
   yield ("e4_4_checkpoint_average", "the average of the last 5 checkpoints beside EMA",
-         {"save.average": 5, "save.minutes": 0.0})  # which ones must not depend on how fast the chips are
+         {"save.average": 5, "save.minutes": 0.0})  # the choice of checkpoints must not depend on the speed of chips
 
 
 @study.group(baseline)
 def MORE():
   """More: longer, deeper, larger, other optimizers, other models
 
-  plain_transformer predicts directly, by 8 layers without recursion. eqr has random initial states, and noise of
-  standard deviation 0.01 on the states while training, as published for test-time scaling (arXiv:2605.21488 and its
-  code). muon has the rates of fast for the matrices.
+  plain_transformer predicts directly, with 8 layers and no recursion. eqr has random initial states, and noise of
+  standard deviation 0.01 on the states during training, as published for test-time scaling (arXiv:2605.21488 and its
+  code). muon uses the rates of fast for the matrices.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:more
   Paper: none.
@@ -418,12 +418,12 @@ def MORE():
 def FAST():
   """Fewer examples: which parts of the fast recipe matter?
 
-  Each run takes one part of `fast` away and has the reference's value in its place. All take the same 3.1
-  million examples; with the reference's T and n a step is cheaper. fast_cgar has the published curriculum of depth and
-  loss weights besides, and fast_plain none of the parts.
+  Each run replaces one part of `fast` by the reference's values. All runs take the same 3.1 million examples; with the
+  reference's T and n a step is cheaper. fast_cgar adds the published curriculum of depth and loss weights, and
+  fast_plain has none of the parts.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:fast
-  Paper: none; the author's logs of the whole recipe: 83.6 to 87.1 %, four seeds.
+  Paper: none; its author's logs of the whole recipe say 83.6 to 87.1 %, four seeds.
   Hardware: one GPU, or TPU v4-64.
   Result: unmeasured.
   """
@@ -440,8 +440,8 @@ def FAST():
 def TABLE_1():
   """The paper's Table 1: what does each part of TRM contribute?
 
-  Each is baseline with one thing changed, but for t1_hrm, which is the model before TRM: two networks of 4 layers, one
-  for z_L and one for z_H, T=2 n=2, attention, Q-continue, a gradient through the last two applications only, no EMA.
+  Each is baseline with one change, except t1_hrm, which is the model before TRM: two networks of 4 layers, one
+  for z_L and one for z_H, T=2 n=2, attention, Q-continue, a gradient through only the last two applications, no EMA.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:paper_table_1
   Paper: as listed, beside 87.4 % of baseline; HRM's figure is that of HRM's own training.
@@ -449,12 +449,12 @@ def TABLE_1():
   Result: unmeasured.
   """
   yield "t1_q_continue", "also learns the value of going on (ACT)", {"model.q_continue": True}, 86.1
-  yield "t1_separate_nets", "a network of its own for z_H", {"model.H_layers": 2}, 82.4
+  yield "t1_separate_nets", "a separate network for z_H", {"model.H_layers": 2}, 82.4
   yield "t1_no_ema", "no EMA", {"optimizer.ema_rate": 0.0}, 79.9
   yield "t1_4_layers_n3", "4 layers, n=3", {"model.L_layers": 4, "model.L_cycles": 3}, 79.5
   yield "t1_attention", "attention with rotary positions, equal epochs", _ATTENTION, 74.7
   yield "t1_t2_n2", "T=2 n=2", {"model.H_cycles": 2, "model.L_cycles": 2}, 73.7
-  yield "t1_one_step_gradient", "a gradient through the last two applications only", {
+  yield "t1_one_step_gradient", "a gradient through only the last two applications", {
       "model.gradient": "one_step"}, 56.5
   yield "t1_hrm", "HRM", _ATTENTION | {
       "model.H_layers": 4, "model.L_layers": 4, "model.H_cycles": 2, "model.L_cycles": 2, "model.gradient": "one_step",
@@ -493,13 +493,13 @@ def TABLE_3():
 
 @study.group(mini)
 def MINIATURE():
-  """The study in small: which findings show on 300 puzzles of 4x4 cells, within a minute or two a run?
+  """The miniature study: which findings show on 300 puzzles of 4x4 cells, in one or two minutes per run?
 
   T and n, EMA, token mixer (equal compute), supervision steps, and a grid of batch and learning rate in which every
-  run sees the same number of puzzles. Several names are one config: a sweep trains it once.
+  run sees the same number of puzzles. Names of equal configs are trained only once by a sweep.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --seeds=0,1,2
-  Paper: none; it is about 9x9 puzzles.
+  Paper: none; it has 9x9 puzzles.
   Hardware: two CPU cores.
   Result: docs/results.md, 3 seeds: deep supervision shows; deeper recursion learns more slowly here.
   """
@@ -510,7 +510,7 @@ def MINIATURE():
   yield "mini_mlp", "MLP over tokens", {}
   yield "mini_attention", "attention with rotary positions, equal compute", _equal_compute(mini, _ATTENTION)
   for steps in (1, 2, 4, 8, 16):
-    yield f"mini_nsup_{steps}", f"at most {steps} supervision steps a puzzle", {"model.halt_max_steps": steps}
+    yield f"mini_nsup_{steps}", f"at most {steps} supervision steps per puzzle", {"model.halt_max_steps": steps}
   base = mini()
   for batch_size in (32, 64, 128):
     for rate in ("3e-4", "1e-3", "3e-3"):
@@ -544,8 +544,8 @@ SWEEPS = {
     "paper_table_1": _sweep("the parts of TRM", TABLE_1),
     "paper_table_2": _sweep("latent states", TABLE_2),
     "paper_table_3": _sweep("effective depth", TABLE_3),
-    "miniature": study.Sweep("the study in small, for two CPU cores", tuple(MINIATURE.configs)),
-    "all": study.Sweep("all of the above but the miniature", (
+    "miniature": study.Sweep("the miniature study, for two CPU cores", tuple(MINIATURE.configs)),
+    "all": study.Sweep("all of the above except the miniature", (
         "baseline", "fast", *(name for group in GROUPS[1:-1] for name in group.configs))),
 }
 

@@ -34,7 +34,7 @@ common_option() {  # ARGUMENT: handles the options that all scripts have; return
       exit 0 ;;
     --dry-run) dry_run=true ;;
     --settings=)
-      fail "$1: names nothing, as a variable does that is not set; give a file or leave it out" ;;
+      fail "$1: is empty, perhaps because a variable is not set; give a file or leave it out" ;;
     --settings=*) settings=${1#*=} ;;
     *) return 1 ;;
   esac

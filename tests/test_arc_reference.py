@@ -147,7 +147,7 @@ def test_a_changed_cell_of_a_folder_is_found(golden, tmp_path):
   labels = np.load(path)
   labels[-1, 0] = 2 + (labels[-1, 0] - 1) % 10
   np.save(path, labels)
-  with pytest.raises(UserError, match=f"all__labels.npy, row {len(labels) - 1}: is not what its name in identifiers"):
+  with pytest.raises(UserError, match=f"all__labels.npy, row {len(labels) - 1}: is not the version of the task"):
     ArcTask(ArcData(source=str(tmp_path))).read("train")
 
 

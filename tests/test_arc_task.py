@@ -303,7 +303,7 @@ def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
   # Rollouts vote, too; they are alike with so little noise.
   thought = evaluate.run(str(tmp_path / "run"), None, rollouts=2, noise=1e-9)
   assert thought["num_puzzles"] == 54 and thought["pass@2"] == results["test"]["pass@2"]
-  with pytest.raises(UserError, match=r"^--versions=13: the run has 12 of each task besides itself \(config.data.num_"):
+  with pytest.raises(UserError, match=r"^--versions=13: the run has only 12 augmented versions of each task"):
     evaluate.run(str(tmp_path / "run"), None, versions=13)
   with pytest.raises(UserError, match="^--choose=halting: arc counts votes in its own way; leave it out$"):
     evaluate.run(str(tmp_path / "run"), None, choose="halting")
@@ -313,7 +313,7 @@ def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
                              f"--html={tmp_path}/x.html", "--show=1")
   lines = [json.loads(line) for line in printed.splitlines()]
   assert status == 0 and len(lines) == 9 and all(line["proven"] is None for line in lines)
-  with pytest.raises(UserError, match="^versions = 2: those of arc vote in an evaluation only"):
+  with pytest.raises(UserError, match="^versions = 2: those of arc vote only in an evaluation"):
     Solver(solver.model, solver.task, versions=2)
   answers = {line["question"]: line["answer"] for line in lines}
   text = solver.task.text
@@ -347,7 +347,7 @@ def test_a_checkpoint_is_not_evaluated_with_other_identifiers(trained):
   assert loaded.rows == identity.rows_digest(ArcTask(_data()))
   other = ArcTask(_data(seed=1))
   with pytest.raises(UserError, match=f"^{GOLDEN / 'json'}: its puzzle identifiers stand for other puzzles than those "
-                                      f"with which {trained} was trained"):
+                                      f"that {trained} was trained on"):
     identity.check_rows(other, loaded.rows, str(trained))
 
 

@@ -260,7 +260,7 @@ def test_a_flipped_bit_names_the_array(saved):
   checkpoints = checkpoint.Checkpoints(saved)
   assert checkpoints.fields(3) == {"layers", "step"}
   assert checkpoints.restore_parts(3, {"step": abstract()["step"]}) == {"step": 3}  # what is not read is not looked at
-  with pytest.raises(UserError, match="holds another state than this model has.*1 of 1 arrays differ .step: int32"):
+  with pytest.raises(UserError, match="does not hold the state of this model.*1 of 1 arrays differ .step: int32"):
     checkpoints.restore_parts(3, {"step": jax.ShapeDtypeStruct((2,), "int32", sharding=abstract()["step"].sharding)})
 
 
@@ -316,7 +316,7 @@ def test_a_damaged_list_of_accuracies_is_named_and_the_checkpoints_are_not(saved
   checkpoint.Checkpoints(saved).add_evaluation(2, 0.5)
   file = saved / "evaluations.json"
   file.write_text(file.read_text().replace("0.5", "0.4"))
-  with pytest.raises(Damaged, match="evaluations.json: damaged .* not damaged themselves: mv ") as e:
+  with pytest.raises(Damaged, match="evaluations.json: damaged .* to go on without their accuracies: mv ") as e:
     checkpoint.Checkpoints(saved)
   subprocess.run(str(e.value).rpartition(": ")[2].split(), check=True)
   again = checkpoint.Checkpoints(saved)
@@ -325,8 +325,8 @@ def test_a_damaged_list_of_accuracies_is_named_and_the_checkpoints_are_not(saved
 
 def test_a_checkpoint_of_another_shape_is_refused(saved):
   other = abstract() | {"step": jax.ShapeDtypeStruct((7,), jnp.int32, sharding=abstract()["step"].sharding)}
-  with pytest.raises(UserError, match=r"checkpoints/3: holds another state .* 1 of 3 arrays differ \(step: int32\[\] "
-                                      r"there, int32\[7\] here\)"):
+  with pytest.raises(UserError, match=r"checkpoints/3: does not hold .* 1 of 3 arrays differ \(step: int32\[\]"
+                                      r" there, int32\[7\] here\)"):
     checkpoint.Checkpoints(saved).restore(3, other)
 
 

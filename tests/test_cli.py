@@ -158,7 +158,7 @@ MAIN = {
     "no config": ([], "--config is missing; try --config=configs/sudoku.py:quickstart"),
     "unknown name": (["--config=configs/sudoku.py:basline"],
                      "config name 'basline' is not known; did you mean baseline? help lists all "),
-    "unknown option": ([_BASELINE + ",tiny"], "config option 'tiny' is not known; known are laptop"),
+    "unknown option": ([_BASELINE + ",tiny"], "config option 'tiny' is not known; use one of laptop"),
     "no name": (["--config=configs/sudoku.py"], "config name '' is not known; help lists all "),
     "no such file": (["--config=configs/nope.py:baseline", "--config.seed=3"],
                      "--config=configs/nope.py: no such file"),
@@ -175,7 +175,7 @@ MAIN = {
     "other return": (["--config={}/number.py"], "{}/number.py: get_config() returns 3, must return a ConfigDict"),
     "no function": (["--config={}/no_function.py"],
                     "{}/no_function.py: get_config cannot be called (TypeError: 'int' object is not callable)"),
-    "no get_config": (["--config={}/file"], "{}/file: has no get_config(); see configs/sudoku.py for how it looks"),
+    "no get_config": (["--config={}/file"], "{}/file: has no get_config(); see configs/sudoku.py for an example"),
     "not UTF-8": (["--config={}/latin.py"], "{}/latin.py, line 1: (unicode error) 'utf-8' codec can't decode byte"),
     "zero bytes": (["--config={}/nul.py"], "{}/nul.py: source code string cannot contain null bytes"),
     "seed of 33 bits": ([_BASELINE, "--config.seed=4294967296"],
@@ -203,7 +203,7 @@ MAIN = {
                      "config.optimizer.ema_rate = 1.0: must lie in [0, 1), also when it is rounded to 32 bits"),
     "heads": ([_BASELINE, "--config.model.mlp_t=False", "--config.model.num_heads=3"],
               "model.num_heads = 3: must divide model.hidden_size = 512"),
-    "rope": ([_BASELINE, "--config.model.pos_encodings=rope"], "model.pos_encodings = 'rope': rope turns queries"),
+    "rope": ([_BASELINE, "--config.model.pos_encodings=rope"], "model.pos_encodings = 'rope': rope rotates queries"),
     "devices": ([_QUICK, _WORKDIR, "--config.batch_size=12"],
                 "config.batch_size = 12: must be divisible by the 8 devices; use 8 or 16"),
     "clues": ([_QUICK, _WORKDIR, "--config.data.num_clues=3"], "num_clues is 3, must be from 4 to 16"),
@@ -221,17 +221,17 @@ MAIN = {
                      "all__inputs.npy: has rows of 80 cells, but seq_len in dataset.json is 81"),
     "workdir": ([_QUICK, "--workdir={}/file/run"], "--workdir={}/file/run: cannot write here (Not a directory)"),
     "workdir is a file": ([_QUICK, "--workdir={}/file"], "--workdir={}/file: cannot write here (File exists)"),
-    "empty workdir": ([_QUICK, "--workdir="], "--workdir=: names nothing, as a variable does that is not set"),
+    "empty workdir": ([_QUICK, "--workdir="], "--workdir=: is empty, perhaps because a variable is not set"),
     "brackets": ([_QUICK, "--workdir={}/lr[3e-4]"],
                  "--workdir={0}/lr[3e-4]: checkpoints cannot be kept in a folder with '[' in its path; choose another "
                  "name, e.g. --workdir={0}/lr-3e-4"),
     "empty source": ([_BASELINE, _WORKDIR, "--config.data.source=", "--config.batch_size=8"],
-                     "config.data.source=: names nothing, as a variable does that is not set"),
+                     "config.data.source=: is empty, perhaps because a variable is not set"),
     "empty tfds_dir": ([_BASELINE, _WORKDIR, "--config.data.tfds_dir=", "--config.batch_size=8"],
-                       "config.data.tfds_dir=: names nothing, as a variable does that is not set"),
-    "eval of an empty path": (["--mode=eval", "--checkpoint="], "--checkpoint=: names nothing, as a variable does"),
+                       "config.data.tfds_dir=: is empty, perhaps because a variable is not set"),
+    "eval of an empty path": (["--mode=eval", "--checkpoint="], "--checkpoint=: is empty, perhaps because a variable"),
     "eval of brackets": (["--mode=eval", "--checkpoint={}/[7]"], "--checkpoint={}/[7]: checkpoints cannot be kept in"),
-    "eval of empty data": (["--mode=eval", "--checkpoint={}/7", "--data="], "config.data.source=: names nothing"),
+    "eval of empty data": (["--mode=eval", "--checkpoint={}/7", "--data="], "config.data.source=: is empty"),
     "eval of nothing": (["--mode=eval"], "--checkpoint is missing: --mode=eval needs the folder of a run"),
     "no run": (["--mode=eval", "--checkpoint={}/none"], "{}/none: no checkpoint here"),
     "empty run": (["--mode=eval", "--checkpoint={}/empty"], "{}/empty: no checkpoint here"),
@@ -246,8 +246,8 @@ MAIN = {
     "choice in an eval": (["--mode=eval", "--checkpoint={}/7", "--choose=luck"],
                           "flag --choose=luck: value should be one of <count|halting|convergence|proof>"),
     "choice of one in an eval": (["--mode=eval", "--checkpoint={}/7", "--choose=halting", "--steps=2"],
-                                 "choose = 'halting': there is one attempt at each puzzle, and nothing to choose"),
-    "rollouts in an eval": (["--mode=eval", "--checkpoint={}/7", "--rollouts=2"], "rollouts = 2: all would be alike"),
+                                 "choose = 'halting': there is only one attempt at each puzzle"),
+    "rollouts in an eval": (["--mode=eval", "--checkpoint={}/7", "--rollouts=2"], "rollouts = 2: all would be"),
     "the default of another mode": ([_QUICK, _WORKDIR, "--average=0"], "--average: only --mode=eval reads it"),
     "config of an eval": (["--mode=eval", "--checkpoint={}/7", _QUICK, "--config.model.mlp_t=False"],
                           "--config: only --mode=train reads it, and this is --mode=eval; leave it out"),
@@ -255,7 +255,7 @@ MAIN = {
                          "--config.model.mlp_t=False: changes a field of --config=FILE.py:NAME, which must come "),
     "workdir of an eval": (["--mode=eval", "--checkpoint={}/7", _WORKDIR], "--workdir: only --mode=train reads it"),
     "mode": (["--mode=evaluate"], "flag --mode=evaluate: value should be one of <train|eval>"),
-    "stray argument": ([_QUICK, "workdir=x"], "unknown argument 'workdir=x': everything is a flag"),
+    "stray argument": ([_QUICK, "workdir=x"], "unknown argument 'workdir=x': every argument is a flag"),
     "unknown flag": ([_QUICK, "--work_dir=x"], "Unknown command line flag 'work_dir'. Did you mean: workdir ?"),
 }
 
@@ -280,7 +280,7 @@ SOLVE = {
                               "--num: the arguments say which puzzles to solve; leave it out"),
     "no file": (["--checkpoint={}/7", "{}/none.csv"], "{}/none.csv: no such file, nor is it a puzzle"),
     "a folder": (["--checkpoint={}/7", "{}/small"], "{}/small: is no file; name files"),
-    "empty checkpoint": (["--checkpoint="], "--checkpoint=: names nothing, as a variable does that is not set"),
+    "empty checkpoint": (["--checkpoint="], "--checkpoint=: is empty, perhaps because a variable is not set"),
     "empty out": (["--checkpoint={}/7", _PUZZLE, "--out="], "--out=: must be a file of this machine that ends in .csv"),
     "no puzzles": (["--checkpoint={}/7", "--num=0"], "flag --num=0: "),
     "stop": (["--checkpoint={}/7", _PUZZLE, "--stop=soon"], "flag --stop=soon: value should be one of <steps|settled|"),
@@ -293,7 +293,7 @@ SOLVE = {
     "empty web": (["--checkpoint={}/7", _PUZZLE, "--web="], "--web=: must be a folder of this machine"),
     "web in a bucket": (["--checkpoint={}/7", _PUZZLE, "--web=gs://b/x"], "--web=gs://b/x: must be a folder of this"),
     "web over something": (["--checkpoint={}/7", _PUZZLE, "--web={}/small"],
-                           "--web={}/small: is there already, and nothing is written over; name another folder"),
+                           "--web={}/small: exists already and is not overwritten; name another folder"),
     "a page with json": (["--checkpoint={}/7", "x.json", "--serve"], "x.json: sudoku-4x4 has no puzzles in JSON"),
     "a page with a bad example": (["--checkpoint={}/7", "{}/small/test.csv", "1...", "--serve"], "1...: 4 characters"),
     "out": (["--checkpoint={}/7", _PUZZLE, "--out={}/file/x.csv"],
@@ -319,12 +319,12 @@ SWEEP = {
                          "mini_t1_n1: config.log.every = 1099511627776: must lie within 32 bits"),
     "syntax": (["--sweep={}/syntax.py:x"], "{}/syntax.py, line 3: invalid syntax"),
     "unknown sweep": (["--sweep=configs/sudoku.py:mini"],
-                      "configs/sudoku.py:mini: no such sweep; known are replication"),
+                      "configs/sudoku.py:mini: no such sweep; use one of replication"),
     "no workdir": ([_SWEEP], "--workdir is missing: a folder for the runs"),
-    "empty workdir": ([_SWEEP, "--workdir="], "--workdir=: names nothing, as a variable does that is not set"),
+    "empty workdir": ([_SWEEP, "--workdir="], "--workdir=: is empty, perhaps because a variable is not set"),
     "brackets": ([_SWEEP, "--workdir=runs/[x]"], "--workdir=runs/[x]: checkpoints cannot be kept in a folder with '['"),
     "brackets, dry run": ([_SWEEP, "--workdir=[x]", "--dry-run"], "--workdir=[x]: checkpoints cannot be kept in"),
-    "workdir": ([_SWEEP, "--workdir=gs://"], "--workdir=gs://: not a path that can be used"),
+    "workdir": ([_SWEEP, "--workdir=gs://"], "--workdir=gs://: not a usable path"),
     "seeds": ([_SWEEP, "--seeds=0,x"], "--seeds=0,x: must be numbers from 0, e.g. --seeds=0,1,2"),
     "no seeds": ([_SWEEP, "--seeds="], "--seeds=: must be numbers from 0"),
     "seed twice": ([_SWEEP, "--set=seed=3"], "--set=seed=3: runs would share a folder; give --seeds=3"),
@@ -374,8 +374,8 @@ def test_sweep(sweep_results, place, name):
 
 @pytest.mark.parametrize("variable, message", [
     ("JAX_ENABLE_X64=1", "JAX_ENABLE_X64=1: this library computes in 32 bits; unset it"),
-    ("JAX_PLATFORMS=nonsense", "JAX_PLATFORMS=nonsense: JAX cannot use this here (Unable to initialize backend "),
-    ("JAX_PLATFORMS=cuda", "JAX_PLATFORMS=cuda: JAX cannot use this here (no plugin for it is installed, or no "),
+    ("JAX_PLATFORMS=nonsense", "JAX_PLATFORMS=nonsense: JAX cannot use this platform here (Unable "),
+    ("JAX_PLATFORMS=cuda", "JAX_PLATFORMS=cuda: JAX cannot use this platform here (no plugin for it is "),
 ])
 def test_an_environment_in_which_it_cannot_run(monkeypatch, variable, message):
   name, value = variable.split("=")
@@ -401,11 +401,11 @@ def _tpu_fails(reason):
     (_IN_USE.format(2**22 + 1), 76, r"in this process.\); end it"),  # it has ended meanwhile: no such number
     ('ABORTED: The TPU is already in use by another process probably owned by another user. Run "$ sudo lsof -w '
      '/dev/accel0" to figure out which process is using the TPU. If you still get this message, run "$ sudo rm '
-     '/tmp/libtpu_lockfile".', 76, "another process has the devices of this machine, or did not give them back"),
+     '/tmp/libtpu_lockfile".', 76, "another process uses the devices of this machine, or did not release them"),
     ('ABORTED: Internal error when accessing libtpu multi-process lockfile. Run "$ sudo rm /tmp/libtpu_lockfile".', 76,
-     "another process has the devices"),
+     "another process uses the devices"),
     ("FAILED_PRECONDITION: TPU initialization failed: open(/dev/vfio/0): Device or resource busy: Device or resource "
-     "busy; Couldn't open iommu group /dev/vfio/0", 76, "another process has the devices"),
+     "busy; Couldn't open iommu group /dev/vfio/0", 76, "another process uses the devices"),
     ("UNKNOWN: TPU initialization failed: Couldn't open device: /dev/accel0 (Operation not permitted)", 76, "another"),
     ("UNAVAILABLE: TPU initialization failed: something else", 76, "the TPU of this machine cannot be used now "
      r"\(Unable to initialize backend 'tpu': UNAVAILABLE: .* something else\); start the same command again"),
@@ -428,8 +428,9 @@ def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
   monkeypatch.setenv("JAX_PLATFORMS", "tpu")
   line = cli._no_backend(_tpu_fails(_NO_TPU))
   assert line.status == 2
-  assert str(line) == (f"JAX_PLATFORMS=tpu: JAX cannot use this here (Unable to initialize backend 'tpu': {_NO_TPU}); "
-                       "unset it for what this machine has, or install what it needs")
+  assert str(line) == (f"JAX_PLATFORMS=tpu: JAX cannot use this platform here (Unable to initialize backend 'tpu': "
+                       f"{_NO_TPU}); unset JAX_PLATFORMS to use what this machine has, or install what the platform "
+                       "needs")
 
 
 @pytest.mark.parametrize("program, modules, cases", [

@@ -121,7 +121,7 @@ def test_round_trip_through_json():
 @pytest.mark.parametrize("change, message", [
     (dict(batchsize=3), "config.batchsize: no such field; did you mean batch_size?"),
     (dict(model__hiden_size=3), "config.model.hiden_size: no such field; did you mean model.hidden_size?"),
-    (dict(data__zzz=3), "config.data.zzz: no such field; known are box, max_clues, num_aug, num_clues, "),
+    (dict(data__zzz=3), "config.data.zzz: no such field; use one of box, max_clues, num_aug, num_clues, "),
     # What the data determines is no knob.
     (dict(model__vocab_size=11), "config.model.vocab_size: no such field"),
     (dict(batch_size="768"), "config.batch_size = '768': must be of type int, not str"),
@@ -163,7 +163,7 @@ def test_check_field():
       "model.dtyp": "config.model.dtyp: no such field; did you mean model.dtype?",
       "modell.dtype": "config.modell: no such field; did you mean model?",
       "seed.x": "config.seed.x: no such field; config.seed is a value",
-      "model.vocab_size": "config.model.vocab_size: no such field; known are ",
+      "model.vocab_size": "config.model.vocab_size: no such field; use one of ",
   }.items():
     with pytest.raises(UserError) as e:
       config_lib.check_field(path)
@@ -218,9 +218,9 @@ def test_rules(path, bad, good, rule):
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(epochs=10, steps=10), "config.epochs = 10, config.steps = 10: exactly one of them says how long to train"),
-    (dict(epochs=0, steps=0), "config.epochs = 0, config.steps = 0: exactly one of them says how long to train"),
-    (dict(model__pos_encodings="rope"), "model.pos_encodings = 'rope': rope turns queries and keys, but model.mlp_t"),
+    (dict(epochs=10, steps=10), "config.epochs = 10, config.steps = 10: exactly one of them must say"),
+    (dict(epochs=0, steps=0), "config.epochs = 0, config.steps = 0: exactly one of them must say how long to train"),
+    (dict(model__pos_encodings="rope"), "model.pos_encodings = 'rope': rope rotates queries and keys, but model.mlp_t"),
     (dict(model__mlp_t=False, model__num_heads=3), "model.num_heads = 3: must divide model.hidden_size = 512"),
     (dict(model__mlp_t=False, model__pos_encodings="rope", model__num_heads=512),
      "model.num_heads = 512: rope needs an even head dimension, not 512 / 512"),
@@ -233,7 +233,7 @@ def test_combinations(change, message):
 
 
 @pytest.mark.parametrize("schedule, rule", [
-    ("0:1x2,0.3:2x4", "the last must be config.model.H_cycles x L_cycles = 3x6"),
+    ("0:1x2,0.3:2x4", "the last stage must have config.model.H_cycles x L_cycles = 3x6"),
     ("0.1:3x6", "the starts must begin at 0, rise, and stay below 1"),
     ("0:1x2,0.3;3x6", "'0.3;3x6' is not START:H_CYCLESxL_CYCLES, such as 0.3:2x4"),
 ])
@@ -466,7 +466,8 @@ def test_a_rate_that_is_1_in_32_bits_is_refused():
 
 def test_what_is_no_config():
   for value in (None, 3, "x"):
-    assert _message(value) == (f"the config is {value!r}, must be a ConfigDict, such as config.default_config() makes")
+    assert _message(value) == (f"the config is {value!r}, must be a ConfigDict, such as "
+                               "config.default_config() returns")
 
 
 def test_a_run_is_refused_where_jax_computes_in_64_bits(tmp_path):

@@ -209,12 +209,12 @@ def test_a_gpu_alone_is_one_of_those_that_may_be_seen(monkeypatch):
   assert hosts.gpu_alone(1) == {"CUDA_VISIBLE_DEVICES": "1", "JAX_NUM_PROCESSES": "1"}
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
   assert hosts.gpu_alone(1)["CUDA_VISIBLE_DEVICES"] == "5"
-  with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,5: names 2 GPUs, and number 2 was asked for"):
+  with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,5: names 2 GPUs, but number 2 \\(from 0\\) is needed"):
     hosts.gpu_alone(2)
 
 
 def test_a_host_of_unknown_shape_is_an_error():
-  with pytest.raises(UserError, match="has 3 TPU chips, .* known for 1, 2, 4 and 8 alone; set TPU_CHIPS_PER_PROCESS"):
+  with pytest.raises(UserError, match="has 3 TPU chips, .* known for 1, 2, 4 and 8; set TPU_CHIPS_PER_PROCESS"):
     hosts.host_alone(3)
 
 
@@ -365,7 +365,7 @@ def test_the_watchdog_ends_what_hangs_and_says_where():
   ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, cwd=jobs.ROOT,
                        check=False)
   assert ran.returncode == 76
-  assert "nothing has moved for 0 s while counting sheep" in ran.stderr.splitlines()[-1]
+  assert "no progress for 0 s while counting sheep" in ran.stderr.splitlines()[-1]
   assert 'File "<string>"' in ran.stderr
 
 
@@ -448,7 +448,7 @@ def test_a_job_stops_at_one_step_goes_on_and_notices_a_hanging_peer(tmp_path, ca
   job = start()
   assert f"going on from the checkpoint of step {stopped_at}" in job.output()
   os.kill(job.pids()[3], signal.SIGSTOP)  # whom the guard of process 1 guards
-  job.wait_for("nothing has moved for 25 s while training, after step")
+  job.wait_for("no progress for 25 s while training, after step")
   job.kill()
 
 
@@ -491,5 +491,5 @@ def test_processes_that_do_not_share_the_workdir_are_told(tmp_path, cache):
   for process in processes:
     _, stderr = process.communicate(timeout=240)
     assert process.returncode == 2, stderr
-    assert f"--workdir=run: process 1 on {socket.gethostname()} does not see there what process 0 writes" in stderr
+    assert f"--workdir=run: process 1 on {socket.gethostname()} does not see what process 0 writes there" in stderr
   assert [(tmp_path / f"home{i}" / "number").read_text() for i in range(2)] == ["0", "1"]

@@ -37,7 +37,7 @@ def _os_error(number, path=None):
     (errno.ENAMETOOLONG, Kind.PATH, "choose shorter names"),
     (errno.ENOTDIR, Kind.PATH, "a file stands where a folder is needed"),
     (errno.EISDIR, Kind.PATH, "a folder stands where a file is needed"),
-    (errno.ELOOP, Kind.PATH, "mend the symbolic links, which lead in a circle"),
+    (errno.ELOOP, Kind.PATH, "correct the symbolic links, which form a loop"),
     (errno.ENOENT, Kind.MISSING, ""),
     (errno.ENOTTY, Kind.OTHER, ""),
 ])

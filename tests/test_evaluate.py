@@ -367,7 +367,7 @@ def test_attempts_that_there_are_not(model, puzzles):
       ({"versions": 4}, maze, "^versions = 4: maze-3x4 has 3 besides the puzzle itself$")):
     with pytest.raises(UserError, match=message):
       attempts.Attempter(lambda m: m, task, mesh=sharding.make_mesh(), batch_size=8, max_puzzles=1, **kwargs)
-  with pytest.raises(UserError, match="^rollouts = 2: all would be alike; give them noise"):
+  with pytest.raises(UserError, match="^rollouts = 2: all would be the same; add noise"):
     _evaluator(rollouts=2).evaluate(_everywhere(model), puzzles)
 
 
@@ -536,7 +536,7 @@ def test_a_checkpoint_on_data_it_was_not_made_for(saved, tmp_path):
 def test_a_checkpoint_that_knows_fewer_identifiers(saved, tmp_path, monkeypatch):
   more = dataclasses.replace(splits_lib.load_test(SudokuTask(_config().data)), num_puzzle_identifiers=3)
   monkeypatch.setattr(splits_lib, "load_test", lambda task, progress: more)
-  with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model knows 2$"):
+  with pytest.raises(UserError, match="^folder: 3 puzzle identifiers, the model has 2$"):
     evaluate.run(str(saved), "folder")
 
 

@@ -76,8 +76,8 @@ def test_the_card_has_what_was_measured_of_these_weights(tmp_path, step, results
 
 
 @needs_safetensors
-@pytest.mark.parametrize("step, says", [(7, "for 7 steps by the name of its file"),
-                                        (0, "for a number of steps that is not known")])
+@pytest.mark.parametrize("step, says", [(7, "for 7 steps, according to its file name"),
+                                        (0, "for an unknown number of steps")])
 def test_the_card_of_imported_weights(tmp_path, step, says):
   """The config that they were imported with says what the model is, and not how it was trained."""
   config = tiny.config(name="quickstart")
@@ -187,8 +187,8 @@ def test_a_table_that_is_too_large_for_a_program(tmp_path, monkeypatch):
     (("export", "runs/x"), "--out is missing"),
     (("export", "runs/x", "--out=x", "--arch=maze"), "--arch: only import reads it; leave it out"),
     (("export", "runs/x", "--out=x", "--format=hub", "--nocompiled"), "--compiled: only --format=reference reads it"),
-    (("export", "runs/x", f"--out={__file__}"), "is there already, and nothing is written over; name another file"),
-    (("export", "runs/x", "--out=tests", "--format=hub"), "is there already, and nothing is written over; name another "
+    (("export", "runs/x", f"--out={__file__}"), "exists already and is not overwritten; name another file"),
+    (("export", "runs/x", "--out=tests", "--format=hub"), "exists already and is not overwritten; name another "
      "folder"),
     (("import", "x", "--out=x", "--format=hub"), "--format: only export reads it; leave it out"),
 ])

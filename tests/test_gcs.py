@@ -620,7 +620,7 @@ def test_sudoku_extreme_is_prepared_for_a_bucket_once(bucket, gcs_server, hub, t
   _, _, requests = hub
   data = SudokuData(tfds_dir=f"gs://{bucket}/tfds", num_train=9, num_validation=0)
   assert _error(load_test, data) == (
-      f"config.data.tfds_dir=gs://{bucket}/tfds: has no sudoku_extreme/1.0.0, prepared; a training run with this "
+      f"config.data.tfds_dir=gs://{bucket}/tfds: has no prepared sudoku_extreme/1.0.0; a training run with this "
       "config.data.tfds_dir puts it there")
   assert SudokuTask(data).shared(tmp_path / "run").data == data
   assert sorted(requests) == ["/test.csv", "/train.csv"]
@@ -642,7 +642,7 @@ def test_puzzles_that_are_half_in_the_bucket_do_not_count(bucket, gcs_server, hu
   gcs_server.refuse = lambda method, path: (
       (403, _DENIED) if method == "POST" and len(gcs_server.objects(bucket)) == len(list(made.iterdir())) - 1 else None)
   assert "dataset_info.json: refused" in _error(SudokuTask(data).shared, tmp_path / "run")
-  assert "has no sudoku_extreme/1.0.0, prepared" in _error(load_test, data)
+  assert "has no prepared sudoku_extreme/1.0.0" in _error(load_test, data)
   gcs_server.refuse = lambda method, path: None
   _assert_same(load_test(SudokuTask(data).shared(tmp_path / "run").data), _splits(box=3)["test"])
 

@@ -117,15 +117,15 @@ def test_identifiers_are_those_of_the_folder(tmp_path, splits):
 def test_stored_versions_are_used_as_far_as_one_asks_for_them(tmp_path, splits):
   task = _task(write_reference(tmp_path / "folder", splits, num_aug=2))
   loaded = splits_lib.load(task)
-  assert loaded.notes == (f"{task.data.source} stores 2 augmented versions of a puzzle, of which config.data.num_aug = "
-                          "0 uses none",)
+  assert loaded.notes == (f"{task.data.source} stores 2 augmented versions of each puzzle, but config.data.num_aug = "
+                          "0 uses none of them",)
   assert len(loaded.train) == 40
   all_of_them = splits_lib.load(grid.Task(dataclasses.replace(task.data, num_aug=2)))
   assert len(all_of_them.train) == 120 and not all_of_them.notes
 
 
 @pytest.mark.parametrize("source, knobs, message", [
-    ("", {}, "config.data.source=: names nothing"),
+    ("", {}, "config.data.source=: is empty"),
     ("{}/nope", STATED, "config.data.source = '{}/nope': no such folder; use a folder with train.csv and test.csv, "),
     ("{}/nope", {}, "config.data.source = '{}/nope': no such folder; use a folder with train.csv and test.csv, "),
     ("{}/train.csv", STATED, "config.data.source = '{}/train.csv': cannot be read (Not a directory)"),
@@ -161,7 +161,7 @@ def test_splits_of_different_puzzles(tmp_path, splits):
 
 @pytest.mark.parametrize("alphabet", ["aba", "a\nb", "a\tb", "\udcff", "".join(map(chr, range(0x4E00, 0x4E00 + 128)))])
 def test_alphabets_that_cannot_be(alphabet):
-  with pytest.raises(UserError, match="^config.data.alphabet = .*: must be printable characters, none of them twice, "):
+  with pytest.raises(UserError, match="^config.data.alphabet = .*: must be at most 127 printable characters"):
     _config("x", **{"data.alphabet": alphabet})
 
 
@@ -219,7 +219,7 @@ def test_it_is_evaluated_on_other_puzzles_of_the_same_kind_alone(run, in_csv, tm
   # One that was trained on a dataset folder has nothing in its config that says so.
   config = _config(in_dataset)
   weights.save(TRM(config.model.sized(vocab_size=5, seq_len=6), rngs=nnx.Rngs(0)), config, tmp_path / "saved")
-  with pytest.raises(UserError, match="other: 4 cells and 5 tokens, the model knows 6 and 5$"):
+  with pytest.raises(UserError, match="other: 4 cells and 5 tokens, the model has 6 and 5$"):
     evaluate.run(str(tmp_path / "saved"), str(other))
 
 

@@ -52,7 +52,7 @@ def test_what_lies_in_a_folder_of_the_same_run(tmp_path, names, found):
 
 
 @pytest.mark.parametrize("names, message", [
-    (("metrics.jsonl",), "has metrics.jsonl, but no config.json: these are no run's files"),
+    (("metrics.jsonl",), "has metrics.jsonl, but no config.json: they belong to no run"),
     (("results.json", "solved.png"), "has results.json, solved.png, but no config.json"),
     (("tensorboard/",), "has tensorboard, but no config.json"),
     (("checkpoints/best.pt",), "has checkpoints, but no config.json"),
@@ -71,7 +71,7 @@ def test_what_would_be_written_over_is_refused(tmp_path, names, message):
 def test_a_config_file_of_something_else_is_refused(tmp_path, content, beside):
   folder = _make(tmp_path, *beside)
   (folder / "config.json").write_text(content)
-  with pytest.raises(UserError, match=f"^{tmp_path}/config.json.*: it is no run's, or damaged; name another folder$"):
+  with pytest.raises(UserError, match=f"^{tmp_path}/config.json.*; it belongs to no run, or is damaged; name another"):
     identity.state(_RUN, folder)
 
 

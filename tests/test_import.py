@@ -115,7 +115,7 @@ def test_the_program(tiny_file, tmp_path):
     done = run_program(*arguments)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and message in done.stderr, done.stderr
   assert not (tmp_path / "x").exists()
-  with pytest.raises(UserError, match=f"--out={tmp_path}/run: holds checkpoints already, and nothing is written over"):
+  with pytest.raises(UserError, match=f"--out={tmp_path}/run: holds checkpoints already, which are not overwritten"):
     weights.import_reference(os.fspath(tiny_file), tmp_path / "run")
   assert refusal(tmp_path / "no", tmp_path) == f"{tmp_path}/no: no such file"
 
@@ -136,7 +136,7 @@ def test_what_shapes_do_not_tell(tmp_path):
       "--arch=sudoku_attention, whose shapes these are, if it is the reference's")
   assert refusal(path, tmp_path, arch="sudoku_mlp").endswith("; sudoku_attention would fit")
   assert "it knows 11 tokens and 81 cells, which are not those of maze" in refusal(path, tmp_path, arch="maze")
-  assert "no such file, and no such preset; known are sudoku_mlp, sudoku_attention, maze, arc" in (
+  assert "no such file, and no such preset; use one of sudoku_mlp, sudoku_attention, maze, arc" in (
       refusal(path, tmp_path, arch="sudoko"))
   (tmp_path / "mine.yaml").write_text("arch: {hidden_size: 512}")
   assert "mine.yaml: reference config: H_cycles, L_cycles, L_layers, expansion" in (
@@ -192,7 +192,7 @@ def test_parameters_of_something_else(tiny_file, tmp_path):
 
 @pytest.mark.parametrize("name, value, message", [
     ("hidden_size", "8", "hidden_size is of type str, must be of type int"),
-    ("name", [["trm"]], "name is of type list, must be of type str"), (3, 4, "unknown names 3; known are"),
+    ("name", [["trm"]], "name is of type list, must be of type str"), (3, 4, "unknown names 3; use one of"),
     ("L_layers", 10_000_000, "11 parameters are too few for 10000000 layers"),
     ("mlp_t", "false", "mlp_t is of type str, must be of type bool"), ("H_cycles", None, "H_cycles missing")])
 def test_values_of_all_config_that_cannot_be(tiny_file, tmp_path, name, value, message):
@@ -209,8 +209,8 @@ def test_nothing_that_lies_beside_is_run(tiny_model, tiny_file, tmp_path, monkey
   saved = config_lib.to_dict(tiny_model[0])
   for content, message in [
       ({"trm_jax": saved | {"task": "evil"}, "step": 1}, "its task 'evil' is not one of trm_jax, and no module"),
-      ({"trm_jax": saved, "step": -1}, "step is no number of optimizer steps"),
-      ({"trm_jax": saved, "step": "1"}, "step is no number of optimizer steps")]:
+      ({"trm_jax": saved, "step": -1}, "step is not a number of optimizer steps"),
+      ({"trm_jax": saved, "step": "1"}, "step is not a number of optimizer steps")]:
     (tmp_path / "config.json").write_text(json.dumps(content))
     assert f"{tmp_path}/config.json: {message}" in refusal(tiny_file, tmp_path)
   assert not (tmp_path / "was_run").exists()

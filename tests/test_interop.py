@@ -255,5 +255,5 @@ def test_refuses_code(tmp_path):
 
   path = tmp_path / "evil.pt"
   torch.save({"x": print}, path)
-  with pytest.raises(UserError, match="holds more than tensors: _*builtins?_*.print, which nothing here will call"):
+  with pytest.raises(UserError, match="holds more than tensors: _*builtins?_*.print, which is never called here"):
     interop.read_reference_file(path)

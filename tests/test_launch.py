@@ -823,7 +823,7 @@ def test_sweep_by_name(whole):
       f"# configs/sudoku.py:{name},laptop --config.seed={seed} {source}" for seed in (0, 7) for name in names]
   assert "/runs/sudoku-e2_4_nsup_4-laptop-seed=7-data.source=-my-puzzles" in out
   _, err = whole.launch("sweep", "--sweep=configs/sudoku.py:ablation", status=2)
-  assert err.startswith("error: --sweep=configs/sudoku.py:ablation: no such sweep; known are ") and err.count("\n") == 1
+  assert err.startswith("error: --sweep=configs/sudoku.py:ablation: no such sweep; use one of") and err.count("\n") == 1
   assert "  tn_schedule " in whole.launch("sweep", "--sweep=configs/sudoku.py:help")[0]
 
 
@@ -944,7 +944,7 @@ def test_local_dry_run(place):
     (("ssh", "all"), "all: needs a COMMAND"),
     (("ssh", "0", "df", "-h"), "-h: unknown argument; a COMMAND is one word"),
     (("status", "--verbose"), "--verbose: unknown argument"),
-    (("status", "--settings="), "--settings=: names nothing, as a variable does that is not set"),
+    (("status", "--settings="), "--settings=: is empty, perhaps because a variable is not set"),
     (("status", "--settings=/none"), "/none: no such file; copy launch/settings.example to launch/settings"),
     (("local",), "CONFIG is missing"),
     (("local", _CONFIG, "--processes=0"), "--processes=0: must be --processes=N"),

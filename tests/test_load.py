@@ -136,7 +136,7 @@ def test_stored_augmentations_are_not_augmented_again(tmp_path, num_aug):
   with pytest.raises(UserError) as e:
     load(dataclasses.replace(SMALL, source=str(folder), num_aug=num_aug))
   assert str(e.value) == (
-      f"config.data.num_aug = {num_aug}: {folder} stores 2 augmented versions of a puzzle, to which none are added; "
+      f"config.data.num_aug = {num_aug}: {folder} stores 2 augmented versions of each puzzle, and no others are added; "
       "set config.data.num_aug = 2, or less for the first of them, or 0 for none")
 
 
@@ -147,7 +147,8 @@ def test_a_training_set_that_the_reference_has_built_is_taken_whole(tmp_path):
   assert (splits.train.num_groups, len(splits.train), splits.validation) == (80, 240, None)
   assert splits.notes == (
       f"config.data.num_train = 80 takes all puzzles of {folder}: none are held out for validation "
-      "(config.data.num_validation = 10), test puzzles are watched, and no checkpoint is chosen by them",)
+      "(config.data.num_validation = 10); test puzzles are evaluated during training instead, "
+      "and no checkpoint is chosen by them",)
   assert splits.summary == "80 to train on with 160 stored augmentations, 0 for validation, 20 for the test"
   assert splits.test_puzzle == "unseen puzzle"
   assert load(dataclasses.replace(data, num_validation=0)).notes == ()
@@ -182,9 +183,9 @@ def test_puzzles_that_are_repeated_are_counted_and_not_called_unseen(tmp_path):
   data = dataclasses.replace(SMALL, source=str(folder), num_train=0, num_validation=0, num_test=0, num_aug=0)
   splits = load(data)
   assert splits.notes == (
-      "warning: 7 of 50 test puzzles are trained on, 3 of 50 test puzzles repeat others of the test, 2 of 82 training "
-      "puzzles repeat others of them (compared is every cell of the puzzles as they are stored, not of what "
-      "config.data.num_aug makes of them)",)
+      "warning: 7 of 50 test puzzles are trained on, 3 of 50 test puzzles repeat other test puzzles, 2 of 82 training "
+      "puzzles repeat other training puzzles (puzzles are compared as they are stored, cell by cell, without the "
+      "versions of config.data.num_aug)",)
   assert not splits.all_unseen and splits.test_puzzle == "test puzzle"
 
 
@@ -192,7 +193,7 @@ def test_repeated_training_puzzles_leave_the_test_unseen(tmp_path):
   folder = _write_csv(tmp_path / "csv")
   _repeat(folder / "train.csv", [7, 7])
   splits = load(dataclasses.replace(SMALL, source=str(folder), num_train=0, num_validation=0, num_aug=0))
-  assert splits.notes[0].startswith("warning: 2 of 82 training puzzles repeat others of them (")
+  assert splits.notes[0].startswith("warning: 2 of 82 training puzzles repeat other training puzzles (")
   assert splits.test_puzzle == "unseen puzzle"
 
 
@@ -213,7 +214,7 @@ def test_augmented_4x4_puzzles_are_not_called_unseen(tmp_path):
   splits = load(dataclasses.replace(SMALL, source=str(_write_csv(tmp_path / "csv")), num_aug=1))
   assert splits.test_puzzle == "test puzzle"
   assert splits.notes == (
-      "warning: config.data.num_aug = 1 makes the 4x4 grids of the test out of those to train on; set "
+      "warning: config.data.num_aug = 1 turns 4x4 grids to train on into grids of the test; set "
       "config.data.num_aug = 0 to test on grids that are new to the model",)
 
 
@@ -240,7 +241,7 @@ def test_puzzles_that_are_all_equal_cannot_be_held_out(tmp_path):
   (folder / "train.csv").write_text("\n".join([lines[0]] + 50 * [lines[1]]))
   for num_train in (0, 30):
     with pytest.raises(UserError, match=rf"^config.data.num_train = {num_train} and num_validation = 10: .* repeats "
-                                        r"puzzles; without those that are equal, .* lower config.data.num_validation$"):
+                                        r"puzzles; without the duplicates, .* lower config.data.num_validation$"):
       load(dataclasses.replace(SMALL, source=str(folder), num_train=num_train))
 
 
@@ -354,7 +355,7 @@ def test_generated_test_puzzles_alone_are_those_of_the_run():
 @pytest.mark.parametrize("name", ["num_train", "num_test"])
 def test_generated_puzzles_need_a_number(name):
   data = SudokuData(source="generated", box=2, num_train=20, num_validation=0, num_test=9, num_clues=8)
-  with pytest.raises(UserError, match=rf"^config.data.{name} = 0: means all, but 'generated' puzzles have no end"):
+  with pytest.raises(UserError, match=rf"^config.data.{name} = 0: means all, but 'generated' puzzles are endless"):
     load(dataclasses.replace(data, **{name: 0}))
   with pytest.raises(UserError, match=rf"^config.data.{name} = 0: means all"):
     load_test(dataclasses.replace(data, **{name: 0}))

@@ -78,7 +78,7 @@ def _held(folder):
 def _line(folder, owner):
   text = json.loads(pathlib.Path(folder, ".lock").read_text()) if isinstance(folder, pathlib.Path) else owner
   return (f"--workdir={folder}: another process writes there (process {text['pid']} on {text['host']}, since "
-          f"{text['since']}); let it end or stop it, or name another folder")
+          f"{text['since']}); wait for its end, or stop it, or name another folder")
 
 
 # On a disk.
@@ -151,7 +151,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys)
   monkeypatch.setattr(fcntl, "flock", flock)
   with workdir_lib.Workdir(tmp_path, main=True):
     assert list(tmp_path.iterdir()) == []
-  assert capsys.readouterr().err == (f"warning: --workdir={tmp_path}: its file system has no locks; take care that no "
+  assert capsys.readouterr().err == (f"warning: --workdir={tmp_path}: its file system has no locks; make sure that no "
                                      "other process writes there\n")
 
 
@@ -210,8 +210,8 @@ def test_an_owner_on_another_machine_is_waited_for_until_it_is_known_to_be_dead(
     assert _owner_of(gcs_server, bucket)["pid"] == os.getpid()
   assert time.monotonic() - start > 1
   assert re.fullmatch(f"--workdir=gs://{bucket}/run: another process wrote there 11[789] s ago \\(process 7 on far, "
-                      "since 2026-01-01 00:00:00 UTC\\); waiting until it is known whether it still does, at most "
-                      "[123] s\n", capsys.readouterr().out)
+                      "since 2026-01-01 00:00:00 UTC\\); waiting [123] s at most to "
+                      "see whether it still does\n", capsys.readouterr().out)
 
 
 def test_an_owner_on_another_machine_that_gives_a_sign_of_life_keeps_the_folder(bucket, gcs_server, monkeypatch):

@@ -162,11 +162,11 @@ def test_blank_lines_are_passed_over_and_lines_that_are_no_records_are_named_onc
   for _ in range(2):
     assert metrics_log.read_metrics(path) == [{"step": 1}, {"step": 5}]
   assert capsys.readouterr().err == (
-      f"warning: {path}, line 4: no record of a step, left out; all other lines are used\n")
+      f"warning: {path}, line 4: not a record of a step, left out; all other lines are used\n")
   path.write_bytes(b'3\n{"step": 2}\n{}\n[]\n{"step": "x"}\n{"step": true}\n\xff\n"' + b'{"a":' * 9999 + b"\n\0\0\n")
   assert metrics_log.read_metrics(path) == [{"step": 2}]
   assert capsys.readouterr().err == (
-      f"warning: {path}, lines 1, 3, 4, 5, 6 and 3 more: no record of a step, left out; all other lines are used\n")
+      f"warning: {path}, lines 1, 3, 4, 5, 6 and 3 more: not a record of a step, left out; all other lines are used\n")
 
 
 def test_a_run_goes_on_after_a_broken_line_and_keeps_the_file_as_it_was(tmp_path, capsys):
@@ -177,8 +177,8 @@ def test_a_run_goes_on_after_a_broken_line_and_keeps_the_file_as_it_was(tmp_path
     _write(tmp_path, [{"step": 4, "loss": 0.5}], resume_step=3)
     assert metrics_log.read_metrics(path) == [{"step": 1}, {"step": 3}, {"step": 4, "loss": 0.5}]
     assert (tmp_path / kept).read_bytes() == before
-    assert capsys.readouterr().err == (f"warning: {path}, line 3: no record of a step, left out; all other lines are "
-                                       f"used; the file as it was is kept as {kept}\n")
+    assert capsys.readouterr().err == (f"warning: {path}, line 3: not a record of a step, left out; all other lines "
+                                       f"are used; the original file is kept as {kept}\n")
 
 
 def test_a_full_disk_is_named_with_the_file_that_is_written(tmp_path):

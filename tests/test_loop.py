@@ -294,7 +294,7 @@ def test_a_run_does_not_go_on_with_other_puzzles(finished, tmp_path):
 def test_files_of_a_strangers_are_not_written_over(tmp_path):
   """As with --workdir=. in a project of another kind."""
   (tmp_path / "config.json").write_text('{"lr": 1}')
-  with pytest.raises(UserError, match=f"^{tmp_path}/config.json: has no config or no total_steps: it is no run's, or "):
+  with pytest.raises(UserError, match=f"^{tmp_path}/config.json: has no config or no total_steps; it belongs"):
     loop.run(tiny_config(), tmp_path)
   assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"config.json": '{"lr": 1}'}
 
@@ -379,7 +379,7 @@ def test_the_mean_of_the_last_checkpoints(finished):
   [record] = [r for r in metrics_log.read_metrics(workdir / "metrics.jsonl") if "test_average/accuracy" in r]
   assert record["step"] == STEPS and record["test_average/accuracy"] == metrics["accuracy"]
   assert metrics["accuracy"] != results["test"]["accuracy"]  # of the moving average
-  with pytest.raises(UserError, match="the mean of 9 checkpoints is asked for, and 4 are there"):
+  with pytest.raises(UserError, match="the mean of 9 checkpoints is asked for, but only 4 are there"):
     weights.load(str(workdir), average=9)
 
 

@@ -95,6 +95,6 @@ def test_progress_reaches_the_end():
 @pytest.mark.parametrize("fields, done", [
     (dict(min_path=64), "0 of 60"), (dict(rows=2, columns=2, min_path=1), "of 60")])
 def test_wishes_that_cannot_be_met_are_one_line(fields, done):
-  with pytest.raises(UserError, match="^of 1,000 mazes of .* cells in a row none was new and had a single short") as e:
+  with pytest.raises(UserError, match="^none of 1,000 successive mazes of .* cells was new and had a") as e:
     _splits(**fields)
   assert done in str(e.value) and "lower config.data.min_path" in str(e.value) and "\n" not in str(e.value)

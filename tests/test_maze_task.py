@@ -150,7 +150,7 @@ def test_generated_mazes():
   splits = _load(dataclasses.replace(SMALL, source="generated", min_path=5, seed=3))
   assert [len(p) for p in (splits.train, splits.validation, splits.test)] == [8, 2, 4] and splits.all_unseen
   assert (rules.path_moves(splits.train.labels) >= 5).all() and splits.notes == ()
-  with pytest.raises(UserError, match="config.data.num_test = 0: means all, but 'generated' puzzles have no end"):
+  with pytest.raises(UserError, match="config.data.num_test = 0: means all, but 'generated' puzzles are endless"):
     _load(dataclasses.replace(SMALL, source="generated", num_test=0))
 
 
@@ -225,7 +225,7 @@ def test_boards_that_are_not_square_keep_their_shape():
     symmetry = task.version_symmetry(np.int32(version), jax.random.key(0))
     np.testing.assert_array_equal(symmetry.cells, image_.reshape(-1))
     np.testing.assert_array_equal(symmetry_lib.inverse(symmetry).cells, image_.reshape(-1))
-  with pytest.raises(UserError, match="^config.data.num_aug = 4: mazes of 2 x 3 cells have 3 versions, turned or"):
+  with pytest.raises(UserError, match="^config.data.num_aug = 4: mazes of 2 x 3 cells have only 3 turned or"):
     MazeTask(MazeData(rows=2, columns=3, num_aug=4))
 
 

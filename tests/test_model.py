@@ -712,12 +712,12 @@ def test_config_from_reference_of_other_models(model, changes):
 
 @pytest.mark.parametrize("change, message", [
     ({"hidden_size": None, "H_cycles": None}, "H_cycles, hidden_size missing; give the arch of an all_config.yaml"),
-    ({"L_cycle": 6}, "unknown names L_cycle; known are .*L_cycles"),
+    ({"L_cycle": 6}, "unknown names L_cycle; use one of .*L_cycles"),
     ({"rope_theta": 5000.0}, "rope_theta must be 10000"),
     ({"rms_norm_eps": 1e-6}, "rms_norm_eps must be 1e-05"),
     ({"name": "recursive_reasoning.trm_hier6@TinyRecursiveReasoningModel_ACTV1", "L_cycles": 5},
      "L_cycles = 5: trm_hier6 has six states"),
-    ({"name": "recursive_reasoning.urm@URM"}, "name = 'recursive_reasoning.urm@URM': no model .*known are trm, trm_si"),
+    ({"name": "recursive_reasoning.urm@URM"}, "name = 'recursive_reasoning.urm@URM': not a model .*use one of trm,"),
     ({"name": "recursive_reasoning.transformers_baseline@Model_ACTV2", "act_enabled": False},
      "act_enabled must be True"),
 ])

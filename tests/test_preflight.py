@@ -193,7 +193,7 @@ def test_slice(name, num_chips, hosts, accelerator_type):
 
 @pytest.mark.parametrize("name, message", [
     ("v4", "--topology=v4: must be CHIP:SHAPE, e.g. v4:2x4x4"),
-    ("v3:2x2", "--topology=v3:2x2: chip 'v3' is not known; known are v4, v5e, v5p, v6e"),
+    ("v3:2x2", "--topology=v3:2x2: chip 'v3' is not known; use one of v4, v5e, v5p, v6e"),
     ("v4:3x4x4", "--topology=v4:3x4x4: v4 has no such shape; use one of 2x2x1, 2x2x2, "),
     ("v4:0x4x4", "v4 has no such shape"), ("v4:4x4", "v4 has no such shape"), ("v4:", "v4 has no such shape"),
     ("v5e:4x4x4", "v5e has no such shape; use one of 1x1, 2x2, 2x4, 4x4, 4x8, 8x8, 8x16, 16x16"),
@@ -235,7 +235,7 @@ def test_data_of_sudoku_extreme():
 
 def test_data_that_is_assumed():
   assert _data(source="/puzzles", num_train=5, num_test=7).assumptions == [
-      "config.data.source = '/puzzles' is not read: taken to store no augmented versions"]
+      "config.data.source = '/puzzles' is not read; assumed to store no augmented versions"]
   assumption, = _data(source="gs://b/puzzles", num_train=0, num_test=7).assumptions
   assert assumption.endswith("and to have 4,000,000 for config.data.num_train = 0 puzzles")
 

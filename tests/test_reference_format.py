@@ -108,9 +108,9 @@ def _with(key, row, value):
         (_with("labels", (4, 3), 5), "all__labels.npy, row 4: the value 5 is out of range"),
         (_with("labels", (4, 3), -100), "all__labels.npy, row 4: the value -100 is out of range"),
         (_with("puzzle_identifiers", 1, 4), "all__puzzle_identifiers.npy, row 1: the value 4 is out of range"),
-        (_with("puzzle_indices", 1, 4), "all__puzzle_indices.npy: must rise from 0 to the 5 examples"),
-        (_with("puzzle_indices", -1, 4), "all__puzzle_indices.npy: must rise from 0 to the 5 examples"),
-        (_with("group_indices", 0, 1), "all__group_indices.npy: must rise from 0 to the 4 puzzles"),
+        (_with("puzzle_indices", 1, 4), "all__puzzle_indices.npy: must rise from 0 to 5, the number of examples"),
+        (_with("puzzle_indices", -1, 4), "all__puzzle_indices.npy: must rise from 0 to 5, the number of examples"),
+        (_with("group_indices", 0, 1), "all__group_indices.npy: must rise from 0 to 4, the number of puzzles"),
         (dict(group_indices=np.array([0, 4, 4])), "all__group_indices.npy: group 1 has no examples"),
         (dict(puzzle_indices=np.array([0, 2, 5])), "all__puzzle_indices.npy: has 3 entries, must have one more than"),
         (dict(labels=ARRAYS["labels"][:4]), "all__labels.npy: has 4 rows, the inputs 5"),
@@ -118,7 +118,7 @@ def _with(key, row, value):
         (dict(inputs=ARRAYS["inputs"][0]), "all__inputs.npy: is int64 of shape (4,), must be an integer array with 2"),
         (dict(inputs=ARRAYS["inputs"] + 0.5), "all__inputs.npy: is float64 of shape (5, 4), must be an integer"),
         (dict(labels=ARRAYS["labels"].astype(object)), "all__labels.npy: is object of shape (5, 4), must be an"),
-        (dict(inputs=np.zeros((0, 4), int), labels=np.zeros((0, 4), int)), "must rise from 0 to the 0 examples"),
+        (dict(inputs=np.zeros((0, 4), int), labels=np.zeros((0, 4), int)), "must rise from 0 to 0, the number"),
     ],
 )
 def test_bad_arrays(tmp_path, arrays, message):
@@ -180,7 +180,7 @@ def test_truncated_array(tmp_path, keep, message):
 def test_more_than_an_array(tmp_path):
   with open(_write(tmp_path) / "all__labels.npy", "ab") as f:
     f.write(b"\0")
-  assert "all__labels.npy: has more than its array (21 bytes for 20, of uint8 of shape (5, 4))" in _message(tmp_path)
+  assert "all__labels.npy: has data after its array (21 bytes for 20, of uint8 of shape (5, 4))" in _message(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [None, 100, 150])

@@ -245,7 +245,7 @@ def test_votes_and_what_the_best_run_has_drawn(tmp_path, capsys):
   assert {number: round(share, 6) for number, share in row.items()} == {"1": 0.21, "10": 0.355, "100": 0.36}
   # The better run's is damaged, which is said, and the other's is shown.
   assert made["Answers"].sentence == "A test puzzle and the answer of baseline, seed 0, which solves 50.0 %."
-  assert "1/solved.png: is no picture, left out" in capsys.readouterr().err
+  assert "1/solved.png: is not a picture, left out" in capsys.readouterr().err
   write.report([str(tmp_path)], tmp_path / "out")
   _check_page(tmp_path / "out")
   assert (tmp_path / "out" / "figures" / "answers.png").exists()
@@ -333,14 +333,14 @@ def test_a_broken_line_of_metrics_costs_that_line_alone(tmp_path, capsys):
   lines = metrics.read_text().splitlines()
   metrics.write_text("\n".join([*lines[:3], "", '{"step', *lines[3:]]))
   assert _read(tmp_path) == ([whole], [])
-  assert capsys.readouterr().err.startswith(f"warning: {metrics}, line 5: no record of a step")
+  assert capsys.readouterr().err.startswith(f"warning: {metrics}, line 5: not a record of a step")
 
 
 def test_no_runs(tmp_path):
   assert _error(_read, tmp_path) == (
       f"{tmp_path}: no run in this folder or below it; a run's folder has config.json and metrics.jsonl")
   assert _error(_read, tmp_path / "x").startswith(f"{tmp_path}/x: no such folder; ")
-  assert _error(runs_lib.read_all, ["s3://b/x"]).startswith("a run's folder=s3://b/x: not a path that can be used")
+  assert _error(runs_lib.read_all, ["s3://b/x"]).startswith("a run's folder=s3://b/x: not a usable path")
   write_run(tmp_path / "a", 0.5)
   found, bad = runs_lib.read_all([str(tmp_path), str(tmp_path / "a"), str(tmp_path / "x")])
   assert len(found) == 1 and [b.path for b in bad] == [f"{tmp_path}/x"]

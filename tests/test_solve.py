@@ -215,7 +215,7 @@ def test_what_is_no_puzzle(solver, model):
 def test_a_model_whose_numbers_are_not_finite_has_no_answers(model):
   diverged = nnx.clone(model)
   diverged.q_head[...] = np.nan
-  with pytest.raises(UserError, match="^the model gives numbers that are not finite, .*; take an earlier checkpoint$"):
+  with pytest.raises(UserError, match="^the model's outputs are not finite, .*; use an earlier checkpoint$"):
     Solver(diverged, TASK, batch_size=4)([ONE])
 
 

@@ -37,14 +37,14 @@ def test_local_paths(text, path, monkeypatch):
 def test_what_is_not_a_path(text):
   with pytest.raises(UserError) as e:
     paths.user_path(text, "--checkpoint")
-  assert str(e.value) == f"--checkpoint={text}: not a path that can be used; give a local one or gs://BUCKET/FOLDER"
+  assert str(e.value) == f"--checkpoint={text}: not a usable path; give a local one or gs://BUCKET/FOLDER"
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])
 def test_an_unset_variable_is_no_path(text):
   with pytest.raises(UserError) as e:
     paths.user_path(text, "--out")
-  assert str(e.value) == f"--out={text}: names nothing, as a variable does that is not set; name a path"
+  assert str(e.value) == f"--out={text}: is empty, perhaps because a variable is not set; name a path"
 
 
 @pytest.mark.parametrize("text, character, other", [
@@ -66,7 +66,7 @@ def test_checkpoints_cannot_be_kept_below_the_current_folder(tmp_path, monkeypat
   with pytest.raises(UserError) as e:
     paths.check_checkpoints_can_be_kept("run", "--workdir")
   assert str(e.value) == (f"--workdir=run: checkpoints cannot be kept in a folder with '[' in its path, which is "
-                          f"{tmp_path}/[1]/run; name a folder elsewhere, or one that leads there by a symbolic link")
+                          f"{tmp_path}/[1]/run; name another folder, or a symbolic link to it")
   (tmp_path / "one").symlink_to(tmp_path / "[1]")
   paths.check_checkpoints_can_be_kept(tmp_path / "one" / "run", "--workdir")
   with pytest.raises(UserError):
@@ -143,7 +143,7 @@ def test_no_temporary_folder(tmp_path, monkeypatch):
   with pytest.raises(UserError) as e:
     workdir_lib.Workdir(tmp_path, main=False)
   assert str(e.value).startswith(
-      f"--workdir={tmp_path}: no temporary folder for its small files (No such file or directory: {tmp_path}/missing/")
+      f"--workdir={tmp_path}: cannot make a folder for its small files (No such file or directory: {tmp_path}/missing/")
   assert str(e.value).endswith("); set TMPDIR")
 
 

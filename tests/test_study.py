@@ -201,7 +201,7 @@ def test_unknown_names():
     with pytest.raises(UserError, match=f"^config name .* is not known; help lists all {len(_FILE.configs)}$"):
       _FILE.get_config(argument)
   for argument in ("baseline,tiny", "baseline,", "baseline,laptop,tiny", "baseline,quickstart"):
-    with pytest.raises(UserError, match=r"config option '(tiny||quickstart)' is not known; known are laptop "):
+    with pytest.raises(UserError, match=r"config option '(tiny||quickstart)' is not known; use one of laptop "):
       _FILE.get_config(argument)
 
 
@@ -227,22 +227,22 @@ def _page():
       "# The study", "", "<!-- Made of configs/sudoku.py: UPDATE_GOLDEN=1 pytest tests/test_study.py -->", "",
       "Each experiment is a named config of [configs/sudoku.py](../configs/sudoku.py): one run is",
       "`python -m trm_jax.main --config=configs/sudoku.py:NAME --workdir=FOLDER`. The paper is",
-      "[arXiv:2510.04871](https://arxiv.org/abs/2510.04871); its figures are % of Sudoku-Extreme's test puzzles",
-      "solved. None of them is ours: what we have measured is said under *Result* and in [results.md](results.md).", "",
+      "[arXiv:2510.04871](https://arxiv.org/abs/2510.04871); its figures are the % of Sudoku-Extreme's test puzzles",
+      "solved. None of them is ours: our measurements stand under *Result* and in [results.md](results.md).", "",
       "## Sweeps", "",
-      "A sweep runs configs x seeds one after another, skips what is finished and goes on after a failure.",
-      "`--side_by_side=N` makes N runs at a time, each on a GPU or TPU chip of its own or, where there are none, on",
-      "its share of the processor cores: a small model leaves most of a large machine idle. A run that was begun on",
-      "one device may go on with several. Configs that differ in nothing but their names are run once, so sweeps",
-      "with the same `--workdir` share their runs. Several sweeps may be at the same runs at the same time, on",
-      "several machines, too: each passes over what others are at, and with `--wait` takes over what they give up.",
+      "A sweep runs configs x seeds one after another, skips finished runs and goes on after a failure.",
+      "`--side_by_side=N` makes N runs at a time, each on its own GPU or TPU chip or, if there are none, on its share",
+      "of the processor cores: a small model leaves most of a large machine idle. A run that was begun on one device",
+      "may go on with several. Configs that differ only in their names are run once, so sweeps with the same",
+      "`--workdir` share their runs. Several sweeps may make the same runs at the same time, also on several machines:",
+      "each skips the runs that others are making and, with `--wait`, takes over those that they give up.",
       "", "```bash",
       "python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2 --dry-run",
       "python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2",
       "python -m trm_jax.report runs/study --out=report/", "```", "",
       "On a TPU slice of several hosts `launch/sweep --sweep=configs/sudoku.py:tn_schedule --seeds=0,1,2` makes one",
       "run after another on the whole slice, with `--side_by_side=1` one on each host, with `--side_by_side=4` one",
-      "on each chip ([setup_tpu.md](setup_tpu.md)). On 32 chips preflight expects 12 minutes of `baseline`, so that",
+      "on each chip ([setup_tpu.md](setup_tpu.md)). On 32 chips preflight expects 12 minutes for `baseline`, so that",
       "starting it on all hosts counts: many small runs are done sooner side by side.",
       "", "| sweep | configs | what |", "|---|---|---|",
       *(f"| `{name}` | {len(sweep.names)} | {sweep.what} |" for name, sweep in _FILE.sweeps.items())]

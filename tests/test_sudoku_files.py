@@ -40,7 +40,7 @@ def test_arrays(good):
     [
         (["question,answer,rating", *SMALL], 1, "the header is 'question,answer,rating', must be"),
         (SMALL, 1, "the header is"),
-        ([HEADER, SMALL[0].replace(",", "\r,", 1)], 2, "has a carriage return within it"),
+        ([HEADER, SMALL[0].replace(",", "\r,", 1)], 2, "has a carriage return in the middle"),
         ([HEADER, SMALL[0], "a,1,2"], 3, "has 3 columns, must have 4"),
         ([HEADER, SMALL[0] + ",5"], 2, "has 5 columns, must have 4"),
         ([HEADER, SMALL[0], "", SMALL[1]], 3, "has 0 columns, must have 4"),

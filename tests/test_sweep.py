@@ -117,7 +117,7 @@ def test_runs_passes_over_what_fails_and_stops_when_told(stopped):
   assert lines[5] == (f"[3/4] occupied, seed 0 FAILED: {workdir}/occupied/seed_0: holds another run; it differs in "
                       "batch_size: 24 -> 16. Name another folder, or give the values it was started with")
   assert lines[6:] == ["[4/4] long, seed 0 begins", "[4/4] long, seed 0 was stopped",
-                       "stopped; the same command goes on"]
+                       "stopped; start the same command to go on"]
   said = (workdir / "long" / "seed_0.log").read_text()
   assert said.count("saving and stopping") == said.count("stopped at step") == 1  # it has been waited for
   assert any((workdir / "long" / "seed_0" / "checkpoints").iterdir())
@@ -149,7 +149,7 @@ def test_runs_side_by_side_have_cores_of_their_own_and_stop_together(stopped, tm
   lines = out.splitlines()[1:]
   assert sorted(lines[:2]) == ["[1/4] long, seed 0 begins", "[2/4] longer, seed 0 begins"]
   assert sorted(lines[2:4]) == ["[1/4] long, seed 0 was stopped", "[2/4] longer, seed 0 was stopped"]
-  assert lines[4:] == ["stopped; the same command goes on"]  # and no other was begun
+  assert lines[4:] == ["stopped; start the same command to go on"]  # and no other was begun
   assert all(log.read_text().count("stopped at step") == 1 for log in logs)
 
 
@@ -185,8 +185,8 @@ def test_two_sweeps_share_a_folder(stopped):
   _, workdir, *_, (out, err, status) = stopped
   assert (status, err) == (76, "")
   assert out.splitlines()[2:] == [
-      f"[2/2] long, seed 0 is left to another sweep, which is at it ({workdir}/long/seed_0.log)",
-      "1 of 2 runs are left to others; the same command, later, tells how they ended:", "  long, seed 0"]
+      f"[2/2] long, seed 0 is left to another sweep, which is running it ({workdir}/long/seed_0.log)",
+      "1 of 2 runs are left to others; start the same command later to see how they ended:", "  long, seed 0"]
   assert " was finished before: " in out.splitlines()[1]
 
 
@@ -197,7 +197,7 @@ def test_leaves_a_run_to_whoever_is_at_it(stopped, tmp_path):
     assert [path.name for path in (tmp_path / "tiny" / "seed_0").iterdir()] == [".lock"]
   assert (process.returncode, err) == (76, "")
   assert out.splitlines()[1].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
-  assert out.splitlines()[2:] == ["1 of 1 runs are left to others; the same command, later, tells how they ended:",
+  assert out.splitlines()[2:] == ["1 of 1 runs are left to others; start the same command later to see how they ended:",
                                   "  tiny = twin, seed 0"]
 
 
@@ -226,7 +226,7 @@ def test_waits_for_what_others_are_at_and_takes_it_over(stopped, tmp_path):
     out, err = process.communicate(timeout=240)
   assert (process.returncode, err) == (0, "")
   assert lines[1].startswith(f"[1/1] tiny = twin, seed 0 is left to process {os.getpid()} on ")
-  assert lines[2:] == ["waiting for what others are at, 1 of 1 runs\n"]
+  assert lines[2:] == ["waiting for 1 of 1 runs that others are making\n"]
   lines = out.splitlines()
   assert lines[0] == "[1/1] tiny = twin, seed 0 begins" and lines[2:] == ["all 1 runs are done"]
 
@@ -281,7 +281,7 @@ def test_dry_run_where_nothing_was_measured(stopped, tmp_path):
   [run, *_] = study.plan(study.File.load(str(stopped[0])), "again", [0])
   lines = list(dry_run.lines([run], str(tmp_path)))
   assert lines[0].endswith("(b)")
-  assert "an assumed 40% of the " in lines[-1] and " cpu made of float32 matrix products" in lines[-1]
+  assert "an assumed 40% of the " in lines[-1] and " cpu has just reached in float32 matrix products" in lines[-1]
 
 
 def _plan(name, seeds=(0,), **kwargs):
@@ -346,7 +346,7 @@ def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
                           ('{"step": 65104}', ": train_seconds is None, must be a number")):
     (folder / "results.json").write_text(content)
     assert run.state(folder) == "begun"
-    assert capsys.readouterr().err == f"warning: {folder}/results.json{reason}; its run makes the test again\n"
+    assert capsys.readouterr().err == f"warning: {folder}/results.json{reason}; its run will repeat the test\n"
   (folder / "results.json").write_text(results)
   assert run.state(folder) == "finished"
   (folder / "checkpoints" / "5").rmdir()
@@ -354,11 +354,11 @@ def test_a_damaged_file_makes_a_run_unfinished_and_is_named(tmp_path, capsys):
     (folder / "config.json").write_text(content)
     with pytest.raises(UserError) as e:  # whose results are they?
       run.state(folder)
-    assert str(e.value) == f"{folder}/config.json{reason}: it is no run's, or damaged; name another folder"
+    assert str(e.value) == f"{folder}/config.json{reason}; it belongs to no run, or is damaged; name another folder"
     (folder / "checkpoints" / "5").mkdir()
     assert run.state(folder) == "begun"
     assert capsys.readouterr().err == (
-        f"warning: {folder}/config.json{reason}; the run that goes on there writes it again\n")
+        f"warning: {folder}/config.json{reason}; the run will write it again when it goes on\n")
     (folder / "checkpoints" / "5").rmdir()
 
 

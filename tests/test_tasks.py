@@ -102,7 +102,7 @@ def test_versions_and_rollouts_are_attempts(run):
 
 
 def test_a_task_that_is_not_there():
-  with pytest.raises(UserError, match="^config.task = 'nonsense': no such task; known are .*sudoku, or name a module"):
+  with pytest.raises(UserError, match="^config.task = 'nonsense': no such task; use one of .*sudoku, or name an"):
     tasks.data_config("nonsense")
   for name in ("", "..", ".toy", "toy.", "json.nonsense.task", "a b"):
     with pytest.raises(UserError, match="no such task"):
@@ -113,7 +113,7 @@ def test_a_task_that_is_not_there():
 
 
 def test_knobs_of_another_task_are_named():
-  with pytest.raises(UserError, match="^config.data.box: no such field; known are length, num_aug"):
+  with pytest.raises(UserError, match="^config.data.box: no such field; use one of length, num_aug"):
     _config(**{"data.box": 2})
 
 

@@ -72,7 +72,7 @@ def test_what_torch_writes_is_read(tmp_path, protocol):
   assert tensors["1.weight"].dtype == jnp.bfloat16
   assert_same({name: np.asarray(tensor, expected[name].dtype) for name, tensor in tensors.items()}, expected)
   for strange, message in [({"t": torch.ones(3, 2).T}, "t is a transposed or sliced view"),
-                           ({"model": dict(state)}, "model is not a tensor but dict: save the model's state dict"),
+                           ({"model": dict(state)}, "model is not a tensor but dict: save only the model"),
                            ({"step": 7}, "step is not a tensor but int"), ([state], "it holds list, must"),
                            (torch.ones(2), "it holds one tensor, must hold a state dict"),
                            (module, "more than tensors: torch.nn.modules.container.Sequential")]:
@@ -80,7 +80,7 @@ def test_what_torch_writes_is_read(tmp_path, protocol):
     with pytest.raises(torch_zip.NotReadable, match=message):
       torch_zip.read(tmp_path / "strange.pt")
   torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-  with pytest.raises(torch_zip.NotReadable, match="in the form of PyTorch before 1.6"):
+  with pytest.raises(torch_zip.NotReadable, match="in the format of PyTorch before 1.6"):
     torch_zip.read(tmp_path / "old.pt")
 
 
@@ -107,15 +107,15 @@ class Code:
 
 
 @pytest.mark.parametrize("content, message", [
-    (pickle.dumps(Code()), r"more than tensors: (posix|nt).mkdir, which nothing here will call"),
+    (pickle.dumps(Code()), r"more than tensors: (posix|nt).mkdir, which is never called here"),
     (pickle.dumps({"x": Code}), "more than tensors: test_torch_zip.Code"),
     (pickle.dumps({"x": eval}, 2), "more than tensors: __builtin__.eval"),
     (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x08\x00\x00\x00__code__Nsb.", "its pickle is malformed"),
     (pickle.dumps(collections.OrderedDict(x=1)), "x is not a tensor but int"),
     (b"", "its pickle is malformed"),
     (b"\x80\x02}(X\xff\xff\xff\x7fx", "its pickle is malformed"),
-    (b"\x80\x02X\x01\x00\x00\x00xQ.", "a storage is named in a way"),
-    (torch_zip._text("storage") + b"]" + torch_zip._text("0") + b"\x87Q.", "a storage is named in a way"),
+    (b"\x80\x02X\x01\x00\x00\x00xQ.", "a storage has a name of unknown form"),
+    (torch_zip._text("storage") + b"]" + torch_zip._text("0") + b"\x87Q.", "a storage has a name of unknown form"),
     (b"\x80\x02\x82\x01.", "its pickle has the opcode EXT1, which no state dict needs"),
     (ORDERED + b"}" + torch_zip._text("items") + torch_zip._text("x") + b"sb" + ITEM, "x is not a tensor but int"),
     (b"\x80\x02ccollections\nOrderedDict\n]\x85R.", "its pickle is malformed"),
@@ -125,7 +125,7 @@ class Code:
     (b"\x80\x02}r\xff\xff\xff\xff" + ITEM, "x is not a tensor but int"),  # a memo of 4 billion places
     (b"\x80\x02}" + torch_zip._text("x\n\x1b[2J") + b"Ns.", r"^'x\\n\\x1b\[2J' is not a tensor but NoneType"),
     (b"\x80\x04" + torch_zip._text("x\n" * 10_000) + torch_zip._text("y") + b"\x93.",
-     r"^it holds more than tensors: '(x\\n){100}', which nothing"),
+     r"^it holds more than tensors: '(x\\n){100}', which is"),
 ])
 def test_nothing_but_tensors(file, tmp_path, monkeypatch, content, message):
   """And nothing is run, also of attributes that a pickle sets."""
@@ -138,15 +138,15 @@ def test_nothing_but_tensors(file, tmp_path, monkeypatch, content, message):
 
 @pytest.mark.parametrize("before, after, message", [
     (torch_zip._integer(12), torch_zip._integer(13), None),  # the number of a storage's elements is not believed
-    (torch_zip._tuple((3, 4)), torch_zip._tuple((3000, 4)), "matrix is larger than its bytes"),
-    (torch_zip._tuple((3, 4)), torch_zip._tuple((3, -4)), "matrix is described in a way that is not known"),
-    (torch_zip._tuple((3, 4)), torch_zip._text("34"), "matrix is described in a way that is not known"),
+    (torch_zip._tuple((3, 4)), torch_zip._tuple((3000, 4)), "matrix is larger than its storage"),
+    (torch_zip._tuple((3, 4)), torch_zip._tuple((3, -4)), "matrix has a description of unknown form"),
+    (torch_zip._tuple((3, 4)), torch_zip._text("34"), "matrix has a description of unknown form"),
     (torch_zip._tuple((4, 1)), torch_zip._tuple((1, 3)), "matrix is a transposed or sliced view"),
-    (torch_zip._tuple((4, 1)), torch_zip._tuple(()), "matrix is described in a way that is not known"),
+    (torch_zip._tuple((4, 1)), torch_zip._tuple(()), "matrix has a description of unknown form"),
     (torch_zip._tuple((3, 4)) + torch_zip._tuple((4, 1)), 2 * torch_zip._tuple((2**62,) * 10_000),
-     "matrix is described in a way that is not known"),
-    (torch_zip._tuple((0, 3)), torch_zip._tuple((0, 2**62)), "none is described in a way that is not known"),
-    (torch_zip._text("0"), torch_zip._text("../0"), "matrix is described in a way that is not known"),
+     "matrix has a description of unknown form"),
+    (torch_zip._tuple((0, 3)), torch_zip._tuple((0, 2**62)), "none has a description of unknown form"),
+    (torch_zip._text("0"), torch_zip._text("../0"), "matrix has a description of unknown form"),
 ])
 def test_what_is_said_of_tensors_is_checked(file, before, after, message):
   def change(content):
@@ -166,7 +166,7 @@ def test_damaged_files(file):
   place = content.index(STATE["matrix"].tobytes())
   for bad, message in [(content[: len(content) // 2], "cut off or damaged"), (b"", "neither a file of torch.save"),
                        (content[:place] + b"x" + content[place + 1 :], "the bytes of archive/data/0 are not those"),
-                       (b"\x80\x02}q\x00.", "in the form of PyTorch before 1.6")]:
+                       (b"\x80\x02}q\x00.", "in the format of PyTorch before 1.6")]:
     file.write_bytes(bad)
     with pytest.raises(torch_zip.NotReadable, match=message):
       torch_zip.read(file)

@@ -80,7 +80,7 @@ def test_ways_that_there_are_not():
                       ("proof", "^choose = 'proof': plain has no rules that tell whether an answer is right$")):
     with pytest.raises(UserError, match=message):
       vote.check(by, plain, 2)
-  with pytest.raises(UserError, match="^choose = 'halting': there is one attempt at each puzzle, and nothing to"):
+  with pytest.raises(UserError, match="^choose = 'halting': there is only one attempt at each puzzle; add rollouts"):
     vote.check("halting", plain, 1)
   vote.check("halting", plain, 2)
   vote.check("count", plain, 1)

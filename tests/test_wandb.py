@@ -118,7 +118,7 @@ def test_a_failure_is_said_once_and_stops_nothing(tmp_path, capsys):
   log.write({"step": 1, "loss": 0.5})
   log.image("x", PIXELS, 1)
   log.close()
-  assert capsys.readouterr().out.count("Weights & Biases gets no more of this run (") == 1
+  assert capsys.readouterr().out.count("Weights & Biases gets no more records of this run (") == 1
 
 
 def test_what_it_refuses_is_an_error_where_a_run_begins_only(tmp_path, capsys):
@@ -129,7 +129,7 @@ def test_what_it_refuses_is_an_error_where_a_run_begins_only(tmp_path, capsys):
   log = _log(tmp_path, "a/b")
   log.write({"step": 1, "loss": 0.5})
   log.close()
-  assert capsys.readouterr().out.count("Weights & Biases gets no more of this run (") == 1
+  assert capsys.readouterr().out.count("Weights & Biases gets no more records of this run (") == 1
 
 
 def test_a_run_that_is_stopped_and_goes_on(tmp_path, monkeypatch):

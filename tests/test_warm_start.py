@@ -147,8 +147,8 @@ def test_a_run_begins_with_another_runs_weights_and_trains_the_table_alone(tmp_p
 
 @pytest.mark.parametrize("changes, message", [
     ({"optimizer__train": "prefix", "model__puzzle_emb_ndim": 0, "model__puzzle_emb_len": 0},
-     "config.optimizer.train = 'prefix': there is none where config.model.puzzle_emb_ndim = 0"),
-    ({"init_rows": "mean"}, "config.init_rows = 'mean': needs config.init_from, of whose rows that is the mean")])
+     "config.optimizer.train = 'prefix': a model with config.model.puzzle_emb_ndim = 0 has no prefix"),
+    ({"init_rows": "mean"}, "config.init_rows = 'mean': needs config.init_from, whose rows it averages")])
 def test_knobs_that_mean_nothing_are_refused(changes, message):
   with pytest.raises(UserError, match=f"^{message}$"):
     tiny.config(**changes)

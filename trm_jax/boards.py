@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Puzzles being solved, and answers, as text and as pictures.
+"""Draws answers, and the way to them step by step, as text and as pictures.
 
-Matplotlib is imported by the functions that draw, and through its objects (no pyplot): no window, no global state.
+Only functions that draw import Matplotlib, and they use its objects (no pyplot): no window, no global state.
 
 Axes: M supervision steps, N puzzles, S cells of a puzzle, R rows and C columns of a board.
 """
@@ -28,17 +28,17 @@ _CLUE_FILL, _WRONG_FILL, _WRONG_HATCH = "#ececec", "#fbe3e1", "#efb8b3"
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-  """One answer, with what a drawing says of it.
+  """An answer and the facts that a drawing shows about it.
 
   Attributes:
-    title: which one.
+    title: name of the answer.
     layout: of its cells.
     answer: (S,) tokens.
-    given: (S,) bool, the puzzle fixed this cell and the answer keeps it.
-    wrong: (S,) bool, other than the label of a puzzle that is not solved, or a given cell changed.
-    checked: there are labels.
-    verdict: how good the answer is.
-    halt: probability of halting; None of what is no answer.
+    given: (S,) bool, whether the puzzle fixes this cell and the answer keeps it.
+    wrong: (S,) bool, whether the cell differs from the label of an unsolved puzzle, or changes a given cell.
+    checked: whether there are labels.
+    verdict: words about the quality of the answer.
+    halt: probability of halting; None if this is not an answer.
   """
 
   title: str
@@ -55,13 +55,13 @@ def drawn(
     task: Task, inputs: np.ndarray, answers_by_step: np.ndarray, labels: np.ndarray | None, q_halt: np.ndarray,
     first_step: int = 1,
 ) -> list[Drawn]:
-  """One board a step; arguments as in `solving_text`."""
+  """One board per step; for arguments see `solving_text`."""
   kept = task.is_given(inputs) & (answers_by_step == inputs)
   wrong = task.is_given(inputs) & ~kept
   counted = None if labels is None else labels != puzzles_lib.IGNORE_LABEL
   solved = solves(task, inputs, answers_by_step, labels)
   if labels is not None:
-    # Of several right answers the label is one: what solves the puzzle has no wrong cell.
+    # The label is only one of several right answers: an answer that solves the puzzle has no wrong cell.
     wrong |= counted & (answers_by_step != labels) & ~solved[:, None]
   boards = []
   for i, answer in enumerate(answers_by_step):
@@ -77,16 +77,16 @@ def drawn(
 
 
 def solves(task: Task, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
-  """Which answers are right, by the rules of the task, or else by the labels.
+  """Whether each answer is right, by the rules of the task or, if it has none, by the labels.
 
   Args:
-    task: what the puzzles are of.
+    task: of the puzzles.
     inputs: (…, S) integer tokens.
     answers: (…, S) integer tokens, whose leading axes broadcast with those of inputs.
-    labels: (…, S) integer tokens or IGNORE_LABEL; None where the right answers are not known.
+    labels: (…, S) integer tokens or IGNORE_LABEL; None if the right answers are not known.
 
   Returns:
-    (…) bool; None where nothing tells.
+    (…) bool; None if there are neither rules nor labels.
   """
   solved = task.solves(inputs, answers)
   if solved is None and labels is not None:
@@ -107,19 +107,19 @@ def solving_text(
     q_halt: np.ndarray,
     first_step: int = 1,
 ) -> str:
-  """One puzzle being solved, for the terminal: the puzzle, each step that changed something, and the last step.
+  """The steps to an answer, for the terminal: the puzzle, each step that changed something, and the last step.
 
   Args:
-    task: what the puzzle is of.
+    task: of the puzzle.
     inputs: (S,) integer tokens.
     answers_by_step: (M, S) integer tokens, the answer after each supervision step.
-    labels: (S,) integer tokens or IGNORE_LABEL; None where the right answer is not known.
+    labels: (S,) integer tokens or IGNORE_LABEL; None if the right answer is not known.
     q_halt: (M,) logits of halting.
     first_step: the number of the first of these steps.
 
   Returns:
-    Lines of at most 80 characters (unless one board is wider), joined by newlines. ASCII only. `'` before a cell that
-    is other than in the puzzle, `!` before a wrong one.
+    Lines of at most 80 characters (unless one board is wider), joined by newlines. ASCII only. `'` stands before a cell
+    that differs from the puzzle, `!` before a wrong cell.
   """
   boards = drawn(task, inputs, answers_by_step, labels, q_halt, first_step)
   before = [inputs, *answers_by_step[:-1]]
@@ -146,7 +146,7 @@ def solving_text(
 
 
 def _board_lines(task: Task, layout: Board, tokens: np.ndarray, marks: np.ndarray) -> list[str]:
-  """A board with a one-character mark before each cell."""
+  """The lines of a board with a one-character mark before each cell."""
   (rows, columns), (block_rows, block_columns) = layout.cells.shape, layout.block
   cells = [marks[i] + task.cell_text(tokens[i]) for i in layout.cells.reshape(-1)]
   lines = []
@@ -168,15 +168,15 @@ def solving_picture(
     before: Sequence[Shown] = (),
     after: Sequence[Shown] = (),
 ) -> None:
-  """One puzzle being solved, as a PNG with one board per supervision step, after the puzzle where they do not show it.
+  """Writes the steps to an answer as a PNG with one board per supervision step, after the puzzle if no board shows it.
 
   Args:
     path: the file to write.
     task, inputs, answers_by_step, labels, q_halt: as in `solving_text`.
-    before, after: what is shown above and below (see Task.shown_before).
+    before, after: boards to show above and below (see Task.shown_before).
   """
   boards = drawn(task, inputs, answers_by_step, labels, q_halt)
-  if not task.is_given(inputs).any():  # the answers do not show it
+  if not task.is_given(inputs).any():  # the answers do not show the puzzle
     boards.insert(0, _puzzle(task, inputs, labels is not None))
   above, below = ([_shown(task, one) for one in some] for some in (before, after))
   with files.replacing(pathlib.Path(path)) as file:
@@ -191,7 +191,7 @@ def solving_animation(
     labels: np.ndarray | None,
     q_halt: np.ndarray,
 ) -> None:
-  """The same as a GIF that shows the puzzle and then one supervision step after the other, over and over."""
+  """Writes the steps to an answer as a GIF: the puzzle, then one supervision step after another, over and over."""
   from PIL import Image
 
   boards = [_puzzle(task, inputs, labels is not None), *drawn(task, inputs, answers_by_step, labels, q_halt)]
@@ -215,15 +215,15 @@ def answers_picture(
     task: Task, inputs: np.ndarray, answers: np.ndarray, labels: np.ndarray, q_halt: np.ndarray,
     after: Sequence[Sequence[Shown]] = (),
 ) -> np.ndarray:
-  """The answers to a few puzzles, one board each, as pixels; of tasks that choose among many, the chosen ones.
+  """Draws the answers to a few puzzles, one board each; tasks that choose among many answers show the chosen ones.
 
   Args:
-    task: what the puzzles are of.
+    task: of the puzzles.
     inputs: (N, S) integer tokens.
     answers: (N, S) integer tokens.
     labels: (N, S) integer tokens or IGNORE_LABEL.
     q_halt: (N,) logits of halting.
-    after: of each puzzle what stands in the place of its answer (see Task.shown_after).
+    after: for each puzzle, boards to show instead of its answer (see Task.shown_after).
 
   Returns:
     (height, width, 3) uint8.
@@ -240,7 +240,7 @@ def answers_picture(
 
 
 def _pixels(fig: Any) -> np.ndarray:
-  """(height, width, 3) uint8."""
+  """Renders a figure as (height, width, 3) uint8."""
   from matplotlib.backends import backend_agg
 
   canvas = backend_agg.FigureCanvasAgg(fig)
@@ -249,8 +249,8 @@ def _pixels(fig: Any) -> np.ndarray:
 
 
 def _figure(task: Task, *groups: list[Drawn], room: Sequence[int] = (0, 0)) -> Any:
-  """A panel a board, at most four in a row and each group in rows of its own, with room for as many rows and columns of
-  cells, and a legend."""
+  """A figure with one panel per board and a legend: at most four panels in a row, each group in rows of its own, each
+  panel with space for at least `room` rows and columns of cells."""
   from matplotlib import figure
   from matplotlib import patches
 
@@ -264,7 +264,7 @@ def _figure(task: Task, *groups: list[Drawn], room: Sequence[int] = (0, 0)) -> A
   panel_columns = 1 + max(c for _, c in places)
   rows, columns = np.max([room, *(board.layout.cells.shape for board in boards)], axis=0).tolist()
 
-  # Inches; laid out by hand, as the panels are alike and their headings may be wider than they are.
+  # Inches, laid out by hand, since panels are alike and their headings may be wider than the panels.
   cell = max(0.11 if task.fills else 0.25, 1.8 / columns)  # characters need more room than colours
   margin, gap, heading, footer = 0.2, 0.25, 0.5, 0.5
   panel_width, panel_height = cell * columns, heading + cell * rows
@@ -281,7 +281,7 @@ def _figure(task: Task, *groups: list[Drawn], room: Sequence[int] = (0, 0)) -> A
     _draw_board(ax, task, board, fontsize=min(12, (54 if task.fills else 36) * cell))
 
   legend = [patches.Patch(facecolor=color, edgecolor="#888888", label=name) for color, name in task.fills.values()]
-  legend = legend if len(legend) < 6 else []  # colours that mean nothing but themselves
+  legend = legend if len(legend) < 6 else []  # many colours stand only for themselves
   if not task.fills:
     predicted = ("predicted, right", _PREDICTED) if boards[0].checked else ("predicted", _UNCHECKED)
     filled = "puzzle" if boards[0].halt is None else "clue"
@@ -296,7 +296,7 @@ def _figure(task: Task, *groups: list[Drawn], room: Sequence[int] = (0, 0)) -> A
 
 
 def _draw_board(ax: Any, task: Task, board: Drawn, *, fontsize: float) -> None:
-  """Fills one panel."""
+  """Draws a board into its panel."""
   from matplotlib import colors
   from matplotlib import patches
 
@@ -307,7 +307,7 @@ def _draw_board(ax: Any, task: Task, board: Drawn, *, fontsize: float) -> None:
     token = int(board.answer[i])
     filled = token in task.fills
     if board.wrong[i]:
-      # Hatched and boxed too, for those who cannot tell red from green.
+      # It is hatched and boxed, too, for readers who cannot tell red from green.
       text, filled = dict(color=_WRONG, fontweight="bold"), False
       hatched = dict(facecolor=_WRONG_FILL, edgecolor=_WRONG_HATCH, hatch="////", linewidth=0)
       ax.add_patch(patches.Rectangle((c, r), 1, 1, **hatched))
@@ -319,7 +319,7 @@ def _draw_board(ax: Any, task: Task, board: Drawn, *, fontsize: float) -> None:
       fills[r, c] = colors.to_rgb(_CLUE_FILL)
     if not filled and (character := task.cell_text(token)) != " ":
       ax.text(c + 0.5, r + 0.53, character, ha="center", va="center", fontsize=fontsize, **text)
-  # One picture and not a patch a cell, which would take seconds for mazes.
+  # One picture for all cells; one patch per cell would take seconds for mazes.
   ax.imshow(fills, extent=(0, columns, rows, 0), interpolation="nearest", aspect="auto")
   ax.hlines(range(rows + 1), 0, columns, colors="#aaaaaa", linewidth=0.5)
   ax.vlines(range(columns + 1), 0, rows, colors="#aaaaaa", linewidth=0.5)

@@ -23,8 +23,8 @@ from trm_jax.errors import UserError
 from trm_jax.knobs import DECAY, SHARE, WEIGHT, at_least, knob, one_of
 from trm_jax.model.config import ModelConfig, TRMConfig
 
-# What became of knobs since the first version, so that configs which were saved before can be read; by the names in
-# `flatten`. tests/test_config.py asks for an entry where a knob is added, moved or renamed.
+# Old names of knobs and their names today, as in `flatten`, so that configs of earlier versions can be read.
+# tests/test_config.py requires an entry for each knob that is added, moved or renamed.
 _MOVED = {
     "eval_every": "eval.every", "eval_batch_size": "eval.batch_size",
     "eval_halting": "eval.halting",  # see `completed`
@@ -33,8 +33,8 @@ _MOVED = {
     "wandb": "log.wandb", "micro_batches": "compute.micro_batches", "model_devices": "compute.model_devices",
     "model.attention": "compute.attention",
 }
-# Of a knob that was added, what configs are taken to have that were saved before: mostly its default on that day, which
-# stays here if the default changes.
+# Added knobs and the values that configs saved before are assumed to have: mostly the default at that time, which stays
+# here if the default changes.
 _ADDED: dict[str, Any] = {
     "task": "sudoku", "model.inner_norm": False,
     "optimizer.muon_learning_rate": 0.02, "optimizer.muon_weight_decay": 0.005, "optimizer.muon_momentum": 0.95,
@@ -42,11 +42,11 @@ _ADDED: dict[str, Any] = {
     "compute.kernels": "xla",
     "loss.cells": "stablemax", "loss.label_smoothing": 0.0, "loss.halting_weight": 0.5,
 }
-# The same of the knobs of config.data, by config.task.
+# The same for the knobs of config.data, by config.task.
 _ADDED_DATA: dict[str, dict[str, Any]] = {"sudoku": {"data.max_clues": 0}, "arc": {"data.side": 30}}
 
 
-# When an attempt at a puzzle ends before it has made as many supervision steps as it may. steps: never; settled: the
+# Rules by which an attempt at a puzzle may end before its last supervision step. steps: it never does; settled: the
 # halting head is sure (q_halt > 0), and the answer is that of the step before; converged: the answer is that of the
 # step before; still: the state z_H hardly changes; proven: the answer is right by the rules of the task.
 STOPS = ("steps", "settled", "converged", "still", "proven")
@@ -54,37 +54,37 @@ STOPS = ("steps", "settled", "converged", "still", "proven")
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """How parameters follow gradients."""
+  """The optimizer, its rates, and the average of parameters."""
 
-  name: str = knob("adam_atan2", one_of("adam_atan2", "adamw", "muon"))  # muon: for the networks' matrices, adamw else
-  # prefix: the prefix table alone; all else stays bit for bit as it is (from init_from), without an average.
+  name: str = knob("adam_atan2", one_of("adam_atan2", "adamw", "muon"))  # muon: for matrices; adamw for the rest
+  # Trained parameters. prefix: only the prefix table; all else stays bit for bit as in init_from, without an average.
   train: str = knob("all", one_of("all", "prefix"))
   learning_rate: float = knob(1e-4, at_least(0))  # peak, after the warmup
-  base_batch_size: int = knob(0, at_least(0))  # all rates are multiplied by batch_size over this; 0: by 1
+  base_batch_size: int = knob(0, at_least(0))  # all rates are multiplied by batch_size / this; 0: by 1
   weight_decay: float = knob(1.0, at_least(0))  # decoupled, on every trained parameter
-  clip_norm: float = knob(0.0, at_least(0))  # the largest norm of all gradients together; 0: any
-  b1: float = knob(0.9, DECAY)  # of the first moment
-  b2: float = knob(0.95, DECAY)  # of the second moment
-  warmup_steps: int = knob(2000, at_least(0))  # linear, from 0
-  lr_min_ratio: float = knob(1.0, SHARE)  # the cosine's end over its peak; 1: constant
-  prefix_learning_rate: float = knob(1e-4, at_least(0))  # of the sign-SGD that trains the prefix table
-  prefix_weight_decay: float = knob(1.0, at_least(0))  # of the rows in use
-  muon_learning_rate: float = knob(0.02, at_least(0))  # of the networks' matrices, where name is muon
-  muon_weight_decay: float = knob(0.005, at_least(0))  # of those; decoupled, times their own rate
-  muon_momentum: float = knob(0.95, DECAY)  # of those; Nesterov's
-  ema_rate: float = knob(0.999, DECAY)  # of the parameters that evaluation uses; 0: the parameters themselves
-  ema_start: int = knob(0, at_least(0))  # steps during which the average is the parameters themselves
+  clip_norm: float = knob(0.0, at_least(0))  # limit on the norm of all gradients together; 0: none
+  b1: float = knob(0.9, DECAY)  # decay of the first moment
+  b2: float = knob(0.95, DECAY)  # decay of the second moment
+  warmup_steps: int = knob(2000, at_least(0))  # steps of the linear rise from 0
+  lr_min_ratio: float = knob(1.0, SHARE)  # end of the cosine / its peak; 1: constant rate
+  prefix_learning_rate: float = knob(1e-4, at_least(0))  # rate of the sign-SGD that trains the prefix table
+  prefix_weight_decay: float = knob(1.0, at_least(0))  # decay of the rows in use
+  muon_learning_rate: float = knob(0.02, at_least(0))  # rate of the networks' matrices, if name is muon
+  muon_weight_decay: float = knob(0.005, at_least(0))  # decoupled, times that rate
+  muon_momentum: float = knob(0.95, DECAY)  # Nesterov momentum of the same matrices
+  ema_rate: float = knob(0.999, DECAY)  # decay of the average that evaluation uses; 0: no average
+  ema_start: int = knob(0, at_least(0))  # steps at the start in which the average equals the parameters
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-  """What a supervision step of a row costs. Defaults: the reference's loss."""
+  """The loss of a row's supervision step. Defaults: the reference's loss."""
 
-  cells: str = knob("stablemax", one_of("stablemax", "softmax"))  # how logits of a cell become probabilities
+  cells: str = knob("stablemax", one_of("stablemax", "softmax"))  # function from a cell's logits to probabilities
   label_smoothing: float = knob(0.0, SHARE)  # share of a cell's target that goes to all tokens equally
-  halting_weight: float = knob(0.5, at_least(0))  # of the losses of the halting head
-  step_decay: float = knob(1.0, WEIGHT)  # a row's loss counts step_decay^(s - 1) at its supervision step s
-  halt_cost: float = knob(0.0, at_least(0))  # of each further supervision step that a row is expected to make
+  halting_weight: float = knob(0.5, at_least(0))  # weight of the halting head's losses
+  step_decay: float = knob(1.0, WEIGHT)  # weight step_decay^(s - 1) of a row's loss at its supervision step s
+  halt_cost: float = knob(0.0, at_least(0))  # cost of each further supervision step that a row is expected to make
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,18 +94,18 @@ class EvalConfig:
   FREE: ClassVar[bool] = True
 
   every: int = knob(0, at_least(0))  # steps between evaluations; 0: a tenth of the run
-  batch_size: int = knob(1024, at_least(1))  # of all devices together; rounded up to a multiple of their number
-  stop: str = knob("steps", one_of(*STOPS))  # a puzzle that is done leaves its row to another one
+  batch_size: int = knob(1024, at_least(1))  # puzzles on all devices together; rounded up to a multiple of the devices
+  stop: str = knob("steps", one_of(*STOPS))  # rule of STOPS; a puzzle that ends leaves its row to another
 
 
 @dataclasses.dataclass(frozen=True)
 class SaveConfig:
-  """When checkpoints are saved, besides at evaluations, at the end and where the run is told to stop."""
+  """When checkpoints are saved, besides at evaluations, at the end, and when the run is told to stop."""
 
   FREE: ClassVar[bool] = True
 
   every: int = knob(2500, at_least(1))  # steps
-  minutes: float = knob(15.0, at_least(0))  # at the latest so long after the last one; 0: never because of time
+  minutes: float = knob(15.0, at_least(0))  # most minutes between checkpoints; 0: no limit
   average: int = knob(0, at_least(0))  # also test the mean of the last N checkpoints; 0: do not
 
 
@@ -116,28 +116,28 @@ class LogConfig:
   FREE: ClassVar[bool] = True
 
   every: int = knob(100, at_least(1))  # steps between training records; the devices make them on their own, in one call
-  profile_steps: int = knob(0, at_least(0))  # traced by JAX's profiler (docs/performance.md); 0: none
-  profile_from: int = knob(10, at_least(1))  # steps before those; a run that goes on behind it traces nothing
+  profile_steps: int = knob(0, at_least(0))  # steps that JAX's profiler traces (docs/performance.md); 0: none
+  profile_from: int = knob(10, at_least(1))  # untraced steps before; a run resumed after them traces nothing
   wandb: str = knob("")  # project at Weights & Biases that gets the records, too; "": none
 
 
 @dataclasses.dataclass(frozen=True)
 class ComputeConfig:
-  """How a step is computed, which changes its result by rounding at the most."""
+  """How a step is computed; results differ only by rounding."""
 
   FREE: ClassVar[bool] = True
 
   micro_batches: int = knob(1, at_least(1))  # parts of a batch that are computed one after another, to save memory
   model_devices: int = knob(1, at_least(1))  # devices that share the matrices (mesh axis `model`); the rest share rows
-  attention: str = knob("xla", one_of("xla", "cudnn"))  # what computes it; cudnn: fused, on NVIDIA GPUs, 16 bits
-  kernels: str = knob("xla", one_of("xla", "pallas"))  # of SwiGLUs; pallas: fused, on one NVIDIA GPU, 16 bits
+  attention: str = knob("xla", one_of("xla", "cudnn"))  # its implementation; cudnn: fused, NVIDIA GPUs, 16 bits
+  kernels: str = knob("xla", one_of("xla", "pallas"))  # code of SwiGLUs; pallas: fused, one NVIDIA GPU, 16 bits
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
   """One run."""
 
-  name: str = knob("", free=True)  # of the named config this came from
+  name: str = knob("", free=True)  # name of the config that this comes from
   task: str = knob("sudoku")  # a folder of trm_jax/tasks, or a module of your own (docs/your_own_puzzles.md)
   data: DataConfig = dataclasses.field(default_factory=lambda: tasks.data_config("sudoku")())  # the task's own knobs
   model: ModelConfig = ModelConfig()
@@ -147,22 +147,22 @@ class Config:
   save: SaveConfig = SaveConfig()
   log: LogConfig = LogConfig()
   compute: ComputeConfig = ComputeConfig()
-  seed: int = knob(0, at_least(0))  # of parameters, batches and exploration
-  batch_size: int = knob(768, at_least(1))  # of all devices together; they and the micro-batches share it evenly
-  epochs: int = knob(50_000, at_least(0))  # passes over the training puzzles; 0 where `steps` says how long
+  seed: int = knob(0, at_least(0))  # seed of parameters, batches and exploration
+  batch_size: int = knob(768, at_least(1))  # rows, which devices and micro-batches share out evenly
+  epochs: int = knob(50_000, at_least(0))  # passes over the training puzzles; 0 if `steps` is given
   steps: int = knob(0, at_least(0))  # optimizer steps; 0: floor(epochs * puzzles / batch_size)
-  # A run, or one of its checkpoints, with whose weights this run begins (averaged ones where there are): those of a
-  # model of the same sizes. Rows of the prefix table are carried over, by name where the task names them. "": new ones.
+  # A run, or one of its checkpoints, whose weights this run begins with (averaged ones if there are any). Its model
+  # must have the same sizes. Rows of the prefix table are kept, by name if the task names them. "": new weights.
   init_from: str = knob("")
-  init_rows: str = knob("zero", one_of("zero", "mean"))  # what other rows of the table begin with; mean: of init_from's
+  init_rows: str = knob("zero", one_of("zero", "mean"))  # initial value of other rows; mean: that of init_from's rows
   # Cycles while training: "0:1x2,0.3:2x4,0.6:3x6" is H_cycles x L_cycles = 1 x 2 at first, 2 x 4 from 30 % of the steps
-  # on, 3 x 6 from 60 % on; the last are the model's, with which it is evaluated throughout. "": the model's all along.
+  # on, 3 x 6 from 60 % on. The last must be the model's, and every evaluation uses them. "": the model's all along.
   depth_schedule: str = knob("")
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """A stretch of a run with the same depth. Attributes: start, share of the steps after which it begins; its cycles."""
+  """A part of a run with one depth. Attributes: start, the share of the steps after which it begins; its cycles."""
 
   start: float
   H_cycles: int
@@ -170,14 +170,14 @@ class Stage:
 
 
 def stages(depth_schedule: str, model: ModelConfig) -> tuple[Stage, ...]:
-  """The stages of config.depth_schedule, in order; one where there is no schedule.
+  """The stages of config.depth_schedule, in order; a single one if there is no schedule.
 
   Args:
     depth_schedule: see Config.
-    model: what it ends with.
+    model: must have the cycles of the last stage.
 
   Raises:
-    UserError: it is not written like that, does not begin at 0, does not rise, or does not end with the model's cycles.
+    UserError: the schedule has another form, does not begin at 0 and rise, or does not end with the model's cycles.
   """
   last = (model.H_cycles, model.L_cycles)
   if not depth_schedule:
@@ -193,12 +193,12 @@ def stages(depth_schedule: str, model: ModelConfig) -> tuple[Stage, ...]:
   if starts[0] != 0 or starts[-1] >= 1 or any(a >= b for a, b in zip(starts, starts[1:])):
     raise UserError(f"{what}the starts must begin at 0, rise, and stay below 1")
   if (found[-1].H_cycles, found[-1].L_cycles) != last:
-    raise UserError(f"{what}the last must be config.model.H_cycles x L_cycles = {last[0]}x{last[1]}")
+    raise UserError(f"{what}the last stage must have config.model.H_cycles x L_cycles = {last[0]}x{last[1]}")
   return tuple(found)
 
 
 def stage_models(depth_schedule: str, model_config: TRMConfig, total_steps: int) -> list[tuple[int, TRMConfig]]:
-  """For every stage of a run the step after which it begins, and its model.
+  """Returns, for each stage of a run, the step after which it begins and its model.
 
   Args:
     depth_schedule: see Config.
@@ -211,7 +211,7 @@ def stage_models(depth_schedule: str, model_config: TRMConfig, total_steps: int)
 
 
 def steps_between_evaluations(every: int, total_steps: int) -> int:
-  """config.eval.every, or a tenth of the run where that is 0."""
+  """config.eval.every, or a tenth of the run if that is 0."""
   return every or max(1, total_steps // 10)
 
 
@@ -225,7 +225,7 @@ def default_config(task: str = "sudoku") -> ml_collections.ConfigDict:
 
 
 def small_config(task: str, hidden_size: int) -> ml_collections.ConfigDict:
-  """What a laptop trains within minutes: a small model, with what suits some thousand steps of one.
+  """A small model that a laptop trains within minutes, with settings for some thousand steps.
 
   Args:
     task: config.task.
@@ -243,7 +243,7 @@ def small_config(task: str, hidden_size: int) -> ml_collections.ConfigDict:
 
 
 def small_run(config: ml_collections.ConfigDict) -> None:
-  """Sets what suits some thousand steps of a small model: a higher rate, a shorter warmup and memory; no epochs yet."""
+  """Sets what suits some thousand steps of a small model: higher rate, shorter warmup and average; no length yet."""
   config.optimizer.update(learning_rate=1e-3, weight_decay=0.1, prefix_learning_rate=1e-3, prefix_weight_decay=0.1,
                           warmup_steps=100, lr_min_ratio=0.1, ema_rate=0.99)
   config.epochs = 0
@@ -251,7 +251,7 @@ def small_run(config: ml_collections.ConfigDict) -> None:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-  """Plain nested dict of the knobs, as in config.json."""
+  """The knobs as a plain nested dict, as in config.json."""
   return dataclasses.asdict(config)
 
 
@@ -267,7 +267,7 @@ def flatten(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def completed(saved: dict[str, Any]) -> dict[str, Any]:
-  """A saved config, nested as in `to_dict`, with the names of today and the knobs that have been added since."""
+  """A saved config, nested as in `to_dict`, with today's names and the knobs that were added since."""
   known = flatten(saved)
   known = {_MOVED.get(path, path): value for path, value in known.items()}
   if "eval.halting" in known:
@@ -291,7 +291,7 @@ def free_on_resume(task: str) -> frozenset[str]:
 
 
 def differences(run: dict[str, Any], checkpoint: dict[str, Any]) -> list[str]:
-  """Knobs that matter to training and differ, as "name: checkpoint's value -> run's value"; both are saved configs."""
+  """Knobs of two saved configs that matter to training and differ: "name: checkpoint's value -> run's value"."""
   run, checkpoint = completed(run), completed(checkpoint)
   free = free_on_resume(run["task"])
   run, checkpoint = flatten(run), flatten(checkpoint)
@@ -307,7 +307,7 @@ def check_field(path: str, task: str | None = None) -> None:
 
   Args:
     path: the name.
-    task: config.task; None where it is not known yet, so that config.data may have any knob.
+    task: config.task; None if it is not known yet, so that config.data may have any knob.
   """
   where, known = "", to_dict(Config() if task is None else Config(task=task, data=tasks.data_config(task)()))
   for name in path.split("."):
@@ -322,12 +322,12 @@ def check_field(path: str, task: str | None = None) -> None:
 
 def _no_such_field(where: str, name: str, known: Iterable[str]) -> UserError:
   close = difflib.get_close_matches(name, known, 1)
-  hint = f"did you mean {where}{close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+  hint = f"did you mean {where}{close[0]}?" if close else f"use one of {', '.join(sorted(known))}"
   return UserError(f"config.{where}{name}: no such field; {hint}")
 
 
 def _build(cls: type, values: Any, where: str) -> Any:
-  """A dataclass from a dict, every field present, known, of its type, and by its rule."""
+  """Builds a dataclass from a dict; every field must be present, known, of its type, and obey its rule."""
   if not isinstance(values, dict):
     raise UserError(f"config.{where.rstrip('.')} = {values!r}: must be a group of fields")
   kinds = {field.name: kind for field, kind in zip(dataclasses.fields(cls), _kinds(cls, values))}
@@ -372,14 +372,14 @@ def parse(config: ml_collections.ConfigDict | dict[str, Any]) -> Config:
   if isinstance(config, ml_collections.ConfigDict):
     config = config.to_dict()
   if not isinstance(config, dict):
-    raise UserError(f"the config is {config!r}, must be a ConfigDict, such as config.default_config() makes")
+    raise UserError(f"the config is {config!r}, must be a ConfigDict, such as config.default_config() returns")
   parsed = _build(Config, config, "")
   _check(parsed)
   return parsed
 
 
 def parse_saved(config: Any, place: str) -> Config:
-  """`parse`, of a config that this or an older version of the library has saved.
+  """`parse` for a config that this or an older version of the library has saved.
 
   Args:
     config: nested as in `to_dict`; knobs that were added since may be missing.
@@ -403,31 +403,31 @@ def parse_saved(config: Any, place: str) -> Config:
 
 
 def _check(config: Config) -> None:
-  """The rules about several knobs."""
+  """Checks the rules that involve several knobs."""
   model, compute = config.model, config.compute
   if not model.mlp_t and model.num_heads % compute.model_devices:
     raise UserError(f"config.compute.model_devices = {compute.model_devices}: must divide config.model.num_heads = "
-                    f"{model.num_heads}: devices share whole heads")
+                    f"{model.num_heads}, since a head is not split over devices")
   for name, value in (("attention", "cudnn"), ("kernels", "pallas")):
     if getattr(compute, name) == value and model.dtype == "float32":
       raise UserError(f"config.compute.{name} = {value!r}: needs config.model.dtype = bfloat16 or float16")
   if compute.kernels == "pallas" and model.inner_norm:
-    raise UserError("config.compute.kernels = 'pallas': has no norm inside; set config.model.inner_norm to False")
+    raise UserError("config.compute.kernels = 'pallas': cannot compute config.model.inner_norm = True; set it to False")
   if (config.epochs > 0) == (config.steps > 0):
-    raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them says how "
-                    "long to train; set the other to 0")
+    raise UserError(f"config.epochs = {config.epochs}, config.steps = {config.steps}: exactly one of them must say "
+                    "how long to train; set the other to 0")
   if config.optimizer.train == "prefix" and not model.puzzle_emb_ndim:
-    raise UserError("config.optimizer.train = 'prefix': there is none where config.model.puzzle_emb_ndim = 0")
+    raise UserError("config.optimizer.train = 'prefix': a model with config.model.puzzle_emb_ndim = 0 has no prefix")
   if config.init_rows != "zero" and not config.init_from:
-    raise UserError(f"config.init_rows = {config.init_rows!r}: needs config.init_from, of whose rows that is the mean")
+    raise UserError(f"config.init_rows = {config.init_rows!r}: needs config.init_from, whose rows it averages")
   stages(config.depth_schedule, model)
 
 
 def parse_change(text: str) -> tuple[str, Any]:
-  """What --set=FIELD=VALUE says: "model.mlp_t=False" -> ("model.mlp_t", False).
+  """Parses the value of --set: "model.mlp_t=False" -> ("model.mlp_t", False).
 
   Raises:
-    UserError: it says nothing.
+    UserError: it is not FIELD=VALUE.
   """
   field, equals, value = text.partition("=")
   if not equals:
@@ -439,7 +439,7 @@ def parse_change(text: str) -> tuple[str, Any]:
 
 
 def change(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> None:
-  """Sets fields by their names in `flatten`; what is wrong with their values, `parse` says.
+  """Sets fields by their names in `flatten`; `parse` checks their values later.
 
   Raises:
     UserError: there is no such field.
@@ -462,7 +462,7 @@ def from_argument(
     argument: what follows the colon.
     configs: name -> function that makes it; the first line of its docstring says what it is.
     options: name -> function that changes a config in place; the first line of its docstring says what it does.
-    groups: heading -> names of configs, the way in which `help` lists them; None for one list.
+    groups: heading -> names of configs, as `help` lists them; None for one list.
 
   Raises:
     UserError: an unknown name or option.
@@ -489,6 +489,6 @@ def from_argument(
   config.name = ",".join([name, *chosen])
   for option in chosen:
     if option not in options:
-      raise UserError(f"config option {option!r} is not known; known are {', '.join(options)} (help describes them)")
+      raise UserError(f"config option {option!r} is not known; use one of {', '.join(options)} (help describes them)")
     options[option](config)
   return config

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The exceptions that mean "the user can mend this", and what a library's error says about its cause."""
+"""The exceptions that mean "the user can correct this", and the causes of libraries' errors."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -17,45 +17,44 @@ _MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 class UserError(ValueError):
-  """A mistake in what a person handed us: a flag, a config, a file, a full disk.
+  """A mistake in a user's input or machine: a flag, a config, a file, a full disk.
 
   The message is one line that names the thing, its value, the rule it breaks and what to do. Command-line
-  programs print it without a traceback and exit with `status`; anything else that is raised is our bug and keeps
-  its traceback.
+  programs print it without a traceback and exit with `status`. Any other exception is our bug and keeps its
+  traceback.
 
   Attributes:
-    status: programs exit with.
+    status: exit status of programs.
   """
 
   status = 2
 
 
 class TryAgain(UserError):
-  """Something outside the program failed that may have passed when the same command is started again: another process
-  of the job, the network, a bucket."""
+  """A failure outside the program that may be over when the same command is started again: of another process of the
+  job, the network, a bucket."""
 
   status = 76
 
 
 class Damaged(UserError):
-  """A file or checkpoint could be read, and what it holds is not what it must be: cut off, changed, or never such."""
+  """A file or checkpoint could be read, but its content is wrong: cut off, changed, or of another kind."""
 
 
 def in_one_line(error: BaseException) -> str:
-  """What an error of a library says, on one line; its name where it says nothing."""
+  """The message of a library's error on one line; the error's name if it has no message."""
   return " ".join(str(error).split()) or type(error).__name__
 
 
 def check_number(name: str, value: int | float) -> None:
-  """Makes sure that a number is one that the devices can compute with: they have 32 bits for it.
+  """Makes sure that a number fits the 32 bits that devices compute with.
 
   Args:
     name: of the flag or knob, for the message.
-    value: of it.
+    value: the number.
 
   Raises:
-    UserError: an integer beyond 32 bits; or a floating-point number beyond them, which includes infinity, or not a
-      number.
+    UserError: an integer or a floating-point number is beyond 32 bits, or is infinity or NaN.
   """
   if isinstance(value, int) and not -(2**31) <= value < 2**31:
     # Python refuses to write out numbers of thousands of digits.
@@ -66,14 +65,14 @@ def check_number(name: str, value: int | float) -> None:
 
 
 def mistake_in(path: str, error: BaseException) -> UserError | None:
-  """What is wrong in a Python file that a person wrote, with its line.
+  """The mistake in a user's Python file, with its line.
 
   Args:
     path: of the file.
-    error: met while it was read or run, or one that wraps it.
+    error: raised while the file was read or run, or one that wraps it.
 
   Returns:
-    To be raised, `from error`; None if the error does not come from the file.
+    An error to be raised `from error`; None if it does not come from the file.
   """
   for one in _chain(error):
     if isinstance(one, SyntaxError):
@@ -81,14 +80,14 @@ def mistake_in(path: str, error: BaseException) -> UserError | None:
       return UserError(f"{where}: {one.msg}")
     lines = [frame.lineno for frame in traceback.extract_tb(one.__traceback__)
              if os.path.abspath(frame.filename) == os.path.abspath(path)]
-    if lines:  # also what one of our functions, called there, has to say
+    if lines:  # this includes errors of our functions that are called there
       return one if isinstance(one, UserError) else UserError(
           f"{path}, line {lines[-1]}: {type(one).__name__}: {_shortened(in_one_line(one))}")
   return None
 
 
 class Kind(enum.Enum):
-  """What failed, as far as it decides what a person can do."""
+  """Kinds of failure, by what a user can do about them."""
 
   SPACE = enum.auto()  # the disk or the quota is full, or a limit on the size of files is reached
   PERMISSION = enum.auto()
@@ -97,9 +96,9 @@ class Kind(enum.Enum):
   MEMORY = enum.auto()  # of this machine
   DEVICE_MEMORY = enum.auto()
   DISK = enum.auto()  # the hardware, or a file system over a network
-  PATH = enum.auto()  # it cannot be a path of what is asked for
+  PATH = enum.auto()  # it cannot be a path of the wanted kind
   MISSING = enum.auto()
-  OTHER = enum.auto()  # the library's own words are all that is known
+  OTHER = enum.auto()  # only the library's own words are known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +108,8 @@ class Cause:
   Attributes:
     kind: of cause.
     words: one line, without the path.
-    path: of the file or folder that it happened to; "" where that is not known or stands in the words.
-    advice: what to do about it; "" where that is not known.
+    path: of the file or folder concerned; "" if it is not known or is in the words.
+    advice: what to do about it; "" if that is not known.
   """
 
   kind: Kind
@@ -120,7 +119,7 @@ class Cause:
 
   @property
   def outside(self) -> bool:
-    """Whether it lies in the machine or the network, so that it says nothing about what was to be read or written."""
+    """Whether the machine or the network failed, which says nothing about the thing to be read or written."""
     return self.kind not in (Kind.MISSING, Kind.PATH, Kind.OTHER)
 
 
@@ -130,15 +129,15 @@ _ADVICE = {
     Kind.OPEN_FILES: "allow more open files with `ulimit -n`",
     Kind.NETWORK: "check the network and start the same command again",
     Kind.MEMORY: "end other programs or use a machine with more memory",
-    Kind.DEVICE_MEMORY: ("lower config.batch_size or raise config.compute.micro_batches where it trains, lower "
-                         "eval.batch_size where it evaluates, or use more or larger devices"),
+    Kind.DEVICE_MEMORY: ("in training, lower config.batch_size or raise config.compute.micro_batches; in evaluation, "
+                         "lower eval.batch_size; or use more or larger devices"),
     Kind.DISK: "the disk or its server fails: look at the machine's log",
 }
 _PATH_ADVICE = {
     "ENAMETOOLONG": "choose shorter names",
     "ENOTDIR": "a file stands where a folder is needed",
     "EISDIR": "a folder stands where a file is needed",
-    "ELOOP": "mend the symbolic links, which lead in a circle",
+    "ELOOP": "correct the symbolic links, which form a loop",
     "EEXIST": "",
 }
 _ERRNOS = {
@@ -154,7 +153,7 @@ _ERRNOS = {
         Kind.MISSING: ("ENOENT",),
     }.items() for name in names
 }
-# Of gRPC and Abseil, with which texts of JAX and TensorStore begin.
+# Statuses of gRPC and Abseil, with which messages of JAX and TensorStore begin.
 _STATUSES = {
     "PERMISSION_DENIED": Kind.PERMISSION,
     "UNAUTHENTICATED": Kind.PERMISSION,
@@ -163,35 +162,35 @@ _STATUSES = {
     "DEADLINE_EXCEEDED": Kind.NETWORK,
     "RESOURCE_EXHAUSTED": Kind.NETWORK,  # of a bucket: too many requests
 }
-# As TensorStore ("[os_error_code='28']") and Rust ("(os error 28)") write it.
+# The number of a system's error, as TensorStore ("[os_error_code='28']") and Rust ("(os error 28)") write it.
 _OS_ERROR = re.compile(r"os[ _]error(?:_code)?[ =']+(\d+)")
 
 
 def cause_of(error: BaseException) -> Cause:
-  """The true cause of an error: its own, or that of an error which a library has wrapped.
+  """The true cause of an error: its own, or that of an error that a library has wrapped.
 
   Args:
-    error: of the operating system, or of a library that met one of those: Orbax, TensorStore, JAX, safetensors, ….
+    error: an error of the operating system, or of a library that met one: Orbax, TensorStore, JAX, safetensors, ….
 
   Returns:
-    The outermost cause that is known; but that a file is missing counts only where nothing else is known, because it is
-    often a consequence.
+    The outermost cause that is known. A missing file counts only if no other cause is known, since it is often a
+    consequence.
   """
   found = [cause for cause in map(_own_cause, _chain(error)) if cause]
-  found.sort(key=lambda cause: (cause.kind is Kind.OTHER, cause.kind is Kind.MISSING))  # otherwise as they were
+  found.sort(key=lambda cause: (cause.kind is Kind.OTHER, cause.kind is Kind.MISSING))  # the order is otherwise kept
   return found[0] if found else Cause(Kind.OTHER, _shortened(in_one_line(error)))
 
 
 def explained(what: str, error: BaseException, elsewhere: str = "") -> UserError:
-  """A line that says what could not be done, why, and what to do: "WHAT (cause); advice".
+  """A message that says what failed, why, and what to do: "WHAT (cause); advice".
 
   Args:
-    what: could not be done, with the name of the thing.
+    what: the thing by its name, and what could not be done.
     error: the reason.
-    elsewhere: how to name another place; said where another place may help.
+    elsewhere: advice that names another place; used if another place may help.
 
   Returns:
-    To be raised, `from error`; TryAgain where it may have passed when the same command is started again.
+    An error to be raised `from error`; TryAgain if the failure may be over when the same command is started again.
   """
   cause = cause_of(error)
   if elsewhere and cause.kind in (Kind.PATH, Kind.MISSING, Kind.OTHER):
@@ -205,7 +204,7 @@ def explained(what: str, error: BaseException, elsewhere: str = "") -> UserError
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-  """An error, and those which it wraps or during whose handling it was raised, from the outermost on."""
+  """Yields an error and the errors that it wraps, or during whose handling it was raised, the outermost first."""
   seen = set()
   while error is not None and id(error) not in seen:
     seen.add(id(error))
@@ -217,15 +216,15 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _own_cause(error: BaseException) -> Cause | None:
-  """The cause that an error itself tells; None if it tells none that we know."""
+  """The cause that an error itself states; None if it states none that we know."""
   text = in_one_line(error)
-  if isinstance(error, (socket.gaierror, socket.herror, ssl.SSLError)):  # their numbers are not the system's
+  if isinstance(error, (socket.gaierror, socket.herror, ssl.SSLError)):  # their numbers are not the operating system's
     return Cause(Kind.NETWORK, _shortened(text), advice=_ADVICE[Kind.NETWORK])
   if isinstance(error, OSError) and error.errno:
     path = error.filename
     return _of_errno(error.errno, os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else "")
   if type(error).__name__ == "JaxRuntimeError":  # by its name, so that JAX need not be imported
-    # Its other words about networks tell of a lost process of the job; see exit_status.leave.
+    # Its other messages about networks mean that a process of the job is lost; see exit_status.leave.
     out_of_memory = text.startswith("RESOURCE_EXHAUSTED:") or "out of memory" in text.lower()
     return Cause(Kind.DEVICE_MEMORY, _shortened(text), advice=_ADVICE[Kind.DEVICE_MEMORY]) if out_of_memory else None
   if isinstance(error, MemoryError):
@@ -249,7 +248,7 @@ def _advice(number: int) -> str:
 
 
 def _shortened(text: str) -> str:
-  """A library's error on one line; of a long one the start and the end, where the cause often is, without what
-  TensorStore adds."""
+  """A library's one-line error without TensorStore's additions; a long one keeps its start, and its end, where the
+  cause often is."""
   text = re.split(r" \[tensorstore_spec[\[=]", text)[0]
   return text if len(text) <= 200 else f"{text[:60]} … {text[-130:]}"

@@ -1,5 +1,5 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""`--mode=eval`: any checkpoint on any puzzles of its task."""
+"""Implements `--mode=eval`: evaluates any checkpoint on any puzzles of its task."""
 
 import contextlib
 import dataclasses
@@ -24,29 +24,30 @@ from trm_jax.training.evaluator import Evaluator
 def run(path: str, source: str | None, *, batch_size: int | None = None, average: int = 0, steps: int | None = None,
         stop: str | None = None, versions: int | None = None, rollouts: int = 1, noise: float = 0.0,
         choose: str | None = None, peer_timeout_s: float = 600.0) -> dict[str, Any]:
-  """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics): of the chosen
-  attempts where there are several at each puzzle, then also `attempts`, `passes` (the steps of all attempts at a
-  puzzle, in the mean) and the tables of Evaluator.choose.
+  """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
+
+  If there are several attempts at each puzzle, metrics are those of the chosen attempts, with `attempts`, `passes` (the
+  mean steps of all attempts at a puzzle) and the tables of Evaluator.choose.
 
   Args:
     path: of the checkpoint (see checkpoint.find).
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
-    batch_size, stop: see config.eval; None for what the run was configured for.
+    batch_size, stop: see config.eval; None: as the run was configured.
     average: see weights.load.
     steps, rollouts, noise: see Attempter.
-    versions: see Attempter; where the task has votes, its num_votes, and None for what the run was configured for.
-    choose: see vote.candidates; None for "count".
+    versions: see Attempter; if the task has votes, this is its num_votes, and None means as the run was configured.
+    choose: see vote.candidates; None means "count".
     peer_timeout_s: see loop.run.
 
   Raises:
-    UserError: no such checkpoint or data, or data the model was not made for; or nothing can be attempted, or chosen,
+    UserError: there is no such checkpoint or data, the data do not fit the model, or attempts cannot be made or chosen
       in this way.
   """
   mesh = sharding.make_mesh()
   loaded = weights.load(path, mesh, average=average)
   config, data = loaded.config, loaded.config.data
   if source is not None:
-    # All there are; of generated ones there is no end.
+    # All puzzles of the source, except generated ones, which are endless.
     data = dataclasses.replace(data, source=source, num_test=0)
     if tasks.of(config.task, data).own_splits:
       data = dataclasses.replace(data, num_test=config.data.num_test or 1000)
@@ -55,20 +56,20 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
   task = tasks.of(config.task, data).shared(loaded.folder)
   if task.stores_versions:
     if versions is not None and versions > task.num_votes:
-      raise UserError(f"--versions={versions}: the run has {data.num_aug} of each task besides itself "
+      raise UserError(f"--versions={versions}: the run has only {data.num_aug} augmented versions of each task "
                       "(config.data.num_aug)")
     versions = task.num_votes
     if choose is not None:
       raise UserError(f"--choose={choose}: {task.name} counts votes in its own way; leave it out")
   vote.check(choose or "count", task, (1 + (versions or 0)) * rollouts)
-  puzzles = splits_lib.load_test(task, console.Progress(f"{data.source} puzzles"))  # made ones may take minutes
+  puzzles = splits_lib.load_test(task, console.Progress(f"{data.source} puzzles"))  # generating may take minutes
   model = loaded.model
   identity.check_rows(task, loaded.rows, str(loaded.folder))
   sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.config.seq_len, model.config.vocab_size)
   if sizes != known:
-    raise UserError(f"{data.source}: {sizes[0]} cells and {sizes[1]} tokens, the model knows {known[0]} and {known[1]}")
+    raise UserError(f"{data.source}: {sizes[0]} cells and {sizes[1]} tokens, the model has {known[0]} and {known[1]}")
   if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
-    raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model knows "
+    raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model has "
                     f"{model.config.num_puzzle_identifiers}")
   what = f"mean of {average} checkpoints" if average else f"step {loaded.step:,}"
   progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {data.source}")

@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""What a config is declared with: a knob is a field of a frozen dataclass with its default and its rule beside it.
+"""Tools to declare a config: a knob is a field of a frozen dataclass, with its default and its rule beside it.
 
-    batch_size: int = knob(768, at_least(1))  # of all devices together
+    batch_size: int = knob(768, at_least(1))  # rows on all devices together
 """
 
 from collections.abc import Callable
@@ -16,20 +16,20 @@ from trm_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-  """What a value must be. Attributes: holds, from a value to bool; text, which says it to a person."""
+  """A condition on a value. Attributes: holds, a function from a value to bool; text, the condition for users."""
 
   holds: Callable[[Any], bool]
   text: str
 
 
 def at_least(lowest: float) -> Rule:
-  """For numbers."""
+  """The rule of a number with a lowest value."""
   return Rule(lambda value: value >= lowest,
               "must not be negative" if lowest == 0 else f"must be at least {lowest}")
 
 
 def one_of(*values: Any) -> Rule:
-  """For words and small numbers."""
+  """The rule of a word or number from a short list."""
   return Rule(lambda value: value in values, f"must be one of {', '.join(map(str, values))}")
 
 
@@ -44,10 +44,10 @@ def knob(default: Any = dataclasses.MISSING, rule: Rule | None = None, *, free: 
   """A field of a config.
 
   Args:
-    default: of the type that the annotation names; without one the field has to be given.
-    rule: that every value keeps; None where its type says all.
-    free: whether a run that goes on from a checkpoint may have another value than the one that wrote it: it changes how
-      often and on what a run reports, or how it is computed, and not what is trained.
+    default: has the annotated type; without a default the field must be given.
+    rule: of every value; None if the type is enough.
+    free: whether a resumed run may have another value than the run that wrote the checkpoint. Such a knob changes how a
+      run reports or is computed, but not what is trained.
   """
   return dataclasses.field(default=default, metadata={"rule": rule, "free": free})
 
@@ -57,7 +57,7 @@ def check(config: Any, where: str) -> None:
 
   Args:
     config: instance of a dataclass made of knobs.
-    where: what stands before the names of its fields, such as "config.model.".
+    where: prefix of the fields' names, such as "config.model.".
 
   Raises:
     UserError: the value of a field breaks its rule; the message names both.
@@ -69,11 +69,11 @@ def check(config: Any, where: str) -> None:
 
 
 def free(cls: type, where: str = "") -> frozenset[str]:
-  """The names of a dataclass's free knobs; those of a group have the group's name and a dot before theirs.
+  """The names of a dataclass's free knobs; the name of a group's knob begins with the group's name and a dot.
 
   Args:
     cls: dataclass made of knobs, or of groups of them. All knobs of a class with FREE = True are free.
-    where: what stands before the names.
+    where: prefix of the names.
   """
   names = set()
   for field in dataclasses.fields(cls):

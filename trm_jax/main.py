@@ -5,13 +5,13 @@
     python -m trm_jax.main --config=configs/sudoku.py:baseline --workdir=runs/mine --config.data.source=FOLDER
     python -m trm_jax.main --config=configs/sudoku.py:help                     # lists the configs
     python -m trm_jax.main --mode=eval --checkpoint=runs/mine [--data=FOLDER]
-    python -m trm_jax.main --mode=eval --checkpoint=runs/mine --rollouts=16 --noise=0.3    # thinks longer
+    python -m trm_jax.main --mode=eval --checkpoint=runs/mine --rollouts=16 --noise=0.3    # think longer
 
-The same command goes on where an interrupted run was saved, if --workdir is given. It is also what every process of a
-job on several hosts runs (docs/multi_host.md).
+With --workdir, the same command resumes an interrupted run from its last checkpoint. Every process of a job on several
+hosts runs it, too (docs/multi_host.md).
 
-Exit status: 0 done; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, saved, start it again (130 by
-Ctrl-C); 76 another process of the job died or hung, or another program has the devices: start it again.
+Exit status: 0 done; 2 your mistake, in one line; 75 stopped by SIGTERM or SIGHUP and saved: start it again (130 by
+Ctrl-C); 76 another process of the job died or hung, or another program uses the devices: start it again.
 """
 
 import datetime
@@ -36,27 +36,27 @@ _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train (and evalua
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "For --mode=eval: a run's folder, or a checkpoint in it.")
 _DATA = flags.DEFINE_string("data", None, "For --mode=eval: other puzzles than the run's own (see config.data.source).")
 _EVAL_BATCH_SIZE = flags.DEFINE_integer(
-    "eval_batch_size", None, "For --mode=eval: puzzles at once, on all devices together; default: as the run was "
-    "configured.", lower_bound=1)
+    "eval_batch_size", None, "For --mode=eval: number of puzzles at once, on all devices together; default: as the "
+    "run was configured.", lower_bound=1)
 _AVERAGE = flags.DEFINE_integer(
     "average", 0, "For --mode=eval: the mean of the parameters in the last N checkpoints of the run, instead of "
     "their moving average in the last one.", lower_bound=0)
 flags.adopt_module_key_flags(thinking)  # for --mode=eval
 _ADDRESS = flags.DEFINE_string(
-    "coordinator_address", None, "HOST:PORT of process 0, where several processes are one job and cannot find each "
-    "other by themselves as on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
+    "coordinator_address", None, "HOST:PORT of process 0, for a job of several processes that cannot find each other "
+    "by themselves, as they do on Cloud TPU; default: JAX_COORDINATOR_ADDRESS.")
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "How many processes the job has; default: JAX_NUM_PROCESSES. 1: this host alone.",
+    "num_processes", None, "Number of processes of the job; default: JAX_NUM_PROCESSES. 1: this host alone.",
     lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer(
     "process_id", None, "The number of this process, from 0; default: JAX_PROCESS_ID.", lower_bound=0)
 _PEER_TIMEOUT = flags.DEFINE_float(
-    "peer_timeout_s", 600.0, "Seconds after which one of several processes ends with status 76 if the others do not "
-    "come or nothing moves.", lower_bound=1.0, upper_bound=1e6)
+    "peer_timeout_s", 600.0, "Seconds that one of several processes waits for the others to join, or for any "
+    "progress, before it ends with status 76.", lower_bound=1.0, upper_bound=1e6)
 
 
 def main(argv: list[str]) -> None:
-  """Dispatches."""
+  """Checks the flags, joins the job, and trains or evaluates."""
   cli.no_arguments(argv)
   if _MODE.value == "eval":
     cli.refuse("only --mode=train reads it, and this is --mode=eval", _CONFIG, _WORKDIR)
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
     cluster.join(job, _PEER_TIMEOUT.value)
   else:
     hosts.stay_alone()
-  # What needs JAX is imported here, so that --help and a misspelt flag answer at once.
+  # Modules that need JAX are imported here, so that --help and errors in flags appear at once.
   from trm_jax.runtime import compilation_cache  # pylint: disable=g-import-not-at-top
   from trm_jax.runtime import distributed  # pylint: disable=g-import-not-at-top
 

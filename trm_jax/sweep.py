@@ -1,20 +1,20 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Named configs x seeds, one run after another or several side by side; what is finished is skipped.
+"""Runs named configs x seeds, one run after another or several side by side, and skips finished runs.
 
     python -m trm_jax.sweep --sweep=configs/sudoku.py:tn_schedule --workdir=runs/study --seeds=0,1,2
-    python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --dry-run    # what it will take
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:miniature --workdir=runs/mini --dry-run    # prints its time
     python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --options=laptop --set=steps=500
-    python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --side_by_side=8    # one a GPU, or a core
+    python -m trm_jax.sweep --sweep=configs/sudoku.py:data --workdir=runs/x --side_by_side=8    # one per GPU or core
     python -m trm_jax.sweep --sweep=configs/sudoku.py:help                                       # lists the sweeps
 
-Each run is a `python -m trm_jax.main` of its own, kept in WORKDIR/CONFIG/seed_N; what it prints is in seed_N.log beside
-it. Configs that differ in nothing but their names are one run, under the name that comes first in the file. A run that
-fails is passed over; Ctrl-C, SIGTERM and SIGHUP have the runs that are going on save and stop; the same command goes
-on from there. The same command may be started several times, on several machines, too: each passes over what others are
-at, and with --wait comes back to it. On several hosts that are one job: launch/sweep.
+Each run is a separate `python -m trm_jax.main`, kept in WORKDIR/CONFIG/seed_N; its output is in seed_N.log beside it.
+Configs that differ only in their names are one run, under the name that comes first in the file. After a run that fails
+the sweep goes on; Ctrl-C, SIGTERM and SIGHUP make the current runs save and stop, and the same command resumes them.
+The same command may run several times at once, also on several machines: each skips the runs of others and, with
+--wait, comes back to them. For several hosts that are one job see launch/sweep.
 
-Exit status: 0 all are done; 1 some failed; 2 your mistake, said in one line; 75 stopped by SIGTERM or SIGHUP, 130 by
-Ctrl-C; 76 none failed, but some could not be made now, or others are at them: the same command, later, goes on.
+Exit status: 0 all are done; 1 some failed; 2 your mistake, in one line; 75 stopped by SIGTERM or SIGHUP, 130 by Ctrl-C;
+76 none failed, but some could not be made now, or others are making them: start the same command later.
 """
 
 import shlex
@@ -34,21 +34,21 @@ _SWEEP = flags.DEFINE_string("sweep", None, "FILE.py:NAME, e.g. configs/sudoku.p
                              allow_override=True)  # preflight has it, and --set, too
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs, local or gs://BUCKET/FOLDER.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "config.seed of the runs of each config.")
-_OPTIONS = flags.DEFINE_list("options", [], "Options for every config, as after the comma of --config: laptop.")
-_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False; repeat for several.",
+_OPTIONS = flags.DEFINE_list("options", [], "Options for every config, those of --config=FILE.py:NAME,OPTION….")
+_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every run, e.g. model.mlp_t=False.",
                                  allow_override=True)
-_SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Runs at a time, each on a GPU or TPU chip of its own or, "
+_SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 1, "Number of runs at a time, each on its own GPU or TPU chip or, "
                                      "where there are none, on its share of the processor cores.", lower_bound=1)
-_WAIT = flags.DEFINE_bool("wait", False, "At the end wait for the runs that other sweeps are at, and take over those "
-                          "that they give up, instead of ending with 76.")
-_DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which are done, and about how long the "
-                             "others will take.")
-_LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, a line each, for other "
-                          "launchers.")
+_WAIT = flags.DEFINE_bool("wait", False, "At the end, instead of ending with status 76, wait for the runs that other "
+                          "sweeps are making, and take over those that they give up.")
+_DRY_RUN = flags.DEFINE_bool("dry-run", False, "Only say which runs there are, which of them are done, and roughly how "
+                             "long the others will take.")
+_LIST = flags.DEFINE_bool("list", False, "Only print the config and flags of each run, one run per line, for "
+                          "other launchers.")
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags and does what they say."""
+  """Reads the flags; lists, estimates or makes the runs."""
   cli.no_arguments(argv)
   if not _SWEEP.value:
     raise UserError("--sweep is missing; try --sweep=configs/sudoku.py:help")
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
   if _WORKDIR.value is None:
     raise UserError("--workdir is missing: a folder for the runs, in which finished ones are found")
   if _DRY_RUN.value:
-    cli.refuse("--dry-run speaks of runs one after another", _SIDE_BY_SIDE, _WAIT)
+    cli.refuse("--dry-run estimates runs one after another", _SIDE_BY_SIDE, _WAIT)
     from trm_jax.study import dry_run  # pylint: disable=g-import-not-at-top
 
     for line in dry_run.lines(runs, _WORKDIR.value):

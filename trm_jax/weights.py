@@ -1,15 +1,15 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""The weights of a trained model, without the rest of what a training is made of.
+"""The weights of a trained model, without the rest of the training state.
 
     from trm_jax import weights
 
     trained = weights.load("runs/baseline")     # a run, one of its checkpoints, or what `save` has written
     trained = weights.load("hf://OWNER/REPO/FILE")      # the reference's, imported into runs/ first
-    trained = weights.load("builtin:sudoku")    # come with trm_jax: docs/evaluate.md
+    trained = weights.load("builtin:sudoku")    # included in trm_jax: docs/evaluate.md
     carry, outputs = trained.model(carry, batch)
 
-Read are the parameters or their moving average, the prefix table and the initial states: no moments of an optimizer and
-no rows of a batch, and no training step is traced.
+`load` reads only the parameters or their moving average, the prefix table and the initial states. It reads no optimizer
+moments and no carry, and traces no training step.
 """
 
 import contextlib
@@ -42,11 +42,11 @@ class Weights:
   """A trained model.
 
   Attributes:
-    model: with averaged parameters where there is an average.
+    model: has averaged parameters if there is an average.
     config: of its run.
     step: of the checkpoint.
     folder: of the run.
-    rows: digest of what the rows of the prefix table stand for (see identity.rows_digest); None where it is not known.
+    rows: digest of the puzzles that rows of the prefix table stand for (see identity.rows_digest); None if not known.
   """
 
   model: TRM
@@ -55,23 +55,23 @@ class Weights:
   folder: os.PathLike
   rows: str | None
 
-  @functools.cached_property  # compiled programs are kept by the task
+  @functools.cached_property  # the task keeps compiled programs
   def task(self) -> tasks.Task:
     """The task that it was trained on."""
     return tasks.of(self.config.task, self.config.data)
 
 
 def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
-  """The weights of a checkpoint, whatever devices wrote it.
+  """Loads the weights of a checkpoint, whatever devices wrote it.
 
   Args:
     path: a run's folder (its newest checkpoint), or one checkpoint (see `checkpoint.find`); or an address at a hub
       (see `interop.hub`), from which the weights are imported into runs/ first, once.
-    mesh: on which they shall lie, laid out as in training: what is large is shared out. None: the default device.
-    average: with the mean of the parameters in the last `average` checkpoints instead of their moving average.
+    mesh: the devices to load onto, with the layout of training, which splits large arrays. None: the default device.
+    average: if not 0, takes the mean of the parameters in the last `average` checkpoints, not their moving average.
 
   Raises:
-    UserError: there is no checkpoint, it is damaged, or there are too few; `average` of a path to one checkpoint.
+    UserError: there is no checkpoint, it is damaged, or there are too few; or `average` is given for one checkpoint.
   """
   directory, step = checkpoint.find(os.fspath(_imported(path)) if hub.is_address(path) else path)
   if average and step is not None:
@@ -93,13 +93,13 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
 
 
 def save(model: TRM, config: Config, folder: os.PathLike | str, *, step: int = 0, rows: str | None = None) -> None:
-  """Writes a model so that `load` can read it: an import of somebody else's weights, for instance.
+  """Writes a model so that `load` can read it, for instance weights imported from elsewhere.
 
   Args:
     model: to be saved.
-    config: of the run that it is the result of, as far as that is known; config.model and config.task matter.
-    folder: to become a run's folder, local or gs://; must have no checkpoint of that step.
-    step: optimizer steps that it was trained for.
+    config: of the run that trained it, as far as it is known; config.model and config.task matter.
+    folder: becomes a run's folder, local or gs://; must have no checkpoint of that step.
+    step: optimizer steps of the training.
     rows: see Weights.
 
   Raises:
@@ -116,7 +116,7 @@ def save(model: TRM, config: Config, folder: os.PathLike | str, *, step: int = 0
 
 def import_reference(source: str, folder: os.PathLike | str, *, arch: str | None = None, config: Config | None = None
                      ) -> sources.Imported:
-  """Makes weights that were trained elsewhere into what `load` reads; returns them, too.
+  """Writes weights that were trained elsewhere so that `load` can read them, and returns them.
 
   Args:
     source, arch, config: see `sources.read`.
@@ -128,7 +128,7 @@ def import_reference(source: str, folder: os.PathLike | str, *, arch: str | None
   target = paths.user_path(folder, "--out")
   paths.check_checkpoints_can_be_kept(target, "--out")
   if _has_checkpoints(target):
-    raise UserError(f"--out={folder}: holds checkpoints already, and nothing is written over; name another folder")
+    raise UserError(f"--out={folder}: holds checkpoints already, which are not overwritten; name another folder")
   read = sources.read(source, arch=arch, config=config)
   save(read.model, read.config, target, step=read.step)
   return read
@@ -143,9 +143,9 @@ def _has_checkpoints(folder: os.PathLike | str) -> bool:
 
 
 def _imported(address: str) -> pathlib.Path:
-  """The folder of weights that an address at a hub names, which is made if it is not there.
+  """The folder of the weights at a hub's address, imported if they are not there yet.
 
-  A commit has a folder of its own: what is published later under the same name goes to another one.
+  Each commit has its own folder, so later weights of the same name go to another one.
   """
   if jax.process_count() > 1:
     raise UserError(f"--checkpoint={address}: several processes need a folder that they share; import it first: "
@@ -155,5 +155,5 @@ def _imported(address: str) -> pathlib.Path:
   folder = pathlib.Path("runs") / re.sub(r"[^\w.-]+", "-", f"{repo_and_file}-{hub.commit_of(file)[:12]}")
   if not _has_checkpoints(folder):
     import_reference(address, folder)
-    print(f"{address}: imported into {folder}", file=sys.stderr)  # standard output may be one of JSON
+    print(f"{address}: imported into {folder}", file=sys.stderr)  # standard output may be JSON
   return folder

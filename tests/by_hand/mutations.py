@@ -734,7 +734,7 @@ MUTATIONS = [
     mutation("solve: what is shown ends no script", "solve/page.py", r'.replace("<", "\\u003c")', "",
              "test_solve.py::test_what_is_shown_cannot_end_the_script"),
     mutation("board: the puzzle, where answers do not show it", "boards.py",
-             "if not task.is_given(inputs).any():  # the answers do not show it", "if False:",
+             "if not task.is_given(inputs).any():  # the answers do not show the puzzle", "if False:",
              "test_grid_task.py::test_a_folder_of_csv_files_is_trained_on"),
 ]
 

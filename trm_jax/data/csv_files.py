@@ -165,9 +165,9 @@ def _row(line: str, columns: tuple[str, ...], where: str) -> dict[str, str]:
   """The fields of one line by their columns. Raises UserError if they cannot be told apart, or are too many or few."""
   fields = _fields(line)
   if fields is None and "\r" in line:
-    raise UserError(f"{where}: has a carriage return within it; lines must end with a line feed, or with both")
+    raise UserError(f"{where}: has a carriage return in the middle; lines must end with a line feed, or with both")
   if fields is None:
-    raise UserError(f"{where}: the quotes do not match, or a line ends within one, in {_shorten(line)}")
+    raise UserError(f"{where}: the quotes do not match, or a line ends inside quotes, in {_shorten(line)}")
   if len(fields) != len(columns):
     raise UserError(f"{where}: has {len(fields)} columns, must have {len(columns)} ({','.join(columns)})")
   return dict(zip(columns, fields))

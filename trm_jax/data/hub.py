@@ -158,7 +158,7 @@ class Published:
     where = self._prepared_in(folder)
     needed = [name for name in buckets.names(where) if name.endswith(".json") or f"-{split}." in name]
     if _PREPARED not in needed:
-      raise UserError(f"config.data.tfds_dir={folder}: has no {where.relative_to(folder)}, prepared; a training run "
+      raise UserError(f"config.data.tfds_dir={folder}: has no prepared {where.relative_to(folder)}; a training run "
                       "with this config.data.tfds_dir puts it there")
     return buckets.local_copy(where, needed).parents[1]
 
@@ -194,7 +194,7 @@ class Published:
                             "name another folder") from e
     if dict(builder.info.metadata) != dict(self.sha256):
       raise UserError(
-          f"{builder.data_path}: was prepared from files with other checksums than those asked for; delete that folder"
+          f"{builder.data_path}: was prepared from files with other checksums than expected; delete that folder"
           " or choose another data folder")
     return builder
 

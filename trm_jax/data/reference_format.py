@@ -1,8 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Dataset folders written by the reference's builders: <folder>/<split>/dataset.json and <set>__*.npy.
 
-For each set: inputs and labels (N, S) of any integer type; puzzle_indices (puzzles + 1,), at which example each puzzle
-starts; group_indices (groups + 1,), at which puzzle each group starts; puzzle_identifiers (puzzles,).
+For each set: inputs and labels (N, S) of any integer type; puzzle_indices (puzzles + 1,), the example at which
+each puzzle starts; group_indices (groups + 1,), the puzzle at which each group starts; puzzle_identifiers (puzzles,).
 """
 
 from collections.abc import Iterator
@@ -30,21 +30,21 @@ _COUNTS = (
     "total_puzzles",
 )
 REBUILD = "rebuild the folder with the reference's builder"
-# Labels are int8, identifiers and numbers of examples int32.
+# Labels are int8; identifiers and numbers of examples are int32.
 _MAX_VOCAB = 128
 _MAX_COUNT = 2**31 - 1
-# Rows converted at once: bounds scratch memory.
+# Number of rows converted at once; it limits scratch memory.
 _ROWS = 1 << 16
 
 
 def is_reference_folder(folder: pathlib.Path) -> bool:
-  """Whether a split of the reference's format lies in a folder.
+  """Whether a folder contains a split in the reference's format.
 
   Raises:
     UserError: the folder cannot be read.
   """
   try:
-    # Not by `glob` or `exists`, which take what cannot be read for what is not there.
+    # `glob` and `exists` would treat a path that cannot be read as missing.
     with os.scandir(folder) as entries:
       return any("dataset.json" in os.listdir(entry) for entry in entries if entry.is_dir())
   except OSError as e:
@@ -52,10 +52,10 @@ def is_reference_folder(folder: pathlib.Path) -> bool:
 
 
 def stored(folder: pathlib.Path, split: str) -> puzzles_lib.Stored:
-  """What a split has, from its dataset.json and the headers of its arrays alone.
+  """The numbers of a split, from only its dataset.json and the headers of its arrays.
 
   Raises:
-    UserError: as `read_split`, as far as these tell.
+    UserError: as in `read_split`, as far as these show.
   """
   place = folder / split
   meta = read_metadata(place / "dataset.json")
@@ -66,7 +66,7 @@ def stored(folder: pathlib.Path, split: str) -> puzzles_lib.Stored:
 
 
 def sizes(folder: pathlib.Path, split: str) -> dict[str, int]:
-  """What a model depends on: vocab_size, seq_len and num_puzzle_identifiers, as dataset.json says.
+  """The sizes that a model depends on, from dataset.json: vocab_size, seq_len and num_puzzle_identifiers.
 
   Raises:
     UserError: dataset.json is missing or malformed.
@@ -76,7 +76,7 @@ def sizes(folder: pathlib.Path, split: str) -> dict[str, int]:
 
 
 def _set_sizes(place: pathlib.Path, meta: dict) -> dict[str, int]:
-  """Examples of each set."""
+  """Number of examples of each set."""
   sizes = {}
   for name in meta["sets"]:
     with _open(place / f"{name}__inputs.npy", 2) as array:
@@ -97,18 +97,19 @@ def file_of(folder: pathlib.Path, split: str, field: str, row: int) -> str:
 def read_split(folder: pathlib.Path, split: str) -> puzzles_lib.Puzzles:
   """Reads one split, its sets one after another.
 
-  Groups and puzzles are those that are stored; the identifier of a puzzle becomes that of each of its examples; labels
-  equal to ignore_label_id become IGNORE_LABEL.
+  Groups and puzzles are kept as stored. Each example gets the identifier of its puzzle. Labels equal to ignore_label_id
+  become IGNORE_LABEL.
 
   Args:
-    folder: holds the splits' folders.
+    folder: contains the splits' folders.
     split: 'train' or 'test', the name of a split's folder.
 
   Returns:
     Puzzles without ratings, which the format does not store.
 
   Raises:
-    UserError: naming file and rule, if dataset.json or an array is missing, malformed, or does not fit the others.
+    UserError: dataset.json or an array is missing, malformed, or does not fit the others; the message names file and
+      rule.
   """
   place = folder / split
   meta = read_metadata(place / "dataset.json")
@@ -140,7 +141,7 @@ def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
 
 
 def _joined(starts: list[np.ndarray]) -> np.ndarray:
-  """int32, where the parts of several sets begin that are laid one behind the other, from where they begin in each."""
+  """Joins the starts of parts in several sets into int32 starts in the concatenated sets."""
   offsets = np.cumsum([0, *(s[-1] for s in starts)])
   return np.concatenate([*(s[:-1] + offset for s, offset in zip(starts, offsets)), offsets[-1:]]).astype(np.int32)
 
@@ -150,7 +151,7 @@ def _is_int(value) -> bool:
 
 
 def read_metadata(path: pathlib.Path) -> dict:
-  """dataset.json, every key of it checked by itself. Raises UserError."""
+  """Reads dataset.json and checks each key by itself. Raises UserError."""
   try:
     meta = files.read_json(path)
   except Damaged as e:
@@ -175,7 +176,7 @@ def read_metadata(path: pathlib.Path) -> dict:
   if len(set(sets)) < len(sets):
     raise UserError(f"{path}: sets is {sets!r}, must name each set once; {REBUILD}")
   if meta["pad_id"] != 0:
-    raise UserError(f"{path}: pad_id is {meta['pad_id']}, must be 0, the token that this library takes for padding")
+    raise UserError(f"{path}: pad_id is {meta['pad_id']}, must be 0, the token that this library uses for padding")
   if not 1 <= meta["vocab_size"] <= _MAX_VOCAB:
     raise UserError(f"{path}: vocab_size is {meta['vocab_size']}, must be from 1 to {_MAX_VOCAB}")
   for key in ("num_puzzle_identifiers", "total_groups"):
@@ -190,7 +191,7 @@ class _Array:
 
   Attributes:
     path: of the file.
-    file: open, at the first number.
+    file: opened, at the first number.
     dtype: integer.
     shape: one or two axes.
     columns_first: the order in which two axes are stored.
@@ -203,7 +204,7 @@ class _Array:
   columns_first: bool
 
   def pieces(self, rows: int) -> Iterator[np.ndarray]:
-    """All rows, in pieces of up to `rows` rows; to be called once."""
+    """Yields all rows in pieces of up to `rows` rows; may be called only once."""
     if self.columns_first:
       whole = self._numbers(math.prod(self.shape)).reshape(self.shape[::-1]).T
     for i in range(0, self.shape[0], rows):
@@ -214,7 +215,7 @@ class _Array:
         yield self._numbers(number * math.prod(self.shape[1:])).reshape(number, *self.shape[1:])
 
   def whole(self) -> np.ndarray:
-    """All of it; to be called once."""
+    """The whole array; may be called only once."""
     return next(self.pieces(max(1, self.shape[0])), np.empty(self.shape, self.dtype))
 
   def _numbers(self, count: int) -> np.ndarray:
@@ -226,7 +227,7 @@ class _Array:
 
 @contextlib.contextmanager
 def _open(path: pathlib.Path, ndim: int) -> Iterator[_Array]:
-  """Reads and checks what an .npy file says of itself; its array can be read before the context ends."""
+  """Reads and checks the header of an .npy file; its array can be read within the context."""
   with files.reading(path, f"but the 'sets' of dataset.json ask for it; {REBUILD}") as file:
     try:
       version = np.lib.format.read_magic(file)
@@ -234,7 +235,7 @@ def _open(path: pathlib.Path, ndim: int) -> Iterator[_Array]:
       shape, columns_first, dtype = read_header[version](file)
     except OSError:
       raise
-    except Exception as e:  # what the header's parsers trip over first: it is Python's syntax
+    except Exception as e:  # the header is Python, and its parsers may raise anything
       raise UserError(f"{path}: is truncated or not a plain .npy array ({in_one_line(e)}); {REBUILD}") from e
     if dtype.kind not in "iu" or len(shape) != ndim:
       raise UserError(
@@ -242,20 +243,20 @@ def _open(path: pathlib.Path, ndim: int) -> Iterator[_Array]:
       )
     size, stored = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
     if stored != size:
-      what = "is truncated" if stored < size else "has more than its array"
+      what = "is truncated" if stored < size else "has data after its array"
       raise UserError(f"{path}: {what} ({stored} bytes for {size}, of {dtype} of shape {shape}); {REBUILD}")
     yield _Array(path, file, dtype, shape, columns_first and ndim > 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Set:
-  """A set of a split in open files, its cells yet to be read.
+  """A set of a split in open files, whose cells are not read yet.
 
   Attributes:
     num_examples: N.
     identifiers: (puzzles,) integers.
-    puzzle_starts: (puzzles + 1,) int64, at which example each puzzle starts.
-    group_starts: (groups + 1,) int64, at which puzzle each group starts.
+    puzzle_starts: (puzzles + 1,) int64, the example at which each puzzle starts.
+    group_starts: (groups + 1,) int64, the puzzle at which each group starts.
   """
 
   num_examples: int
@@ -266,7 +267,7 @@ class Set:
   _meta: dict
 
   def cells(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(rows, S) uint8 inputs and (rows, S) int8 labels, checked, one part after another; to be called once.
+    """Yields checked (rows, S) uint8 inputs and (rows, S) int8 labels, part by part; may be called only once.
 
     Raises:
       UserError: a value is out of range, or a file is truncated.
@@ -285,7 +286,7 @@ class Set:
 
 @contextlib.contextmanager
 def open_set(place: pathlib.Path, name: str, meta: dict) -> Iterator[Set]:
-  """Opens a set, and checks all of it but its cells.
+  """Opens a set and checks all of it except its cells.
 
   Args:
     place: folder of the split.
@@ -303,8 +304,8 @@ def open_set(place: pathlib.Path, name: str, meta: dict) -> Iterator[Set]:
 
 
 def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, ...]:
-  """One set: (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 identifiers; at which example each puzzle starts and
-  at which puzzle each group, (puzzles + 1,) and (groups + 1,) int64."""
+  """Reads one set: (N, S) uint8 inputs, (N, S) int8 labels, (N,) int32 identifiers; (puzzles + 1,) int64, the example
+  at which each puzzle starts; (groups + 1,) int64, the puzzle at which each group starts."""
   with open_set(place, name, meta) as opened:
     n = opened.num_examples
     inputs, labels = np.empty((n, meta["seq_len"]), np.uint8), np.empty((n, meta["seq_len"]), np.int8)
@@ -315,7 +316,7 @@ def _read_set(place: pathlib.Path, name: str, meta: dict) -> tuple[np.ndarray, .
 
 
 def _checked(arrays: dict[str, _Array], dataset: pathlib.Path, meta: dict) -> Set:
-  """The set of open arrays."""
+  """Checks open arrays against each other and returns their set."""
   paths = {field: array.path for field, array in arrays.items()}
   for field in ("inputs", "labels"):
     if arrays[field].shape[1] != meta["seq_len"]:
@@ -338,8 +339,8 @@ def _checked(arrays: dict[str, _Array], dataset: pathlib.Path, meta: dict) -> Se
   if (np.diff(group_starts) == 0).any():
     g = int(np.argmin(np.diff(group_starts)))
     raise UserError(f"{paths['group_indices']}: group {g} has no examples, every group must have one; {REBUILD}")
-  # The reference's Sudoku and maze builders write the number of groups for total_puzzles, its ARC builder of puzzles.
-  # Across several sets neither can be checked here.
+  # As total_puzzles the reference's Sudoku and maze builders write the number of groups, and its ARC builder that of
+  # puzzles. Across several sets neither can be checked here.
   if len(meta["sets"]) == 1:
     if meta["total_puzzles"] not in (num_puzzles, len(group_starts) - 1):
       raise UserError(
@@ -358,11 +359,11 @@ def _checked(arrays: dict[str, _Array], dataset: pathlib.Path, meta: dict) -> Se
 
 
 def _offsets(stored: _Array, length: int, of: str) -> np.ndarray:
-  """Checked int64 offsets into something of that length."""
+  """Reads and checks int64 offsets of parts of `length` examples or puzzles."""
   array = stored.whole().astype(np.int64)
   if len(array) < 2 or array[0] != 0 or array[-1] != length or (np.diff(array) < 0).any():
     raise UserError(
-        f"{stored.path}: must rise from 0 to the {length} {of} without falling, has {len(array)} entries from"
+        f"{stored.path}: must rise from 0 to {length}, the number of {of}, but has {len(array)} entries from"
         f" {array[:1].tolist()} to {array[-1:].tolist()}; {REBUILD}"
     )
   return array

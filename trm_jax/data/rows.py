@@ -98,7 +98,7 @@ def check_positions(steps: int, batch_size: int) -> None:
   """
   if steps * batch_size > _MAX_POSITIONS:
     raise errors.UserError(
-        f"{steps} steps of batch_size {batch_size} take {steps * batch_size} examples, the most is {_MAX_POSITIONS}:"
+        f"{steps} steps of batch_size {batch_size} take {steps * batch_size} examples, the limit is {_MAX_POSITIONS};"
         f" make at most {_MAX_POSITIONS // batch_size} steps"
     )
 

@@ -103,7 +103,7 @@ def numbers(data: DataConfig, stored: Stored) -> tuple[int, int]:
   available, num_versions = stored.num_groups, stored.num_versions
   if num_versions and not 0 <= data.num_aug <= num_versions:
     raise UserError(f"config.data.num_aug = {data.num_aug}: {data.source} stores {num_versions} augmented versions of "
-                    f"a puzzle, to which none are added; set config.data.num_aug = {num_versions}, or less for the "
+                    f"each puzzle, and no others are added; set config.data.num_aug = {num_versions}, or less for the "
                     "first of them, or 0 for none")
   if num_versions and data.num_train == available:
     # A training set that was built beforehand, as the reference's is: it has no puzzles to hold out.
@@ -137,21 +137,22 @@ def load(source: Source, progress: Callable[[int, int], None] | None = None) -> 
   test, training = load_test(source), source.read("train")
   if test.num_puzzle_identifiers > training.num_puzzle_identifiers:
     raise UserError(f"{data.source}: the test puzzles have {test.num_puzzle_identifiers} puzzle identifiers, the "
-                    f"training puzzles {training.num_puzzle_identifiers}; a model knows those that it was trained on")
+                    f"training puzzles {training.num_puzzle_identifiers}; "
+                    "a model knows only the identifiers that it was trained on")
   stored = Stored.of(training)
   num_train, num_validation = numbers(data, stored)
   order, notes = _order(training.num_groups, data, 0), []
   if stored.num_versions and not data.num_aug:
-    notes.append(f"{data.source} stores {stored.num_versions:,} augmented versions of a puzzle, of which "
-                 "config.data.num_aug = 0 uses none")
+    notes.append(f"{data.source} stores {stored.num_versions:,} augmented versions of each puzzle, but "
+                 "config.data.num_aug = 0 uses none of them")
   if num_validation < data.num_validation:
     notes.append(f"config.data.num_train = {num_train} takes all puzzles of {data.source}: none are held out "
-                 f"for validation (config.data.num_validation = {data.num_validation}), test puzzles are watched, and "
-                 "no checkpoint is chosen by them")
+                 f"for validation (config.data.num_validation = {data.num_validation}); test puzzles are evaluated "
+                 "during training instead, and no checkpoint is chosen by them")
   train, validation = _apart(data, training, order, num_train, num_validation)
   if len(train) < num_train:
     notes.append(f"warning: {num_train - len(train):,} puzzles of {data.source} are not trained on, because validation "
-                 "has equal ones")
+                 "has the same ones")
   train = training.take_groups(train)
   if stored.num_versions:
     train = train.first_versions(data.num_aug + 1)
@@ -175,7 +176,7 @@ def _apart(data: DataConfig, training: Puzzles, order: np.ndarray, num_train: in
       train = train[~np.isin(kin[train], kin[rest])]
     if len(rest) < num_validation or not len(train):
       raise UserError(f"config.data.num_train = {data.num_train} and num_validation = {num_validation}: "
-                      f"{data.source} repeats puzzles; without those that are equal, {len(train)} are left to train "
+                      f"{data.source} repeats puzzles; without the duplicates, {len(train)} are left to train "
                       f"on and {len(rest)} for validation; lower config.data.num_validation")
   return train, rest[:num_validation]
 
@@ -191,11 +192,11 @@ def _splits(source: Source, train: Puzzles, validation: Puzzles | None, test: Pu
   counts = [f"{number:,} of {total:,} {what}" for number, total, what in (
       (trained, len(test), "test puzzles are trained on"),
       (watched, len(test), "test puzzles are used for validation"),
-      (repeated, len(test), "test puzzles repeat others of the test"),
-      (repeated_train, train.num_groups, "training puzzles repeat others of them")) if number]
+      (repeated, len(test), "test puzzles repeat other test puzzles"),
+      (repeated_train, train.num_groups, "training puzzles repeat other training puzzles")) if number]
   if counts:
-    notes.append(f"warning: {', '.join(counts)} (compared is every cell of the puzzles as they are stored, not of what "
-                 "config.data.num_aug makes of them)")
+    notes.append(f"warning: {', '.join(counts)} (puzzles are compared as they are stored, cell by cell, without the "
+                 "versions of config.data.num_aug)")
   leak = source.leak(train)
   if leak:
     notes.append(f"warning: {leak}")

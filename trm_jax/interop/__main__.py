@@ -5,7 +5,7 @@
     python -m trm_jax.interop import step_32550 --arch=maze --out=DIR    # if there is no all_config.yaml beside it
     python -m trm_jax.interop export runs/mine --out=step_0          # for load_checkpoint= of the reference
     python -m trm_jax.interop export runs/mine --out=DIR --format=hub        # safetensors, config and a model card
-    python -m trm_jax.interop export runs/mine --out=DIR --format=stablehlo  # programs that need JAX alone; or onnx
+    python -m trm_jax.interop export runs/mine --out=DIR --format=stablehlo  # programs that need only JAX; or onnx
 
 SOURCE is a file with a state dict (as torch.save writes it, or .safetensors), a folder with such a file and its
 all_config.yaml, or hf://OWNER/REPO/FILE[@REVISION]. Shapes do not show cycles, heads, positions and steps: these come
@@ -25,11 +25,11 @@ from trm_jax.runtime import files
 from trm_jax.runtime import hosts
 
 _OUT = flags.DEFINE_string(
-    "out", None, "import: a folder, gs://BUCKET/FOLDER too, that becomes like that of a run. export: a file for "
-    "--format=reference, as torch.save writes it, or .safetensors; a folder for the others.")
+    "out", None, "import: a new folder, local or gs://BUCKET/FOLDER, like that of a run. export: for "
+    "--format=reference a file, .safetensors or as torch.save writes it; for the other formats a folder.")
 _ARCH = flags.DEFINE_string(
     "arch", None, "The reference's model: sudoku_mlp, sudoku_attention, maze or arc as its README trains them, or a "
-    "YAML file like all_config.yaml; default: what lies beside the weights.")
+    "YAML file like all_config.yaml; default: the file beside the weights.")
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Instead of --arch: FILE.py:NAME, a config of a run with this model; --config.field=value changes "
     "a field.")
@@ -37,8 +37,8 @@ _FORMAT = flags.DEFINE_enum(
     "format", "reference", ["reference", "hub", "stablehlo", "onnx"], "For export: a file that the PyTorch "
     "reference loads, a folder for a hub, or a folder of programs in StableHLO or ONNX.")
 _COMPILED = flags.DEFINE_bool(
-    "compiled", True, "For --format=reference: names as the reference's model has them by default; --nocompiled: with "
-    "its DISABLE_COMPILE=1.")
+    "compiled", True, "For --format=reference: the parameter names that the reference uses by default; --nocompiled: "
+    "those that it uses with DISABLE_COMPILE=1.")
 
 _HOW = "python -m trm_jax.interop import SOURCE --out=DIR, or export CHECKPOINT --out=…"
 
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
   if len(argv) != 3 or argv[1] not in ("import", "export"):
     raise UserError(f"{' '.join(argv[1:]) or 'nothing'}: must be {_HOW}; --help says more")
   if _OUT.value is None:
-    raise UserError("--out is missing: name where the weights shall be, e.g. --out=runs/imported")
+    raise UserError("--out is missing: name a place for the weights, e.g. --out=runs/imported")
   if argv[1] == "import":
     cli.refuse("only export reads it", _FORMAT, _COMPILED)
     if _CONFIG.value is not None:
@@ -82,7 +82,7 @@ def _export(checkpoint: str) -> None:
 
   out = pathlib.Path(_OUT.value).expanduser()
   if out.is_file() or out.is_dir() and (_FORMAT.value == "reference" or any(out.iterdir())):
-    raise UserError(f"--out={_OUT.value}: is there already, and nothing is written over; name another "
+    raise UserError(f"--out={_OUT.value}: exists already and is not overwritten; name another "
                     f"{'file' if _FORMAT.value == 'reference' else 'folder'}")
   loaded = weights.load(checkpoint)
   if _FORMAT.value == "reference":

@@ -82,7 +82,7 @@ def find(source: str, state: Mapping[str, Any], beside: Mapping[str, pathlib.Pat
                        f"reference's own models ({', '.join(PRESETS)})"))
   path = beside[REFERENCE_CONFIG] if name is None else pathlib.Path(name)
   if name is not None and not path.is_file():
-    raise UserError(f"--arch={name}: no such file, and no such preset; known are {', '.join(PRESETS)}")
+    raise UserError(f"--arch={name}: no such file, and no such preset; use one of {', '.join(PRESETS)}")
   return _of_reference(source, state, _read_yaml(path), f"{path}")
 
 
@@ -112,7 +112,7 @@ def _of_saved(source: str, state: Mapping[str, Any], saved: Mapping[str, Any], p
     raise UserError(f"{path}: its task {str(task)[:100]!r} is not one of trm_jax, and no module that a file names is "
                     "run; if you have that task, give --config=FILE.py:NAME, a config of it")
   if step is not None and (type(step) is not int or not 0 <= step < 1 << 31):
-    raise UserError(f"{path}: step is no number of optimizer steps; correct it or leave it out")
+    raise UserError(f"{path}: step is not a number of optimizer steps; correct it or leave it out")
   return dataclasses.replace(of_config(config_lib.parse_saved(content, path), source, state), step=step)
 
 
@@ -151,8 +151,8 @@ def _model(state: Mapping[str, Any], arch: Mapping[str, Any]) -> TRMConfig:
     shape = state[_TOKENS].shape
     cells = [cells for vocab_size, cells in _TASKS if [vocab_size] == [*shape[:1]]]
     if not cells:
-      raise UserError("the shapes do not show how many cells a puzzle has, and no task that is known here has tokens "
-                      f"in the shape {tuple(shape)}: add seq_len to the arch")
+      raise UserError("the shapes do not show how many cells a puzzle has, and no known task has token embeddings of "
+                      f"the shape {tuple(shape)}; add seq_len to the arch")
     arch["seq_len"] = max(cells)
   return TRMConfig.from_reference(arch, state=state)
 
@@ -168,7 +168,7 @@ def _of_reference(source: str, state: Mapping[str, Any], content: Mapping[str, A
   _check(source, state, model, path)
   size = model.vocab_size, model.seq_len
   if size not in _TASKS:
-    raise UserError(f"{source}: no task that is known here has puzzles of {size[1]} cells and {size[0]} tokens; give "
+    raise UserError(f"{source}: no known task has puzzles of {size[1]} cells and {size[0]} tokens; give "
                     "--config=FILE.py:NAME, a config of its task (docs/your_own_puzzles.md)")
   return Arch(model, _config(model, *_TASKS[size]))
 

@@ -75,9 +75,9 @@ def text(model: TRM, config: Config, step: int, results: dict[str, Any]) -> str:
 
 def _training(config: Config, step: int, results: dict[str, Any]) -> str:
   if not config.name:
-    steps = f"for {step:,} steps by the name of its file" if step else "for a number of steps that is not known"
-    return (f"Imported: trained elsewhere, {steps}. The data below are those that such a model is taken to be made "
-            "for, not a record of its training.")
+    steps = f"for {step:,} steps, according to its file name" if step else "for an unknown number of steps"
+    return (f"Imported: trained elsewhere, {steps}. The data below are what such a model is assumed to be for, "
+            "not a record of its training.")
   seconds = f", {results['train_seconds']:,} s" if results.get("step") == step and "train_seconds" in results else ""
   begun = f" It began with the weights of `{config.init_from}`." * bool(config.init_from)
   return (f"`python -m trm_jax.main --config=configs/{config.task}.py:{config.name}`, seed {config.seed}, with the "
@@ -102,12 +102,12 @@ def _accuracy(task: tasks.Task, step: int, results: dict[str, Any]) -> str:
 
 def _limits(config: Config, task: tasks.Task) -> list[str]:
   limits = [f"It knows puzzles of exactly this form: {task.seq_len} cells, {task.vocab_size} tokens, as in the data "
-            "above. What it does with other ones means nothing."]
+            "above. Its answers to others mean nothing."]
   if task.checked:
     limits.append(f"An answer may be wrong: check it by the rules, as `trm_jax.solve` does ({task.checked}).")
   else:
-    limits.append("An answer may be wrong, and nothing but a solution shows it.")
-  limits.append("q_halt says how sure the model is; it was trained on these data and may be sure and wrong elsewhere.")
+    limits.append("An answer may be wrong, and only a known solution shows it.")
+  limits.append("q_halt says how sure the model is; it was trained on these data and may be sure but wrong elsewhere.")
   if config.data.source == "generated":
     limits.append("It was trained on generated puzzles, which may be easier than published ones of the same kind.")
   if config.task == "arc":

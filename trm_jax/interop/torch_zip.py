@@ -102,13 +102,13 @@ def read(path: pathlib.Path) -> dict[str, Tensor]:
     raise NotReadable("its pickle is malformed") from e
   if not isinstance(content, dict):
     kind = "one tensor" if isinstance(content, _Rebuilt) else type(content).__name__
-    raise NotReadable(f"it holds {kind}, must hold a state dict, which is a dict of names with tensors")
+    raise NotReadable(f"it holds {kind}, must hold a state dict, which is a dict from names to tensors")
   tensors = {}
   with path.open("rb") as file:
     for name, value in content.items():
       if not (isinstance(name, str) and isinstance(value, _Rebuilt)):
-        raise NotReadable(f"{_shown(name)} is not a tensor but {type(value).__name__}: save the model's state dict "
-                          "alone")
+        raise NotReadable(f"{_shown(name)} is not a tensor but {type(value).__name__}; save only the model's state "
+                          "dict")
       tensors[name] = _tensor(_shown(name), value, path, members, folder, file)
   return tensors
 
@@ -147,7 +147,7 @@ def _opened(path: pathlib.Path) -> tuple[dict[str, zipfile.ZipInfo], str, bytes]
     with path.open("rb") as file:
       start = file.read(2)
     raise NotReadable(
-        "in the form of PyTorch before 1.6; load and save it again with a newer one" if start == b"\x80\x02"
+        "in the format of PyTorch before 1.6; load it and save it again with a newer version" if start == b"\x80\x02"
         else "cut off or damaged: download or copy it again" if start == b"PK"
         else "neither a file of torch.save nor named .safetensors") from e
 
@@ -245,7 +245,7 @@ def _checked(value: Any, *kinds: type) -> Any:
 def _named(module: Any, name: Any) -> _Name:
   named = _Name(_checked(module, str), _checked(name, str))
   if named not in (_ORDERED_DICT, _REBUILD) and not (module == "torch" and name in _DTYPES):
-    raise NotReadable(f"it holds more than tensors: {_shown(f'{module}.{name}')}, which nothing here will call; "
+    raise NotReadable(f"it holds more than tensors: {_shown(f'{module}.{name}')}, which is never called here; "
                       f"{_INSTEAD}")
   return named
 
@@ -254,7 +254,7 @@ def _storage(pid: Any) -> _Storage:
   """The storage that a pickle names by the tuple ("storage", kind, key, …)."""
   if not (type(pid) is tuple and len(pid) >= 3 and pid[0] == "storage" and type(pid[1]) is _Name
           and pid[1].module == "torch" and type(pid[2]) is str):
-    raise NotReadable("a storage is named in a way that is not known")
+    raise NotReadable("a storage has a name of unknown form")
   return _Storage(pid[1].name, pid[2])
 
 
@@ -273,12 +273,12 @@ def _tensor(name: str, value: _Rebuilt, path: pathlib.Path, members: dict[str, z
   if info is None or not (type(shape) is type(strides) is tuple and len(shape) == len(strides) <= _MAX_DIMS) or (
       not all(type(number) is int and 0 <= number < 1 << 63 for number in (offset, *shape, *strides))) or (
           math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS):
-    raise NotReadable(f"{name} is described in a way that is not known")
+    raise NotReadable(f"{name} has a description of unknown form")
   dtype, size = np.dtype(_DTYPES[storage.kind]), math.prod(shape)
   if size and any(n > 1 and stride != usual for n, stride, usual in zip(shape, strides, _strides(shape))):
     raise NotReadable(f"{name} is a transposed or sliced view; save it again after .contiguous()")
   if (offset + size) * dtype.itemsize > info.file_size:
-    raise NotReadable(f"{name} is larger than its bytes")
+    raise NotReadable(f"{name} is larger than its storage")
   file.seek(info.header_offset)
   header = file.read(30)  # ends with the lengths of the name and of the extra field
   start = info.header_offset + 30 + sum(struct.unpack("<HH", header[26:30])) + offset * dtype.itemsize

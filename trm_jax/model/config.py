@@ -15,7 +15,7 @@ RMS_EPS = 1e-5
 
 RECURSIONS = ("two_z", "single_z", "multi_scale_z", "none")
 
-# The reference's models by the file that `name` of their config names: what they are here.
+# The reference's models, by the file that `name` in their config names, and the knobs that they have here.
 _REFERENCE_MODELS = {
     "trm": {},
     "trm_singlez": {"recursion": "single_z"},
@@ -31,33 +31,33 @@ class ModelConfig:
   """The knobs of a model. Defaults: the reference's Sudoku-Extreme model.
 
   Raises:
-    UserError: a combination that no model can have; names the field, its value and the rule.
+    UserError: no model can have this combination; the message names the field, its value and the rule.
   """
 
   hidden_size: int = knob(512, at_least(1))  # D
-  # two_z: z_H and z_L; single_z: one state; multi_scale_z: a z_L of its own for each of the L_cycles updates; none:
-  # z_H <- f(z_H + x) once a supervision step, where H_cycles and L_cycles are ignored; halts when q_halt > q_continue
-  # (docs/parity.md)
+  # two_z: z_H and z_L; single_z: one state; multi_scale_z: a separate z_L for each of the L_cycles updates; none:
+  # z_H <- f(z_H + x) once per supervision step; H_cycles and L_cycles are ignored, and it halts when
+  # q_halt > q_continue (docs/parity.md).
   recursion: str = knob("two_z", one_of(*RECURSIONS))
-  gradient: str = knob("cycle", one_of("cycle", "one_step"))  # through the last cycle, or (two_z) its last two updates
+  gradient: str = knob("cycle", one_of("cycle", "one_step"))  # through the last cycle, or its last two updates (two_z)
   L_layers: int = knob(2, at_least(1))  # blocks of the network
-  H_layers: int = knob(0, at_least(0))  # blocks of another network for the updates of z_H (two_z); 0: one does both
-  num_heads: int = knob(8, at_least(1))  # of attention; divides hidden_size
-  expansion: float = knob(4.0, POSITIVE)  # of SwiGLU; its width is 2/3 of that, rounded up to a multiple of 256
+  H_layers: int = knob(0, at_least(0))  # blocks of a second network that updates z_H (two_z); 0: one network for both
+  num_heads: int = knob(8, at_least(1))  # heads of attention; divides hidden_size
+  expansion: float = knob(4.0, POSITIVE)  # SwiGLU's width is 2/3 of this times its input's, rounded up to k * 256
   inner_norm: bool = knob(False)  # SwiGLU: down(sigmoid(gate) * norm(gate * up)) in place of down(silu(gate) * up)
-  mlp_t: bool = knob(True)  # mix tokens by a SwiGLU over positions instead of attention
-  pos_encodings: str = knob("none", one_of("none", "rope", "learned"))  # rope: with attention only
+  mlp_t: bool = knob(True)  # a SwiGLU over positions mixes tokens, instead of attention
+  pos_encodings: str = knob("none", one_of("none", "rope", "learned"))  # rope: only with attention
   H_cycles: int = knob(3, at_least(1))  # T: cycles per supervision step, all but the last without gradient
   L_cycles: int = knob(6, at_least(1))  # n: updates of z_L per cycle
   puzzle_emb_ndim: int = knob(512, at_least(0))  # features of a prefix row; 0: no prefix
-  puzzle_emb_len: int = knob(16, at_least(0))  # P, prefix tokens; 0: as many as puzzle_emb_ndim fills
-  halt_max_steps: int = knob(16, at_least(1))  # supervision steps per puzzle at the most
-  halt_exploration_prob: float = knob(0.1, SHARE)  # of the row-steps in training that draw a minimum number of steps
+  puzzle_emb_len: int = knob(16, at_least(0))  # P, prefix tokens; 0: the number that puzzle_emb_ndim fills
+  halt_max_steps: int = knob(16, at_least(1))  # most supervision steps per puzzle
+  halt_exploration_prob: float = knob(0.1, SHARE)  # share of training's row-steps that draw a minimum of steps
   q_continue: bool = knob(False)  # also learn q_continue, and halt when q_halt > q_continue
   random_init: bool = knob(False)  # each puzzle starts from its own states, drawn like H_init for all positions (EqR)
   # Standard deviation of the noise that is added to the result of each application of the network in training (EqR).
   state_noise: float = knob(0.0, at_least(0))
-  dtype: str = knob("bfloat16", one_of("bfloat16", "float32", "float16"))  # of products; the rest is float32
+  dtype: str = knob("bfloat16", one_of("bfloat16", "float32", "float16"))  # dtype of products; the rest is float32
 
   def __post_init__(self):
     check(self, "model.")
@@ -72,7 +72,7 @@ class ModelConfig:
     require(self.state_noise < math.inf, "state_noise", "must be finite")
     if self.mlp_t:
       require(self.pos_encodings != "rope", "pos_encodings",
-              "rope turns queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
+              "rope rotates queries and keys, but model.mlp_t = True has none; use none or learned, or mlp_t = False")
     else:
       require(self.hidden_size % self.num_heads == 0, "num_heads",
               f"must divide model.hidden_size = {self.hidden_size}")
@@ -90,7 +90,7 @@ class ModelConfig:
 
   @property
   def latent_states(self) -> tuple[int, ...] | None:
-    """Axes that z_L has between B and L: (), (n,) where every latent update has a state of its own; None: no z_L."""
+    """Axes of z_L between B and L: (), or (n,) if each latent update has its own state; None: no z_L."""
     return {"two_z": (), "multi_scale_z": (self.L_cycles,)}.get(self.recursion)
 
   def __str__(self):
@@ -105,13 +105,13 @@ class ModelConfig:
     return " ".join([*words, f"{layers}x{self.hidden_size}", self.dtype])
 
   def sized(self, **sizes: Any) -> "TRMConfig":
-    """The model with what its puzzles and devices decide: the fields that TRMConfig has besides these."""
+    """The model with the fields that TRMConfig adds, which puzzles and devices decide."""
     return TRMConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ModelConfig)}, **sizes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TRMConfig(ModelConfig):
-  """One model, whole.
+  """All that defines one model.
 
   Raises:
     UserError: see ModelConfig.
@@ -119,11 +119,11 @@ class TRMConfig(ModelConfig):
 
   vocab_size: int = knob(rule=at_least(1))  # tokens, padding included
   seq_len: int = knob(rule=at_least(1))  # S, cells of one puzzle
-  num_puzzle_identifiers: int = knob(1, at_least(1))  # puzzles (or tasks) that have a prefix of their own
-  attention: str = knob("xla", one_of("xla", "cudnn"))  # what computes it; cudnn: fused, on NVIDIA GPUs, 16 bits
-  kernels: str = knob("xla", one_of("xla", "pallas"))  # of SwiGLUs; pallas: fused, on one NVIDIA GPU, 16 bits
-  # Where an MLP mixes tokens, the states of the recursion are (L, B, D), which suits CPUs and GPUs, or (B, L, D), which
-  # suits TPUs (docs/performance.md). What the model computes is the same.
+  num_puzzle_identifiers: int = knob(1, at_least(1))  # puzzles (or tasks) with their own prefix
+  attention: str = knob("xla", one_of("xla", "cudnn"))  # its implementation; cudnn: fused, NVIDIA GPUs, 16 bits
+  kernels: str = knob("xla", one_of("xla", "pallas"))  # code of SwiGLUs; pallas: fused, one NVIDIA GPU, 16 bits
+  # If an MLP mixes tokens, the states of the recursion are (L, B, D), which suits CPUs and GPUs, or (B, L, D), which
+  # suits TPUs (docs/performance.md). Both give the same results.
   positions_first: bool = knob(True)
 
   def __post_init__(self):
@@ -133,14 +133,14 @@ class TRMConfig(ModelConfig):
 
   @property
   def prefix_table_rows(self) -> int:
-    """Rows of the prefix table: big tables are rounded up, so that every number of devices over which a batch of 768 or
-    1,024 can be split can share them out. No puzzle has the rows behind the last identifier."""
+    """Rows of the prefix table. Big tables are rounded up, so that any number of devices that can split a batch of 768
+    or 1,024 can also split the table. No puzzle uses the rows after the last identifier."""
     rows, multiple = self.num_puzzle_identifiers, 3 * 1024
     return rows if rows < multiple else math.ceil(rows / multiple) * multiple
 
   @property
   def token_axis(self) -> int:
-    """Of the recursion's states, (L, B, D) or (B, L, D), the axis L."""
+    """The axis L of the recursion's states, (L, B, D) or (B, L, D)."""
     return 0 if self.mlp_t and self.positions_first else 1
 
   @property
@@ -163,7 +163,7 @@ class TRMConfig(ModelConfig):
       dataset: the content of the dataset.json that its data set has for each split.
 
     Raises:
-      UserError: a name that is not known, a value this model does not have, a size that is missing or contradicted.
+      UserError: a name is unknown, the model cannot have a value, or a size is missing or contradicted.
     """
     config = {name: value for name, value in arch.items() if value is not None}
     kinds = typing.get_type_hints(cls) | {"name": str, "forward_dtype": str, "no_ACT_continue": bool}
@@ -179,11 +179,11 @@ class TRMConfig(ModelConfig):
     name = config.pop("name", "trm")
     model = name.partition("@")[0].rpartition(".")[2]
     if model not in _REFERENCE_MODELS:
-      raise UserError(f"reference config: name = {name!r}: no model of the reference's; known are "
+      raise UserError(f"reference config: name = {name!r}: not a model of the reference; use one of "
                       f"{', '.join(_REFERENCE_MODELS)}")
     H_layers = config.pop("H_layers", 0)
     hrm = model in ("hrm", "hrm_act_v1")
-    if hrm or model == "transformers_baseline":  # no such choice there
+    if hrm or model == "transformers_baseline":  # they have no such choice
       config |= {"puzzle_emb_len": 0, "no_ACT_continue": not hrm}
     if model == "transformers_baseline":
       config["L_layers"] = H_layers
@@ -197,7 +197,7 @@ class TRMConfig(ModelConfig):
         "H_layers": H_layers if hrm else 0,
         "dtype": config.pop("forward_dtype", "bfloat16"),
         "q_continue": not config.pop("no_ACT_continue", True),
-        # What the reference's own defaults are where its config does not say.
+        # The reference's own defaults, for names that its config leaves out.
         "mlp_t": config.pop("mlp_t", False),
         "puzzle_emb_ndim": config.pop("puzzle_emb_ndim", 0),
         "puzzle_emb_len": config.pop("puzzle_emb_len", 16),
@@ -207,7 +207,7 @@ class TRMConfig(ModelConfig):
     names = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(map(str, set(config) - names))
     if unknown:
-      raise UserError(f"reference config: unknown names {', '.join(unknown)}; known are {', '.join(sorted(names))}")
+      raise UserError(f"reference config: unknown names {', '.join(unknown)}; use one of {', '.join(sorted(names))}")
     required = {"L_layers", "hidden_size", "num_heads", "expansion", "pos_encodings", "halt_max_steps",
                 "halt_exploration_prob"} | (set() if model == "transformers_baseline" else {"H_cycles", "L_cycles"})
     if missing := sorted(required - set(config)):

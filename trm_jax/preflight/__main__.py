@@ -28,14 +28,14 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE.py:NAME[,OPTION…], e.g. configs/sudoku.py:baseline; --config.field=value changes a field.")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "The TPU slice, e.g. v4:2x4x4; 'help' lists them.")
 # trm_jax.sweep, which the same process may import, has flags of the same names.
-_SWEEP = flags.DEFINE_string("sweep", None, "Instead of --config, FILE.py:NAME: a table of the configs of a sweep.",
+_SWEEP = flags.DEFINE_string("sweep", None, "Instead of --config: FILE.py:NAME of a sweep, for a table of its configs.",
                              allow_override=True)
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for every config of --sweep, e.g. batch_size=1024; repeat for "
                                  "several.", allow_override=True)
 _UTILIZATION = flags.DEFINE_float(
-    "utilization", 0.4, "Share of the chips' peak matrix rate that is assumed to be reached.", 0.001, 1.0)
-_PRICE = flags.DEFINE_float("price_per_chip_hour", None, "What a chip costs an hour; the answer then says what the "
-                            "run costs.", 0.0)
+    "utilization", 0.4, "Share of the chips' peak matrix rate that the run is assumed to reach.", 0.001, 1.0)
+_PRICE = flags.DEFINE_float("price_per_chip_hour", None, "Price of a chip per hour; the answer then includes the "
+                            "price of the run.", 0.0)
 _JSON = flags.DEFINE_bool("json", False, "Write the answer as JSON.")
 
 

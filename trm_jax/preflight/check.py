@@ -25,11 +25,11 @@ from trm_jax.training import checkpoint
 from trm_jax.training import program
 
 
-# How the puzzles of a source come to the hosts.
+# The ways in which puzzles come to the hosts, by source.
 _PUZZLES = {"sudoku-extreme": "800 MB from the hub, prepared once; minutes on a new slice",
             "maze-hard": "4 MB from the hub, prepared once",
             "generated": "made by every host at the start"}
-_TRIES = 3  # programs that are compiled to find one that fits
+_TRIES = 3  # the most programs that are compiled to find one that fits
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -38,8 +38,8 @@ class DoesNotFit(Exception):
 
   Attributes:
     what: "training" or "evaluation".
-    needed: bytes that the program takes on a chip; None where the compiler did not say.
-    usable: bytes that a program can have there; None where the compiler did not say.
+    needed: bytes that the program takes on a chip; None if the compiler did not say.
+    usable: bytes that a program can have there; None if the compiler did not say.
   """
 
   def __init__(self, what: str, needed: int | None, usable: int | None, message: str = ""):
@@ -48,7 +48,7 @@ class DoesNotFit(Exception):
 
   @classmethod
   def from_compiler(cls, what: str, message: str) -> "DoesNotFit":
-    """From the compiler's error."""
+    """Makes the exception from the compiler's error."""
     sizes = re.search(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"
                       r"|Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm", message)
     needed, of_needed, usable, of_usable = [g for g in sizes.groups() if g is not None] if sizes else [None] * 4
@@ -70,7 +70,7 @@ class Memory:
       those of training.
     code: bytes of both programs.
     usable: bytes that a program can have.
-    published: bytes that the chip has by its data sheet.
+    published: bytes that the chip has according to its data sheet.
   """
 
   state: dict[str, int]
@@ -95,10 +95,10 @@ class Speed:
 
   Attributes:
     matrix: time of the matrix products at the chip's peak rate.
-    hbm: time to write and read once the state and what is kept for the backward pass, at the memory's peak rate.
+    hbm: time to read and write the state and the results kept for the backward pass once, at the memory's peak rate.
     interconnect: time to send what each chip must send, at the peak rate of all its links.
-    expected: time at the assumed utilization of the matrix units, or the longer one of the two above.
-    compiler: the sum of the TPU compiler's estimates for all operations; None where the chip's clock is unknown.
+    expected: time at the assumed utilization of the matrix units, or hbm or interconnect if longer.
+    compiler: the sum of the TPU compiler's estimates for all operations; None if the chip's clock is unknown.
   """
 
   matrix: float
@@ -109,7 +109,7 @@ class Speed:
 
   @property
   def binding(self) -> str:
-    """What bounds the step from below."""
+    """The part that limits the step's speed."""
     floors = {"matrix units": self.matrix, "memory": self.hbm, "interconnect": self.interconnect}
     return max(floors, key=floors.get)
 
@@ -120,7 +120,7 @@ class Speed:
 
 @dataclasses.dataclass
 class Answer:
-  """What preflight knows of a run before it starts, in bytes and seconds; None where the run does not fit.
+  """The facts about a run before it starts, in bytes and seconds; None if the run does not fit.
 
   Attributes:
     config: name of the run's config.
@@ -134,7 +134,7 @@ class Answer:
     checkpoint_bytes: size of one checkpoint, uncompressed.
     bucket_bytes: size of all checkpoints that a run keeps.
     advice: what to change if the run does not fit.
-    assumptions: about the puzzles, where they could not be looked at.
+    assumptions: about the puzzles, if they could not be read.
     puzzles: how the puzzles come to the hosts.
     compile_seconds: time to compile the training step and an evaluation on this machine.
     memory, speed: see Memory and Speed.
@@ -198,12 +198,12 @@ class _Run:
     return _compiled("evaluation", lambda: self.attempter.call.lower(*arguments).compile())
 
   def evaluation_bytes(self) -> int:
-    """Of its puzzles, rows and results, on one chip."""
+    """Bytes of an evaluation's puzzles, rows and results on one chip."""
     _, *rest = self.attempter.arguments(self.program.state)
     return sum(_bytes_on_chip(x) for x in jax.tree.leaves(rest))
 
   def state_bytes(self) -> dict[str, int]:
-    """Of the parts of the state, on one chip, without padding."""
+    """Bytes of each part of the state on one chip, without padding."""
     names = {"params": "parameters", "ema": "average", "opt_state": "optimizer", "prefix_table": "prefix table",
              "carry": "carry"}
     parts = collections.Counter()
@@ -212,7 +212,7 @@ class _Run:
     return dict(parts)
 
   def kept_bytes(self) -> int:
-    """What is kept on a chip for the backward pass, if devices along `model` share all of it."""
+    """Bytes kept on a chip for the backward pass, if devices along `model` share all of them."""
     model = self.program.model_config
     parts = self.program.mesh.size * self.config.compute.micro_batches
     return self.config.batch_size * flops.kept_elements(model) * np.dtype(model.dtype).itemsize // parts
@@ -242,11 +242,11 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
     config: the run.
     tpu_slice: to run it on.
     devices: of the slice, to compile for.
-    utilization: of the peak matrix rate, for the time that the run takes.
+    utilization: share of the peak matrix rate, for the run's time.
     price_per_chip_hour: in any currency.
 
   Raises:
-    UserError: the run cannot be made with these devices, whatever their memory.
+    UserError: these devices cannot make the run, whatever their memory.
   """
   run = _Run(config, tpu_slice, devices)
   model = run.program.model_config
@@ -278,7 +278,7 @@ def check(config: Config, tpu_slice: chips.Slice, devices: Sequence[jax.Device],
   collectives = hlo.collectives(text)
   answer.collectives = summary(collectives)
   answer.speed = speed = _speed(run, memory, collectives, text, answer.flops_per_step, utilization)
-  # Stages of a depth schedule are less deep than the last, which is the one that was compiled.
+  # Only the last stage of a depth schedule was compiled; the others are less deep.
   full_steps = run.program.train_flops(run.program.total_steps) / answer.flops_per_step
   answer.training_hours = full_steps * speed.expected / 3600
   flops_per_hour = 3600 * tpu_slice.num_chips * tpu_slice.chip.peak_flops * utilization
@@ -320,7 +320,7 @@ def _speed(run: _Run, memory: Memory, collectives: list[hlo.Collective], text: s
 
 
 def summary(collectives: list[hlo.Collective]) -> list[dict[str, Any]]:
-  """Collectives that are alike in kind and number of devices, together: those that move most first."""
+  """Sums collectives of the same kind and number of devices; those that move the most bytes come first."""
   alike = collections.defaultdict(lambda: np.zeros(2, np.int64))
   for c in collectives:
     alike[c.kind, c.group_size] += (c.times, c.times * c.bytes)
@@ -340,14 +340,14 @@ def _advice(run: _Run, error: DoesNotFit, training: Any | None) -> list[str]:
   """Names what takes the memory and what to change; each proposal says whether it was compiled or estimated.
 
   Args:
-    run: that does not fit.
-    error: why.
+    run: the run that does not fit.
+    error: the reason.
     training: its compiled training step, if that fits.
   """
   config, data_devices = run.config, run.program.mesh.shape[sharding.DATA]
   resident = run.state_bytes() | {"training data": run.data_bytes()}
   resident_bytes, usable = sum(resident.values()), run.slice.chip.usable_bytes
-  # By what factor the rest has to shrink.
+  # The factor by which the rest has to shrink.
   excess = (error.needed - resident_bytes) / max(1, usable - resident_bytes) if error.needed else 2
 
   if error.what == "evaluation":
@@ -390,7 +390,7 @@ def _fits(run: _Run, training: Any | None = None, **changes: dict[str, int]) -> 
 
   Args:
     run: the run.
-    training: its compiled training step, where these knobs do not change it.
+    training: its compiled training step, if these knobs do not change it.
     **changes: by group of the config, the fields that change.
   """
   try:
@@ -398,6 +398,6 @@ def _fits(run: _Run, training: Any | None = None, **changes: dict[str, int]) -> 
         group: dataclasses.replace(getattr(run.config, group), **fields) for group, fields in changes.items()})
     changed = _Run(config, run.slice, run.devices)
     training, evaluation = training or changed.compile_training(), changed.compile_evaluation()
-  except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # whatever went wrong, this is nothing to advise
+  except (DoesNotFit, UserError, jax.errors.JaxRuntimeError):  # then the change is not suggested
     return False
   return _memory(changed, training, evaluation).total <= run.slice.chip.usable_bytes

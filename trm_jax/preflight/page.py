@@ -15,8 +15,7 @@ def _slice(answer: Answer) -> str:
 def _short(answers: Sequence[Answer]) -> Iterator[str]:
   """Warns if the lower bounds say little."""
   if any(a.speed and a.speed.expected < 1e-3 for a in answers):
-    yield ("steps of less than a millisecond take longer than that: what starting each operation costs is not counted "
-           "here")
+    yield ("steps shorter than a millisecond take longer than this: the time to start each operation is not counted")
 
 
 def report(answer: Answer, utilization: float, price: float | None) -> Iterator[str]:
@@ -54,7 +53,7 @@ def report(answer: Answer, utilization: float, price: float | None) -> Iterator[
     for c in answer.collectives:
       yield row(c["kind"], console.size(c["bytes"]), f"on each chip, {c['times']} x among {c['devices']}")
     for name, floor, note in (("matrix units", speed.matrix, "at the peak rate of bfloat16"),
-                              ("memory", speed.hbm, "state and what is kept, once each way at the peak rate"),
+                              ("memory", speed.hbm, "state and kept results, read and written once at the peak rate"),
                               ("interconnect", speed.interconnect, "collectives, over all links at their peak rate")):
       yield row(f"at least, {name}", console.short_time(floor), note + (" <- binds" if name == speed.binding else ""))
     how = f"at {utilization:.0%} utilization, which is assumed, not measured"
@@ -64,7 +63,7 @@ def report(answer: Answer, utilization: float, price: float | None) -> Iterator[
               f"{how}: {answer.batch_size / speed.expected:,.0f} examples/s")
     if speed.compiler is not None:
       yield row("the compiler's sum", console.short_time(speed.compiler), "one operation after another, writes at "
-                "about 310 GB/s: good to compare two programs, too long for one")
+                "about 310 GB/s: good for comparing two programs, too high for one")
     yield from (f"  {line}" for line in _short([answer]))
     yield ""
     yield f"the whole run, at {utilization:.0%} utilization"
@@ -75,7 +74,7 @@ def report(answer: Answer, utilization: float, price: float | None) -> Iterator[
     if answer.price is not None:
       yield row("price", f"{answer.price:,.2f}", f"at {price:g} a chip hour")
     yield ""
-    yield "what the clock of a new slice shows besides"
+    yield "further time on a new slice"
     yield row("asking for the slice", "unmeasured", "minutes to days for a spot slice, and free")
     yield row("installing", "unmeasured", "launch/setup on all hosts at once: minutes, paid for")
     yield row("puzzles", "unmeasured", answer.puzzles)

@@ -14,11 +14,11 @@ from absl import flags
 from trm_jax import cli
 from trm_jax.errors import UserError
 
-_OUT = flags.DEFINE_string("out", "report", "Folder for the report, gs://BUCKET/FOLDER too; made if it does not exist.")
+_OUT = flags.DEFINE_string("out", "report", "Folder for the report, local or gs://BUCKET/FOLDER; made if need be.")
 _BASE = flags.DEFINE_string(
     "base", None, "The setting that others are compared with: a config's name, a label of the report or a run's "
     "folder; default: the one that differs least from the others.")
-_COMPARE = flags.DEFINE_bool("compare", False, "Two runs, and only they, side by side.")
+_COMPARE = flags.DEFINE_bool("compare", False, "Compare two runs, side by side, and nothing else.")
 
 
 def main(argv: list[str]) -> None:

@@ -95,7 +95,7 @@ class Run:
     try:
       return None if content is None else image.imread(io.BytesIO(content), format="png")
     except (OSError, SyntaxError) as e:  # Pillow raises these if the file is no PNG
-      console.warn(f"{path}: is no picture, left out ({in_one_line(e)})")
+      console.warn(f"{path}: is not a picture, left out ({in_one_line(e)})")
       return None
 
   @property

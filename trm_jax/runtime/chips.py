@@ -74,7 +74,7 @@ class Slice:
 
   def __post_init__(self):
     if self.generation not in TPUS:
-      raise UserError(f"--topology={self.name}: chip {self.generation!r} is not known; known are {', '.join(TPUS)} "
+      raise UserError(f"--topology={self.name}: chip {self.generation!r} is not known; use one of {', '.join(TPUS)} "
                       "(--topology=help lists topologies)")
     if self.shape not in self.chip.slices and not self._whole_cubes():
       raise UserError(f"--topology={self.name}: {self.generation} has no such shape; use one of "

@@ -73,7 +73,7 @@ def _started_by_open_mpi() -> bool:
   size = _from_environment("OMPI_COMM_WORLD_SIZE", 1)
   if size > 1 and "OMPI_MCA_orte_hnp_uri" not in os.environ:
     raise UserError(f"OMPI_COMM_WORLD_SIZE={size}: JAX finds the processes of Open MPI up to version 4 by itself, and "
-                    "this is a newer one, since OMPI_MCA_orte_hnp_uri is not set; give --coordinator_address, "
+                    "this one is newer, since OMPI_MCA_orte_hnp_uri is not set; give --coordinator_address, "
                     "--num_processes and --process_id, or --num_processes=1 for this process alone")
   return size > 1
 
@@ -114,8 +114,8 @@ def join(job: Job, timeout_s: float) -> None:
       with socket.create_server(("", int(port))):
         pass
     except (OSError, OverflowError) as e:
-      raise TryAgain(f"--coordinator_address={job.address}: process 0 cannot listen there ({e}); name another port, "
-                     "to all processes") from e
+      raise TryAgain(f"--coordinator_address={job.address}: process 0 cannot listen there ({e}); give all processes "
+                     "another port") from e
   # JAX's handler of SIGTERM would replace ours.
   jax.config.update("jax_enable_preemption_service", False)
   try:

@@ -126,7 +126,7 @@ def check_shared(folder: epath.Path, flag: str) -> None:
     note.unlink()
   blind = np.flatnonzero(seen == 0)
   if blind.size:
-    raise UserError(f"{flag}={folder}: {names(blind)} does not see there what process 0 writes; name a folder that all "
+    raise UserError(f"{flag}={folder}: {names(blind)} does not see what process 0 writes there; name a folder that all "
                     "hosts share, or gs://BUCKET/FOLDER")
 
 
@@ -200,7 +200,7 @@ class Watchdog:
       if time.monotonic() - self._last > self._timeout_s:
         faulthandler.dump_traceback(all_threads=True)
         exit_status.last_words(
-            f"nothing has moved for {self._timeout_s:.0f} s while {self._doing}: this process or another one hangs; "
-            "above is where this one is; start the same command again to go on from the newest checkpoint "
+            f"no progress for {self._timeout_s:.0f} s while {self._doing}: this process or another one hangs; "
+            "the lines above show where this one is; start the same command again to go on from the newest checkpoint "
             "(--peer_timeout_s sets how long to wait)")
         os._exit(exit_status.PEER_LOST)

@@ -41,8 +41,8 @@ def guard() -> None:
   status = os.waitstatus_to_exitcode(ended[1])
   if status == -signal.SIGABRT:
     exit_status.last_words(
-        "another process of this job is gone, never came, or was not heard of for "
-        f"{exit_status.HEARTBEAT_SECONDS} s: JAX ended this one too; the process that was lost says why; start the "
+        "another process of this job is gone, never joined, or has been silent for "
+        f"{exit_status.HEARTBEAT_SECONDS} s: JAX ended this one too; the output of the lost one says why; start the "
         "same command again to go on from the newest checkpoint")
     status = exit_status.PEER_LOST
   elif status < 0:

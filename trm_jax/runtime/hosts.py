@@ -53,7 +53,7 @@ def host_alone(num_chips: int) -> dict[str, str]:
   """
   bounds = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1", 8: "2,4,1"}.get(num_chips)
   if bounds is None:
-    raise UserError(f"this host has {num_chips} TPU chips, and how they are laid out is known for 1, 2, 4 and 8 alone; "
+    raise UserError(f"this host has {num_chips} TPU chips, but their layout is known only for 1, 2, 4 and 8; "
                     "set TPU_CHIPS_PER_PROCESS_BOUNDS=X,Y,Z and TPU_PROCESS_BOUNDS=1,1,1")
   return _ALONE | _tpu_environment(bounds, range(num_chips))
 
@@ -82,7 +82,7 @@ def gpu_alone(gpu: int) -> dict[str, str]:
     return _ALONE | {"CUDA_VISIBLE_DEVICES": str(gpu)}
   names = visible.split(",") if visible else []
   if gpu >= len(names):
-    raise UserError(f"CUDA_VISIBLE_DEVICES={visible}: names {len(names)} GPUs, and number {gpu} was asked for, from 0")
+    raise UserError(f"CUDA_VISIBLE_DEVICES={visible}: names {len(names)} GPUs, but number {gpu} (from 0) is needed")
   return _ALONE | {"CUDA_VISIBLE_DEVICES": names[gpu]}
 
 

@@ -149,7 +149,7 @@ def one_at_a_time(path: pathlib.Path, doing: str, elsewhere: str) -> Iterator[No
 
 
 def _held(what: str, owner: Owner) -> Held:
-  return Held(f"{what}: another process writes there ({owner}); let it end or stop it, or name another folder")
+  return Held(f"{what}: another process writes there ({owner}); wait for its end, or stop it, or name another folder")
 
 
 def _lost(what: str, now: str) -> NoReturn:
@@ -181,7 +181,7 @@ class FileLock:
         on_error.callback(file.close)
         locked = try_lock(file)
         if locked is None:
-          print(f"warning: {what}: its file system has no locks; take care that no other process writes there",
+          print(f"warning: {what}: its file system has no locks; make sure that no other process writes there",
                 file=sys.stderr, flush=True)
           self._path.unlink(missing_ok=True)
           return
@@ -285,8 +285,8 @@ class ObjectLock:
         continue
       if not first:
         first = found
-        print(f"{self._what}: another process wrote there {found.age_s:.0f} s ago ({found.owner}); waiting until it is "
-              f"known whether it still does, at most {max(1, _EXPIRE_SECONDS - found.age_s):.0f} s", flush=True)
+        print(f"{self._what}: another process wrote there {found.age_s:.0f} s ago ({found.owner}); waiting "
+              f"{max(1, _EXPIRE_SECONDS - found.age_s):.0f} s at most to see whether it still does", flush=True)
       time.sleep(max(0.1, min(_BEAT_SECONDS / 4, _EXPIRE_SECONDS - found.age_s)))
 
   def _write(self, generation: str) -> bool:

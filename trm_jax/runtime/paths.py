@@ -30,12 +30,12 @@ def user_path(path: os.PathLike | str, flag: str) -> epath.Path:
   """
   text = os.fspath(path)
   if not text.strip():
-    raise UserError(f"{flag}={text}: names nothing, as a variable does that is not set; name a path")
+    raise UserError(f"{flag}={text}: is empty, perhaps because a variable is not set; name a path")
   if not re.match(r"[a-z0-9]+:/", text, re.IGNORECASE):
     return epath.Path(os.path.expanduser(text))
   match = _BUCKET_PATH.fullmatch(text)
   if not match:
-    raise UserError(f"{flag}={text}: not a path that can be used; give a local one or gs://BUCKET/FOLDER")
+    raise UserError(f"{flag}={text}: not a usable path; give a local one or gs://BUCKET/FOLDER")
   if ".." in text.split("/"):
     raise UserError(f"{flag}={text}: '..' leads nowhere in a bucket; name the folder itself")
   try:
@@ -78,7 +78,7 @@ def check_checkpoints_can_be_kept(path: os.PathLike | str, flag: str) -> None:
   found = None if buckets.is_remote(path) else _NOT_FOR_CHECKPOINTS.search(absolute(path))
   if found:
     raise UserError(f"{flag}={text}: checkpoints cannot be kept in a folder with {found[0]!r} in its path, which is "
-                    f"{absolute(path)}; name a folder elsewhere, or one that leads there by a symbolic link")
+                    f"{absolute(path)}; name another folder, or a symbolic link to it")
 
 
 def beside(run: os.PathLike | str, name: str) -> epath.Path:

@@ -98,7 +98,7 @@ class Workdir:
     try:
       local = pathlib.Path(tempfile.mkdtemp(prefix="trm_jax-"))
     except OSError as e:
-      raise errors.explained(f"{flag}={self.path}: no temporary folder for its small files", e, "set TMPDIR") from e
+      raise errors.explained(f"{flag}={self.path}: cannot make a folder for its small files", e, "set TMPDIR") from e
     try:
       for name in _RESUMED:
         with buckets.reaching(str(self.path / name)):

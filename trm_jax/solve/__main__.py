@@ -69,11 +69,11 @@ _OUT = flags.DEFINE_string("out", None, "A CSV file for all answers.")
 _IMAGE = flags.DEFINE_string("image", None, "A picture of the steps, x.png, or an animation, x.gif; of several puzzles "
                              "x_1.png, x_2.png, …")
 _HTML = flags.DEFINE_string("html", None, "A page to scrub through the steps in a browser, x.html; needs no network.")
-_SERVE = flags.DEFINE_bool("serve", False, "Serve a page to this machine on which a person types a puzzle, and the "
-                           "model solves it in the browser; until Ctrl-C.")
+_SERVE = flags.DEFINE_bool("serve", False, "Serve a page, to this machine only, on which you type a puzzle and the "
+                           "model solves it in the browser; Ctrl-C ends it.")
 _PORT = flags.DEFINE_integer("port", 8000, "For --serve; 0: any that is free.", 0, 65535)
-_WEB = flags.DEFINE_string("web", None, "A folder for that page, for any server of files, such as GitHub Pages.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Attempts at puzzles at once, at the most.", lower_bound=1)
+_WEB = flags.DEFINE_string("web", None, "Write that page to this folder, for any static server, such as GitHub Pages.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Maximum number of attempts per batch.", lower_bound=1)
 _DIAGNOSE = flags.DEFINE_bool("diagnose", True, "Say which Sudokus have no or several solutions; that takes a few "
                               "milliseconds for an ordinary one, and a third of a second at the most.")
 
@@ -107,7 +107,7 @@ def _web_folder() -> pathlib.Path | None:
   if not _WEB.value or "://" in _WEB.value:
     raise UserError(f"--web={_WEB.value}: must be a folder of this machine")
   if folder.is_dir() and any(folder.iterdir()):
-    raise UserError(f"--web={_WEB.value}: is there already, and nothing is written over; name another folder")
+    raise UserError(f"--web={_WEB.value}: exists already and is not overwritten; name another folder")
   files.make_folder(folder, "--web")
   return folder
 

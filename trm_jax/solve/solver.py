@@ -106,7 +106,7 @@ class Solver:
       raise UserError(f"batch_size = {batch_size}: must be at least 1")
     vote.check(choose, task, (1 + versions) * rollouts)
     if versions and task.stores_versions:
-      raise UserError(f"versions = {versions}: those of {task.name} vote in an evaluation only (--mode=eval)")
+      raise UserError(f"versions = {versions}: those of {task.name} vote only in an evaluation (--mode=eval)")
     self._batch_size, self._choose, self._attempts = batch_size, choose, (1 + versions) * rollouts
     self._thinking = thinking | {"versions": versions, "rollouts": rollouts}
     self._attempter = functools.cache(self._new_attempter)
@@ -197,8 +197,8 @@ class Solver:
   def _answers(self, attempter: "Attempter", puzzles: Puzzles, made: "Attempts", trace: bool) -> Iterator[Answer]:
     cells, sure, q_halt = made.answers, made.measured["cell_confidence"], made.q_halt
     if not (np.isfinite(sure).all() and np.isfinite(q_halt).all()):
-      raise UserError("the model gives numbers that are not finite, as one does that has diverged in its training; "
-                      "take an earlier checkpoint")
+      raise UserError("the model's outputs are not finite, probably because its training diverged; use an earlier "
+                      "checkpoint")
     if not trace:
       cells, sure = cells[None], sure[None]
     number, each = len(puzzles), self._attempts

@@ -88,8 +88,8 @@ def _machine() -> tuple[float, str]:
     multiply(x).block_until_ready()
     seconds.append(time.perf_counter() - start)
   rate = times * 2 * size**3 / min(seconds)
-  return _UTILIZATION * rate, (f"an assumed {_UTILIZATION:.0%} of the {rate / 1e9:.0f} GFLOP/s that {what} made of "
-                               "float32 matrix products just now")
+  return _UTILIZATION * rate, (f"an assumed {_UTILIZATION:.0%} of the {rate / 1e9:.0f} GFLOP/s that {what} has just "
+                               "reached in float32 matrix products")
 
 
 def lines(runs: Sequence[Run], workdir: str) -> Iterator[str]:
@@ -126,8 +126,8 @@ def lines(runs: Sequence[Run], workdir: str) -> Iterator[str]:
   yield ""
   yield f"{len(runs)} runs: {', '.join(f'{number} {found}' for found, number in counts.items())}"
   if computed:
-    yield (f"ESTIMATE: {console.duration(seconds)} for {computed:.1e} FLOP, what runs that have begun have done "
-           "already included; starting and compiling are not")
-    yield "  (a) at the speed of the most alike run in --workdir"
+    yield (f"ESTIMATE: {console.duration(seconds)} for {computed:.1e} FLOP, which includes what begun runs have "
+           "already done, but not starting and compiling")
+    yield "  (a) at the speed of the most similar run in --workdir"
     if machine:
       yield f"  (b) at {machine[1]}; trm_jax.preflight --topology=… knows TPU slices"

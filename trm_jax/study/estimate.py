@@ -51,7 +51,7 @@ def assumed_data(config: Config) -> Data:
     unsaid = [f"{number:,} for config.data.{name} = 0" for name, number in (
         ("num_train", _TRAIN), ("num_test", _TEST)) if not getattr(data, name)]
     num_train, num_test = num_train or _TRAIN - num_validation, num_test or _TEST
-    assumptions.append(f"config.data.source = {data.source!r} is not read: taken to store no augmented versions"
+    assumptions.append(f"config.data.source = {data.source!r} is not read; assumed to store no augmented versions"
                        + (f", and to have {' and '.join(unsaid)} puzzles" if unsaid else ""))
   if task.stores_versions:  # only the puzzles themselves tell how many there are
     splits = splits_lib.load(task)

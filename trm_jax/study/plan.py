@@ -50,7 +50,7 @@ class File:
     for name, kind in (("CONFIGS", Mapping), ("SWEEPS", Mapping), ("get_config", Callable)):
       if not isinstance(defined.get(name), kind):
         what = f"{name} is {defined[name]!r:.60}" if name in defined else f"has no {name}"
-        raise UserError(f"{path}: {what}; see configs/sudoku.py for how it looks")
+        raise UserError(f"{path}: {what}; see configs/sudoku.py for an example")
     return cls(path, defined["CONFIGS"], defined["SWEEPS"], defined["get_config"])
 
 
@@ -112,7 +112,7 @@ def plan(file: File, sweep: str, seeds: Sequence[int], options: Sequence[str] = 
     UserError: there is no such sweep, or one of its configs cannot be made with these options and values.
   """
   if sweep not in file.sweeps:
-    raise UserError(f"--sweep={file.path}:{sweep}: no such sweep; known are {', '.join(file.sweeps)} (help describes "
+    raise UserError(f"--sweep={file.path}:{sweep}: no such sweep; use one of {', '.join(file.sweeps)} (help describes "
                     "them)")
   changes = dict(map(config_lib.parse_change, sets))
   if "seed" in changes:

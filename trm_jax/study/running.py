@@ -128,7 +128,7 @@ def _owner(folder: epath.Path) -> str | None:
     owner = workdir_lib.holder(folder)
   except UserError:  # the run itself will report it
     return None
-  return owner and f"{owner}, which is at it"
+  return owner and f"{owner}, which is running it"
 
 
 def results_of(folder: epath.Path) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Sweep:
     """Makes the runs that are not finished. Returns the exit status."""
     self._make_all()
     if self._wait and self._left and not self._is_stopped():
-      print(f"waiting for what others are at, {len(self._left)} of {len(self._runs)} runs", flush=True)
+      print(f"waiting for {len(self._left)} of {len(self._runs)} runs that others are making", flush=True)
     while self._wait and self._left and not self._is_stopped():
       time.sleep(_LOOK_SECONDS)
       if not all(map(self._is_taken, self._left.values())):
@@ -192,9 +192,9 @@ class Sweep:
         {number: run for number, run in runs.items() if _state_if_ours(run, self._root) != "finished"}
         for runs in (self._failed, self._later))
     if self._is_stopped():
-      print("stopped; the same command goes on", flush=True)
+      print("stopped; start the same command to go on", flush=True)
       return self._children.status or self._stopped
-    for what, runs in (("are left to others; the same command, later, tells how they ended", self._left),
+    for what, runs in (("are left to others; start the same command later to see how they ended", self._left),
                        ("could not be made now; the same command tries them again", self._later),
                        ("failed", self._failed)):
       if runs:
@@ -211,7 +211,7 @@ class Sweep:
     """Returns words for the process that makes a run or is about to. If there is none, locks the run's log until the
     file is closed, and returns None."""
     if lock.try_lock(log) is False:  # The run inherits the file, and with it the lock, for as long as it writes there.
-      return f"another sweep, which is at it ({_log(run, self._workdir)})"
+      return f"another sweep, which is running it ({_log(run, self._workdir)})"
     return _owner(self._root / run.folder)
 
   def _is_taken(self, run: Run) -> bool:

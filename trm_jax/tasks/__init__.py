@@ -28,8 +28,8 @@ def _module(name: str) -> types.ModuleType:
     UserError: there is no such task.
   """
   path = f"{__name__}.{name}" if name in known() else name
-  unknown = UserError(f"config.task = {name!r}: no such task; known are {', '.join(known())}, or name a module of your "
-                      "own that can be imported")
+  unknown = UserError(f"config.task = {name!r}: no such task; use one of {', '.join(known())}, or name an importable "
+                      "module of your own")
   if not all(part.isidentifier() for part in path.split(".")):
     raise unknown
   try:
@@ -40,7 +40,7 @@ def _module(name: str) -> types.ModuleType:
     raise unknown from e
   if missing := [wanted for wanted in ("Data", "Task") if not hasattr(module, wanted)]:
     raise UserError(f"config.task = {name!r}: {module.__name__} has no {' and no '.join(missing)}; see "
-                    "trm_jax/tasks/sudoku for how a task looks")
+                    "trm_jax/tasks/sudoku for an example")
   return module
 
 

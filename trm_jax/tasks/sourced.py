@@ -92,4 +92,4 @@ def check_numbers(data: DataConfig) -> None:
   """Raises UserError unless the knobs say how many puzzles to generate."""
   for name in ("num_train", "num_test"):
     if not getattr(data, name):
-      raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles have no end; say how many")
+      raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles are endless; give a number")

@@ -98,5 +98,5 @@ def check(by: str, task: Task, attempts: int) -> None:
   if by == "proof" and not task.checked:
     raise UserError(f"choose = 'proof': {task.name} has no rules that tell whether an answer is right")
   if by != "count" and attempts == 1:
-    raise UserError(f"choose = {by!r}: there is one attempt at each puzzle, and nothing to choose among; ask for "
-                    "rollouts or versions, too, or leave it out")
+    raise UserError(f"choose = {by!r}: there is only one attempt at each puzzle; add rollouts or versions, or leave it "
+                    "out")

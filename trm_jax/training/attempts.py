@@ -130,7 +130,7 @@ class Attempter:
 
   Raises:
     UserError: a number is out of range, there is no such rule for stopping, or the task has no rules to prove an answer
-      by, or fewer versions. `attempt` raises it if all rollouts would be alike.
+      by, or fewer versions. `attempt` raises it if all rollouts would be the same.
   """
 
   def __init__(self, get_model: Callable[[Any], TRM], task: Task, *, mesh: Mesh, batch_size: int, max_puzzles: int,
@@ -296,7 +296,7 @@ class Attempter:
   def _start(self, source: Any, waiting: jax.Array) -> Queue:
     model = self._model(source)
     if self._rollouts > 1 and not self._noise and not model.config.random_init:
-      raise UserError(f"rollouts = {self._rollouts}: all would be alike; give them noise, such as noise = 0.3, for "
+      raise UserError(f"rollouts = {self._rollouts}: all would be the same; add noise, such as noise = 0.3, since "
                       "this model was not trained with random initial states (config.model.random_init)")
     B, S, M = self.batch_size, model.config.seq_len, model.config.halt_max_steps
     batch = rows_lib.abstract_batch(B, S)

@@ -193,7 +193,7 @@ class Checkpoints:
     """
     steps = self.steps()[-num:]
     if len(steps) < num:
-      raise UserError(f"{self.directory}: the mean of {num} checkpoints is asked for, and {len(steps)} are there")
+      raise UserError(f"{self.directory}: the mean of {num} checkpoints is asked for, but only {len(steps)} are there")
     total = None
     for step in steps:
       params = self.restore_parts(step, {"params": abstract_params})["params"]
@@ -217,8 +217,8 @@ class Checkpoints:
     try:
       found = {} if content is None else _unsealed(content)
     except ValueError as e:
-      raise Damaged(f"{file}: damaged ({errors.in_one_line(e)}); to go on without the accuracies of the checkpoints "
-                    f"that are there, which are not damaged themselves: {_move(file, self._aside(file))}") from e
+      raise Damaged(f"{file}: damaged ({errors.in_one_line(e)}); the checkpoints themselves are not damaged; to go on "
+                    f"without their accuracies: {_move(file, self._aside(file))}") from e
     return {int(step): accuracy for step, accuracy in found.items() if int(step) in self.steps()}
 
   @contextlib.contextmanager
@@ -270,8 +270,8 @@ class Checkpoints:
         if name not in saved or name not in kinds or kinds[name] != saved[name].split()[0]]
     if different:
       raise UserError(
-          f"{self.directory / str(step)}: holds another state than this model has, as one does that another version of "
-          f"trm_jax wrote; {len(different)} of {len(saved)} arrays differ ({different[0]})")
+          f"{self.directory / str(step)}: does not hold the state of this model, perhaps because another version of "
+          f"trm_jax wrote it; {len(different)} of {len(saved)} arrays differ ({different[0]})")
     args = ocp.args.PyTreeRestore(
         wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=parts)
     try:

@@ -49,14 +49,14 @@ def check_rows(task: Task, digest: str | None, place: str) -> None:
   if ours is None or ours == digest:
     return
   if digest is None:
-    console.warn(f"{place}: does not say which puzzles the rows of its prefix table stand for; if they are others than "
+    console.warn(f"{place}: does not say which puzzles the rows of its prefix table stand for; if they differ from "
                  f"those of {task.data.source}, its answers mean nothing")
     return
   raise UserError(
-      f"{task.data.source}: its puzzle identifiers stand for other puzzles than those with which {place} was trained, "
-      "and a puzzle would get the prefix of another one; give the data that it was trained on, with the same knobs of "
-      "config.data (seed, versions), or train rows for these puzzles with config.init_from, which carries over those "
-      "that both have")
+      f"{task.data.source}: its puzzle identifiers stand for other puzzles than those that {place} was trained on, "
+      "so puzzles would get the prefixes of others; give the data that it was trained on, with the same knobs of "
+      "config.data (seed, versions), or train rows for these puzzles with config.init_from, which carries over the "
+      "rows of puzzles that both have")
 
 
 def check_same(run: dict[str, Any], saved: dict[str, Any], place: str) -> None:
@@ -117,8 +117,8 @@ def state(run: dict[str, Any], folder: epath.Path) -> str:
       if in_checkpoints or checkpoints.is_file():  # a failed start leaves an empty folder
         used.add("checkpoints")
       if used:
-        raise UserError(f"{folder}: has {', '.join(sorted(used))}, but no config.json: these are no run's files, and a "
-                        "run would write over them; name another folder")
+        raise UserError(f"{folder}: has {', '.join(sorted(used))}, but no config.json: they belong to no run, and a "
+                        "run would overwrite them; name another folder")
       return "new"
     try:
       saved = files.read_json(folder / "config.json")
@@ -126,8 +126,8 @@ def state(run: dict[str, Any], folder: epath.Path) -> str:
         raise Damaged(f"{folder / 'config.json'}: has no config or no total_steps")
     except Damaged as e:
       if not has_checkpoints:
-        raise UserError(f"{e}: it is no run's, or damaged; name another folder") from e
-      console.warn(f"{e}; the run that goes on there writes it again")
+        raise UserError(f"{e}; it belongs to no run, or is damaged; name another folder") from e
+      console.warn(f"{e}; the run will write it again when it goes on")
       return "begun"
     if not has_checkpoints and "results.json" not in there and not (
         "metrics.jsonl" in there and any(r["step"] > 0 for r in metrics_log.read_metrics(folder / "metrics.jsonl"))):
@@ -138,9 +138,9 @@ def state(run: dict[str, Any], folder: epath.Path) -> str:
         if metrics_log.read_results(folder / "results.json")["step"] == saved["total_steps"]:
           return "finished"
       except Damaged as e:
-        console.warn(f"{e}; its run makes the test again")
+        console.warn(f"{e}; its run will repeat the test")
   # A run makes checkpoints/ before anything else; a bucket has no empty folders.
   if not has_checkpoints and "checkpoints" not in there and not buckets.is_remote(folder):
-    raise UserError(f"{folder}: this run has begun, but its checkpoints are not here: it cannot go on, and would write "
-                    "over its records if it began again; bring checkpoints/ here, or name another folder")
+    raise UserError(f"{folder}: this run has begun, but its checkpoints are not here: it cannot go on, and would "
+                    "overwrite its records if it began again; bring checkpoints/ here, or name another folder")
   return "begun" if has_checkpoints else "new"

@@ -174,7 +174,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     saved_run = _identity(config, task, made, splits)
     # All processes check together, so that nothing is written there before all have looked.
     if distributed.together(lambda: identity.state(saved_run, workdir.path)) == "finished":
-      distributed.say(f"this run is finished: its {made.total_steps:,} steps are made; results are in "
+      distributed.say(f"this run is finished: its {made.total_steps:,} steps are done; results are in "
                       f"{workdir.path / 'results.json'}")
       return metrics_log.read_results(workdir.local / "results.json")
 
@@ -258,8 +258,8 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     signals.hold()  # from here on there is something to save
     trace = exits.enter_context(_Trace(schedule.traced, workdir))
     if schedule.is_behind_trace(position.step):
-      distributed.say(f"no step is traced: config.log.profile_from = {schedule.traced.start}, and {position.step:,} "
-                      "are made already")
+      distributed.say(f"no step is traced: config.log.profile_from = {schedule.traced.start}, but {position.step:,} "
+                      "steps are done already")
       schedule = dataclasses.replace(schedule, traced=range(0))
     told_how_long, call_steps, save_now = False, 1, False
     try:

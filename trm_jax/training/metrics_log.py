@@ -49,7 +49,7 @@ class MetricsLog:
       if broken:
         original = _free_name(workdir, "metrics.damaged", ".jsonl")
         shutil.copyfile(self._path, original)
-        console.warn(f"{_broken_lines(self._path, broken)}; the file as it was is kept as {original.name}")
+        console.warn(f"{_broken_lines(self._path, broken)}; the original file is kept as {original.name}")
       kept = [r for r in found if r["step"] < resume_step or r["step"] == resume_step and not any(
           name.startswith(remade) for name in r)]
       files.replace_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
@@ -125,7 +125,7 @@ def _parse(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
 def _broken_lines(path: os.PathLike | str, numbers: Sequence[int]) -> str:
   more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
   which = ("line " if len(numbers) == 1 else "lines ") + ", ".join(map(str, numbers[:5])) + more
-  return f"{path}, {which}: no record of a step, left out; all other lines are used"
+  return f"{path}, {which}: not a record of a step, left out; all other lines are used"
 
 
 def _free_name(folder: pathlib.Path, stem: str, suffix: str) -> pathlib.Path:

@@ -43,7 +43,8 @@ def check_fits(config: Config, mesh: Mesh) -> None:
                     f"use {' or '.join(str(n) for n in (below, below + parts) if n)}")
   platform = mesh.devices.flat[0].platform
   if config.model.dtype == "float16" and not config.model.mlp_t and platform == "cpu":
-    raise UserError("config.model.dtype = 'float16': JAX's attention has none on a CPU; use bfloat16 or float32")
+    raise UserError("config.model.dtype = 'float16': JAX's attention does not support it on a CPU; use bfloat16 or "
+                    "float32")
   if config.compute.attention == "cudnn" and not config.model.mlp_t and not sharding.on_gpus(mesh):
     raise UserError(f"config.compute.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
   if config.compute.kernels == "pallas" and not (sharding.on_gpus(mesh) and mesh.size == 1):

@@ -44,11 +44,11 @@ class Schedule:
       border = (traced.start // every + 1) * every
       if traced and border < traced.stop:
         raise UserError(f"{what}step {border:,} ends with an evaluation or a save (config.{name}: every {every} "
-                        "steps), which must not lie among them; trace fewer, or begin elsewhere")
+                        "steps), which must not lie between traced steps; trace fewer, or begin elsewhere")
     for border in stage_starts:
       if traced and traced.start < border < traced.stop:
-        raise UserError(f"{what}config.depth_schedule begins a stage after step {border:,}, which must not lie among "
-                        "them; trace fewer, or begin elsewhere")
+        raise UserError(f"{what}config.depth_schedule begins a stage after step {border:,}, which must not lie between "
+                        "traced steps; trace fewer, or begin elsewhere")
     return schedule
 
   def evaluates(self, step: int) -> bool:

@@ -98,8 +98,8 @@ class WandbLog:
 
   def _give_up(self, error: Exception) -> None:
     self._run = None
-    print(f"Weights & Biases gets no more of this run ({in_one_line(error)}); it goes on, and metrics.jsonl and "
-          "tensorboard/ have it all", flush=True)
+    print(f"Weights & Biases gets no more records of this run ({in_one_line(error)}); the run goes on, and "
+          "metrics.jsonl and tensorboard/ have all records", flush=True)
 
 
 def _wandb_id(file: pathlib.Path) -> str | None:

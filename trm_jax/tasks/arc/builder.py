@@ -111,7 +111,7 @@ def build(subsets: Mapping[str, Mapping[str, list[Pair]]], test_set: str, data: 
     UserError: the kept draws are damaged.
   """
   if data.seed >= 2**32:
-    raise UserError(f"config.data.seed = {data.seed}: must be below 2^32, the reference's generator takes no more")
+    raise UserError(f"config.data.seed = {data.seed}: must be below 2^32, the limit of the reference's generator")
   tasks = [[_Task(name, pairs, subset == test_set) for name, pairs in some.items()] for subset, some in subsets.items()]
   kept = files.cache_folder() / "arc" / f"{_digest(tasks, data)[:32]}.npz"
   if kept.exists():

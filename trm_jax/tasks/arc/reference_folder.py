@@ -103,8 +103,8 @@ def _originals_and_moves(opened: reference_format.Set, numbers: np.ndarray, wher
                        in zip(original[rows].tolist(), numbers[puzzle[rows]].tolist(), moves[rows].tolist())])
       if (made != cells).any():
         at = int((made != cells).any(1).argmax())
-        raise UserError(f"{where}__{field}.npy, row {start + at}: is not what its name in identifiers.json makes of "
-                        f"the task; {REBUILD}")
+        raise UserError(f"{where}__{field}.npy, row {start + at}: is not the version of the task that its name in "
+                        f"identifiers.json stands for; {REBUILD}")
   return *(np.stack([grids.canvas(grid) for grid in known]) for known in originals), moves
 
 

@@ -81,8 +81,8 @@ class ArcTask(task.Task):
 
   def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
     if split == "validation":
-      raise UserError(f"config.data.num_validation = {self.data.num_validation}: of generated tasks none are held out; "
-                      "set it to 0, and test inputs are watched")
+      raise UserError(f"config.data.num_validation = {self.data.num_validation}: no generated tasks are held out; "
+                      "set it to 0, and test inputs are evaluated during training instead")
     return self._data_set(progress).splits[split]
 
   def read_json(self, path: str) -> Puzzles:

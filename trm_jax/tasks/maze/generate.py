@@ -63,7 +63,7 @@ def generate_splits(
     made = tries = 0
     while made < size:
       if tries == _TRIES:
-        raise UserError(f"of {_TRIES:,} mazes of {rows} x {columns} cells in a row none was new and had a single "
+        raise UserError(f"none of {_TRIES:,} successive mazes of {rows} x {columns} cells was new and had a single "
                         f"shortest path of at least {min_path} moves, after {done} of {total}; lower "
                         "config.data.min_path or the number of mazes, or enlarge config.data.rows and columns")
       tries += 1

@@ -39,8 +39,8 @@ class MazeTask(sourced.SourcedTask):
     super().__init__(data, hard.MAZE_HARD)
     self.shape = data.rows, data.columns
     if data.rows != data.columns and data.num_aug > 3:
-      raise UserError(f"config.data.num_aug = {data.num_aug}: mazes of {data.rows} x {data.columns} cells have 3 "
-                      "versions, turned or reflected, of the same shape; set it to 3 or less")
+      raise UserError(f"config.data.num_aug = {data.num_aug}: mazes of {data.rows} x {data.columns} cells have only "
+                      "3 turned or reflected versions of the same shape; set it to 3 or less")
     self.name = f"maze-{data.rows}x{data.columns}"
     self.seq_len = data.rows * data.columns
     self.max_versions = 7 if data.rows == data.columns else 3

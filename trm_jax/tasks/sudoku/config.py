@@ -10,7 +10,7 @@ from trm_jax.knobs import Rule, at_least, knob
 
 @dataclasses.dataclass(frozen=True)
 class SudokuData(DataConfig):
-  """Where Sudoku puzzles come from and how many of them are used. Defaults: the reference's Sudoku-Extreme."""
+  """The source of Sudokus and the numbers of them that are used. Defaults: the reference's Sudoku-Extreme."""
 
   # "sudoku-extreme": downloaded once by TFDS; "generated": made from the seed; otherwise a folder, local or gs://, with
   # train.csv and test.csv in Sudoku-Extreme's format, or one written by the reference's dataset builder.
@@ -19,8 +19,8 @@ class SudokuData(DataConfig):
   num_validation: int = knob(1024, at_least(0))  # puzzles; see DataConfig
   num_aug: int = knob(1000, DataConfig.__dataclass_fields__["num_aug"].metadata["rule"])  # versions; see DataConfig
   box: int = knob(3, Rule(lambda box: box in (2, 3), "must be 3 (9x9 boards) or 2 (4x4)"))  # cells along a box's side
-  num_clues: int = knob(30)  # of a generated puzzle; of the hardest, where max_clues is not 0
-  max_clues: int = knob(0, at_least(0))  # of the easiest; every number in between is equally likely. 0: num_clues
-  # Where "sudoku-extreme" is kept. In gs:// a run puts it there, and later ones take it from there; so do several
-  # processes whose run is kept in gs://, in a folder beside it.
+  num_clues: int = knob(30)  # clues of a generated puzzle; the fewest, if max_clues is not 0
+  max_clues: int = knob(0, at_least(0))  # the most clues; all numbers between are equally likely. 0: num_clues
+  # Folder of "sudoku-extreme". If it is in gs://, a run puts it there, and later runs take it from there. Several
+  # processes whose run is kept in gs:// do the same in a folder beside the run.
   tfds_dir: str = knob(hub.TFDS_DIR, free=True)

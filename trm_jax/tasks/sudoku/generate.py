@@ -100,7 +100,7 @@ def generate_splits(
   if not _MIN_CLUES[box] <= num_clues <= cells:
     raise UserError(
         f"num_clues is {num_clues}, must be from {_MIN_CLUES[box]} to {cells} for {box * box}x{box * box} puzzles: with"
-        " fewer the generator finds no or hardly any puzzle with exactly one solution"
+        " fewer clues the generator finds hardly any puzzle with exactly one solution"
     )
   sizes = dict(zip(SPLITS, (num_train, num_validation, num_test)))
   for split, size in sizes.items():

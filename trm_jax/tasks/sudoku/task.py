@@ -63,7 +63,7 @@ class SudokuTask(sourced.SourcedTask):
     # Up to symmetry there are only two grids of 4x4 cells.
     if self.box != 2 or self.data.num_aug == 0 or train.num_puzzles > train.num_groups:
       return ""
-    return (f"config.data.num_aug = {self.data.num_aug} makes the 4x4 grids of the test out of those to train on; set "
+    return (f"config.data.num_aug = {self.data.num_aug} turns 4x4 grids to train on into grids of the test; set "
             "config.data.num_aug = 0 to test on grids that are new to the model")
 
   def tokens(self, text: str) -> np.ndarray:
