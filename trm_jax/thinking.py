@@ -17,8 +17,8 @@ _STOP = flags.DEFINE_enum(
     "stays; `converged`, when the answer stays; `still`, when the state hardly moves; `proven`, when the rules say "
     "that the answer is right. Default: steps; in an evaluation, as the run was configured.")
 _VERSIONS = flags.DEFINE_integer(
-    "versions", None, "Augmented versions of each puzzle that are attempted besides itself; default: none; of ARC, as "
-    "the run was configured.", lower_bound=0)
+    "versions", None, "Augmented versions of each puzzle that are attempted besides itself; default: none; in an "
+    "evaluation of ARC, as the run was configured.", lower_bound=0)
 _ROLLOUTS = flags.DEFINE_integer(
     "rollouts", None, "Attempts at each version, which differ by --noise, and by their initial states where the model "
     "was trained with random ones; default: 1.", lower_bound=1)
