@@ -181,7 +181,8 @@ class _Report:
       else:
         boards.solving_picture(path, *drawing(answer.trace), row.before, after)
     if self._html:
-      self._pages.append(page.puzzle(self._task, title, answer, row.labels, verdict, note))
+      self._pages.append(page.puzzle(self._task, title, answer, row.labels, verdict, note, row.before,
+                                     after))
 
   def finished(self) -> None:
     """Writes the page, after the last answer."""

@@ -80,7 +80,7 @@ def write(folder: pathlib.Path, model: TRM, task: Task, examples: list[np.ndarra
       "tokens": list(editor.tokens), "units": editor.units, "once": editor.once,
       "given": task.is_given(every)[:, 0].tolist(), "examples": [example.tolist() for example in examples],
       "steps": model.config.halt_max_steps, "rules": bool(task.checked)}
-  puzzle = {"title": "your puzzle", "verdict": "", "note": "", "frames": [board]}
+  puzzle = {"title": "your puzzle", "verdict": "", "note": "", "frames": [board], "before": [], "after": []}
   script = f'<script type="module">\n{page.source("live.js")}</script>\n</body>'
   files.replace_text(folder / "index.html", page.text(task, {"puzzles": [puzzle], "live": live}).replace(
       "</body>", script))
