@@ -112,6 +112,8 @@ def test_canvases_of_another_side():
 @pytest.mark.parametrize("fields, message", [
     (dict(num_train=0), "config.data.num_train = 0: means all, but 'generated' puzzles have no end"),
     (dict(num_validation=4), "config.data.num_validation = 4: of generated tasks none are held out"),
+    (dict(subsets="training,concept"), "^config.data.subsets = 'training,concept': is about JSON files, and generated"),
+    (dict(test_set="training"), "^config.data.test_set = 'training': is about JSON files, and generated tasks come"),
 ])
 def test_knobs_that_generated_tasks_cannot_have(fields, message):
   with pytest.raises(UserError, match=message):
