@@ -31,6 +31,7 @@ from trm_jax.interop import export
 from trm_jax.model import TRM
 from trm_jax.runtime import download
 from trm_jax.runtime import files
+from trm_jax.runtime import signals
 from trm_jax.solve import Solver
 from trm_jax.solve import web
 from trm_jax.tasks.grid.config import GridData
@@ -157,6 +158,33 @@ def test_the_folder_is_whole(cache, model, tmp_path):
   text = (folder / "index.html").read_text()
   assert "://" not in text and not re.search(r'(src|href)=|["\'`]/', text)  # works in any folder of any server
   assert text.count("</html>") == text.count("</body>") == 1
+
+
+@pytest.mark.parametrize("error", [UserError("no space"), KeyboardInterrupt()])
+@pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
+def test_the_folder_is_whole_or_not_there(cache, model, tmp_path, monkeypatch, error, there):
+  cache[0].parent.mkdir(parents=True)
+  cache[0].write_bytes(cache[1])
+  folder = tmp_path / "public" / "web"
+  (folder if there else folder.parent).mkdir(parents=True)
+  monkeypatch.setattr(export, "jax2onnx", lambda flag: None)
+  monkeypatch.setattr(export, "onnx_to_watch", lambda model, task, folder, flag: (folder / "step.onnx").touch())
+
+  def write():
+    web.write(folder, model, TASK, [np.ones(16, np.uint8)], "--web")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(web.page, "text", lambda *args: (_ for _ in ()).throw(error))
+    with pytest.raises(type(error)):
+      write()
+  assert list(folder.parent.iterdir()) == [folder] * there and not (there and list(folder.iterdir()))
+  assert not signals.tidy_up
+  write()
+  assert {path.name for path in folder.iterdir()} == {"index.html", "step.onnx", "onnxruntime-web"}
+  assert folder.stat().st_mode == folder.parent.stat().st_mode  # a server of files may read it
+  with pytest.raises(UserError, match=f"^--web={folder}: cannot be written .*not empty"):
+    write()
+  assert list(folder.parent.iterdir()) == [folder]
 
 
 @needs_onnx

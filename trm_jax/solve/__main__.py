@@ -106,9 +106,9 @@ def _web_folder() -> pathlib.Path | None:
   folder = pathlib.Path(_WEB.value).expanduser()
   if not _WEB.value or "://" in _WEB.value:
     raise UserError(f"--web={_WEB.value}: must be a folder of this machine")
-  if folder.is_dir() and any(folder.iterdir()):
+  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
     raise UserError(f"--web={_WEB.value}: is there already, and nothing is written over; name another folder")
-  files.make_folder(folder, "--web")
+  files.make_folder(folder.resolve().parent, "--web")
   return folder
 
 
