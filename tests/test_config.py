@@ -158,8 +158,8 @@ def test_missing_fields(path):
 def test_a_stop_by_rules_needs_a_task_with_rules():
   values = config_lib.to_dict(tiny.arc())
   values["eval"]["stop"] = "proven"
-  assert _message(values) == ("config.eval.stop = 'proven': puzzles of arc have no rules that tell whether an answer is "
-                              "right; choose steps, settled, converged or still")
+  assert _message(values) == ("config.eval.stop = 'proven': puzzles of arc have no rules that tell whether an answer "
+                              "is right; choose steps, settled, converged or still")
   config_lib.parse(_with(eval__stop="proven"))
 
 

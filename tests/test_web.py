@@ -110,6 +110,32 @@ def test_without_a_network_it_says_what_to_do(cache, monkeypatch):
       web.runtime()
 
 
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_registrys_password_is_not_shown(cache, monkeypatch, capsys, status):
+  class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+      asked.append(self.headers["Authorization"])
+      self.send_error(status)
+
+    def log_message(self, *args):
+      pass
+
+  asked = []
+  monkeypatch.setattr(download, "_PAUSES", (0,))
+  with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("npm_config_registry", f"http://me:secret@127.0.0.1:{server.server_port}")
+    with pytest.raises(UserError) as e:
+      web.runtime()
+    server.shutdown()
+    thread.join()
+  assert str(e.value).startswith(f"http://127.0.0.1:{server.server_port}/onnxruntime-web/-/onnx")
+  assert asked[0].startswith("Basic ")  # it was used
+  said = str(e.value) + "".join(capsys.readouterr())
+  assert "secret" not in said and ("now" in said) is (status == 503)
+
+
 def test_arc_is_refused(model, tmp_path):
   arc = tasks.of("arc", tiny.arc().data)
   with pytest.raises(UserError, match="--web: a puzzle of arc.* is more than a board to be filled; --html=x"):

@@ -421,8 +421,8 @@ def _check(config: Config) -> None:
   if config.init_rows != "zero" and not config.init_from:
     raise UserError(f"config.init_rows = {config.init_rows!r}: needs config.init_from, of whose rows that is the mean")
   if config.eval.stop == "proven" and not tasks.has_rules(config.task):
-    raise UserError(f"config.eval.stop = 'proven': puzzles of {config.task} have no rules that tell whether an answer is "
-                    "right; choose steps, settled, converged or still")
+    raise UserError(f"config.eval.stop = 'proven': puzzles of {config.task} have no rules that tell whether an answer "
+                    "is right; choose steps, settled, converged or still")
   stages(config.depth_schedule, model)
 
 

@@ -29,6 +29,9 @@ class UserError(ValueError):
 
   status = 2
 
+  def __str__(self) -> str:
+    return without_passwords(super().__str__())
+
 
 class TryAgain(UserError):
   """Something outside the program failed that may have passed when the same command is started again: another process
@@ -42,8 +45,13 @@ class Damaged(UserError):
 
 
 def in_one_line(error: BaseException) -> str:
-  """What an error of a library says, on one line; its name where it says nothing."""
-  return " ".join(str(error).split()) or type(error).__name__
+  """What an error of a library says, on one line and without passwords; its name where it says nothing."""
+  return without_passwords(" ".join(str(error).split())) or type(error).__name__
+
+
+def without_passwords(text: str) -> str:
+  """A text for people in which addresses such as https://USER:PASSWORD@HOST have lost what stands before the host."""
+  return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 def check_number(name: str, value: int | float) -> None:

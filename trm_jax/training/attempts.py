@@ -217,7 +217,8 @@ class Attempter:
     if (stored := puzzles.versions) is not None:
       example, version, _ = self._place(min(self._versions, puzzles.num_versions.max()), attempts)
       number = stored.numbers[np.minimum(stored.starts[groups[example]] + version, len(stored.numbers) - 1)].tolist()
-      return np.stack([self._task.undo_stored(*one) for one in zip(cells, number, cells if answers is None else answers)])
+      answers = cells if answers is None else answers
+      return np.stack([self._task.undo_stored(*one) for one in zip(cells, number, answers)])
     example, version, _ = self._place(self._versions, attempts)
     padding = (1 << (len(attempts) - 1).bit_length()) - len(attempts)  # so that few sizes are compiled
 

@@ -54,8 +54,8 @@ class ArcTask(task.Task):
     for name in ("subsets", "test_set") if self.own_splits else ():
       value, default = (getattr(some, name) for some in (data, ArcData))
       if value != default:
-        raise UserError(f"config.data.{name} = {value!r}: is about JSON files, and generated tasks come from none; leave "
-                        "it out")
+        raise UserError(f"config.data.{name} = {value!r}: is about JSON files, and generated tasks come from none; "
+                        "leave it out")
     self.num_votes, self.max_versions = min(data.num_votes, data.num_aug), data.num_aug
     self._made: builder.DataSet | None = None
     self._counted: tuple[Any, vote.Votes] | None = None
