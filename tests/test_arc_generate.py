@@ -4,6 +4,9 @@
 import json
 import re
 
+import chromium
+from flax import nnx
+import jax
 from matplotlib import image
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ import tiny
 from trm_jax import boards
 from trm_jax import evaluate
 from trm_jax.data import splits as splits_lib
+from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
+from trm_jax.model.trm import TRM
 from trm_jax.report import write as report
 from trm_jax.solve import Solver
 from trm_jax.tasks.arc import generate
@@ -107,6 +112,8 @@ def test_canvases_of_another_side():
 @pytest.mark.parametrize("fields, message", [
     (dict(num_train=0), "config.data.num_train = 0: means all, but 'generated' puzzles are endless"),
     (dict(num_validation=4), "config.data.num_validation = 4: no generated tasks are held out"),
+    (dict(subsets="training,concept"), "^config.data.subsets = 'training,concept': is about JSON files, and generated"),
+    (dict(test_set="training"), "^config.data.test_set = 'training': is about JSON files, and generated tasks come"),
 ])
 def test_knobs_that_generated_tasks_cannot_have(fields, message):
   with pytest.raises(UserError, match=message):
@@ -202,3 +209,54 @@ def test_the_whole_path(tmp_path, shared_programs, solve, capsys):
   with pytest.raises(UserError, match="the task 'new' is not in 'generated', on which the model was trained, and it "
                                       "has rows of the prefix table for no other; .* by config.init_from"):
     solver.task.read_json(str(path))
+
+
+@pytest.fixture(scope="module", name="solver")
+def _solver(task):
+  """Of a model that has learned nothing; all four versions of a test input vote."""
+  fields = {f"data.{name}": getattr(_data(), name) for name in ("source", "side", "num_train", "num_test", "num_aug")}
+  config = tiny.arc(**fields).model.sized(**Sizes.of(task.read("train")).of_model())
+  model = TRM(config, rngs=nnx.Rngs(0))
+  model.puzzle_emb[...] = jax.random.normal(jax.random.key(0), model.puzzle_emb.shape)  # begins as zeros
+  return Solver(model, task, batch_size=4, versions=3)
+
+
+@pytest.fixture(name="html_file")
+def _html_file(solver, solve, tmp_path):
+  assert solve(solver, "--num=1", f"--html={tmp_path}/x.html")[0] == 0
+  return tmp_path / "x.html"
+
+
+def test_the_page_has_demonstrations_and_votes(html_file, task):
+  data = json.loads(html_file.read_text().partition('type="application/json">')[2].partition("</script>")[0])
+  first, puzzles, train = data["puzzles"][0], task.read("test"), task.read("train")
+  assert [shown["title"] for shown in first["before"]] == [
+      *(title for i in range(1, 5) for title in (f"pair {i}", "output")), "puzzle"]
+  pair = np.flatnonzero(train.puzzle_identifiers == puzzles.puzzle_identifiers[0])[2]
+  for shown, cells in zip(first["before"][4:6], (train.inputs[pair], train.labels[pair])):
+    grid = grids.crop(cells)
+    assert np.reshape(shown["tokens"], (-1, shown["columns"])).tolist() == (grid + grids.FIRST_COLOUR).tolist()
+  assert re.fullmatch("answer 1 \\([1-4] of 4 votes\\)", first["after"][0]["title"])
+  assert first["after"][-1]["title"] == "solution"
+
+
+@pytest.mark.skipif(not chromium.PROGRAM, reason="no Chromium is installed")
+def test_the_page_shows_them_in_a_browser(html_file, task, tmp_path):
+  """Demonstrations at every step, votes after the last one."""
+  with chromium.opened(tmp_path / "browser") as page:
+    page.open(html_file.as_uri())
+    page.wait("document.querySelectorAll('#before figure').length === 9")
+    assert page.value("document.querySelectorAll('#after figure').length") == 0
+    assert page.value("document.querySelector('#before figcaption').textContent") == "pair 1"
+    drawn = page.value("[...document.querySelectorAll('#before figure')[1].querySelectorAll('td')].map("
+                       "cell => getComputedStyle(cell).backgroundColor)")
+    train = task.read("train")
+    output = grids.crop(train.labels[np.flatnonzero(
+        train.puzzle_identifiers == task.read("test").puzzle_identifiers[0])[0]])
+    assert drawn == [f"rgb{tuple(bytes.fromhex(task.fills[colour + grids.FIRST_COLOUR][0][1:]))}"
+                     for colour in output.reshape(-1).tolist()]
+    page.key("ArrowRight")
+    assert page.value("document.querySelectorAll('#after figure').length") == 0
+    page.key("ArrowRight")
+    titles = page.value("[...document.querySelectorAll('#after figcaption')].map(title => title.textContent)")
+    assert titles[0].startswith("answer 1 (") and titles[-1] == "solution" and not page.said

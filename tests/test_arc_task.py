@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import itertools
 import json
+import re
 
 from flax import nnx
 import jax
@@ -64,6 +65,13 @@ def test_versions_are_undone_and_named():
     changed = grids.apply(GRID, version)
     assert version == grids.ORIGINAL or (changed != 0).sum() == 5 and changed.max() > 3
     np.testing.assert_array_equal(grids.undo(changed, version), GRID)
+    answer, sure = grids.canvas(changed), np.zeros((30, 30), np.float32)
+    answer[-1] = 7  # lost
+    sure[: changed.shape[0], : changed.shape[1]] = grids.turned(GRID + 0.5, version // 10**8)
+    np.testing.assert_array_equal(grids.put_back(answer, version, answer), grids.canvas(GRID))
+    back = grids.put_back(sure.reshape(-1), version, answer).reshape(30, 30)
+    np.testing.assert_array_equal(back[:2, :3], GRID + np.float32(0.5))
+    assert back.sum() == pytest.approx(sure.sum())
     [name] = grids.names("a", np.array([version], np.int32))
     assert grids.parse(name) == ("a", version)
   assert grids.names("a", np.array([7 * 10**8 + 61239784, 4 * 10**8 + grids.ORIGINAL, grids.ORIGINAL], np.int32)) == [
@@ -313,15 +321,14 @@ def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
                              f"--html={tmp_path}/x.html", "--show=1")
   lines = [json.loads(line) for line in printed.splitlines()]
   assert status == 0 and len(lines) == 9 and all(line["proven"] is None for line in lines)
-  with pytest.raises(UserError, match="^versions = 2: those of arc vote only in an evaluation"):
-    Solver(solver.model, solver.task, versions=2)
+  with pytest.raises(UserError, match="^versions = 13: arc has 12 besides the puzzle itself$"):
+    Solver(solver.model, solver.task, versions=13)
+  with pytest.raises(UserError, match=r"^1 1 1 .*\.\.\.: is a grid alone, without a task; name the JSON file of its "):
+    solver([np.ones(900, np.uint8)])
   answers = {line["question"]: line["answer"] for line in lines}
   text = solver.task.text
   assert {text(answer.puzzle): text(answer.cells) for answer in solver(solver.task.read("test"), trace=True)} == answers
   assert '"#f012be"' in (tmp_path / "x.html").read_text()
-
-
-# Identifiers.
 
 
 @pytest.fixture(scope="module", name="trained")
@@ -333,6 +340,53 @@ def _trained(tmp_path_factory, shared_programs):
     patch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))
     loop.run(_config(), folder)
   return folder
+
+
+def test_solve_votes_as_the_evaluation_does(trained, solve, monkeypatch, tmp_path):
+  """Two versions besides the original: the attempts are those of the run's submission, in JSON, print and picture."""
+  submission = json.loads((trained / "submission.json").read_text())
+  [path] = (GOLDEN / "json").glob("*_evaluation_challenges.json")
+  expected = [attempts for name in json.loads(path.read_text()) for attempts in submission[name]]
+  solver = Solver.load(trained, batch_size=4, versions=2)
+  status, printed, _ = solve(solver, str(path), "--json", "--show=0")
+  lines = [json.loads(line) for line in printed.splitlines()]
+  assert status == 0 and [{key: line[key] for key in ("attempt_1", "attempt_2")} for line in lines] == expected
+  assert {line["attempts"] for line in lines} == {3} and {line["votes"] for line in lines} <= {1, 2, 3}
+  assert any(attempts["attempt_1"] != attempts["attempt_2"] for attempts in expected)
+  # The best answer is the one whose steps are kept, and its test input may be any of a task's.
+  answers = solver(solver.task.read("test"), trace=True)
+  for answer, line in zip(solver(solver.task.read_json(str(path)), trace=True), lines):
+    assert grids.crop(answer.cells).tolist() == line["attempt_1"] and len(answer.trace) == answer.steps == 2
+    np.testing.assert_array_equal(answer.cells, answer.trace[-1].cells)
+    assert answer.votes == answer.candidates[0].count and sum(one.count for one in answer.candidates) == 3
+    assert ((answer.cell_confidence > 0) >= (answer.cells > grids.END)).all()
+  assert sorted(answer.cells.tobytes() for answer in answers) == sorted(
+      grids.canvas(np.array(line["attempt_1"], np.uint8).reshape(len(line["attempt_1"]), -1)).tobytes()
+      if line["attempt_1"] else bytes(900) for line in lines)
+  drawn = []
+  monkeypatch.setattr(boards, "solving_picture", lambda *args: drawn.append(args))
+  status, printed, _ = solve(solver, "--num=1", f"--image={tmp_path}/x.png")
+  *_, before, after = drawn[0]
+  assert [shown.title for shown in before[:2]] == ["pair 1", "output"]
+  assert [shown.title for shown in after] == ["answer 1", "answer 2", "solution"]
+  assert after[0].verdict == "2 of 3 votes" or "1 of 3 votes" in after[0].verdict
+  assert re.search(r"steps; [12] of 3 attempts came to it\n\nanswer 2 \(1 of 3 votes\)\n [0-9]", printed)
+
+
+def test_versions_that_a_task_lacks_have_no_vote(trained):
+  solver, puzzles = Solver.load(trained, batch_size=4, versions=3), ArcTask(_data()).read("test")
+  groups = np.array([0, 1])
+  fewer = puzzles._take(groups, np.ones(2, int), np.array([2, 4]))
+  answers = solver(fewer)
+  assert [answer.attempts for answer in answers] == [2, 4]
+  for answer, group, versions in zip(answers, groups, (2, 4)):
+    alone = Solver(solver.model, solver.task, batch_size=4, versions=versions - 1)
+    alone, = alone(puzzles.take_groups(groups[[group]]))
+    assert [one.count for one in alone.candidates] == [one.count for one in answer.candidates]
+    np.testing.assert_array_equal(alone.cells, answer.cells)
+
+
+# Identifiers.
 
 
 def test_rows_are_named_as_the_reference_names_them(task):

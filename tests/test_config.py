@@ -10,6 +10,7 @@ import sys
 from flax import nnx
 import jax
 import pytest
+import tiny
 
 from trm_jax import config as config_lib
 from trm_jax import weights
@@ -152,6 +153,14 @@ def test_missing_fields(path):
     place = place[group]
   del place[leaf]
   assert _message(values) == f"config.{path} is missing"
+
+
+def test_a_stop_by_rules_needs_a_task_with_rules():
+  values = config_lib.to_dict(tiny.arc())
+  values["eval"]["stop"] = "proven"
+  assert _message(values) == ("config.eval.stop = 'proven': puzzles of arc have no rules that tell whether an answer "
+                              "is right; choose steps, settled, converged or still")
+  config_lib.parse(_with(eval__stop="proven"))
 
 
 def test_check_field():

@@ -2,6 +2,7 @@
 """Several processes as one job. The jobs are real: started by launch/local, two processes of two CPU devices."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import time
 from jax._src import clusters
 from jax._src import hardware_utils
 import jobs
+import numpy as np
 import pytest
 
 from trm_jax.errors import UserError
@@ -415,6 +417,33 @@ def assert_same_run(one, other):
 def test_two_processes_take_the_same_steps_as_one(alone, together):
   assert_same_run(together, alone)
   assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}
+
+
+@pytest.mark.parametrize("task", ["sudoku", "arc"])
+def test_two_processes_begin_with_the_weights_of_another_run(task, alone, tmp_path, cache, monkeypatch):
+  """As one process does. Rows of ARC's table are carried over by name, between tables that are split over processes."""
+  first, fields = alone, SHORT | {"steps": 2, "save.every": 1}
+  if task == "arc":
+    monkeypatch.setattr(jobs, "CONFIG", "configs/arc.py:quickstart")
+    fields |= {"data__num_train": 4, "data__num_test": 2, "data__num_validation": 0, "init_rows": "mean"}
+    first = tmp_path / "first"
+    job = jobs.Job(first, processes=1, devices=4, cache=cache, **fields | {"init_rows": "zero"})
+    assert job.wait() == 0, job.output()
+    fields |= {"data__num_aug": 5, "data__num_votes": 5}  # fewer rows, at other places
+  found = []
+  for processes in (1, 2):
+    workdir = tmp_path / str(processes)
+    job = jobs.Job(workdir, processes=processes, devices=4 // processes, cache=cache, init_from=first, **fields)
+    assert job.wait() == 0, job.output()
+    found.append(jobs.state(workdir, 1))
+    said, = re.findall(r"begins with the averaged weights of step .*rows of the prefix table are taken from it.*",
+                       job.output())
+    carried, rows = map(int, re.search(r"([\d,]+) of ([\d,]+) rows", said).groups())
+    assert (carried, rows) == (1, 1) if task == "sudoku" else 0 < carried < rows
+  assert jobs.difference(*found) < 2e-5
+  tables = [one["prefix_table"]["puzzle_emb"] for one in found]
+  np.testing.assert_allclose(*tables, atol=2e-5)
+  assert np.abs(tables[0]).max() > 0
 
 
 @pytest.mark.parametrize("processes", [1, 2])

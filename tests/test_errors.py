@@ -138,3 +138,14 @@ def test_a_line_names_a_path_once_and_another_place_where_that_helps():
   assert line(errno.EMFILE, None) == ("--out=/a: cannot write here (Too many open files); allow more open files with "
                                       "`ulimit -n`")
   assert line(errno.EEXIST, "/a") == "--out=/a: cannot write here (File exists); name another folder"
+
+
+@pytest.mark.parametrize("text, shown", [
+    ("http://me:secret@host:80/x: cannot", "http://host:80/x: cannot"),
+    ("url: https://secret-token@host", "url: https://host"),
+    ("socks5://me:se@cr:et@host, http://me:secret@other/@", "socks5://host, http://other/@"),
+    ("hf://OWNER/REPO/FILE@main of me@host", "hf://OWNER/REPO/FILE@main of me@host")])
+def test_passwords_in_addresses_are_not_shown(text, shown):
+  assert errors.in_one_line(OSError(text)) == errors.cause_of(OSError(text)).words == shown
+  for kind in (errors.UserError, errors.TryAgain, errors.Damaged):
+    assert str(kind(text)) == shown

@@ -10,6 +10,8 @@ import sys
 
 from benchmarks import import_published
 from flax import nnx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -21,6 +23,7 @@ from trm_jax import interop
 from trm_jax import weights
 from trm_jax.errors import UserError
 from trm_jax.interop import archs
+from trm_jax.interop import state_dict
 from trm_jax.interop import torch_zip
 from trm_jax.model import TRM, TRMConfig
 
@@ -94,6 +97,33 @@ def test_it_is_evaluated_and_solved_like_a_run(tiny_model, tiny_file, tmp_path, 
     assert loaded.config.data.box == 2
     weights.import_reference(os.fspath(source), tmp_path / "own", config=config)
     assert evaluate.run(os.fspath(tmp_path / "own"), None)["num_puzzles"] == 8
+
+
+@pytest.mark.parametrize("end, values, count, of", [
+    ("L_level.layers.0.mlp.down_proj.weight", (np.nan, np.inf), 2, None), ("puzzle_emb.weights", (-np.inf,), 1, 8),
+    ("q_head.bias", (np.nan,), 1, 2)])
+def test_values_that_are_not_finite_are_refused(tiny_model, end, values, count, of, tmp_path, monkeypatch):
+  monkeypatch.setattr(state_dict, "_AT_ONCE", 4)
+  config, model = tiny_model
+  state = {name: np.array(value) for name, value in interop.to_reference(model).items()}
+  [name] = [name for name in state if name.endswith(end)]
+  state[name].reshape(-1)[1 : 1 + count] = values
+  of = of or state[name].size
+  path = save(state, tmp_path / "step_7")
+  with pytest.raises(UserError, match=f"^reference parameters: model.inner.{end} has {count} of {of:,} values that are not "
+                                      "finite numbers; its training has diverged, or the file is damaged: take an"):
+    weights.import_reference(os.fspath(path), tmp_path / "run", config=config)
+  assert not (tmp_path / "run").exists()
+
+
+def test_dtypes_may_be_mixed(tiny_model):
+  """Parameters become float32 whatever they were."""
+  config, model = tiny_model
+  kinds = [np.float16, np.float64, np.float32, jnp.bfloat16]
+  state = {name: np.asarray(value, np.float32).astype(np.dtype(kinds[i % 4])) for i, (name, value) in enumerate(
+      interop.to_reference(model).items())}
+  made = state_dict.from_reference(state, model.config)
+  assert {str(x.dtype) for x in jax.tree.leaves(nnx.state(made, nnx.Param))} == {"float32"}
 
 
 def run_program(*arguments, **env):
@@ -260,7 +290,7 @@ def test_a_large_table_is_read_without_a_second_copy(tmp_path, monkeypatch):
   rows = []
   table = np.arange(40 * 100, dtype=np.float32).reshape(40, 100)
   stored = torch_zip.Tensor(table.shape, np.float32, lambda wanted: (rows.append(wanted), table[wanted])[1])
-  made = state_dict._table(stored, 64)
+  made = state_dict._table("", stored, 64)
   np.testing.assert_array_equal(made, np.concatenate([table, np.zeros((24, 100), np.float32)]))
   assert rows == [slice(0, 10), slice(10, 20), slice(20, 30), slice(30, 40)]
   assert state_dict.jax.device_put(made).unsafe_buffer_pointer() == made.ctypes.data

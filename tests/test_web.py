@@ -31,6 +31,7 @@ from trm_jax.interop import export
 from trm_jax.model import TRM
 from trm_jax.runtime import download
 from trm_jax.runtime import files
+from trm_jax.runtime import signals
 from trm_jax.solve import Solver
 from trm_jax.solve import web
 from trm_jax.tasks.grid.config import GridData
@@ -109,6 +110,32 @@ def test_without_a_network_it_says_what_to_do(cache, monkeypatch):
       web.runtime()
 
 
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_registrys_password_is_not_shown(cache, monkeypatch, capsys, status):
+  class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+      asked.append(self.headers["Authorization"])
+      self.send_error(status)
+
+    def log_message(self, *args):
+      pass
+
+  asked = []
+  monkeypatch.setattr(download, "_PAUSES", (0,))
+  with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("npm_config_registry", f"http://me:secret@127.0.0.1:{server.server_port}")
+    with pytest.raises(UserError) as e:
+      web.runtime()
+    server.shutdown()
+    thread.join()
+  assert str(e.value).startswith(f"http://127.0.0.1:{server.server_port}/onnxruntime-web/-/onnx")
+  assert asked[0].startswith("Basic ")  # it was used
+  said = str(e.value) + "".join(capsys.readouterr())
+  assert "secret" not in said and ("now" in said) is (status == 503)
+
+
 def test_arc_is_refused(model, tmp_path):
   arc = tasks.of("arc", tiny.arc().data)
   with pytest.raises(UserError, match="--web: a puzzle of arc.* is more than a board to be filled; --html=x"):
@@ -157,6 +184,33 @@ def test_the_folder_is_whole(cache, model, tmp_path):
   text = (folder / "index.html").read_text()
   assert "://" not in text and not re.search(r'(src|href)=|["\'`]/', text)  # works in any folder of any server
   assert text.count("</html>") == text.count("</body>") == 1
+
+
+@pytest.mark.parametrize("error", [UserError("no space"), KeyboardInterrupt()])
+@pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
+def test_the_folder_is_whole_or_not_there(cache, model, tmp_path, monkeypatch, error, there):
+  cache[0].parent.mkdir(parents=True)
+  cache[0].write_bytes(cache[1])
+  folder = tmp_path / "public" / "web"
+  (folder if there else folder.parent).mkdir(parents=True)
+  monkeypatch.setattr(export, "jax2onnx", lambda flag: None)
+  monkeypatch.setattr(export, "onnx_to_watch", lambda model, task, folder, flag: (folder / "step.onnx").touch())
+
+  def write():
+    web.write(folder, model, TASK, [np.ones(16, np.uint8)], "--web")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(web.page, "text", lambda *args: (_ for _ in ()).throw(error))
+    with pytest.raises(type(error)):
+      write()
+  assert list(folder.parent.iterdir()) == [folder] * there and not (there and list(folder.iterdir()))
+  assert not signals.tidy_up
+  write()
+  assert {path.name for path in folder.iterdir()} == {"index.html", "step.onnx", "onnxruntime-web"}
+  assert folder.stat().st_mode == folder.parent.stat().st_mode  # a server of files may read it
+  with pytest.raises(UserError, match=f"^--web={folder}: cannot be written .*not empty"):
+    write()
+  assert list(folder.parent.iterdir()) == [folder]
 
 
 @needs_onnx

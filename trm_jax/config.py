@@ -420,6 +420,9 @@ def _check(config: Config) -> None:
     raise UserError("config.optimizer.train = 'prefix': a model with config.model.puzzle_emb_ndim = 0 has no prefix")
   if config.init_rows != "zero" and not config.init_from:
     raise UserError(f"config.init_rows = {config.init_rows!r}: needs config.init_from, whose rows it averages")
+  if config.eval.stop == "proven" and not tasks.has_rules(config.task):
+    raise UserError(f"config.eval.stop = 'proven': puzzles of {config.task} have no rules that tell whether an answer "
+                    "is right; choose steps, settled, converged or still")
   stages(config.depth_schedule, model)
 
 

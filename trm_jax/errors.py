@@ -29,6 +29,9 @@ class UserError(ValueError):
 
   status = 2
 
+  def __str__(self) -> str:
+    return without_passwords(super().__str__())
+
 
 class TryAgain(UserError):
   """A failure outside the program that may be over when the same command is started again: of another process of the
@@ -42,8 +45,13 @@ class Damaged(UserError):
 
 
 def in_one_line(error: BaseException) -> str:
-  """The message of a library's error on one line; the error's name if it has no message."""
-  return " ".join(str(error).split()) or type(error).__name__
+  """The message of a library's error, on one line and without passwords; the error's name if it has no message."""
+  return without_passwords(" ".join(str(error).split())) or type(error).__name__
+
+
+def without_passwords(text: str) -> str:
+  """A text for people in which addresses such as https://USER:PASSWORD@HOST have lost what stands before the host."""
+  return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 def check_number(name: str, value: int | float) -> None:

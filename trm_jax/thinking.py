@@ -18,7 +18,7 @@ _STOP = flags.DEFINE_enum(
     "that the answer is right. Default: steps; in an evaluation, as the run was configured.")
 _VERSIONS = flags.DEFINE_integer(
     "versions", None, "Number of augmented versions of each puzzle that are attempted besides the puzzle itself; "
-    "default: 0; for ARC, as the run was configured.", lower_bound=0)
+    "default: 0; in an evaluation of ARC, as the run was configured.", lower_bound=0)
 _ROLLOUTS = flags.DEFINE_integer(
     "rollouts", None, "Number of attempts at each version, which differ by --noise, and by their initial states if the "
     "model was trained with random ones; default: 1.", lower_bound=1)

@@ -89,16 +89,26 @@ def float32(array: Any) -> np.ndarray:
   return np.asarray(array, np.float32)
 
 
-def _table(array: Any, rows: int) -> np.ndarray:
-  """Reads a prefix table and appends rows of zeros. The table may be larger than all else together, so it is read in
+def _check_finite(name: str, wrong: int, shape: tuple[int, ...]) -> None:
+  """Raises UserError if some values of a parameter of this shape are not finite in float32."""
+  if wrong:
+    raise UserError(f"reference parameters: {name} has {wrong:,} of {math.prod(shape):,} values that are not finite "
+                    "numbers; its training has diverged, or the file is damaged: take another checkpoint, or get the "
+                    "file again")
+
+
+def _table(name: str, array: Any, rows: int) -> np.ndarray:
+  """Reads and checks a prefix table and appends rows of zeros. The table may be larger than all else together, so it is read in
   pieces into memory that a CPU device takes over, and there is never a second copy."""
   num, size = array.shape
   memory = np.empty(rows * size * 4 + _ALIGNED, np.uint8)
   table = memory[-memory.ctypes.data % _ALIGNED :][: rows * size * 4].view(np.float32).reshape(rows, size)
-  step = max(1, _AT_ONCE // size)
+  step, wrong = max(1, _AT_ONCE // size), 0
   for start in range(0, num, step):
     stop = min(num, start + step)
     table[start:stop] = float32(array[start:stop])
+    wrong += np.count_nonzero(~np.isfinite(table[start:stop]))
+  _check_finite(name, wrong, (num, size))
   table[num:] = 0
   return table
 
@@ -154,7 +164,7 @@ def _shape_here(place: _Place, flat: Mapping[Any, Any], config: TRMConfig) -> tu
 
 
 def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
-  """Makes a model with the reference's parameters.
+  """Makes a model with the reference's parameters, in float32, whatever floating-point dtypes they have there.
 
   Args:
     state: the reference's state dict: names to arrays (NumPy, or tensors of PyTorch). Names may have the prefix
@@ -162,7 +172,7 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
     config: of the model that the parameters belong to.
 
   Raises:
-    UserError: a parameter is missing or unknown, or has another shape.
+    UserError: a parameter is missing or unknown, has another shape, or values that are not finite.
   """
   state = plain_names(state)
   if problem := misfit(state, config):
@@ -174,9 +184,10 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   for name, place in _names(config).items():
     if place.path == ("puzzle_emb",):
       # Nobody else uses this memory, so device_put may take it over; asarray would copy it.
-      arrays[place.path] = jax.device_put(_table(state[name], flat[place.path].shape[0]))
+      arrays[place.path] = jax.device_put(_table(name, state[name], flat[place.path].shape[0]))
       continue
     array = float32(state[name])
+    _check_finite(name, np.count_nonzero(~np.isfinite(array)), array.shape)
     array = (array.T if place.transposed else array).reshape(_shape_here(place, flat, config))
     if place.row is not None:
       arrays.setdefault(place.path, np.empty(flat[place.path].shape, np.float32))[place.row] = array

@@ -8,7 +8,7 @@ import random
 import time
 from typing import BinaryIO
 
-from trm_jax.errors import TryAgain, UserError, cause_of, in_one_line
+from trm_jax.errors import TryAgain, UserError, cause_of, in_one_line, without_passwords
 from trm_jax.runtime import console
 from trm_jax.runtime import files
 
@@ -64,7 +64,7 @@ def file(path: pathlib.Path, url: str, checksum: str, by_hand: str) -> pathlib.P
         raise TryAgain(f"{url}: cannot be downloaded ({e}); check the network and start the same command again, or "
                        f"{by_hand}") from e
       pause = max(pauses.pop(0), e.wait_s)
-      print(f"{url}: cannot be downloaded now ({e}); trying again in {pause:.0f} s", flush=True)
+      print(f"{without_passwords(url)}: cannot be downloaded now ({e}); trying again in {pause:.0f} s", flush=True)
       time.sleep(pause)
 
 
@@ -88,7 +88,7 @@ def _fetch(url: str, made: BinaryIO, by_hand: str) -> str:
         raise _Passing(reason, _seconds(response.headers.get("Retry-After", "")))
       if response.status_code != 200:
         raise UserError(f"{url}: cannot be downloaded ({reason}); {by_hand}")
-      progress, size, digest = console.Progress(f"downloading {url}"), 0, hashlib.sha256()
+      progress, size, digest = console.Progress(f"downloading {without_passwords(url)}"), 0, hashlib.sha256()
       total = int(response.headers.get("Content-Length", 0))
       for block in response.iter_content(1 << 20):
         made.write(block)

@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 from typing import Any, BinaryIO
 import uuid
@@ -117,6 +118,37 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
   except OSError as e:
     raise errors.explained(f"{path}: cannot be written", e, "choose another place") from e
+  finally:
+    signals.tidy_up.remove(discard)
+
+
+@contextlib.contextmanager
+def new_folder(path: pathlib.Path, flag: str) -> Iterator[pathlib.Path]:
+  """Makes a folder beside `path`, which takes that name when the block ends, once it is complete.
+
+  Args:
+    path: of the folder; there is none, or an empty one.
+    flag: the flag that named it, for messages.
+
+  Raises:
+    UserError: the folder cannot be made, or `path` is a file or has files by now; then it is unchanged.
+  """
+  target = path.resolve()  # not a link
+  make_folder(target.parent, flag)
+  new = target.with_name(f".{target.name[:200]}.{uuid.uuid4().hex}.tmp")
+  discard = functools.partial(shutil.rmtree, new, ignore_errors=True)
+  signals.tidy_up.append(discard)
+  try:
+    try:
+      new.mkdir()
+      yield new
+      os.rename(new, target)  # fails if it has files
+    except BaseException:
+      discard()
+      raise
+    _sync_folder(target.parent)
+  except OSError as e:
+    raise errors.explained(f"{flag}={path}: cannot be written", e, "name another folder") from e
   finally:
     signals.tidy_up.remove(discard)
 

@@ -106,9 +106,9 @@ def _web_folder() -> pathlib.Path | None:
   folder = pathlib.Path(_WEB.value).expanduser()
   if not _WEB.value or "://" in _WEB.value:
     raise UserError(f"--web={_WEB.value}: must be a folder of this machine")
-  if folder.is_dir() and any(folder.iterdir()):
+  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
     raise UserError(f"--web={_WEB.value}: exists already and is not overwritten; name another folder")
-  files.make_folder(folder, "--web")
+  files.make_folder(folder.resolve().parent, "--web")
   return folder
 
 
@@ -147,7 +147,8 @@ class _Report:
     if _JSON.value:
       steps = {"trace": [{"answer": self._task.text(step.cells), "confidence": round(step.confidence, 6)}
                          for step in answer.trace]}
-      print(json.dumps({"place": row.place} | said | (steps if _TRACE.value else {})))
+      print(json.dumps({"place": row.place} | said | self._task.submitted(answer.candidates)
+                       | (steps if _TRACE.value else {})))
     if self.num <= _SHOW.value:
       self._show(row, answer, right, note)
     return said
@@ -156,6 +157,8 @@ class _Report:
     title = row.place or f"puzzle {self.num}"
     verdict = ("proven right" if answer.proven else "NOT right, by the rules" if answer.proven is False else
                "right" if right else "NOT right" if right is False else "nothing tells whether it is right")
+
+    after = self._task.shown_answers(answer.candidates, row.labels) if answer.attempts > 1 else []
 
     def drawing(steps):
       return (self._task, answer.puzzle, np.stack([step.cells for step in steps]), row.labels,
@@ -168,14 +171,18 @@ class _Report:
       votes = f"; {answer.votes} of {answer.attempts} attempts came to it" if answer.attempts > 1 else ""
       print(f"\n{verdict}; the model is {answer.confidence:.1%} sure after {console.plural(answer.steps, 'step')}"
             f"{votes}\n", flush=True)
+      for shown in after[1:]:  # the first is the answer above
+        verdict = shown.verdict and f" ({shown.verdict})"
+        print(f"{shown.title}{verdict}\n{boards.board_text(self._task, shown.tokens)}\n", flush=True)
     if self._image:
       path = self._image.with_stem(f"{self._image.stem}_{self.num}") if self._several else self._image
       if path.suffix.lower() == ".gif":
         boards.solving_animation(path, *drawing(answer.trace))
       else:
-        boards.solving_picture(path, *drawing(answer.trace), row.before)
+        boards.solving_picture(path, *drawing(answer.trace), row.before, after)
     if self._html:
-      self._pages.append(page.puzzle(self._task, title, answer, row.labels, verdict, note))
+      self._pages.append(page.puzzle(self._task, title, answer, row.labels, verdict, note, row.before,
+                                     after))
 
   def finished(self) -> None:
     """Writes the page, after the last answer."""

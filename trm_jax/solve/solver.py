@@ -18,6 +18,7 @@ from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.tasks import Task
+from trm_jax.tasks import task as task_lib
 from trm_jax.tasks import vote
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Answer(Step):
     votes: number of attempts at the puzzle with these cells. All other attributes are of the surest of these.
     attempts: number of attempts at the puzzle.
     trace: the drafts after all steps, including the last; () if they were not requested.
+    candidates: the different answers of all attempts, the chosen one first; () of an answer that was not chosen so.
   """
 
   puzzle: np.ndarray
@@ -72,6 +74,7 @@ class Answer(Step):
   votes: int = 1
   attempts: int = 1
   trace: tuple[Step, ...] = ()
+  candidates: tuple[vote.Candidate, ...] = ()
 
 
 class Solver:
@@ -105,9 +108,8 @@ class Solver:
     if batch_size < 1:
       raise UserError(f"batch_size = {batch_size}: must be at least 1")
     vote.check(choose, task, (1 + versions) * rollouts)
-    if versions and task.stores_versions:
-      raise UserError(f"versions = {versions}: those of {task.name} vote only in an evaluation (--mode=eval)")
-    self._batch_size, self._choose, self._attempts = batch_size, choose, (1 + versions) * rollouts
+    self._batch_size, self._choose, self._rollouts = batch_size, choose, rollouts
+    self._attempts = (1 + versions) * rollouts
     self._thinking = thinking | {"versions": versions, "rollouts": rollouts}
     self._attempter = functools.cache(self._new_attempter)
     self._attempter(1, 1, False)  # compiles nothing, but checks the arguments
@@ -175,7 +177,7 @@ class Solver:
       raise UserError(f"a puzzle of shape {tokens.shape}, {tokens.dtype}: {self.task.name} has {self.task.seq_len} "
                       f"tokens, integers from 0 to {self.task.vocab_size - 1}")
     if fault := self.task.fault(tokens):
-      raise UserError(f"{self.task.text(tokens)}: {fault}")
+      raise UserError(f"{task_lib.shortened(self.task.text(tokens))}: {fault}")
     return tokens.astype(np.uint8)
 
   def _new_attempter(self, rows: int, room: int, trace: bool) -> "Attempter":
@@ -201,19 +203,27 @@ class Solver:
                       "checkpoint")
     if not trace:
       cells, sure = cells[None], sure[None]
-    number, each = len(puzzles), self._attempts
+    number = len(puzzles)
+    each = len(made.steps) // number
     last = attempter.put_back(puzzles, np.arange(number * each), cells[-1]).reshape(number, each, -1)
     proven = self.task.solves(puzzles.inputs[:, None], last)
-    residuals = None if made.residuals is None else made.residuals[-1].reshape(number, each)
-    chosen = vote.choose(last, q_halt[-1].reshape(number, each), by=self._choose, residuals=residuals, solved=proven)
-    taken = each * np.arange(number) + chosen
-    cells, sure = (np.stack([attempter.put_back(puzzles, taken, step[taken]) for step in x]) for x in (cells, sure))
+    of_puzzles = {"q_halt": q_halt[-1], "residuals": None if made.residuals is None else made.residuals[-1]}
+    of_puzzles = {name: x if x is None else x.reshape(number, each) for name, x in of_puzzles.items()}
+    # The versions that a puzzle lacks, of those that are stored, come last, and have no vote.
+    there = np.full(number, each)
+    if puzzles.versions is not None:
+      there = np.minimum(each, self._rollouts * np.repeat(puzzles.num_versions, puzzles.examples_of_groups()))
+    found = [vote.candidates(last[i, :n], solved=None if proven is None else proven[i, :n], by=self._choose,
+                             **{name: x if x is None else x[i, :n] for name, x in of_puzzles.items()})
+             for i, n in enumerate(there)]
+    taken = each * np.arange(number) + [some[0].attempt for some in found]
+    sure = np.stack([attempter.put_back(puzzles, taken, *(x[taken] for x in step)) for step in zip(sure, cells)])
+    cells = np.stack([attempter.put_back(puzzles, taken, step[taken]) for step in cells])
     for i, (puzzle, place) in enumerate(zip(puzzles.inputs, taken)):
       steps = int(made.steps[place])
       yield Answer(
           cells=cells[-1, i], cell_confidence=sure[-1, i], q_halt=float(q_halt[-1, place]), puzzle=puzzle, steps=steps,
-          proven=None if proven is None else bool(proven[i, chosen[i]]), attempts=each,
-          votes=int((last[i] == cells[-1, i]).all(-1).sum()),
+          proven=found[i][0].proven, attempts=int(there[i]), votes=found[i][0].count, candidates=tuple(found[i]),
           trace=tuple(Step(cells[m, i], sure[m, i], float(q_halt[m, place])) for m in range(steps)) if trace else ())
 
 

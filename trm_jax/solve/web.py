@@ -49,10 +49,10 @@ def runtime() -> pathlib.Path:
 
 
 def write(folder: pathlib.Path, model: TRM, task: Task, examples: list[np.ndarray], flag: str) -> None:
-  """Writes the folder.
+  """Writes the folder, all of it or nothing.
 
   Args:
-    folder: to be filled; made if it does not exist.
+    folder: to be made; there may be an empty one.
     model: the trained model.
     task: that it was trained on.
     examples: (S,) tokens each, at least one.
@@ -68,22 +68,23 @@ def write(folder: pathlib.Path, model: TRM, task: Task, examples: list[np.ndarra
                     "puzzles that are solved already")
   export.jax2onnx(flag)  # before 33 MB are downloaded for nothing
   package = runtime()
-  export.onnx_to_watch(model, task, folder, flag)
-  files.make_folder(folder / _RUNTIME, flag)
-  with tarfile.open(package) as archive:
-    for name in _FILES:
-      with files.replacing(folder / _RUNTIME / name) as file:
-        file.write(archive.extractfile(f"package/dist/{name}").read())
-  every = np.arange(task.vocab_size)[:, None].repeat(task.seq_len, 1)
-  board = page.unsolved(task, np.full(task.seq_len, editor.tokens[0]))
-  live = {
-      "tokens": list(editor.tokens), "units": editor.units, "once": editor.once,
-      "given": task.is_given(every)[:, 0].tolist(), "examples": [example.tolist() for example in examples],
-      "steps": model.config.halt_max_steps, "rules": bool(task.checked)}
-  puzzle = {"title": "your puzzle", "verdict": "", "note": "", "frames": [board]}
-  script = f'<script type="module">\n{page.source("live.js")}</script>\n</body>'
-  files.replace_text(folder / "index.html", page.text(task, {"puzzles": [puzzle], "live": live}).replace(
-      "</body>", script))
+  with files.new_folder(folder, flag) as made:
+    export.onnx_to_watch(model, task, made, flag)
+    (made / _RUNTIME).mkdir()
+    with tarfile.open(package) as archive:
+      for name in _FILES:
+        with files.replacing(made / _RUNTIME / name) as file:
+          file.write(archive.extractfile(f"package/dist/{name}").read())
+    every = np.arange(task.vocab_size)[:, None].repeat(task.seq_len, 1)
+    board = page.unsolved(task, np.full(task.seq_len, editor.tokens[0]))
+    live = {
+        "tokens": list(editor.tokens), "units": editor.units, "once": editor.once,
+        "given": task.is_given(every)[:, 0].tolist(), "examples": [example.tolist() for example in examples],
+        "steps": model.config.halt_max_steps, "rules": bool(task.checked)}
+    puzzle = {"title": "your puzzle", "verdict": "", "note": "", "frames": [board], "before": [], "after": []}
+    script = f'<script type="module">\n{page.source("live.js")}</script>\n</body>'
+    files.replace_text(made / "index.html", page.text(task, {"puzzles": [puzzle], "live": live}).replace(
+        "</body>", script))
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

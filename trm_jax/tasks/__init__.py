@@ -13,7 +13,7 @@ from trm_jax.data.config import DataConfig
 from trm_jax.errors import UserError
 from trm_jax.tasks.task import Task
 
-__all__ = ["Task", "data_config", "headline", "known", "of"]
+__all__ = ["Task", "data_config", "has_rules", "headline", "known", "of"]
 
 
 def known() -> list[str]:
@@ -52,6 +52,11 @@ def data_config(name: str) -> type[DataConfig]:
 def headline(name: str) -> str:
   """The metric of config.task that is the share of puzzles solved (see Task). Raises UserError if there is no task."""
   return _module(name).Task.headline
+
+
+def has_rules(name: str) -> bool:
+  """Whether config.task has rules that tell whether an answer is right. Raises UserError if there is no such task."""
+  return bool(_module(name).Task.checked)
 
 
 def of(name: str, data: DataConfig) -> Task:

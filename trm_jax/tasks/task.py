@@ -87,7 +87,7 @@ class Task:
     fills: by token, the colour that fills its cell in a picture in place of its character, and the colour's name.
     own_splits: whether `read` makes each split with the number of puzzles that `data` asks for, as a generator does.
       Otherwise it reads all puzzles, and data/splits.py draws from them.
-    stores_versions: whether its puzzles have `versions` (see data/puzzles.py).
+    stores_versions: whether its puzzles have `versions` (see data/puzzles.py); `undo_stored` puts them back.
     max_versions: the most different augmented versions of a puzzle; None: any number, if there are any.
     num_votes: number of augmented versions that an evaluation attempts besides a puzzle, for `score` to vote over.
     editor: rules for making a puzzle on an empty board; None if that takes more than filling its cells.
@@ -262,6 +262,19 @@ class Task:
 
     return symmetry_lib.apply(symmetry_lib.inverse(self.version_symmetry(version, key)), cells)
 
+  def undo_stored(self, cells: np.ndarray, number: int, answer: np.ndarray) -> np.ndarray:
+    """The same as `undo` for a stored version, of a task that has `stores_versions`; on the host.
+
+    Args:
+      cells: (S,) tokens, the answer; or floats, one for each of its cells.
+      number: of the version, in `Versions.numbers`.
+      answer: (S,) tokens, the answer to the version, which may decide where its cells belong.
+
+    Returns:
+      (S,) of the dtype of `cells`.
+    """
+    raise NotImplementedError
+
   # Answers.
 
   def solves(self, inputs: Array, answers: Array) -> Array | None:
@@ -296,6 +309,15 @@ class Task:
     del puzzles, evaluation
     return {}
 
+  def submitted(self, found: Sequence[Any]) -> dict[str, Any]:
+    """The best answers to one puzzle in the format of a competition that takes several: JSON contents by name.
+
+    Args:
+      found: tasks.vote.Candidate, best first.
+    """
+    del found
+    return {}
+
   # Drawing.
 
   def board(self, tokens: np.ndarray) -> Board:
@@ -312,6 +334,16 @@ class Task:
     """Boards that a picture shows after them, if an evaluation chooses among many answers: these, and the right one.
     The first two arguments are those of `score`."""
     del puzzles, evaluation, example
+    return []
+
+  def shown_answers(self, found: Sequence[Any], labels: np.ndarray | None) -> list[Shown]:
+    """Boards of the best answers to one puzzle, and of the right one, for a task that takes several answers.
+
+    Args:
+      found: tasks.vote.Candidate, best first.
+      labels: (S,) tokens or IGNORE_LABEL; None if the right answer is not known.
+    """
+    del found, labels
     return []
 
   def cell_text(self, token: int) -> str:

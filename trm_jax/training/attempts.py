@@ -200,18 +200,25 @@ class Attempter:
     return Attempts(answers=found.pop("answers"), q_halt=found.pop("q_halt"), steps=found.pop("steps"),
                     residuals=found.pop("residuals", None), measured=found, row_steps=int(num_steps) * self.batch_size)
 
-  def put_back(self, puzzles: Puzzles, attempts: np.ndarray, cells: np.ndarray) -> np.ndarray:
+  def put_back(self, puzzles: Puzzles, attempts: np.ndarray, cells: np.ndarray, answers: np.ndarray | None = None
+               ) -> np.ndarray:
     """Maps values of the cells of attempted versions back to the cells of the puzzles.
 
     Args:
-      puzzles: that were attempted, without stored versions.
+      puzzles: that were attempted.
       attempts: (n,) numbers of the attempts.
       cells: (n, S) tokens, or floats, which move with their cells.
+      answers: (n, S) tokens of the cells; None if these are `cells`. Stored versions need them (see Task.undo_stored);
+        for a version that a puzzle does not have, the result is meaningless.
     """
-    if self._versions == 1:
+    if self._versions == 1 and puzzles.versions is None:
       return cells
-    assert puzzles.versions is None
     groups = np.repeat(np.arange(puzzles.num_groups), puzzles.examples_of_groups())
+    if (stored := puzzles.versions) is not None:
+      example, version, _ = self._place(min(self._versions, puzzles.num_versions.max()), attempts)
+      number = stored.numbers[np.minimum(stored.starts[groups[example]] + version, len(stored.numbers) - 1)].tolist()
+      answers = cells if answers is None else answers
+      return np.stack([self._task.undo_stored(*one) for one in zip(cells, number, answers)])
     example, version, _ = self._place(self._versions, attempts)
     padding = (1 << (len(attempts) - 1).bit_length()) - len(attempts)  # so that few sizes are compiled
 
@@ -368,9 +375,9 @@ def _check(task: Task, stop: str, steps: int | None, versions: int, rollouts: in
       raise UserError(f"{name} = {number}: must be at least {least}")
   if not 0 <= noise < math.inf:
     raise UserError(f"noise = {noise}: must be 0 or more, and finite")
+  if task.max_versions is not None and versions > task.max_versions:
+    raise UserError(f"versions = {versions}: {task.name} has {task.max_versions} besides the puzzle itself")
   if versions and not task.stores_versions:
-    if task.max_versions is not None and versions > task.max_versions:
-      raise UserError(f"versions = {versions}: {task.name} has {task.max_versions} besides the puzzle itself")
     jax.eval_shape(task.symmetry, jax.random.key(0))  # raises if there are no versions
 
 

@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Makes sure that a run's folder belongs to one run: the run is compared with all files in the folder."""
 
+from collections.abc import Sequence
 import hashlib
 import json
 from typing import Any
@@ -31,7 +32,12 @@ def rows_digest(task: Task) -> str | None:
   """SHA-256, in hexadecimal, of the names of the rows of a prefix table, saved with a run as `rows`; None if the task
   does not name them."""
   names = task.row_names()
-  return None if names is None else hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
+  return None if names is None else names_digest(names)
+
+
+def names_digest(names: Sequence[str]) -> str:
+  """The same of names that have been made already."""
+  return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
 
 
 def check_rows(task: Task, digest: str | None, place: str) -> None:

@@ -147,3 +147,20 @@ def crop(tokens: np.ndarray) -> np.ndarray:
   rows = int(np.argmax(areas))
   size = (rows + 1, columns[rows]) if areas[rows] else (0, 0)
   return (cells[: size[0], : size[1]] - FIRST_COLOUR).astype(np.uint8)
+
+
+def put_back(cells: np.ndarray, version: int, answer: np.ndarray) -> np.ndarray:
+  """Maps cells of an answer to a version back to the original. What lies outside of the answer's grid is lost.
+
+  Args:
+    cells: (S,), the answer itself, or floats, which move with its grid and are 0 elsewhere.
+    version: that was answered.
+    answer: (S,) tokens, in which any token may be anywhere.
+  """
+  grid, side = crop(answer), math.isqrt(np.size(answer))
+  if cells.dtype.kind != "f":
+    return canvas(undo(grid, version), side=side)
+  moved = turned(cells.reshape(side, side)[: grid.shape[0], : grid.shape[1]], _INVERSE[version // 10**8])
+  made = np.zeros((side, side), cells.dtype)
+  made[: moved.shape[0], : moved.shape[1]] = moved
+  return made.reshape(-1)

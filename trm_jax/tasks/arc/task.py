@@ -1,6 +1,8 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """ARC-AGI as a task."""
 
+from collections.abc import Sequence
+import dataclasses
 import os
 from typing import Any
 
@@ -8,12 +10,13 @@ from etils import epath
 import numpy as np
 
 from trm_jax.data import folders
-from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored, Versions
+from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored
 from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
 from trm_jax.tasks import sourced
 from trm_jax.tasks import task
+from trm_jax.tasks import vote as vote_lib
 from trm_jax.tasks.arc import builder
 from trm_jax.tasks.arc import generate
 from trm_jax.tasks.arc import grids
@@ -48,7 +51,12 @@ class ArcTask(task.Task):
     super().__init__(data)
     self.seq_len = data.side**2
     self.own_splits = data.source == _GENERATED
-    self.num_votes = min(data.num_votes, data.num_aug)
+    for name in ("subsets", "test_set") if self.own_splits else ():
+      value, default = (getattr(some, name) for some in (data, ArcData))
+      if value != default:
+        raise UserError(f"config.data.{name} = {value!r}: is about JSON files, and generated tasks come from none; "
+                        "leave it out")
+    self.num_votes, self.max_versions = min(data.num_votes, data.num_aug), data.num_aug
     self._made: builder.DataSet | None = None
     self._counted: tuple[Any, vote.Votes] | None = None
 
@@ -86,22 +94,22 @@ class ArcTask(task.Task):
     return self._data_set(progress).splits[split]
 
   def read_json(self, path: str) -> Puzzles:
-    """The test inputs of tasks that are published as json_files.read_file says. A model knows a task by its row of the
-    prefix table, so that it must have been trained on it."""
+    """The test inputs of tasks that are published as json_files.read_file says. A model knows the versions of a task by
+    their rows of the prefix table, so that it must have been trained on it."""
     tasks = json_files.read_file(folders.local_file(path, "the argument"), self.data.side)
-    identifiers = {name: identifier for identifier, name in self.task_names.items()}
+    train = self.read("train")  # has all tasks
+    places = {self.task_names[identifier]: group for group, identifier in enumerate(
+        train.puzzle_identifiers[train.originals()].tolist())}
     for name in tasks:
-      if name not in identifiers:
+      if name not in places:
         raise UserError(f"{path}: the task {name!r} is not in {self.data.source!r}, on which the model was trained, "
                         "and it has rows of the prefix table for no other; name a file after its task, as "
                         "007bbfb7.json, or train rows for new tasks by config.init_from (docs/runs.md)")
     pairs = [[pair for pair in pairs if pair.is_test] for pairs in tasks.values()]
     sizes, flat = np.array([len(some) for some in pairs]), [pair for some in pairs for pair in some]
-    versions = Versions(
-        starts=np.arange(len(tasks) + 1, dtype=np.int32), moves=np.zeros(len(flat), np.int16),
-        identifiers=np.array([identifiers[name] for name in tasks], np.int32),
-        numbers=np.full(len(tasks), grids.ORIGINAL, np.int32))
-    return builder.of_pairs(flat, self.data.side, sizes=sizes, versions=versions,
+    versions = train.take_groups(np.array([places[name] for name in tasks])).versions
+    moves = np.zeros((np.diff(versions.starts) * sizes).sum(), np.int16)  # test inputs stay at the top left
+    return builder.of_pairs(flat, self.data.side, sizes=sizes, versions=dataclasses.replace(versions, moves=moves),
                             num_puzzle_identifiers=self.num_puzzle_identifiers)
 
   def _data_set(self, progress: task.Progress | None = None) -> builder.DataSet:
@@ -167,6 +175,17 @@ class ArcTask(task.Task):
 
   # Answers.
 
+  def undo_stored(self, cells: np.ndarray, number: int, answer: np.ndarray) -> np.ndarray:
+    """See Task. Only the grid of an answer is kept, with end marks behind it."""
+    return grids.put_back(cells, number, answer)
+
+  def fault(self, inputs: np.ndarray) -> str:
+    del inputs
+    return "is a grid alone, without a task; name the JSON file of its task"
+
+  def submitted(self, found: Sequence[vote_lib.Candidate]) -> dict[str, Any]:
+    return vote.submitted(found)
+
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
     """Reports `pass@1` and so on, and `by_votes` (see vote.Votes); `unanswered` counts test inputs without a vote."""
     votes = self._votes(puzzles, evaluation)
@@ -209,8 +228,11 @@ class ArcTask(task.Task):
 
   def shown_after(self, puzzles: Puzzles, evaluation: Any, example: int) -> list[task.Shown]:
     """Boards of the two answers with the most votes, and of the solution if it is known."""
-    found = self._votes(puzzles, evaluation).found[example]
-    solution, votes = np.maximum(puzzles.labels[example], 0), sum(candidate.count for candidate in found)
+    return self.shown_answers(self._votes(puzzles, evaluation).found[example], puzzles.labels[example])
+
+  def shown_answers(self, found: Sequence[vote_lib.Candidate], labels: np.ndarray | None) -> list[task.Shown]:
+    solution = np.zeros(self.seq_len, np.int8) if labels is None else np.maximum(labels, 0)  # IGNORE_LABEL is padding
+    votes = sum(candidate.count for candidate in found)
     known = [task.Shown("solution", solution)] * bool(solution.any())
     return [task.Shown(f"answer {number}", candidate.answer, ", ".join(
         [f"{candidate.count:,} of {votes:,} votes", *["right"] * bool((candidate.answer == solution).all())]))

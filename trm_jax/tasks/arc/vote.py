@@ -7,7 +7,6 @@ test input is missing from the submission.
 
 from collections.abc import Iterator, Sequence
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -62,8 +61,7 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
   """
   groups = np.repeat(np.arange(puzzles.num_groups), puzzles.examples_of_groups())
   numbers = puzzles.versions.numbers[puzzles.versions.starts[groups[examples]] + versions]
-  side = math.isqrt(puzzles.seq_len)
-  undone = np.stack([grids.canvas(grids.undo(grids.crop(answer), int(number)), side=side)
+  undone = np.stack([grids.put_back(answer, int(number), answer)
                      for answer, number in zip(answers, numbers)]) if len(answers) else answers
   inputs = {}
   alike = np.array([inputs.setdefault((group, cells.tobytes()), example)
@@ -94,16 +92,19 @@ def count(puzzles: Puzzles, names: dict[int, str], examples: np.ndarray, version
   for start, end in zip(starts, starts[1:]):
     task = names[int(puzzles.puzzle_identifiers[start])]
     unanswered += [f"{task}, test input {example - start + 1}" for example in range(start, end) if not found[example]]
-    submission[task] = []
-    for some in found[start:end]:
-      tried = [grids.crop(candidate.answer).tolist() for candidate in some[:ATTEMPTS]] or [_NO_ANSWER]
-      submission[task].append({f"attempt_{i + 1}": tried[min(i, len(tried) - 1)] for i in range(ATTEMPTS)})
+    submission[task] = [submitted(some) for some in found[start:end]]
   by_votes = {}
   for number, sets in _sets(int(versions.max()) + 1 if solved and len(versions) else 0):
     shares = np.mean([passed(candidates(np.isin(versions, some)), (1, 2)) for some in sets], axis=0).tolist()
     by_votes[str(number)] = {"num_puzzles": len(solved)} | dict(zip(("pass@1", "pass@2"), shares))
   return Votes(dict(zip((f"pass@{k}" for k in PASS_AT), passed(found, PASS_AT))), by_votes, found, submission,
                unanswered)
+
+
+def submitted(found: Sequence[vote.Candidate]) -> dict[str, Any]:
+  """The attempts at a test input in the competition's format: the best answers, or the only one each time."""
+  tried = [grids.crop(candidate.answer).tolist() for candidate in found[:ATTEMPTS]] or [_NO_ANSWER]
+  return {f"attempt_{i + 1}": tried[min(i, len(tried) - 1)] for i in range(ATTEMPTS)}
 
 
 def _sets(versions: int) -> Iterator[tuple[int, list[np.ndarray]]]:
