@@ -110,8 +110,8 @@ def test_values_that_are_not_finite_are_refused(tiny_model, end, values, count, 
   state[name].reshape(-1)[1 : 1 + count] = values
   of = of or state[name].size
   path = save(state, tmp_path / "step_7")
-  with pytest.raises(UserError, match=f"^reference parameters: model.inner.{end} has {count} of {of:,} values that are not "
-                                      "finite numbers; its training has diverged, or the file is damaged: take an"):
+  with pytest.raises(UserError, match=f"^reference parameters: model.inner.{end} has {count} of {of:,} values that are "
+                                      "not finite numbers; its training has diverged, or the file is damaged: take an"):
     weights.import_reference(os.fspath(path), tmp_path / "run", config=config)
   assert not (tmp_path / "run").exists()
 

@@ -98,8 +98,8 @@ def _check_finite(name: str, wrong: int, shape: tuple[int, ...]) -> None:
 
 
 def _table(name: str, array: Any, rows: int) -> np.ndarray:
-  """Reads and checks a prefix table and appends rows of zeros. The table may be larger than all else together, so it is read in
-  pieces into memory that a CPU device takes over, and there is never a second copy."""
+  """Reads and checks a prefix table and appends rows of zeros. The table may be larger than all else together, so it
+  is read in pieces into memory that a CPU device takes over, and there is never a second copy."""
   num, size = array.shape
   memory = np.empty(rows * size * 4 + _ALIGNED, np.uint8)
   table = memory[-memory.ctypes.data % _ALIGNED :][: rows * size * 4].view(np.float32).reshape(rows, size)
