@@ -216,7 +216,7 @@ def test_a_gpu_alone_is_one_of_those_that_may_be_seen(monkeypatch):
 
 
 def test_a_host_of_unknown_shape_is_an_error():
-  with pytest.raises(UserError, match="has 3 TPU chips, .* known for 1, 2, 4 and 8; set TPU_CHIPS_PER_PROCESS"):
+  with pytest.raises(UserError, match="has 3 TPU chips, .* known only for 1, 2, 4 and 8; set TPU_CHIPS_PER_PROCESS"):
     hosts.host_alone(3)
 
 
