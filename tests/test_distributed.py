@@ -248,7 +248,7 @@ def test_a_program_on_one_host_of_a_slice_is_alone_there(pci_bus, program, argum
 def test_a_port_in_use_is_an_error():
   with socket.create_server(("", 0)) as server:
     port = server.getsockname()[1]
-    with pytest.raises(UserError, match=f"localhost:{port}: process 0 cannot listen there .* name another port"):
+    with pytest.raises(UserError, match=f"localhost:{port}: process 0 cannot listen there .* another port"):
       cluster.join(Job(f"localhost:{port}", 2, 0), 1)
 
 

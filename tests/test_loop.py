@@ -191,7 +191,8 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_as_if_it_had_not(
   saved = checkpoint.Checkpoints(tmp_path / "checkpoints", read_only=True).latest_step()
   assert saved == at_step and f"stopped at step {at_step}, saved" in capsys.readouterr().out
   resumed = loop.run(tiny_config(**profile), tmp_path)
-  assert f"no step is traced: config.log.profile_from = 2, and {at_step} are made already" in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert f"no step is traced: config.log.profile_from = 2, but {at_step} steps are done already" in said
   traced(tmp_path)  # there is one trace
   jax.tree.map(np.testing.assert_array_equal, arrays_of(tmp_path, STEPS), arrays_of(workdir, STEPS))
   assert without_times(metrics_log.read_metrics(tmp_path / "metrics.jsonl")) == without_times(
