@@ -26,12 +26,11 @@ def quickstart():
   """Generated mazes of 9x9 cells and a small model, which is not tuned yet.
 
   Hardware: two CPU cores.
-  Result: unmeasured, as is the time.
+  Result: unmeasured, as is the time; shorter runs learned next to nothing (docs/results.md).
   """
   config = config_lib.small_config("maze", 128)
   config.data.update(source="generated", rows=9, columns=9, min_path=8, num_train=20_000, num_validation=256,
                      num_test=1_024, num_aug=-1)
-  config.model.num_heads = 4
   config.update(steps=1_500, batch_size=64)
   return config
 
