@@ -72,7 +72,7 @@ def test_what_torch_writes_is_read(tmp_path, protocol):
   assert tensors["1.weight"].dtype == jnp.bfloat16
   assert_same({name: np.asarray(tensor, expected[name].dtype) for name, tensor in tensors.items()}, expected)
   for strange, message in [({"t": torch.ones(3, 2).T}, "t is a transposed or sliced view"),
-                           ({"model": dict(state)}, "model is not a tensor but dict: save only the model"),
+                           ({"model": dict(state)}, "model is not a tensor but dict; save only the model"),
                            ({"step": 7}, "step is not a tensor but int"), ([state], "it holds list, must"),
                            (torch.ones(2), "it holds one tensor, must hold a state dict"),
                            (module, "more than tensors: torch.nn.modules.container.Sequential")]:
