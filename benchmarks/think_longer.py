@@ -11,7 +11,6 @@ are bounds that the model cannot reach alone.
 """
 
 from collections.abc import Iterator
-import dataclasses
 import itertools
 import pathlib
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 
 from benchmarks import measure
 from trm_jax import cli
-from trm_jax import tasks
+from trm_jax import evaluate
 from trm_jax import weights
 from trm_jax.config import STOPS
 from trm_jax.data import splits as splits_lib
@@ -127,8 +126,8 @@ def main(argv: list[str]) -> None:
     raise UserError(f"--checkpoint={_CHECKPOINT.value}: {loaded.task.name} counts votes in its own way; evaluate "
                     "it with --mode=eval")
   if _DATA.value:
-    task = tasks.of(loaded.config.task, dataclasses.replace(loaded.config.data, source=_DATA.value, num_test=0))
-    puzzles, what = splits_lib.load_test(task), f"puzzles of {_DATA.value}"
+    puzzles = evaluate.load_test(loaded, evaluate.task_of(loaded, _DATA.value))
+    what = f"puzzles of {_DATA.value}"
   else:
     splits = splits_lib.load(loaded.task)
     puzzles, what = splits.test if _SPLIT.value == "test" else splits.validation, f"{_SPLIT.value} puzzles"

@@ -11,14 +11,47 @@ import jax
 from trm_jax import tasks
 from trm_jax import weights
 from trm_jax.data import splits as splits_lib
+from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
 from trm_jax.runtime import sharding
+from trm_jax.tasks import Task
 from trm_jax.tasks import vote
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training import identity
 from trm_jax.training.evaluator import Evaluator
+
+
+def task_of(loaded: weights.Weights, source: str | None, versions: int | None = None) -> Task:
+  """The task of a checkpoint with other puzzles, or another number of votes, than its run had. Arguments: see `run`."""
+  data = loaded.config.data
+  if source is not None:
+    # All puzzles of the source, except generated ones, which are endless.
+    data = dataclasses.replace(data, source=source, num_test=0)
+    if tasks.of(loaded.config.task, data).own_splits:
+      data = dataclasses.replace(data, num_test=loaded.config.data.num_test or 1000)
+  if versions is not None and hasattr(data, "num_votes"):
+    data = dataclasses.replace(data, num_votes=versions)
+  return tasks.of(loaded.config.task, data).shared(loaded.folder)
+
+
+def load_test(loaded: weights.Weights, task: Task) -> Puzzles:
+  """The test puzzles of a task, for a checkpoint of that task.
+
+  Raises:
+    UserError: they cannot be read, or do not fit the model.
+  """
+  source, model = task.data.source, loaded.model.config
+  puzzles = splits_lib.load_test(task, console.Progress(f"{source} puzzles"))  # generating may take minutes
+  identity.check_rows(task, loaded.rows, str(loaded.folder))
+  sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.seq_len, model.vocab_size)
+  if sizes != known:
+    raise UserError(f"{source}: {sizes[0]} cells and {sizes[1]} tokens, the model has {known[0]} and {known[1]}")
+  if puzzles.num_puzzle_identifiers > model.num_puzzle_identifiers:
+    raise UserError(f"{source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model has "
+                    f"{model.num_puzzle_identifiers}")
+  return puzzles
 
 
 def run(path: str, source: str | None, *, batch_size: int | None = None, average: int = 0, steps: int | None = None,
@@ -45,34 +78,18 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
   """
   mesh = sharding.make_mesh()
   loaded = weights.load(path, mesh, average=average)
-  config, data = loaded.config, loaded.config.data
-  if source is not None:
-    # All puzzles of the source, except generated ones, which are endless.
-    data = dataclasses.replace(data, source=source, num_test=0)
-    if tasks.of(config.task, data).own_splits:
-      data = dataclasses.replace(data, num_test=config.data.num_test or 1000)
-  if versions is not None and hasattr(data, "num_votes"):
-    data = dataclasses.replace(data, num_votes=versions)
-  task = tasks.of(config.task, data).shared(loaded.folder)
+  config, task = loaded.config, task_of(loaded, source, versions)
   if task.stores_versions:
     if versions is not None and versions > task.num_votes:
-      raise UserError(f"--versions={versions}: the run has only {data.num_aug} augmented versions of each task "
+      raise UserError(f"--versions={versions}: the run has only {task.data.num_aug} augmented versions of each task "
                       "(config.data.num_aug)")
     versions = task.num_votes
     if choose is not None:
       raise UserError(f"--choose={choose}: {task.name} counts votes in its own way; leave it out")
   vote.check(choose or "count", task, (1 + (versions or 0)) * rollouts)
-  puzzles = splits_lib.load_test(task, console.Progress(f"{data.source} puzzles"))  # generating may take minutes
-  model = loaded.model
-  identity.check_rows(task, loaded.rows, str(loaded.folder))
-  sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.config.seq_len, model.config.vocab_size)
-  if sizes != known:
-    raise UserError(f"{data.source}: {sizes[0]} cells and {sizes[1]} tokens, the model has {known[0]} and {known[1]}")
-  if puzzles.num_puzzle_identifiers > model.config.num_puzzle_identifiers:
-    raise UserError(f"{data.source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model has "
-                    f"{model.config.num_puzzle_identifiers}")
+  puzzles, model = load_test(loaded, task), loaded.model
   what = f"mean of {average} checkpoints" if average else f"step {loaded.step:,}"
-  progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {data.source}")
+  progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {task.data.source}")
   stop = stop or config.eval.stop
   evaluator = Evaluator(
       lambda model: model, task, mesh=mesh, batch_size=batch_size or config.eval.batch_size, max_puzzles=len(puzzles),

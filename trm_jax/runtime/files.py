@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Reads and writes files and folders safely."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import errno
 import functools
@@ -101,25 +101,13 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
   Raises:
     UserError: the file cannot be written; then the old one is unchanged.
   """
-  # The temporary name is unique, so that two programs that write the same file do not interfere.
-  new = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}.tmp")
-  discard = functools.partial(new.unlink, missing_ok=True)
-  signals.tidy_up.append(discard)
   try:
-    try:
-      with new.open("xb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(new, path)
-    except BaseException:
-      discard()
-      raise
-    _sync_folder(path.parent)
+    with _taking_the_name(path, lambda new: new.unlink(missing_ok=True)) as new, new.open("xb") as file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
   except OSError as e:
     raise errors.explained(f"{path}: cannot be written", e, "choose another place") from e
-  finally:
-    signals.tidy_up.remove(discard)
 
 
 @contextlib.contextmanager
@@ -135,20 +123,33 @@ def new_folder(path: pathlib.Path, flag: str) -> Iterator[pathlib.Path]:
   """
   target = path.resolve()  # not a link
   make_folder(target.parent, flag)
-  new = target.with_name(f".{target.name[:200]}.{uuid.uuid4().hex}.tmp")
-  discard = functools.partial(shutil.rmtree, new, ignore_errors=True)
+  try:
+    with _taking_the_name(target, functools.partial(shutil.rmtree, ignore_errors=True)) as new:
+      new.mkdir()
+      yield new
+  except OSError as e:
+    raise errors.explained(f"{flag}={path}: cannot be written", e, "name another folder") from e
+
+
+@contextlib.contextmanager
+def _taking_the_name(path: pathlib.Path, remove: Callable[[pathlib.Path], None]) -> Iterator[pathlib.Path]:
+  """Yields a name beside `path` for what takes the name `path` when the block ends; it is removed if that fails.
+
+  Raises:
+    OSError: of the block, or `path` cannot be replaced, as a folder that has files cannot.
+  """
+  # The name is unique, so that two programs that write the same file do not interfere.
+  new = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}.tmp")
+  discard = functools.partial(remove, new)
   signals.tidy_up.append(discard)
   try:
     try:
-      new.mkdir()
       yield new
-      os.rename(new, target)  # fails if it has files
+      os.replace(new, path)
     except BaseException:
       discard()
       raise
-    _sync_folder(target.parent)
-  except OSError as e:
-    raise errors.explained(f"{flag}={path}: cannot be written", e, "name another folder") from e
+    _sync_folder(path.parent)
   finally:
     signals.tidy_up.remove(discard)
 

@@ -106,7 +106,7 @@ def _web_folder() -> pathlib.Path | None:
   folder = pathlib.Path(_WEB.value).expanduser()
   if not _WEB.value or "://" in _WEB.value:
     raise UserError(f"--web={_WEB.value}: must be a folder of this machine")
-  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise UserError(f"--web={_WEB.value}: exists already and is not overwritten; name another folder")
   files.make_folder(folder.resolve().parent, "--web")
   return folder

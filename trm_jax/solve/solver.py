@@ -207,15 +207,13 @@ class Solver:
     each = len(made.steps) // number
     last = attempter.put_back(puzzles, np.arange(number * each), cells[-1]).reshape(number, each, -1)
     proven = self.task.solves(puzzles.inputs[:, None], last)
-    of_puzzles = {"q_halt": q_halt[-1], "residuals": None if made.residuals is None else made.residuals[-1]}
-    of_puzzles = {name: x if x is None else x.reshape(number, each) for name, x in of_puzzles.items()}
+    residuals = None if made.residuals is None else made.residuals[-1].reshape(number, each)
     # The versions that a puzzle lacks, of those that are stored, come last, and have no vote.
     there = np.full(number, each)
     if puzzles.versions is not None:
       there = np.minimum(each, self._rollouts * np.repeat(puzzles.num_versions, puzzles.examples_of_groups()))
-    found = [vote.candidates(last[i, :n], solved=None if proven is None else proven[i, :n], by=self._choose,
-                             **{name: x if x is None else x[i, :n] for name, x in of_puzzles.items()})
-             for i, n in enumerate(there)]
+    found = vote.candidates_of_each(last, q_halt[-1].reshape(number, each), by=self._choose, residuals=residuals,
+                                    solved=proven, attempts=there)
     taken = each * np.arange(number) + [some[0].attempt for some in found]
     sure = np.stack([attempter.put_back(puzzles, taken, *(x[taken] for x in step)) for step in zip(sure, cells)])
     cells = np.stack([attempter.put_back(puzzles, taken, step[taken]) for step in cells])

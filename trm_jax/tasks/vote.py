@@ -73,6 +73,26 @@ def candidates(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
   return sorted(found, key=rank, reverse=True)
 
 
+def candidates_of_each(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count",
+                       residuals: np.ndarray | None = None, solved: np.ndarray | None = None,
+                       attempts: np.ndarray | None = None) -> list[list[Candidate]]:
+  """Returns the `candidates` of each of N puzzles.
+
+  Args:
+    answers: (N, J, S) tokens.
+    q_halt: (N, J) logits.
+    by: see `candidates`.
+    residuals, solved: (N, J), see `candidates`.
+    attempts: (N,) int, from 1 to J: the first attempts that count; None: all.
+  """
+  found = []
+  for i, number in enumerate(np.full(len(answers), answers.shape[1]) if attempts is None else attempts):
+    kept = {name: None if values is None else values[i, :number]
+            for name, values in (("residuals", residuals), ("solved", solved))}
+    found.append(candidates(answers[i, :number], q_halt[i, :number], by=by, **kept))
+  return found
+
+
 def choose(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count", residuals: np.ndarray | None = None,
            solved: np.ndarray | None = None) -> np.ndarray:
   """Chooses an attempt at each of N puzzles: the surest one that gave the first of its `candidates`.
@@ -86,9 +106,8 @@ def choose(answers: np.ndarray, q_halt: np.ndarray, *, by: str = "count", residu
   Returns:
     (N,) int, numbers below J.
   """
-  return np.array([
-      candidates(answers[i], q_halt[i], by=by, residuals=None if residuals is None else residuals[i],
-                 solved=None if solved is None else solved[i])[0].attempt for i in range(len(answers))], int)
+  found = candidates_of_each(answers, q_halt, by=by, residuals=residuals, solved=solved)
+  return np.array([some[0].attempt for some in found], int)
 
 
 def check(by: str, task: Task, attempts: int) -> None:
