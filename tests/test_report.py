@@ -226,6 +226,25 @@ def test_what_is_not_established_is_marked(tmp_path):
   assert section.sentence == "2 of 4 differences from baseline are established; the largest is far with −31.0 points."
 
 
+def test_effort_until_a_share_is_solved(tmp_path):
+  """Evaluations are at tenths of the run and find the final accuracy times 1.25 d^1.5 there (synthetic_runs.py)."""
+  for seed in (0, 1):
+    write_run(tmp_path / f"one_{seed}", 1.0, seed=seed, name="one", batch_size=10, flops=1e15)  # 0.58 at 0.6, 0.9 at 0.9
+    write_run(tmp_path / f"two_{seed}", 0.8 + 0.15 * seed, seed=seed, name="two", batch_size=20, flops=3e15)
+  write_run(tmp_path / "low", 0.4, name="low")
+  section = _report(tmp_path)["Effort for an accuracy"]
+  rows = {(row["solved"], row["setting"]): row for row in _tables(section)["effort"]}
+  assert list(rows) == [(0.5, "one"), (0.5, "two"), (0.5, "low"), (0.9, "one"), (0.9, "two"), (0.9, "low")]
+  assert list(rows[0.5, "one"].values()) == [0.5, "one", 2, 2, 6_000.0, 6_000.0, 6_000.0, 6e14]
+  # One of its runs needs 0.7 of 1,000 steps of 20, the other 0.6; 2.1 and 1.8 PFLOP.
+  assert list(rows[0.5, "two"].values()) == [0.5, "two", 2, 2, 13_000.0, 12_000.0, 14_000.0, 1.95e15]
+  # Only one run gets there: no mean, and no largest number.
+  assert list(rows[0.9, "two"].values()) == [0.9, "two", 1, 2, None, 18_000.0, None, None]
+  assert list(rows[0.9, "low"].values()) == [0.9, "low", 0, 1, None, None, None, None]
+  assert section.sentence == ("one solved 50.0 % of the validation puzzles after the fewest examples, 6,000; "
+                              "one solved 90.0 % of the validation puzzles after the fewest examples, 9,000.")
+
+
 def test_votes_and_what_the_best_run_has_drawn(tmp_path, capsys):
   for seed in (0, 1):
     folder = write_run(tmp_path / f"{seed}", 0.5 + 0.1 * seed, seed=seed)
@@ -425,7 +444,7 @@ def test_the_same_as_files(written):
     assert (written / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert ET.parse(written / f"{picture}.svg").getroot().tag.endswith("svg")
   assert {p.name for p in (written / "csv").iterdir()} == {
-      f"{name}.csv" for name in ("summary", "ablation", "compute", "by_step", "cost", "runs")}
+      f"{name}.csv" for name in ("summary", "effort", "ablation", "compute", "by_step", "cost", "runs")}
   with (written / "csv" / "ablation.csv").open() as f:
     rows = list(csv.DictReader(f))
   assert [row["setting"] for row in rows] == ["baseline", '<n2 "&|>', "stopped"]

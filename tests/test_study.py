@@ -57,7 +57,12 @@ NUM_PARAMS = {
     14_621_186: "e3_1_medium",
     35_223_554: "e3_1_large",
     27_275_266: "plain_transformer t1_hrm",
-    125_314: "quickstart",
+    125_314: """
+        quickstart mini_fast_plain mini_fast_all mini_fast_only_muon mini_fast_without_muon
+        mini_fast_only_softmax mini_fast_without_softmax mini_fast_only_smoothing mini_fast_without_smoothing
+        mini_fast_only_light_halting mini_fast_without_light_halting mini_fast_only_cosine mini_fast_without_cosine
+        mini_fast_only_late_ema mini_fast_without_late_ema mini_fast_only_depth mini_fast_without_depth
+        mini_fast_only_inner_norm mini_fast_without_inner_norm""",
     522_242: "quickstart_9x9 newspaper newspaper_2 baseline,laptop quickstart_9x9,laptop",
     421_122: "quickstart,laptop",
     75_714: """
@@ -153,6 +158,8 @@ def test_what_is_held_equal():
   for name, config in configs.items():
     if name.startswith("fast"):
       assert (config.steps, config.batch_size) == (8_000, 384)
+    if name.startswith("mini_fast"):
+      assert (config.steps, config.batch_size) == (500, 32)
     if name.startswith("fast_without"):  # the reference's value where it differs
       for field, value in config_lib.flatten(config_lib.to_dict(config)).items():
         both = [config_lib.flatten(config_lib.to_dict(c))[field] for c in (whole, plain)]
@@ -210,7 +217,8 @@ def test_sweeps_are_of_configs_there_are():
           "paper_table_2", "paper_table_3", "miniature", "all"} <= set(_FILE.sweeps)
   for sweep in _FILE.sweeps.values():
     assert set(sweep.names) <= set(_FILE.configs) and len(set(sweep.names)) == len(sweep.names)
-  small = {"quickstart", "quickstart_9x9", "newspaper", "newspaper_2", *_FILE.sweeps["miniature"].names}
+  small = {"quickstart", "quickstart_9x9", "newspaper", "newspaper_2", *_FILE.sweeps["miniature"].names,
+           *_FILE.sweeps["mini_fast"].names}
   assert set(_FILE.sweeps["all"].names) == set(_FILE.configs) - small
   for group in _GROUPS:
     command = re.search(r"^Command: (.*)$", group.text, re.MULTILINE)[1]

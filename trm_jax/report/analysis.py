@@ -71,6 +71,37 @@ class Setting:
     return float(np.mean(values)) if values else None
 
 
+@dataclasses.dataclass(frozen=True)
+class Effort:
+  """What a run took until an evaluation first found a given share of the validation puzzles solved.
+
+  Attributes:
+    reached: False if no evaluation found as many; the numbers are those of the whole run then.
+    examples: a row of a training step is one.
+    flops: of training; None if they were not recorded.
+  """
+
+  reached: bool
+  examples: float
+  flops: float | None
+
+
+def effort(run: Run, share: float) -> Effort:
+  """The effort until a share of the puzzles, greater than 0 and at most 1, was solved."""
+  steps, solved = run.watched()
+  reached = bool((solved >= share).any())
+  step = steps[np.argmax(solved >= share)] if reached else run.step
+  at, flops = run.curve("train/flops")
+  return Effort(reached, step * run.knobs["batch_size"],
+                float(np.interp(step, [0, *at], [0, *flops])) if len(at) else None)
+
+
+def mean_effort(efforts: Iterable[Effort], name: str) -> float | None:
+  """The mean of a field; None unless all runs reached the share, for a mean of the successful ones would mislead."""
+  values = [getattr(effort, name) if effort.reached else None for effort in efforts]
+  return None if None in values else float(np.mean(values))
+
+
 def settings_of(runs: Iterable[Run]) -> list[Setting]:
   """Groups runs by setting and labels each: by its config's name if that is unique, else by its differences."""
   groups: dict[str, list[Run]] = {}

@@ -20,10 +20,13 @@ import numpy as np
 
 from trm_jax.report import show
 from trm_jax.report.analysis import Difference
+from trm_jax.report.analysis import Effort
 from trm_jax.report.analysis import Family
 from trm_jax.report.analysis import Fit
+from trm_jax.report.analysis import mean_effort
 from trm_jax.report.analysis import Setting
 from trm_jax.report.runs import Run
+from trm_jax.runtime import console
 
 MOST_CURVES = 6  # the most curves in one plot, beside the base
 # A picture within a page has these replaced by the page's own colours, so that it follows light and dark.
@@ -213,6 +216,39 @@ def learning_curves(base: Setting | None, others: Sequence[Setting]) -> figure.F
   panels[1].yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
   panels[1].yaxis.set_minor_formatter(ticker.NullFormatter())
   _legend_right(fig, handles, labels)
+  return fig
+
+
+@styled
+def effort(efforts: Sequence[tuple[Setting, Sequence[Effort]]]) -> figure.Figure:
+  """Draws the examples and training FLOPs of each setting, the first on top, with a mark per run."""
+  efforts = efforts[::-1]
+  fig = _figure(10, 1.2 + 0.34 * len(efforts))
+  left, right = fig.subplots(1, 2, sharey=True)
+  for ax, name in ((left, "examples"), (right, "flops")):
+    for y, (_, of_setting) in enumerate(efforts):
+      mean = mean_effort(of_setting, name)
+      if mean is not None:
+        ax.barh(y, mean, height=0.62, color=_BETTER, alpha=0.55, linewidth=0)
+      for effort in of_setting:
+        value = getattr(effort, name)
+        if value is not None and effort.reached:
+          _singles(ax, value, y)
+        elif value is not None:
+          ax.plot(value, y, ">", markersize=5, color=_WORSE, markerfacecolor="none")
+    ax.set_xlim(left=0)
+    ax.margins(x=0.05)
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(5))
+    ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: console.count(v).strip()))
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0, labelsize=8.5)
+  left.set(title="Examples", ylim=(-0.6, len(efforts) - 0.4), yticks=range(len(efforts)),
+           yticklabels=[_n(s.label, s) for s, _ in efforts])
+  right.set(title="Training FLOPs (model matrix products)")
+  keys = [patches.Patch(color=_BETTER, alpha=0.55, linewidth=0),
+          lines.Line2D([], [], marker="o", linestyle="", color=INK, markerfacecolor="none", markersize=4),
+          lines.Line2D([], [], marker=">", linestyle="", color=_WORSE, markerfacecolor="none", markersize=5)]
+  fig.legend(keys, ["mean", "one run", "a run that ended before"], loc="outside lower center", ncols=3, fontsize=8.5)
   return fig
 
 

@@ -23,6 +23,9 @@ from trm_jax.runtime import console
 from trm_jax.runtime.console import plural
 
 
+_SHARES = (0.5, 0.9)  # of the validation puzzles; the effort until they are solved is shown
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
   """A table.
@@ -81,7 +84,7 @@ class Report:
 
   def sections(self) -> list[Section]:
     """The sections that the runs have data for, in order."""
-    made = [self.summary(), self.learning_curves(), self.ablation(), *self.scaling(), self.rate_and_batch(),
+    made = [self.summary(), self.learning_curves(), self.effort(), self.ablation(), *self.scaling(), self.rate_and_batch(),
             self.recursion(), self.compute(), self.by_step(),
             self.by_votes(), self.answers(), self.cost(), self.every_run()]
     return [section for section in made if section]
@@ -161,6 +164,38 @@ class Report:
     """Share of the run's steps after which it first reached 90 % of its best accuracy."""
     steps, values = run.watched()
     return steps[np.argmax(values >= 0.9 * values.max())] / run.total_steps
+
+  def effort(self) -> Section | None:
+    """Examples and training FLOPs until a share of the validation puzzles was solved."""
+    if len(self.done) < 2:
+      return None
+    rows, pictures, sentences = [], [], []
+    for share in _SHARES:
+      efforts = [(s, [analysis.effort(r, share) for r in s.finished]) for s in self.done]
+      if not any(effort.reached for _, of_setting in efforts for effort in of_setting):
+        continue
+      efforts.sort(key=lambda pair: (-np.mean([e.reached for e in pair[1]]), np.mean([e.examples for e in pair[1]])))
+      solved = show.percent(share)
+      for s, of_setting in efforts:
+        reached = [e.examples for e in of_setting if e.reached]
+        rows.append([share, s.label, len(reached), len(of_setting), analysis.mean_effort(of_setting, "examples"),
+                     min(reached, default=None), max(reached) if len(reached) == len(of_setting) else None,
+                     analysis.mean_effort(of_setting, "flops")])
+      least = analysis.mean_effort(efforts[0][1], "examples")
+      if least is not None:
+        sentences.append(f"{efforts[0][0].label} solved {solved} of the validation puzzles after the fewest examples, "
+                         f"{show.number(least)}")
+      pictures.append(Picture(f"effort_{share * 100:.0f}", plots.effort(efforts), f"Effort until {solved} of the "
+                              "validation puzzles were solved. Circles are single runs; bars are means, where all runs "
+                              "got there; an arrow is a run that ended before."))
+    if not rows:
+      return None
+    columns = [("solved", show.percent), ("setting", str), ("runs that got there", str), ("n", str),
+               ("examples", show.number), ("from", show.number), ("to", show.number), ("training FLOPs", show.flops)]
+    return Section("Effort for an accuracy", ("; ".join(sentences) or "No setting got there with all its runs") + ".", [
+        *pictures, Table("effort", columns, rows, "Up to the first evaluation that found that share of the validation "
+                         "puzzles solved, so the distance between two evaluations bounds the precision. Means are of "
+                         "settings whose runs all got there.")])
 
   def ablation(self) -> Section | None:
     """Every setting beside the base."""
