@@ -52,7 +52,21 @@ def quickstart():
   return config
 
 
-CONFIGS = {f.__name__: f for f in (arc1, arc2, quickstart)}
+def small():
+  """ARC-AGI-1's tasks whose grids have at most 8x8 cells, and a small model: the path of arc1 on a laptop.
+
+  Command: python -m trm_jax.main --config=configs/arc.py:small --config.data.source=FOLDER
+  Hardware: two CPU cores.
+  Result: docs/results.md, one run, seed 0.
+  """
+  config = quickstart()
+  config.data.update(source="data/arc", side=8, num_train=0, num_test=0, num_aug=7, num_votes=7, seed=42)
+  config.model.update(hidden_size=128, puzzle_emb_ndim=128)
+  config.update(steps=4_000)
+  return config
+
+
+CONFIGS = {f.__name__: f for f in (arc1, arc2, quickstart, small)}
 SWEEPS = {}
 
 

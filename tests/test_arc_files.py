@@ -135,6 +135,28 @@ def test_knobs_that_do_not_go_together(folder):
     _task(folder, seed=2**32).read("train")
 
 
+def test_tasks_that_are_larger_than_the_canvas_are_left_out(folder, capsys):
+  """A solution is too tall in one task, an input too wide in another; the rest is the data set without these two."""
+  for name, side, key in (("training_solutions", (5, 1), ("a", 0)), ("evaluation_challenges", (1, 5), (
+      "c", "train", 1, "input"))):
+    _edit(folder, name, _set(*key, to=np.ones(side, int).tolist()))
+  train = _task(folder, side=4).read("train")
+  assert f"warning: 2 of 5 tasks in {folder} have a grid with more than config.data.side = 4 rows" in (
+      capsys.readouterr().err)
+  for subset, name in (("training", "a"), ("evaluation", "c")):
+    for kind in ("challenges", "solutions"):
+      _edit(folder, f"{subset}_{kind}", _removing(name))
+  expected = _task(folder, side=4).read("train")
+  assert train.num_groups == expected.num_groups == 3 and not capsys.readouterr().err
+  np.testing.assert_array_equal(train.inputs, expected.inputs)
+  for name in "de":
+    _edit(folder, "evaluation_solutions", _set(name, 0, to=[[1] * 5]))
+  with pytest.raises(UserError, match="^config.data.side = 4: each task of .*'s evaluation has a grid with more rows or "
+                                      "columns; raise it$"):
+    _task(folder, side=4).read("test")
+  assert _task(folder, side=5).read("test").num_groups == 2
+
+
 def test_solutions_that_are_missing(folder):
   before = _task(folder).read("train")
   (folder / "arc-agi_evaluation_solutions.json").unlink()

@@ -19,6 +19,7 @@ import numpy as np
 
 from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Versions
 from trm_jax.errors import Damaged, UserError, in_one_line
+from trm_jax.runtime import console
 from trm_jax.runtime import files
 from trm_jax.tasks.arc import draws as draws_lib
 from trm_jax.tasks.arc import grids
@@ -81,7 +82,8 @@ class _Draws:
 
 
 def read(folder: epath.Path, names: Sequence[str], data: ArcData) -> dict[str, dict[str, list[Pair]]]:
-  """Reads the subsets of JSON files that the knobs name: {subset: {task: pairs}}.
+  """Reads the subsets of JSON files that the knobs name: {subset: {task: pairs}}. On canvases smaller than ARC's it
+  leaves out the tasks that do not fit, and says how many.
 
   Args:
     folder: holds the files.
@@ -89,12 +91,26 @@ def read(folder: epath.Path, names: Sequence[str], data: ArcData) -> dict[str, d
     data: the knobs.
 
   Raises:
-    UserError: a file, task or grid breaks a rule.
+    UserError: a file, task or grid breaks a rule, or no task of the test set fits on the canvases.
   """
   subsets = data.subsets.split(",")
   if data.test_set not in subsets:
     raise UserError(f"config.data.test_set = {data.test_set!r}: must be one of config.data.subsets = {data.subsets!r}")
-  return {subset: json_files.read(folder, subset, names, data.side) for subset in subsets}
+  read = {subset: json_files.read(folder, subset, names) for subset in subsets}
+  fitting = {subset: {name: pairs for name, pairs in tasks.items() if _largest_side(pairs) <= data.side}
+             for subset, tasks in read.items()}
+  total, left = (sum(map(len, of.values())) for of in (read, fitting))
+  if not fitting[data.test_set]:
+    raise UserError(f"config.data.side = {data.side}: each task of {folder}'s {data.test_set} has a grid with more rows or "
+                    "columns; raise it")
+  if left < total:
+    console.warn(f"{total - left:,} of {total:,} tasks in {folder} have a grid with more than config.data.side = "
+                 f"{data.side} rows or columns and are left out")
+  return fitting
+
+
+def _largest_side(pairs: Sequence[Pair]) -> int:
+  return max(side for pair in pairs for grid in (pair.input, pair.output) for side in grid.shape)
 
 
 def build(subsets: Mapping[str, Mapping[str, list[Pair]]], test_set: str, data: ArcData,

@@ -22,7 +22,8 @@ class ArcData(DataConfig):
       lambda text: all(text.split(",")) and len(set(text.split(","))) == len(text.split(",")),
       "must be names of subsets, each once, with commas between them"))
   test_set: str = knob("evaluation")
-  side: int = knob(SIDE, Rule(lambda side: 4 <= side <= SIDE, f"must lie in [4, {SIDE}]"))  # cells of a canvas's side
+  # Rows and columns of a canvas. The tasks of JSON files that have a larger grid are left out.
+  side: int = knob(SIDE, Rule(lambda side: 4 <= side <= SIDE, f"must lie in [4, {SIDE}]"))
   num_aug: int = knob(1000, at_least(0))  # augmented versions of a task, each with a row of the prefix table
   # Augmented versions of a test input that vote on its answer, besides the input itself; at most num_aug.
   num_votes: int = knob(1000, at_least(0), free=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from trm_jax.errors import UserError
 from trm_jax.runtime import files
+from trm_jax.tasks.arc import grids
 
 # The reference's stand-in for an unknown solution of a test input.
 _UNKNOWN = [[0]]
@@ -30,14 +31,13 @@ class Pair:
   known: bool = True
 
 
-def read(folder: epath.Path, subset: str, names: list[str], side: int) -> dict[str, list[Pair]]:
+def read(folder: epath.Path, subset: str, names: list[str]) -> dict[str, list[Pair]]:
   """Reads the tasks of a subset and their pairs, all in the order of the file.
 
   Args:
     folder: holds the files.
     subset: such as "training".
     names: of the files in the folder.
-    side: of the canvases that grids must fit on.
 
   Raises:
     UserError: the challenges are missing or in several files, or a file, task or grid breaks a rule; the message names
@@ -57,7 +57,7 @@ def read(folder: epath.Path, subset: str, names: list[str], side: int) -> dict[s
                                    ("solutions", solved.keys() - tasks.keys(), f", which {challenges.name} has not")):
       if missing:
         raise UserError(f"{solutions}: has {before} of task {min(missing)}{after}; use the two files of one release")
-  return {task: _pairs(f"{challenges}, task {task}", kinds, f"{solutions}, task {task}", solved.get(task), side)
+  return {task: _pairs(f"{challenges}, task {task}", kinds, f"{solutions}, task {task}", solved.get(task), grids.SIDE)
           for task, kinds in tasks.items()}
 
 
@@ -66,7 +66,7 @@ def read_file(path: epath.PathLike, side: int) -> dict[str, list[Pair]]:
 
   Args:
     path: of the file.
-    side: see `read`.
+    side: of the canvas that each grid must fit on.
 
   Raises:
     UserError: see `read`.
@@ -80,7 +80,7 @@ def read_file(path: epath.PathLike, side: int) -> dict[str, list[Pair]]:
 
 def of_json(tasks: dict[str, Any], where: str, side: int) -> dict[str, list[Pair]]:
   """The pairs of tasks, given as in a file, by the tasks' names. `where` says for messages where the tasks come from;
-  for `side` and errors see `read`."""
+  for `side` see `read_file`, for errors `read`."""
   return {task: _pairs(f"{where}, task {task}", kinds, "", None, side) for task, kinds in tasks.items()}
 
 
