@@ -42,7 +42,7 @@ common_option() {  # ARGUMENT: handles the options that all scripts have; return
 
 check_run_name() {  # RUN_NAME: accepts only the name of a folder directly under runs/
   [[ $1 =~ ^[A-Za-z0-9][A-Za-z0-9._=+-]{0,199}$ ]] ||
-    fail "RUN_NAME=$1: must be of letters, digits and ._=+-, a letter or digit first, at most 200 in all"
+    fail "RUN_NAME=$1: must be at most 200 letters, digits and ._=+-, a letter or digit first"
 }
 
 quote() {  # WORD...: prints one line that a shell reads as these words
@@ -146,7 +146,7 @@ insist() {  # COMMAND...: repeats a command that fails but may succeed later, fo
     "$@" || status=$?
     if ((status != 1 && status != 255)); then return "$status"; fi  # 255: ssh itself failed
     if ((SECONDS - began >= GIVE_UP_MINUTES * 60)); then
-      say "nothing but failures for $GIVE_UP_MINUTES min; giving up"
+      say "every attempt has failed for $GIVE_UP_MINUTES min; giving up"
       return 1
     fi
     sleep "$POLL_SECONDS"
@@ -196,7 +196,7 @@ request_slice() {
   ask_api queued-resources create "$NAME" --node-id="$NAME" --accelerator-type="$ACCELERATOR_TYPE" \
     --runtime-version="$RUNTIME_VERSION" "${flags[@]}" || status=$?
   if ((status == 2)) && [[ $AUTOCHECKPOINT == true ]]; then
-    say "if it is \`gcloud alpha\` that is refused: AUTOCHECKPOINT=false in the settings does without"
+    say "if \`gcloud alpha\` was refused, write AUTOCHECKPOINT=false in the settings, which needs no alpha"
   fi
   return "$status"
 }
@@ -236,7 +236,7 @@ advance() {  # takes the next step of make_slice; returns 0 if the slice is read
     ACTIVE*)  # not ready, but already paid for
       unready_since=${unready_since:-$SECONDS}
       if ((SECONDS - unready_since >= GIVE_UP_MINUTES * 60)); then
-        say "$NAME has not been ready for $GIVE_UP_MINUTES min; asking for another"
+        say "$NAME has not been ready for $GIVE_UP_MINUTES min; asking for another slice"
         delete_slice || return
       fi ;;
     '')

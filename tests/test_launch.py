@@ -421,15 +421,15 @@ def test_fetch_mixes_no_two_runs(small, bucket):
   (runs / "mine" / "results.json").write_text("newer")
   small.launch("fetch", "mine", "here")
   _, err = small.launch("fetch", "yours", "here", status=2)
-  assert f"error: here: has {bucket or small.bucket}/runs/mine, fetched before; name another folder for" in err
+  assert f"error: here: holds {bucket or small.bucket}/runs/mine, fetched before; name another folder for" in err
   assert results.read_text() == "newer"
   here = small.repo / "runs" / "mine" / "results.json"  # of a run by launch/local, say
   here.parent.mkdir(parents=True)
   here.write_text("local")
   _, err = small.launch("fetch", "mine", status=2)
-  assert f"error: {here.parent}: has something else than what was fetched of" in err and here.read_text() == "local"
+  assert f"error: {here.parent}: is neither empty nor a copy of" in err and here.read_text() == "local"
   _, err = small.launch("fetch", "mine", str(here), status=2)
-  assert "has something else" in err
+  assert "is neither empty nor a copy of" in err
 
 
 def test_a_run_name_names_a_run(place):
@@ -444,8 +444,8 @@ def test_a_run_name_names_a_run(place):
       done = subprocess.run([place.repo / "launch" / command[0], *command[1:]], env=place.env, cwd=place.folder,
                             stdin=subprocess.DEVNULL, capture_output=True, text=True)
       assert done.returncode == 2, command
-      assert done.stderr == (f"error: RUN_NAME={name}: must be of letters, digits and ._=+-, a letter or digit first, "
-                             "at most 200 in all\n"), command
+      assert done.stderr == (f"error: RUN_NAME={name}: must be at most 200 letters, digits and ._=+-, a letter or "
+                             "digit first\n"), command
   assert not (place.repo / "runs").exists() and not (place.folder / "runs").exists()
 
 
@@ -498,7 +498,8 @@ def test_preempted_slice_is_replaced(made):
   logs = [[path.read_text() for path in sorted(attempt.iterdir())]
           for attempt in sorted((made.run_folder() / "logs").iterdir())]
   assert [["stopped by SIG" in log for log in attempt] for attempt in logs] == [[True, True], [False, False]]
-  assert "launch: trm is SUSPENDING: taken away; asking for another" in err or "trm is SUSPENDED: taken" in err
+  assert "launch: trm is SUSPENDING: it was taken away; asking for another slice" in err or (
+      "trm is SUSPENDED: it was taken" in err)
   # The second one came while the old node was still being deleted.
   assert (made.cloud / "log").read_text().count("queued-resources create") == 3
 
@@ -570,7 +571,7 @@ def test_gives_up_after_failed_starts(small):
   small.tell(0, "0 always sys.exit(76)")
   _, err = small.launch("run", _CONFIG, _RUN, "--config.steps=20", "--allow-uncommitted", status=76)
   assert err.count("restarting it") == 2 and "ended 2 times in a row within 300 s or before it began; giving up" in err
-  assert "trm is still there, and is paid for: launch/delete" in err and "fresh slice" not in err
+  assert "trm costs money until launch/delete" in err and "new slice" not in err
 
 
 def test_fresh_slice_where_the_program_cannot_start(small):
@@ -585,13 +586,13 @@ def test_fresh_slice_where_the_program_cannot_start(small):
   said = []
   for line in process.stderr:
     said.append(line)
-    if "fresh slice" in line:
+    if "new slice" in line:
       broken.unlink()
   process.communicate()
   assert process.returncode == 0
   said = "".join(said)
   assert said.count("worker-0: error: the TPU is busy\n") == 2
-  assert "could not even start 2 times in a row on trm; asking for a fresh slice" in said
+  assert "failed to start 2 times in a row on trm; asking for a new slice" in said
   assert (small.cloud / "log").read_text().count("queued-resources delete") == 1
 
 
@@ -622,7 +623,7 @@ def test_waiting_outlasts_an_outage(place):
   time.sleep(1)
   assert process.poll() is None
   _, err = place.launch("delete", "--yes", status=1)
-  assert "nothing but failures for 0 min; giving up" in err
+  assert "every attempt has failed for 0 min; giving up" in err
   place.config()
   _, err = process.communicate(timeout=30)
   assert process.returncode == 0 and err.count("INTERNAL: an internal error") == 1, err
@@ -654,7 +655,7 @@ def test_machines_that_are_gone_while_their_request_is_active(made):
   made.await_step(5)
   made.cloud_do("vanish", "trm")
   out, err = process.communicate(timeout=60)
-  assert process.returncode == 0 and "trm is SUSPENDED: taken away; asking for another" in err, err
+  assert process.returncode == 0 and "trm is SUSPENDED: it was taken away; asking for another slice" in err, err
   assert out.endswith("step 60\n")
 
 
@@ -679,7 +680,7 @@ def test_no_slice_is_reset_for_what_may_be_our_own_fault(made):
   for worker in ("0", "1"):
     made.cloud_do("lose", "trm", worker)
   _, err = process.communicate(timeout=60)
-  assert process.returncode == 76 and "giving up. trm is still there, and is paid for: launch/delete" in err, err
+  assert process.returncode == 76 and "giving up. trm costs money until launch/delete" in err, err
   assert "reset" not in err
 
 
@@ -690,11 +691,11 @@ def test_run_outlives_its_launcher_and_is_followed_again(small):
   process.communicate()
   assert small.left()
   _, err = small.launch("run", _CONFIG, "other", "--config.steps=1", status=2)
-  assert f"error: the run {_RUN} is going on on trm" in err
+  assert f"error: the run {_RUN} is under way on trm" in err
   _, err = small.launch("setup", status=2)
-  assert f"error: the run {_RUN} is going on on trm" in err
+  assert f"error: the run {_RUN} is under way on trm" in err
   out, err = small.launch("run", _CONFIG, _RUN, "--config.steps=60")
-  assert f"launch: {_RUN} is going on; following it" in err
+  assert f"launch: {_RUN} is under way; following it" in err
   assert len(re.findall("from step", out)) == 1 and out.endswith("step 60\n")
 
 
@@ -928,16 +929,16 @@ def test_local_dry_run(place):
     (("create", "now"), "now: unknown argument; launch/create --help"),
     (("run",), "CONFIG is missing, e.g. launch/run configs/sudoku.py:baseline"),
     (("run", "configs/none.py:x"), "configs/none.py: not in the last commit"),
-    (("run", _CONFIG, "../x"), "RUN_NAME=../x: must be of letters"),
+    (("run", _CONFIG, "../x"), "RUN_NAME=../x: must be at most 200 letters"),
     (("run", _CONFIG, "a", "b"), "b: unknown argument; flags are --name=value"),
     (("run", _CONFIG, "--workdir=/tmp/x"), "--workdir=/tmp/x: a run is kept in $BUCKET/runs/RUN_NAME"),
-    (("run", f"--config={_CONFIG}"), f"--config={_CONFIG}: the config stands alone"),
+    (("run", f"--config={_CONFIG}"), f"--config={_CONFIG}: give the config without a flag"),
     (("run", _CONFIG), "no slice trm in us-central2-b; launch/create makes it"),
     (("sweep",), "CONFIG is missing"),
     (("sweep", _CONFIG, "--sweep=x.py:y"), f"{_CONFIG}: give a CONFIG or --sweep=x.py:y, not both"),
     (("fetch",), "RUN_NAME is missing; launch/status lists the runs"),
     (("fetch", "a", "b", "c"), "c: unknown argument"),
-    (("fetch", "a", ""), "DIR is empty, as a variable is that is not set"),
+    (("fetch", "a", ""), "DIR is empty, perhaps because a variable is not set"),
     (("fetch", "a", "--checkpoint"), "--checkpoint: unknown argument"),
     (("logs", "0", "1"), "1: unknown argument; launch/logs --help"),
     (("logs", "mine", "--follow"), "--follow: mine is a run's name"),
@@ -1029,7 +1030,7 @@ def test_a_sweep_that_was_going_on_may_have_been_of_other_seeds(made):
   first.communicate(timeout=60)
   out, err = made.launch(*arguments, "--seeds=7")
   assert "--seeds=0" in out and "--seeds=7" in out
-  assert "what was going on is done; now what this command asks for" in err and "is done; launch/fetch" in err
+  assert "the sweep that was under way is done; now comes this command's" in err and "is done; launch/fetch" in err
 
 
 @pytest.mark.parametrize("status, how", [

@@ -147,4 +147,4 @@ def test_scaling_laws(execute, tmp_path):
   printed = run("04_scaling_laws", TRM_RUNS=tmp_path)
   assert "| t1_n3 | 5,000,000 | 80.0% | 1.4 | 2 |" in printed
   assert "standard deviation 1.4 points, from 3 degrees of freedom" in printed
-  assert "From 60.0 % at T=1 n=1 (effective depth 4) to 90.0 % at T=2 n=3 (depth 16)" in printed
+  assert "Accuracy goes from 60.0 % at T=1 n=1 (effective depth 4) to 90.0 % at T=2 n=3 (depth 16)" in printed

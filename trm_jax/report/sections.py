@@ -145,14 +145,15 @@ class Report:
       share = [self._share_of_run(r) for r in s.finished if len(r.watched()[0]) > 1 and r.watched()[1].max() > 0]
       if share:
         reached.append((float(np.mean(share)), s.label))
-    sentence = "Accuracy and loss of every setting while it was trained."
+    sentence = "Accuracy and loss of every setting during training."
     if reached:
       fastest, slowest = min(reached), max(reached)
-      sentence = f"90 % of a setting's own best accuracy is reached after {show.percent(fastest[0])} of the steps"
+      sentence = (f"By the evaluations during training, a setting reaches 90 % of its own best accuracy after "
+                  f"{show.percent(fastest[0])} of the steps")
       if slowest[0] > fastest[0]:
-        sentence += f" at the earliest ({fastest[1]}) and {show.percent(slowest[0])} at the latest ({slowest[1]})"
-      sentence += ", by the evaluations while training."
-    parts = ["Lines are means over seeds, bands reach from the lowest to the highest. The thickest is the base, "
+        sentence += f" at the earliest ({fastest[1]}) and after {show.percent(slowest[0])} at the latest ({slowest[1]})"
+      sentence += "."
+    parts = ["Lines are means over seeds, bands reach from the lowest to the highest. The thickest line is the base, "
              f"{self.base.label}."]
     for i, (what, members) in enumerate(self.groups, 1):
       parts.append(Picture(f"learning_curves_{i}", plots.learning_curves(self.base, members),
@@ -215,21 +216,22 @@ class Report:
       largest, diff = max(sure, key=lambda c: abs(c[1].gap))
       sentence += f"; the largest is {largest.label} with {show.points(diff.gap)} points"
     sentence += "."
-    note = ("Differences in points of puzzles solved, with 95 % intervals: Welch's from two seeds a side on, of a "
-            "single run ")
-    note += (f"by the standard deviation pooled over all settings, {pooled[0] * 100:.1f} points. " if pooled[0] else
-             "none, for no setting has several seeds. ")
-    note += ("A setting's seeds are known to spread by about ±2 points: of a single run, a gap under 4 points is never "
-             "called established.")
+    note = ("Differences are in points of puzzles solved, with 95 % intervals. With two or more seeds on each side, "
+            "the interval is Welch's. For a single run ")
+    note += (f"it uses the standard deviation pooled over all settings, {pooled[0] * 100:.1f} points. " if pooled[0]
+             else "there is none, because no setting has several seeds. ")
+    note += ("The seeds of one setting are known to spread by about ±2 points, so for a single run a gap under 4 "
+             "points is never called established.")
     if judged > 5:
-      note += f" Of {judged} comparisons with no difference behind them, about {judged / 20:.1f} would be called so."
+      note += (f" Among {judged} comparisons without any real difference, about {judged / 20:.1f} would be called "
+               "established by chance.")
     columns = [("setting", str), ("mean", show.percent), ("std", lambda v: f"{v * 100:.1f}"), ("min", show.percent),
                ("max", show.percent), ("n", str), ("runs", str), ("points from the base", show.points),
                ("95 % from", show.points), ("to", show.points), ("verdict", str), ("why", str), ("what differs", str)]
     return Section("Ablations", sentence, [
         Picture("ablation", plots.ablation_bars([(self.base, None), *compared]),
-                "Left: bars are means, circles single runs; the base comes first. Right: differences from it with 95 % "
-                "intervals; no line where nothing tells the spread."),
+                "Left: bars are means, circles are single runs; the base comes first. Right: differences from the base "
+                "with 95 % intervals; there is no line where the spread is unknown."),
         Table("ablation", columns, rows, note)])
 
   def _ablation_row(self, s: Setting, diff: Difference | None) -> list[Any]:
@@ -274,19 +276,19 @@ class Report:
       trend = "rises" if low > 0 else "falls" if high < 0 else "shows no clear trend"
       sentence += (f"; over {plural(accuracy.num_runs, 'run')} accuracy {trend}: {show.points(accuracy.slope)} points "
                    f"a doubling (90 % interval {show.interval(accuracy.interval)})")
-      sentence += ", but its means do not lie on a straight line" * bool(accuracy.bent)
+      sentence += ", but the means do not lie on a straight line" * bool(accuracy.bent)
     else:
-      sentence += "; fewer than three different values, so nothing is fitted"
+      sentence += "; there are fewer than three different values, so nothing is fitted"
     if power:
-      sentence += (f", and the error goes with the number of {scale.title} to the power {show.signed(power.slope)} "
-                   f"(90 % interval {' to '.join(map(show.signed, power.interval))})")
+      sentence += (f", and the error is proportional to the number of {scale.title} to the power "
+                   f"{show.signed(power.slope)} (90 % interval {' to '.join(map(show.signed, power.interval))})")
     tied = sorted({analysis.short(k) for f, *_ in fitted for k in f.tied})
-    caption = ("Circles are single runs, filled marks means; lines are least squares, bands 90 % by resampling runs; "
-               "thin and without a band where the means do not lie on a straight line.")
+    caption = ("Circles are single runs, filled marks are means. Lines are least-squares fits, with 90 % bands from "
+               "resampling the runs. A line is thin and has no band where the means do not lie on a straight line.")
     if tied:
-      caption += f" With it {', '.join(tied)} {'vary' if len(tied) > 1 else 'varies'}."
+      caption += f" Along the x axis, {', '.join(tied)} {'vary' if len(tied) > 1 else 'varies'}, too."
     if len(found) > len(drawn):
-      caption += f" Drawn are the {len(drawn)} of {len(found)} families with the most settings."
+      caption += f" The picture shows the {len(drawn)} of {len(found)} families that have the most settings."
     columns = [("family", str), (scale.title, str), ("runs", str), ("points a doubling", show.points),
                ("90 % from", show.points), ("to", show.points), ("straight", str)]
     if scale.power:
@@ -295,10 +297,10 @@ class Report:
     name = f"scaling_{scale.name}"
     return Section(f"Scaling: {scale.title}", sentence + ".", [
         Picture(name, plots.scaling(fitted, scale.title, scale.special, scale.power), caption),
-        Table(name, columns, rows, "Fits are straight lines against the logarithm of x"
-              + "; of the error on both axes logarithmic" * scale.power + ". Intervals from few runs are rough. "
-              "Straight: no, where the means miss the line by more than the spread of the runs explains (F test of the "
-              "lack of fit, 5 %); its slope then says little.")])
+        Table(name, columns, rows, "Fits are straight lines against the logarithm of x."
+              + " For the error, both axes are logarithmic." * scale.power + " Intervals from few runs are rough. "
+              "The column straight says no where the means miss the line by more than the spread of the runs explains "
+              "(F test of the lack of fit, 5 %); the slope then says little.")])
 
   @staticmethod
   def _fit_row(family: Family, label: str, accuracy: Fit | None, power: Fit | None) -> list[Any]:
@@ -326,7 +328,7 @@ class Report:
         (s for s in grid if s.finished and s.knobs[batch] == b), key=lambda s: s.mean, default=None)] if top]
     picture = plots.heat_map(plots.Grid("Learning rate and batch size", "batch size", "learning rate", x, y, cells))
     return Section("Learning rate and batch size", sentence, [
-        Picture("lr_batch", picture, "Mean share of test puzzles solved over n seeds; hatched: no result."),
+        Picture("lr_batch", picture, "Mean share of test puzzles solved over n seeds; hatched cells have no result."),
         f"Best learning rate for each batch size: {', '.join(each)}.",
         self._grid_table("lr_batch", grid, [("learning rate", rate), ("batch size", batch)])])
 
@@ -371,8 +373,9 @@ class Report:
     places = [(depth(s.knobs[cycles], s.knobs[updates]), s) for s in sorted(done, key=lambda s: s.mean)]
     rank = _rank_correlation([d for d, _ in places], [s.mean for _, s in places]) if len(places) > 2 else None
     (t_low, n_low), (t_high, n_high) = ((s.knobs[cycles], s.knobs[updates]) for s in (worst, best))
-    sentence = (f"From {show.percent(worst.mean)} at T={t_low} n={n_low} (effective depth {depth(t_low, n_low)}) to "
-                f"{show.percent(best.mean)} at T={t_high} n={n_high} (depth {depth(t_high, n_high)})")
+    sentence = (f"Accuracy goes from {show.percent(worst.mean)} at T={t_low} n={n_low} "
+                f"(effective depth {depth(t_low, n_low)}) to {show.percent(best.mean)} at T={t_high} "
+                f"n={n_high} (depth {depth(t_high, n_high)})")
     if rank is not None:
       sentence += f"; the rank correlation of accuracy with depth is {show.signed(rank)}"
     picture = plots.heat_map(plots.Grid(
@@ -380,9 +383,9 @@ class Report:
         lambda n, t: f"depth {depth(t, n)}"))
     labels = [f"T={s.knobs[cycles]} n={s.knobs[updates]}" for _, s in places]
     return Section("Recursion", sentence + ".", [
-        Picture("recursion", picture, "Mean share of test puzzles solved over n= seeds, with the effective depth "
-                "T (n + 1) layers; hatched: no result."),
-        Picture("depth", plots.depth(places, labels), "Circles are single runs, filled marks means."),
+        Picture("recursion", picture, "Mean share of test puzzles solved over the seeds, with the effective depth, "
+                "which is T (n + 1) times the number of layers; hatched cells have no result."),
+        Picture("depth", plots.depth(places, labels), "Circles are single runs, filled marks are means."),
         self._grid_table("recursion", grid, [("T", cycles), ("n updates", updates)])])
 
   def compute(self) -> Section | None:
@@ -400,8 +403,9 @@ class Report:
       sentence += f" to {show.percent(dear[1].mean)} at {show.flops(dear[0])} ({dear[1].label})"
     rows = [[s.label, f, s.mean, len(s.finished), "yes" if i in best else "no"] for i, (f, s) in enumerate(spent)]
     return Section("Accuracy against training compute", sentence + ".", [
-        Picture("compute", plots.compute(spent, best), "Each mark is a setting, its mean over seeds, its line from the "
-                "lowest to the highest. On the front is what no other setting beats with as many FLOPs or fewer."),
+        Picture("compute", plots.compute(spent, best), "Each mark is the mean of a setting over its seeds, with a line "
+                "from the lowest to the highest. A setting is on the front if no other beats it with the same FLOPs or "
+                "fewer."),
         Table("compute", [("setting", str), ("training FLOPs", show.flops), ("mean", show.percent), ("n", str),
                           ("on the front", str)], rows)])
 
@@ -418,8 +422,8 @@ class Report:
     curve = curves[label]
     first = int(np.argmax(curve >= curve.max() - 0.01)) + 1
     sentence = (f"More steps gain {'most in ' if len(curves) > 1 else 'in '}{label}: from {show.percent(curve[0])} "
-                f"after one supervision step to {show.percent(curve[-1])} after {len(curve)}; within a point of its "
-                f"best after {plural(first, 'step')}.")
+                f"after one supervision step to {show.percent(curve[-1])} after {len(curve)}; the accuracy is within a "
+                f"point of its best after {plural(first, 'step')}.")
     parts = ["Lines are means over seeds, bands reach from the lowest to the highest."]
     for i, (what, members) in enumerate(self.groups, 1):
       members = [m for m in members if m.label in curves]
@@ -449,9 +453,10 @@ class Report:
     who = f"{label}: o" if len(curves) > 1 else "O"
     sentence = (f"{who}ne of two answers is right for {show.percent(curve[most])} of the test inputs where "
                 f"{plural(most, 'version')} of each vote, and for {show.percent(curve[few])} with {plural(few, 'vote')}"
-                f"; {plural(enough, 'vote')} come within a point of all.")
-    parts = ["Of one evaluation: the answers of so many versions vote, in the mean of up to eight sets of them that "
-             "share no version. Lines are means over seeds, bands reach from the lowest to the highest."]
+                f"; with {plural(enough, 'vote')} the share is within a point of that with all.")
+    parts = ["For each number of versions, the answers of that many versions in one evaluation vote; the value is the "
+             "mean of up to eight sets that share no version. Lines are means over seeds, bands reach from the lowest "
+             "to the highest."]
     for i, (what, members) in enumerate(self.groups, 1):
       members = [m for m in members if m.label in curves]
       if members or i == 1:
@@ -460,7 +465,7 @@ class Report:
     numbers = sorted({number for curve in curves.values() for number in curve})
     table = Table("by_votes", [("setting", str), *((f"{number:,}", show.percent) for number in numbers)],
                   [[label, *map(curve.get, numbers)] for label, curve in curves.items()],
-                  "pass@2 by the number of versions that vote, the test input itself among them.")
+                  "pass@2 by the number of versions that vote, including the test input itself.")
     return Section("Votes", sentence, [*parts, table])
 
   def answers(self) -> Section | None:
@@ -469,11 +474,11 @@ class Report:
     for run in finished:
       drawn = run.picture()
       if drawn is not None:
-        sentence = (f"A test puzzle and the answer of {self._label(run)}, seed {run.seed}, which solves "
-                    f"{show.percent(run.result())}.")
+        sentence = (f"This is a test puzzle with the answer of {self._label(run)}, seed {run.seed}, which "
+                    f"solves {show.percent(run.result())} of the test puzzles.")
         return Section("Answers", sentence, [
-            Picture("answers", plots.as_drawn(drawn), "solved.png of this run. It shows the puzzle that took the model "
-                    "most steps, of a few that it solves in the end.")])
+            Picture("answers", plots.as_drawn(drawn), "This is solved.png of the run. Of a few puzzles that the model "
+                    "solves in the end, it shows the one that took the most steps.")])
     return None
 
   def cost(self) -> Section | None:
@@ -483,7 +488,7 @@ class Report:
       return None
     dearest = max(timed, key=lambda r: r.device_hours)
     total = sum(r.device_hours for r in timed)
-    sentence = (f"{plural(len(timed), 'run')} took {show.hours(total)} device-hours of training; the dearest is "
+    sentence = (f"{plural(len(timed), 'run')} took {show.hours(total)} device-hours of training; the most expensive is "
                 f"{self._label(dearest)}, seed {dearest.seed}, with {show.hours(dearest.device_hours)}.")
     return Section("Cost", sentence, [cost_table(timed, [self._label(r) for r in timed])])
 
@@ -499,19 +504,20 @@ class Report:
       for r in sorted(s.runs, key=lambda r: (r.seed, r.path)):
         again = r.result() is not None and r not in s.finished
         watched = r.watched()[1]
-        status = "finished; not counted, its seed is there already" if again else r.status
+        status = "finished; not counted, because another run has the same seed" if again else r.status
         what = analysis.describe(s.knobs, analysis.changed(s, self.base)) or None
         rows.append([self._place(r), s.label, status, r.seed, r.step, r.total_steps, r.result(),
                      r.result(of="test_best"), r.result(of="test_average"), watched[-1] if len(watched) else None, what,
                      *(s.knobs.get(name, "absent") for name in names)])
     rows += [[self._place(u), None, f"unreadable: {u.reason}", *[None] * (len(columns) - 3)] for u in self.unreadable]
     used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
-    sentence = f"{plural(len(rows), 'folder')} in {self.folder or '.'}, with what differs between them."
+    sentence = f"{plural(len(rows), 'folder')} in {self.folder or '.'}, and the knobs that differ between them."
     rows = [[row[i] for i in used] for row in rows]
     return Section("Every run", sentence, [Table(
-        "runs", [columns[i] for i in used], rows, "Test puzzles solved by the last checkpoint, by the one "
-        "that was best on validation and by averaged checkpoints; and the newest evaluation while training. "
-        "csv/runs.csv has a column for each knob that differs.", in_file=len(names))])
+        "runs", [columns[i] for i in used], rows, "The columns last, best and average are the test puzzles solved by "
+        "the last checkpoint, by the one that was best on validation and by averaged checkpoints; while training is "
+        "the newest evaluation during training. csv/runs.csv has a column for each knob that differs.",
+        in_file=len(names))])
 
 
 def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
@@ -528,8 +534,8 @@ def cost_table(runs: Sequence[Run], labels: Sequence[str]) -> Table:
                  float(memory.max()) if len(memory) else None])
   used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
   return Table("cost", [columns[i] for i in used], [[row[i] for i in used] for row in rows],
-               "Training steps alone, without compiling and evaluating. Speed and utilisation are medians over the "
-               "records, memory is the highest.")
+               "Times are of training steps alone, without compiling and evaluating. Speed and utilisation are medians "
+               "over the records, memory is the highest value.")
 
 
 def _rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
@@ -625,15 +631,15 @@ def compare(one: Run, other: Run) -> list[Section]:
               [Table("differences", [("knob", str), ("A", str), ("B", str)],
                      [[name, *(show.text(b.get(name, "absent")) for b in both)] for name in different])]
               if different else []),
-      Section("Learning curves", "Accuracy while training, and the training loss, of both.",
+      Section("Learning curves", "Accuracy during training and training loss of both runs.",
               [Picture("learning_curves", plots.learning_curves(None, pair), "A and B.")]),
   ]
   if any(run.result("by_step") for run in (one, other)):
     made.append(Section("Supervision steps at test time", "Accuracy on the test set after each supervision step.",
                         [Picture("by_step", plots.by_step(None, pair), "A and B.")]))
   if any(run.result("by_votes") for run in (one, other)):
-    made.append(Section("Votes", "Test inputs solved by one of two answers, against the versions that vote.",
+    made.append(Section("Votes", "Test inputs solved by one of two answers, against the number of versions that vote.",
                         [Picture("by_votes", plots.by_votes(None, pair), "A and B.")]))
   if any(run.seconds is not None for run in (one, other)):
-    made.append(Section("Cost", "What both took.", [cost_table((one, other), names)]))
+    made.append(Section("Cost", "The time and compute of both runs.", [cost_table((one, other), names)]))
   return made
