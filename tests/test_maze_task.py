@@ -22,6 +22,7 @@ import tiny
 from trm_jax import boards
 from trm_jax import config as config_lib
 from trm_jax import evaluate
+from trm_jax import study
 from trm_jax.data import csv_files
 from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
@@ -350,7 +351,8 @@ def test_baseline_is_the_references_run():
   assert not estimate.assumed_data(config).assumptions
 
 
-@pytest.mark.parametrize("name, num_params", [("baseline", 6_822_914), ("quickstart", None)])
+@pytest.mark.parametrize("name, num_params", [
+    ("baseline", 6_822_914), ("quickstart", None), ("mini_attention_lr_0.04", None), ("mini_t3_n3_lr_0.01", None)])
 def test_every_config_takes_a_step(name, num_params):
   config = config_lib.parse(runpy.run_path(str(_CONFIGS))["get_config"](name))
   made = program.Program(config, MazeTask(config.data), estimate.assumed_data(config).sizes,
@@ -364,4 +366,22 @@ def test_every_config_takes_a_step(name, num_params):
 def test_help_lists_the_configs(capsys):
   with pytest.raises(SystemExit):
     runpy.run_path(str(_CONFIGS))["get_config"]("help")
-  assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["configs:", "baseline", "quickstart"]
+  names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+  assert names[:3] == ["configs:", "baseline", "quickstart"] and "mini_t1_n1_lr_0.01" in names
+
+
+def test_the_miniature_study_changes_one_thing_and_the_rate():
+  file = study.File.load(str(_CONFIGS))
+  names = file.sweeps["miniature"].names
+  flat = {name: config_lib.flatten(config_lib.to_dict(config_lib.parse(file.get_config(name)))) for name in names}
+  base = flat["mini_base_lr_0.02"]
+  assert len(names) == 27 and (base["model.H_cycles"], base["model.L_cycles"], base["model.halt_max_steps"]) == (2, 2, 2)
+  for name, knobs in flat.items():
+    changed = {knob for knob in knobs if knobs[knob] != base[knob]} - {"name"}
+    what, rate = name.removeprefix("mini_").split("_lr_")
+    assert knobs["optimizer.muon_learning_rate"] == float(rate)
+    assert changed - {"optimizer.muon_learning_rate"} == {
+        "base": set(), "t1_n1": {"model.H_cycles", "model.L_cycles"}, "t1_n2": {"model.H_cycles"},
+        "t3_n3": {"model.H_cycles", "model.L_cycles"}, "nsup_1": {"model.halt_max_steps"},
+        "nsup_4": {"model.halt_max_steps"}, "nsup_8": {"model.halt_max_steps"}, "ema_off": {"optimizer.ema_rate"},
+        "attention": {"model.mlp_t", "model.pos_encodings"}}[what]
