@@ -3,6 +3,7 @@
 
 import contextlib
 import ctypes
+import gc
 import importlib.metadata
 import io
 import os
@@ -37,6 +38,9 @@ jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATIONS" in os.environ)
+
+# Tracing makes so many objects that looking for garbage among them, and all that is imported, takes a tenth of the time.
+gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_configure(config: pytest.Config) -> None:
