@@ -3,6 +3,8 @@
 
 import contextlib
 import ctypes
+import gc
+import importlib.metadata
 import io
 import os
 import pathlib
@@ -14,6 +16,13 @@ import types
 # In the environment too, so that the programs which tests start stay off the machine's accelerators. Only
 # tests/test_reference_parity.py can also be run on one, by TRM_TEST_PLATFORMS=cuda,cpu (benchmarks/on_gpu.py does).
 os.environ["JAX_PLATFORMS"] = os.environ.get("TRM_TEST_PLATFORMS", "cpu")
+# Programs are tiny here, and compiling one takes longer than running it, also in the processes that tests start. With
+# XLA's older emitters it takes half the time; JAX 0.12 does not have them, and XLA refuses flags that it does not know.
+# The programs of tests/test_stopping.py and tests/test_launch.py are compiled as those of users are.
+if os.environ["JAX_PLATFORMS"] == "cpu":
+  os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "True"
+  os.environ["XLA_FLAGS"] = (
+      "--xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib").startswith("0.10.") else "")
 
 from absl import flags  # noqa: E402
 from absl.testing import flagsaver  # noqa: E402
@@ -28,8 +37,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Programs are tiny here, and optimizing one takes longer than running it. The processes that tests start do optimize.
-jax.config.update("jax_disable_most_optimizations", os.environ["JAX_PLATFORMS"] == "cpu")
+jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATIONS" in os.environ)
+
+# Tracing makes so many objects that looking for garbage among them, and all that is imported, takes a tenth of the time.
+gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -39,7 +39,8 @@ class Server:
   def __init__(self, folder: pathlib.Path):
     self._process = subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=jobs.ROOT,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1", "JAX_COMPILATION_CACHE_DIR": str(folder),
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "False", "XLA_FLAGS": "",
+                          "JAX_COMPILATION_CACHE_DIR": str(folder),
                           "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"})
 
   def run(self, workdir: pathlib.Path, place: str | None = None, events: tuple[str, ...] = (), *,

@@ -52,11 +52,10 @@ def started(tmp_path_factory):
   """All of them, one beside the other, and the folder in which they leave what they have found."""
   folder = tmp_path_factory.mktemp("benchmarks")
   _save_a_run(folder / "run")
-  environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device
   processes = {
       name: subprocess.Popen([sys.executable, "-m", f"benchmarks.{name}", "--rounds=1", f"--json={folder / name}",
-                              *(argument.format(folder) for argument in arguments)], cwd=_ROOT, env=environment,
-                             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                              *(argument.format(folder) for argument in arguments)], cwd=_ROOT, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
       for name, (arguments, _) in _PROGRAMS.items()}
   yield processes, folder
   for process in processes.values():
@@ -194,9 +193,8 @@ def on_gpu(tmp_path_factory):
            f"call {folders} --only=steps/attention_916_xla --minutes=0.1",
            f"call {folders} --only=speed", f"call --out={folder / 'out'} --workdir={folder / 'measured'}",
            f"pack {folder / 'run'} {folder / 'out'}"]
-  environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
   process = subprocess.run([sys.executable, "-c", _ON_GPU], input="\n".join(lines) + "\n", cwd=_ROOT, text=True,
-                           env=environment, capture_output=True, check=False)
+                           capture_output=True, check=False)
   assert process.returncode == 0, process.stderr
   return re.split("end of .*\n", process.stdout), folder, before
 

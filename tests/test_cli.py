@@ -29,7 +29,7 @@ from trm_jax.training import checkpoint
 from trm_jax.training.train_step import Trainer
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_ENV = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+_ENV = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}
 
 # Reads [program, modules to import beforehand, [[arguments], …]]; writes [[exit status, stdout, stderr], …].
 _FORKS = """

@@ -93,9 +93,9 @@ def execute(tmp_path_factory):
   checkout = tmp_path_factory.mktemp("checkout")
   for folder in ("notebooks", "configs"):
     shutil.copytree(ROOT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
-  plain = {name: value for name, value in os.environ.items() if not name.startswith("TRM_") and name != "XLA_FLAGS"}
-  # The package under test, whichever is installed; less optimized code, compiled in two thirds of the time.
-  plain |= {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "IPYTHONDIR": str(checkout / "ipython")}
+  plain = {name: value for name, value in os.environ.items() if not name.startswith("TRM_")}
+  # The package under test, whichever is installed.
+  plain |= {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(checkout / "ipython")}
 
   def run(name, **environment) -> str:
     """What its cells print."""

@@ -63,11 +63,10 @@ def get_config(argument=None):
 
 
 def _start(*arguments, cores=None, **variables):
-  environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
-      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | variables  # compiles sooner
   taskset = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
-  return subprocess.Popen([*taskset, sys.executable, "-m", "trm_jax.sweep", *arguments], cwd=_ROOT, env=environment,
-                          text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  return subprocess.Popen([*taskset, sys.executable, "-m", "trm_jax.sweep", *arguments], cwd=_ROOT,
+                          env=os.environ | variables, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
 
 
 @pytest.fixture(scope="module", name="stopped")

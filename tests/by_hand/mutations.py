@@ -758,7 +758,6 @@ def run_tests(root: pathlib.Path, tests: tuple[str, ...]) -> tuple[int, str]:
   environment = os.environ | {
       "PYTHONPATH": str(root),  # before an installed trm_jax
       "PYTHONDONTWRITEBYTECODE": "1",
-      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # a third less time to compile
   }
   environment.pop("TRM_GOLDEN_DIR", None)
   command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider"]
