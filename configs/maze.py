@@ -28,7 +28,7 @@ def quickstart():
   """Generated mazes of 7x7 cells, learned within minutes on a laptop.
 
   Hardware: two CPU cores.
-  Result: docs/results.md, 3 seeds.
+  Result: 91.4 % valid paths, docs/results.md, 2 seeds.
   """
   config = config_lib.small_config("maze", 64)
   config.data.update(source="generated", rows=7, columns=7, min_path=2, num_train=20_000, num_validation=256,
@@ -58,7 +58,7 @@ def MINIATURE():
   Command: python -m trm_jax.sweep --sweep=configs/maze.py:miniature --workdir=runs/maze_mini --seeds=0
   Paper: none; it has mazes of 30x30 cells.
   Hardware: two CPU cores.
-  Result: docs/results.md, in part.
+  Result: unmeasured.
   """
   settings = {
       "base": ("the base", {}),

@@ -180,7 +180,8 @@ def solving_picture(
     boards.insert(0, _puzzle(task, inputs, labels is not None))
   above, below = ([_shown(task, one) for one in some] for some in (before, after))
   with files.replacing(pathlib.Path(path)) as file:
-    _figure(task, above, boards, below).savefig(file, format="png", dpi=150)
+    rows = [above[i : i + 4] for i in range(0, len(above), 4)]  # a pair's input and output stand in one row
+    _figure(task, *rows, boards, below).savefig(file, format="png", dpi=150)
 
 
 def solving_animation(
