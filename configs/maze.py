@@ -33,7 +33,7 @@ def quickstart():
   config = config_lib.small_config("maze", 64)
   config.data.update(source="generated", rows=7, columns=7, min_path=2, num_train=20_000, num_validation=256,
                      num_test=1_024, num_aug=-1)
-  # Two supervision steps a maze: with more of them training sees fewer mazes, and took two to three times as long.
+  # Two supervision steps a maze: with more of them training sees fewer mazes and takes longer (docs/results.md).
   config.model.halt_max_steps = 2
   config.optimizer.name = "muon"
   config.update(steps=2_500, batch_size=64)

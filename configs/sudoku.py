@@ -527,8 +527,8 @@ def MINI_FAST():
 
   The quick start, which has none of the parts, with all of them, with each alone, and with all but one. All runs take
   the same 16,000 examples. T=3 n=3 stands for the deeper recursion, an average of 0.9 from step 300 on for the late EMA
-  and 1e-3 for the rate of what Muon leaves to Adam; one prefix token is what all small models have, and symmetries would
-  leave no 4x4 puzzle unseen.
+  and 1e-3 for the rate of what Muon leaves to Adam. All small models have one prefix token, and symmetries would leave
+  no 4x4 puzzle unseen.
 
   Command: python -m trm_jax.sweep --sweep=configs/sudoku.py:mini_fast --workdir=runs/mini_fast --seeds=0,1,2
   Paper: none; it has 9x9 puzzles.

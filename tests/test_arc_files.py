@@ -151,8 +151,8 @@ def test_tasks_that_are_larger_than_the_canvas_are_left_out(folder, capsys):
   np.testing.assert_array_equal(train.inputs, expected.inputs)
   for name in "de":
     _edit(folder, "evaluation_solutions", _set(name, 0, to=[[1] * 5]))
-  with pytest.raises(UserError, match="^config.data.side = 4: each task of .*'s evaluation has a grid with more rows or "
-                                      "columns; raise it$"):
+  with pytest.raises(UserError, match="^config.data.side = 4: each task of .*'s evaluation has a grid with more rows "
+                                      "or columns; raise it$"):
     _task(folder, side=4).read("test")
   assert _task(folder, side=5).read("test").num_groups == 2
 

@@ -173,6 +173,9 @@ def test_pictures_show_demonstrations_votes_and_the_solution(task, tmp_path):
   boards.solving_picture(tmp_path / "whole.png", *drawing, before, after)
   alone, whole = (image.imread(tmp_path / f"{name}.png") for name in ("alone", "whole"))
   assert len(whole) > 3 * len(alone) - 200 and whole.shape[1] > alone.shape[1]  # two rows above, one below
+  for pairs in (2, 3):  # the two boards of a pair stand in one row of four, so three pairs are no narrower
+    boards.solving_picture(tmp_path / f"{pairs}.png", *drawing, before[: 2 * pairs])
+  assert len({image.imread(tmp_path / f"{pairs}.png").shape[1] for pairs in (2, 3)}) == 1
   answers = boards.answers_picture(task, puzzles.inputs[:2], puzzles.inputs[:2], puzzles.labels[:2], np.zeros(2),
                                    [task.shown_after(puzzles, evaluation, i) for i in range(2)])
   drawn = {tuple(pixel) for pixel in answers.reshape(-1, 3)}

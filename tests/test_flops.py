@@ -3,6 +3,7 @@
 
 import dataclasses
 import math
+import os
 import types
 
 from flax import nnx
@@ -125,9 +126,10 @@ def test_train_step_against_the_compiler():
     carry, outputs = nnx.merge(graphdef, params, rest).supervision_step(carry, rows, None)
     return losses.act_loss(carry, outputs)[0]
 
-  compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, rows, rest, carry).compile()
-  # XLA's older emitters scatter the gradients of the labels' logits in a loop, which the compiler counts once.
-  assert all("scatter-add" in line for line in compiled.as_text().splitlines() if " while(" in line)
+  compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, rows, rest, carry).compile(
+      # As users' programs are: the older emitters (see conftest.py) scatter in a loop, which the compiler counts once.
+      {"xla_cpu_use_fusion_emitters": True} if "fusion_emitters" in os.environ.get("XLA_FLAGS", "") else None)
+  assert " while(" not in compiled.as_text()
   assert 1 < compiled.cost_analysis()["flops"] / BATCH / flops.train_step_flops(config) < 1.02
 
 

@@ -375,7 +375,8 @@ def test_the_miniature_study_changes_one_thing_and_the_rate():
   names = file.sweeps["miniature"].names
   flat = {name: config_lib.flatten(config_lib.to_dict(config_lib.parse(file.get_config(name)))) for name in names}
   base = flat["mini_base_lr_0.02"]
-  assert len(names) == 27 and (base["model.H_cycles"], base["model.L_cycles"], base["model.halt_max_steps"]) == (2, 2, 2)
+  assert len(names) == 27
+  assert (base["model.H_cycles"], base["model.L_cycles"], base["model.halt_max_steps"]) == (2, 2, 2)
   for name, knobs in flat.items():
     changed = {knob for knob in knobs if knobs[knob] != base[knob]} - {"name"}
     what, rate = name.removeprefix("mini_").split("_lr_")

@@ -182,7 +182,8 @@ def test_the_folder_is_whole(cache, model, tmp_path):
       "rules.onnx", "signature.json", "start.onnx", "step.onnx"]
   assert (folder / "onnxruntime-web" / "ort.wasm.bundle.min.mjs").read_text() == "ort.wasm.bundle.min.mjs"
   text = (folder / "index.html").read_text()
-  assert "://" not in text and not re.search(r'(src|href)=(?!"data:,")|["\'`]/', text)  # works in any folder of any server
+  # It works in any folder of any server.
+  assert "://" not in text and not re.search(r'(src|href)=(?!"data:,")|["\'`]/', text)
   assert text.count("</html>") == text.count("</body>") == 1
 
 

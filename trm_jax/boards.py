@@ -21,6 +21,7 @@ from trm_jax.tasks.task import Board, Shown, Task
 
 
 _TEXT_WIDTH = 80  # characters
+_IN_ROW = 4  # panels of a picture, at most
 _CLUE, _PREDICTED, _WRONG = "#111111", "#1b6e3c", "#b3261e"
 _UNCHECKED = "#1f4e9c"  # a prediction without an answer to compare with
 _CLUE_FILL, _WRONG_FILL, _WRONG_HATCH = "#ececec", "#fbe3e1", "#efb8b3"
@@ -180,7 +181,7 @@ def solving_picture(
     boards.insert(0, _puzzle(task, inputs, labels is not None))
   above, below = ([_shown(task, one) for one in some] for some in (before, after))
   with files.replacing(pathlib.Path(path)) as file:
-    rows = [above[i : i + 4] for i in range(0, len(above), 4)]  # a pair's input and output stand in one row
+    rows = [above[i : i + _IN_ROW] for i in range(0, len(above), _IN_ROW)]  # which keeps pairs together
     _figure(task, *rows, boards, below).savefig(file, format="png", dpi=150)
 
 
@@ -250,14 +251,14 @@ def _pixels(fig: Any) -> np.ndarray:
 
 
 def _figure(task: Task, *groups: list[Drawn], room: Sequence[int] = (0, 0)) -> Any:
-  """A figure with one panel per board and a legend: at most four panels in a row, each group in rows of its own, each
+  """A figure with a panel per board and a legend: at most _IN_ROW panels in a row, each group in rows of its own, each
   panel with space for at least `room` rows and columns of cells."""
   from matplotlib import figure
   from matplotlib import patches
 
   boards, places, panel_rows = [], [], 0
   for group in filter(None, groups):
-    group_rows = -(-len(group) // 4)
+    group_rows = -(-len(group) // _IN_ROW)
     in_row = -(-len(group) // group_rows)
     places += [(panel_rows + i // in_row, i % in_row) for i in range(len(group))]
     boards += group

@@ -88,11 +88,10 @@ class Effort:
 
 def effort(run: Run, share: float) -> Effort:
   """The effort until a share of the puzzles, greater than 0 and at most 1, was solved."""
-  steps, solved = run.watched()
-  reached = bool((solved >= share).any())
-  step = steps[np.argmax(solved >= share)] if reached else run.step
+  first = run.first_step_with(share)
+  step = run.step if first is None else first
   at, flops = run.curve("train/flops")
-  return Effort(reached, step * run.knobs["batch_size"],
+  return Effort(first is not None, step * run.knobs["batch_size"],
                 float(np.interp(step, [0, *at], [0, *flops])) if len(at) else None)
 
 

@@ -76,6 +76,12 @@ class Run:
     curve = self.curve(f"validation/{self.headline}")
     return curve if len(curve[0]) else self.curve(f"test/{self.headline}")
 
+  def first_step_with(self, share: float) -> float | None:
+    """The step of the first evaluation that found at least this share of the puzzles solved; None if none did."""
+    steps, solved = self.watched()
+    enough = solved >= share
+    return steps[np.argmax(enough)] if enough.any() else None
+
   def last(self, name: str) -> Any:
     """The newest value of a metric; None if there is none."""
     return next((r[name] for r in reversed(self.records) if name in r), None)

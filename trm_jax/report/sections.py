@@ -84,9 +84,9 @@ class Report:
 
   def sections(self) -> list[Section]:
     """The sections that the runs have data for, in order."""
-    made = [self.summary(), self.learning_curves(), self.effort(), self.ablation(), *self.scaling(), self.rate_and_batch(),
-            self.recursion(), self.compute(), self.by_step(),
-            self.by_votes(), self.answers(), self.cost(), self.every_run()]
+    made = [self.summary(), self.learning_curves(), self.effort(), self.ablation(), *self.scaling(),
+            self.rate_and_batch(), self.recursion(), self.compute(), self.by_step(), self.by_votes(), self.answers(),
+            self.cost(), self.every_run()]
     return [section for section in made if section]
 
   def summary(self) -> Section:
@@ -163,8 +163,7 @@ class Report:
   @staticmethod
   def _share_of_run(run: Run) -> float:
     """Share of the run's steps after which it first reached 90 % of its best accuracy."""
-    steps, values = run.watched()
-    return steps[np.argmax(values >= 0.9 * values.max())] / run.total_steps
+    return run.first_step_with(0.9 * run.watched()[1].max()) / run.total_steps
 
   def effort(self) -> Section | None:
     """Examples and training FLOPs until a share of the validation puzzles was solved."""

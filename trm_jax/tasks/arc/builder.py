@@ -101,8 +101,8 @@ def read(folder: epath.Path, names: Sequence[str], data: ArcData) -> dict[str, d
              for subset, tasks in read.items()}
   total, left = (sum(map(len, of.values())) for of in (read, fitting))
   if not fitting[data.test_set]:
-    raise UserError(f"config.data.side = {data.side}: each task of {folder}'s {data.test_set} has a grid with more rows or "
-                    "columns; raise it")
+    raise UserError(f"config.data.side = {data.side}: each task of {folder}'s {data.test_set} has a grid with more "
+                    "rows or columns; raise it")
   if left < total:
     console.warn(f"{total - left:,} of {total:,} tasks in {folder} have a grid with more than config.data.side = "
                  f"{data.side} rows or columns and are left out")
