@@ -1020,6 +1020,19 @@ def test_a_run_that_cannot_be_made_now_costs_no_slice(made):
   assert " delete " not in (made.cloud / "log").read_text()
 
 
+def test_two_starts_within_a_second_have_two_names(made):
+  # A clock that stands still now and then: calls 1 and 2 are within one second, 3 and 4 within the next one, and so on.
+  clock = made.folder / "bin" / "date"
+  clock.write_text(f"""#!/bin/sh
+echo >>{shlex.quote(str(made.folder / 'calls'))}
+exec /bin/date -u -d "@$((1800000000 + ($(wc -l <{shlex.quote(str(made.folder / 'calls'))}) - 1) / 2))" "$2"
+""")
+  clock.chmod(0o755)
+  _, err = made.launch("sweep", "--sweep=configs/sudoku.py:later", "--side_by_side=1")
+  assert err.count("was interrupted (76); restarting it") == 3 and "is done; launch/fetch" in err
+  assert len((made.folder / "calls").read_text()) == 7  # each start but the first had to ask twice
+
+
 def test_a_sweep_that_was_going_on_may_have_been_of_other_seeds(made):
   arguments = "sweep", "--sweep=configs/sudoku.py:tn_schedule", "--side_by_side=1"
   first = made.start(*arguments, "--seeds=0")
