@@ -4,7 +4,7 @@
 Axes: S cells of a puzzle, M supervision steps.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import functools
 import itertools
@@ -115,17 +115,24 @@ class Solver:
     self._attempter(1, 1, False)  # compiles nothing, but checks the arguments
 
   @classmethod
-  def load(cls, path: os.PathLike | str = BUILTIN, **kwargs: Any) -> Self:
+  def load(cls, path: os.PathLike | str = BUILTIN, *, data_changes: Mapping[str, Any] | None = None, **kwargs: Any
+           ) -> Self:
     """Loads the model of a run, of one of its checkpoints, or of a folder that `weights.save` has written; by default
-    the weights for ordinary Sudokus that come with trm_jax. Further arguments are those of Solver.
+    the weights for ordinary Sudokus that come with trm_jax.
+
+    Args:
+      path: of it.
+      data_changes: see weights.load; e.g. {"rows": 20} for mazes with more rows than those it was trained on.
+      **kwargs: arguments of Solver.
 
     Raises:
-      UserError: there is no checkpoint, it is damaged, or the task's puzzle identifiers now stand for other puzzles.
+      UserError: there is no checkpoint, it is damaged, the task's puzzle identifiers now stand for other puzzles, or
+        the model cannot have such puzzles.
     """
     from trm_jax import weights  # pylint: disable=g-import-not-at-top
     from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
 
-    loaded = weights.load(os.fspath(path))
+    loaded = weights.load(os.fspath(path), data_changes=data_changes)
     identity.check_rows(loaded.task, loaded.rows, str(loaded.folder))
     return cls(loaded.model, loaded.task, **kwargs)
 
