@@ -38,20 +38,24 @@ _PROGRAMS = {
     # 2 depths, 4 rules to stop; then 1 and 2 attempts, chosen among in 5 ways, by noise and by versions.
     "think_longer": (["--checkpoint={0}/run", "--puzzles=4", "--most_steps=2", "--most_attempts=2", "--noise=1",
                       "--batch=8", "--png={0}/x.png"], 26),
+    # 2 sizes, after 1 and 2 steps.
+    "larger_puzzles": (["--checkpoint={0}/mazes", "--field=rows", "--value=4", "--value=6", "--puzzles=4", "--steps=2",
+                        "--batch=4", "--png={0}/larger.png"], 4),
 }
 
 
-def _save_a_run(folder):
-  config = tiny.config()
-  model = TRM(config.model.sized(vocab_size=6, seq_len=16, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
-  weights.save(model, config, folder, step=7)
+def _save_runs(folder):
+  """One of Sudokus, and one of mazes that can have other sizes."""
+  for config, seq_len, name in ((tiny.config(), 16, "run"), (tiny.maze(), 20, "mazes")):
+    model = TRM(config.model.sized(vocab_size=6, seq_len=seq_len, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
+    weights.save(model, config, folder / name, step=7)
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
   """All of them, one beside the other, and the folder in which they leave what they have found."""
   folder = tmp_path_factory.mktemp("benchmarks")
-  _save_a_run(folder / "run")
+  _save_runs(folder)
   processes = {
       name: subprocess.Popen([sys.executable, "-m", f"benchmarks.{name}", "--rounds=1", f"--json={folder / name}",
                               *(argument.format(folder) for argument in arguments)], cwd=_ROOT, text=True,
@@ -84,6 +88,14 @@ def test_thinking_longer_is_drawn(started):
   assert [row["passes a puzzle"] for row in rows if row["method"] == "steps"] == [1, 2]
   assert {row["passes a puzzle"] for row in rows if row["attempts"] == 2} == {4}
   assert {row["choice"] for row in rows} == {"-", "count", "halting", "convergence", "proof", "pass@"}
+
+
+def test_larger_puzzles_are_drawn(started):
+  processes, folder = started
+  processes["larger_puzzles"].wait()
+  assert image.imread(folder / "larger.png").ndim == 3
+  rows = json.loads((folder / "larger_puzzles").read_text())["rows"]
+  assert [(row["rows"], row["cells"], row["steps"]) for row in rows] == [(4, 20, 1), (4, 20, 2), (6, 30, 1), (6, 30, 2)]
 
 
 # One process for all, because starting it costs more than what is tested.
@@ -186,7 +198,7 @@ def on_gpu(tmp_path_factory):
   for kept, toy in (("kept", True), ("measured", False)):
     (folder / kept).mkdir()
     (folder / kept / "results.json").write_text(json.dumps({"toy": toy, "results": before}))
-  _save_a_run(folder / "run")
+  _save_runs(folder)
   folders = f"--out={folder / 'out'} --workdir={folder / 'kept'}"
   lines = [f"call {folders} --only=profile --only=parity --only=compare",
            f"call {folders} --only=profile",

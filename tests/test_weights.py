@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tiny
 
-from trm_jax import config as config_lib
 from trm_jax import evaluate
 from trm_jax import weights
 from trm_jax.errors import UserError
@@ -59,19 +58,14 @@ def test_nothing_is_written_over(saved):
 
 def _mazes(folder, **model):
   """Untrained weights for mazes of 4 x 5 cells."""
-  values = config_lib.default_config("maze")
-  changes = {name: value for name, value in tiny.FIELDS.items() if not name.startswith("data.")}
-  config_lib.change(values, changes | {
-      "data.source": "generated", "data.rows": 4, "data.columns": 5, "data.min_path": 3, "data.num_train": 4,
-      "data.num_validation": 0, "data.num_test": 8} | {f"model.{name}": value for name, value in model.items()})
-  config = config_lib.parse(values)
+  config = tiny.maze(**{f"model__{name}": value for name, value in model.items()})
   model = TRM(config.model.sized(vocab_size=6, seq_len=20, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
   weights.save(model, config, folder)
   return model
 
 
 def test_attention_with_rope_takes_puzzles_of_other_sizes(tmp_path):
-  trained = _mazes(tmp_path, mlp_t=False, pos_encodings="rope")
+  trained = _mazes(tmp_path)
   loaded = weights.load(str(tmp_path), data_changes={"rows": 7})
   assert loaded.task.shape == (7, 5) and loaded.model.config.seq_len == 35
   _assert_equal(loaded.model, trained)
@@ -84,7 +78,7 @@ def test_attention_with_rope_takes_puzzles_of_other_sizes(tmp_path):
 
 
 @pytest.mark.parametrize("model, why", [
-    ({}, "its MLP over tokens has"), ({"mlp_t": False, "pos_encodings": "learned"}, "its learned positions have")])
+    ({"mlp_t": True, "pos_encodings": "none"}, "its MLP over tokens has"), ({"pos_encodings": "learned"}, "its learned positions have")])
 def test_other_models_have_puzzles_of_one_size(tmp_path, model, why):
   _mazes(tmp_path, **model)
   assert weights.load(str(tmp_path), data_changes={"min_path": 2}).config.data.min_path == 2
