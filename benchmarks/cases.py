@@ -15,13 +15,13 @@ import numpy as np
 from benchmarks import measure
 from configs import sudoku
 from trm_jax import config as config_lib
-from trm_jax import errors
 from trm_jax import study
 from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import rows as rows_lib
 from trm_jax.data.puzzles import Puzzles, Sizes
+from trm_jax.errors import UserError
 from trm_jax.runtime import chips
 from trm_jax.runtime import sharding
 from trm_jax.training import program
@@ -67,11 +67,13 @@ def described(topology: str) -> tuple[list[jax.Device], float]:
     tpu_slice = chips.Slice.parse(topology)
     return list(tpu_slice.devices()), tpu_slice.chip.hbm_bandwidth
   os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # no driver is needed
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0"  # nothing can be timed
+  # Nothing can be timed in order to choose between kernels, so all products are cuBLAS's.
+  os.environ["XLA_FLAGS"] = (f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0 "
+                             "--xla_gpu_enable_triton_gemm=false")
   try:
     found = topologies.get_topology_desc(platform="cuda", topology="1x1x1", target_config=_H100)
-  except (NotImplementedError, RuntimeError) as e:
-    raise errors.explained('--topology=h100: needs pip install -e ".[cuda12]"', e) from e
+  except NotImplementedError as e:
+    raise UserError('--topology=h100: the compiler for NVIDIA GPUs is not installed: pip install -e ".[cuda12]"') from e
   return list(found.devices), _H100_BANDWIDTH
 
 
