@@ -26,8 +26,8 @@ from trm_jax.runtime import chips
 from trm_jax.runtime import sharding
 from trm_jax.training import program
 
-_NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py, or FILE.py:NAME[,OPTION…]; "
-                                  "repeat for several.")
+_NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py, or "
+                                  "FILE.py:NAME[,OPTION…]; repeat for several.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE of all of them, e.g. model.mlp_t=False; repeat for several.")
 _BATCH = flags.DEFINE_multi_integer("batch", [], "Examples per batch, on all devices; repeat for several; default: the "
                                     "config's.", lower_bound=1)

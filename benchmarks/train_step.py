@@ -53,7 +53,8 @@ def cost(config: Config, topology: str) -> dict[str, Any]:
   by_kernel = sum(k.times * max(k.flops / peak, k.bytes / bandwidth) for k in kernels)
   return cases.label(config, config.batch_size) | {
       "micro-batches": config.compute.micro_batches, "attention": made.model_config.attention,
-      "TFLOP of the model": f"{asked / 1e12:.4g}", "of the program": f"{done / 1e12:.4g}", "GB moved": f"{moved / 1e9:.4g}",
+      "TFLOP of the model": f"{asked / 1e12:.4g}", "of the program": f"{done / 1e12:.4g}",
+      "GB moved": f"{moved / 1e9:.4g}",
       "floor ms: products": f"{1000 * asked / peak:.3g}", "memory": f"{1000 * moved / bandwidth:.3g}",
       "kernel by kernel": f"{1000 * by_kernel:.3g}",
       "GiB: arguments": f"{memory.argument_size_in_bytes / 2**30:.3g}",

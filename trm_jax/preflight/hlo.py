@@ -12,9 +12,8 @@ _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{[^}]*\})?")
 _CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 # Instructions that neither compute nor move anything by themselves.
-_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "conditional",
-         "async-start", "async-update", "async-done", "after-all", "opt-barrier", "partition-id", "replica-id",
-         "add-dependency"}
+_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "conditional", "async-start",
+         "async-update", "async-done", "after-all", "opt-barrier", "partition-id", "replica-id", "add-dependency"}
 _COLLECTIVE = re.compile(r"(all-reduce|all-gather|reduce-scatter|all-to-all|ragged-all-to-all|collective-permute|"
                          r"collective-broadcast)(-start)?$")
 
@@ -347,7 +346,8 @@ def _shapes(type_: str) -> list[list[int]]:
 def _convolution_flops(line: str, result: list[int], left: list[int], right: list[int]) -> int:
   """FLOPs of a convolution, as which the TPU compiler writes a product; axes of a batch are spatial axes of it."""
   of_left, of_right, of_result = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", line).groups()
-  window = dict(re.findall(r"(\w+)=([\dx_\-]+)", re.search(r"window=\{([^}]*)\}", line)[1])) if "window={" in line else {}
+  window = re.search(r"window=\{([^}]*)\}", line)
+  window = dict(re.findall(r"(\w+)=([\dx_\-]+)", window[1])) if window else {}
   pairs = 2 * right[of_right.index("i")] * result[of_result.index("b")] * result[of_result.index("f")]
   for axis, number in enumerate(sorted(filter(str.isdigit, of_result))):
     def field(name, default):
