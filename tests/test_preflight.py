@@ -138,7 +138,8 @@ _KERNELS_OF_A_GPU = """HloModule m
 %cut (p0: f32[3,4,8], p1: s32[]) -> bf16[4,8] {
   %p0 = f32[3,4,8]{2,1,0} parameter(0)
   %p1 = s32[] parameter(1)
-  %row = f32[1,4,8]{2,1,0} dynamic-slice(%p0, %p1, %p1, %p1), dynamic_slice_sizes={1,4,8}
+  %same = f32[3,4,8]{2,1,0} bitcast(%p0)
+  %row = f32[1,4,8]{2,1,0} dynamic-slice(%same, %p1, %p1, %p1), dynamic_slice_sizes={1,4,8}
   %flat = f32[4,8]{1,0} bitcast(%row)
   ROOT %as_bf16 = bf16[4,8]{1,0} convert(%flat)
 }
