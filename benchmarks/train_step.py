@@ -4,13 +4,10 @@
     python -m benchmarks.train_step --name=baseline --batch=256 --batch=768 --dtype=bfloat16 --dtype=float32
     python -m benchmarks.train_step --name=baseline --set=model.mlp_t=False --seq_len=900 --set=compute.micro_batches=4
 
-With --topology it times nothing, but compiles for chips that need not be here and counts what a step costs each of them:
+With --topology it times nothing. It compiles for chips that need not be here, and counts a step's cost on each:
 
-    python -m benchmarks.train_step --name=configs/maze.py:baseline --topology=v4:2x4x4
-    JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1 XLA_FLAGS=--xla_gpu_autotune_level=0 \\
-      python -m benchmarks.train_step --name=configs/maze.py:baseline --topology=h100 --set=compute.attention=cudnn
-
-For an H100 it needs the extra [cuda12], but no GPU; without a GPU nothing can be tuned.
+    JAX_PLATFORMS=cpu python -m benchmarks.train_step --name=configs/maze.py:baseline --topology=v4:2x4x4
+    JAX_PLATFORMS=cpu python -m benchmarks.train_step --name=configs/maze.py:baseline --topology=h100 --batch=128
 """
 
 import statistics
@@ -31,8 +28,9 @@ from trm_jax.runtime import sharding
 
 _STEPS = flags.DEFINE_integer("steps", None, "Steps that are timed together, in one call; default: what takes a "
                               "second.", lower_bound=1)
-_TOPOLOGY = flags.DEFINE_string("topology", None, "Count a step's cost on these chips: v4:SHAPE or another TPU slice, or "
-                                "h100.", allow_override=True)  # benchmarks.tpu_schedule has another
+# benchmarks.tpu_schedule, which the same process may import, has a flag of the same name.
+_TOPOLOGY = flags.DEFINE_string("topology", None, "Count a step's cost on these chips: h100 (needs the extra [cuda12]) "
+                                "or a TPU slice, such as v4:2x4x4 (needs [tpu]).", allow_override=True)
 
 
 def cost(config: Config, topology: str) -> dict[str, Any]:

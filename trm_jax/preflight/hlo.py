@@ -12,8 +12,9 @@ _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{[^}]*\})?")
 _CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 # Instructions that neither compute nor move anything by themselves.
-_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "conditional", "async-start",
-         "async-update", "async-done", "after-all", "opt-barrier", "partition-id", "replica-id", "add-dependency"}
+_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "conditional",
+         "async-start", "async-update", "async-done", "after-all", "opt-barrier", "partition-id", "replica-id",
+         "add-dependency"}
 _COLLECTIVE = re.compile(r"(all-reduce|all-gather|reduce-scatter|all-to-all|ragged-all-to-all|collective-permute|"
                          r"collective-broadcast)(-start)?$")
 
