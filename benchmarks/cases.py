@@ -2,26 +2,32 @@
 """The configs to measure, by batch and dtype, on random puzzles: time does not depend on their content."""
 
 import itertools
+import os
 import time
 from typing import Any
 
 from absl import flags
 import jax
+from jax.experimental import topologies
 from jax.sharding import Mesh
 import numpy as np
 
 from benchmarks import measure
 from configs import sudoku
 from trm_jax import config as config_lib
+from trm_jax import study
 from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import rows as rows_lib
 from trm_jax.data.puzzles import Puzzles, Sizes
+from trm_jax.errors import UserError
+from trm_jax.runtime import chips
 from trm_jax.runtime import sharding
 from trm_jax.training import program
 
-_NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py; repeat for several.")
+_NAME = flags.DEFINE_multi_string("name", ["quickstart"], "NAME[,OPTION…] of configs/sudoku.py, or "
+                                  "FILE.py:NAME[,OPTION…]; repeat for several.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE of all of them, e.g. model.mlp_t=False; repeat for several.")
 _BATCH = flags.DEFINE_multi_integer("batch", [], "Examples per batch, on all devices; repeat for several; default: the "
                                     "config's.", lower_bound=1)
@@ -29,6 +35,46 @@ _DTYPE = flags.DEFINE_multi_enum("dtype", [], ["float32", "bfloat16"], "Dtype of
                                  "default: the config's.")
 _SEQ_LEN = flags.DEFINE_integer("seq_len", None, "Cells: 900 for a maze or ARC grid; default: the Sudoku's. Without "
                                 "augmentation.", lower_bound=1)
+
+# An H100 SXM, by NVIDIA's data sheet and the limits of compute capability 9.0 in the CUDA programming guide.
+_H100 = """
+platform_name: "CUDA"
+device_description_str: "NVIDIA H100 80GB HBM3"
+dnn_version_info { major: 9 minor: 10 patch: 0 }
+gpu_device_info {
+  cuda_compute_capability { major: 9 minor: 0 }
+  core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98
+  memory_bandwidth: 3350000000000 device_memory_size: 85899345920 l2_cache_size: 52428800
+  threads_per_warp: 32 threads_per_block_limit: 1024 threads_per_core_limit: 2048
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  shared_memory_per_block: 49152 shared_memory_per_core: 233472 shared_memory_per_block_optin: 232448
+  registers_per_block_limit: 65536 registers_per_core_limit: 65536
+}
+"""
+_H100_BANDWIDTH = 3.35e12
+
+
+def described(topology: str) -> tuple[list[jax.Device], float]:
+  """Descriptions of devices, for which programs can be compiled but not run, and the bytes/s of the memory of each.
+
+  Args:
+    topology: h100, or a TPU slice such as v4:2x4x4.
+
+  Raises:
+    UserError: the compiler for them is not installed, or there is no such slice.
+  """
+  if topology != "h100":
+    tpu_slice = chips.Slice.parse(topology)
+    return list(tpu_slice.devices()), tpu_slice.chip.hbm_bandwidth
+  os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # no driver is needed
+  # Nothing can be timed in order to choose between kernels, so all products are cuBLAS's.
+  os.environ["XLA_FLAGS"] = (f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0 "
+                             "--xla_gpu_enable_triton_gemm=false")
+  try:
+    found = topologies.get_topology_desc(platform="cuda", topology="1x1x1", target_config=_H100)
+  except NotImplementedError as e:
+    raise UserError('--topology=h100: the compiler for NVIDIA GPUs is not installed: pip install -e ".[cuda12]"') from e
+  return list(found.devices), _H100_BANDWIDTH
 
 
 def configs(batch_field: str = "batch_size") -> list[Config]:
@@ -39,7 +85,8 @@ def configs(batch_field: str = "batch_size") -> list[Config]:
   """
   found = []
   for name, batch, dtype in itertools.product(_NAME.value, _BATCH.value or [None], _DTYPE.value or [None]):
-    values = sudoku.get_config(name)
+    path, _, name = name.rpartition(":")
+    values = study.File.load(path).get_config(name) if path else sudoku.get_config(name)
     changes = dict(map(config_lib.parse_change, _SET.value))
     if batch:
       changes[batch_field] = batch

@@ -2,6 +2,7 @@
 """The benchmarks run through, on tiny models. What they measure is not looked at, for other things run beside tests."""
 
 import gzip
+import importlib.util
 import json
 import os
 import pathlib
@@ -96,6 +97,42 @@ def test_larger_puzzles_are_drawn(started):
   assert image.imread(folder / "larger.png").ndim == 3
   rows = json.loads((folder / "larger_puzzles").read_text())["rows"]
   assert [(row["rows"], row["cells"], row["steps"]) for row in rows] == [(4, 20, 1), (4, 20, 2), (6, 30, 1), (6, 30, 2)]
+
+
+# The CPU stands for a described chip, with 1 TFLOP/s and 1 GB/s.
+_COST = """
+import sys
+from absl import flags
+import jax
+from benchmarks import cases, train_step
+from trm_jax.runtime import chips
+cases.described = lambda topology: (jax.devices(), 1e9)
+chips.peak_flops = lambda device: 1e12
+flags.FLAGS(["train_step", *sys.argv[1:]])
+train_step.main(["train_step"])
+"""
+
+
+def test_train_step_counts_what_a_step_costs(tmp_path):
+  """Products in loops count as often as they run, and attention's scores once more for the backward pass."""
+  subprocess.run(
+      [sys.executable, "-c", _COST, "--name=configs/maze.py:baseline", "--batch=4", "--topology=x",
+       f"--json={tmp_path}/cost", "--set=data.source=generated", "--set=data.rows=5", "--set=data.columns=5",
+       "--set=data.min_path=2", "--set=data.num_train=20", "--set=model.hidden_size=32", "--set=model.num_heads=1",
+       "--set=model.puzzle_emb_ndim=32", "--set=model.dtype=float32"], cwd=_ROOT, check=True, capture_output=True)
+  row, = json.loads((tmp_path / "cost").read_text())["rows"]
+  model, program, moved = (float(row[name]) for name in ("TFLOP of the model", "of the program", "GB moved"))
+  assert row["config"] == "baseline" and model < program < 1.1 * model
+  assert float(row["memory"]) == pytest.approx(1000 * moved, rel=0.01)
+  assert float(row["kernel by kernel"]) >= float(row["memory"])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax_plugins") is not None, reason="has the compiler for GPUs")
+def test_train_step_without_the_compiler_of_a_chip():
+  process = subprocess.run([sys.executable, "-m", "benchmarks.train_step", "--topology=h100"], cwd=_ROOT, text=True,
+                           capture_output=True, check=False)
+  assert process.returncode == 2 and process.stderr.splitlines()[-1] == (
+      'error: --topology=h100: the compiler for NVIDIA GPUs is not installed: pip install -e ".[cuda12]"')
 
 
 # One process for all, because starting it costs more than what is tested.

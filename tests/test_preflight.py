@@ -133,6 +133,81 @@ ENTRY %main (p: f32[4,2]) -> f32[4,2] {
   assert hlo.estimated_cycles(text) == 3 * (10 + 7)
 
 
+# Of a GPU: products by cuBLAS, cuDNN and in a fusion, slices of a stack that a loop reads and writes in place.
+_KERNELS_OF_A_GPU = """HloModule m
+%cut (p0: f32[3,4,8], p1: s32[]) -> bf16[4,8] {
+  %p0 = f32[3,4,8]{2,1,0} parameter(0)
+  %p1 = s32[] parameter(1)
+  %same = f32[3,4,8]{2,1,0} bitcast(%p0)
+  %row = f32[1,4,8]{2,1,0} dynamic-slice(%same, %p1, %p1, %p1), dynamic_slice_sizes={1,4,8}
+  %flat = f32[4,8]{1,0} bitcast(%row)
+  ROOT %as_bf16 = bf16[4,8]{1,0} convert(%flat)
+}
+%put (q0: f32[3,4,8], q1: s32[], q2: f32[1,4,8]) -> f32[3,4,8] {
+  %q0 = f32[3,4,8]{2,1,0} parameter(0)
+  %q2 = f32[1,4,8]{2,1,0} parameter(2)
+  %q1 = s32[] parameter(1)
+  ROOT %placed = f32[3,4,8]{2,1,0} dynamic-update-slice(%q0, %q2, %q1, %q1, %q1)
+}
+%product (r0: bf16[4,8], r1: bf16[8,2]) -> bf16[4,2] {
+  %r0 = bf16[4,8]{1,0} parameter(0)
+  %r1 = bf16[8,2]{1,0} parameter(1)
+  ROOT %dot = bf16[4,2]{1,0} dot(%r0, %r1), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+%body (s: (f32[3,4,8], s32[])) -> (f32[3,4,8], s32[]) {
+  %s = (f32[3,4,8]{2,1,0}, s32[]) parameter(0)
+  %stack = f32[3,4,8]{2,1,0} get-tuple-element(%s), index=0
+  %i = s32[] get-tuple-element(%s), index=1
+  %x = bf16[4,8]{1,0} fusion(%stack, %i), kind=kLoop, calls=%cut
+  %w = bf16[8,2]{1,0} constant({...})
+  %y = bf16[4,2]{1,0} fusion(%x, %w), kind=kCustom, calls=%product
+  %z = (f32[1,4,8]{2,1,0}, s8[999]{0}) custom-call(%y, %w), custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["1"]}}}
+  %new = f32[1,4,8]{2,1,0} get-tuple-element(%z), index=0
+  %whole = f32[3,4,8]{2,1,0} fusion(%stack, %i, %new), kind=kLoop, calls=%put
+  ROOT %t = (f32[3,4,8]{2,1,0}, s32[]) tuple(%whole, %i)
+}
+%condition (c: (f32[3,4,8], s32[])) -> pred[] {
+  ROOT %c = pred[] constant(true)
+}
+ENTRY %main (e: (f32[3,4,8], s32[]), q: bf16[2,16,3,8]) -> bf16[2,16,3,8] {
+  %e = (f32[3,4,8]{2,1,0}, s32[]) parameter(0)
+  %q = bf16[2,16,3,8]{3,2,1,0} parameter(1)
+  %loop = (f32[3,4,8]{2,1,0}, s32[]) while(%e), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  %mixed = (bf16[2,16,3,8]{3,2,1,0}, u8[0]{0}) custom-call(%q, %q, %q), custom_call_target="__cudnn$fmhaSoftmax"
+  ROOT %o = bf16[2,16,3,8]{3,2,1,0} get-tuple-element(%mixed), index=0
+}
+"""
+
+
+def test_kernels_of_a_gpu():
+  found = {k.name: (k.bytes, k.flops, k.times) for k in hlo.kernels(_KERNELS_OF_A_GPU)}
+  row, x, y, w, q = 4 * 4 * 8, 2 * 4 * 8, 2 * 4 * 2, 2 * 8 * 2, 2 * 2 * 16 * 3 * 8
+  assert found == {
+      "x": (row + 4 + x, 0, 3),  # one row of the stack, its number, the result
+      "y": (x + w + y, 2 * 4 * 8 * 2, 3),
+      "z": (y + w + row, 2 * 4 * 2 * 8, 3),
+      "whole": (row + 4 + row, 0, 3),  # in place
+      "mixed": (4 * q, 2 * 2 * 2 * 3 * 16 * 16 * 8, 1),
+  }
+
+
+def test_kernels_of_a_tpu():
+  """Memory on the chip does not count; a product is a convolution, whose batch may be a spatial axis."""
+  text = """HloModule m
+ENTRY %main (a: bf16[5,6,7], b: bf16[5,7,8]) -> bf16[5,6,8] {
+  %a = bf16[5,6,7]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %b = bf16[5,7,8]{2,1,0:T(8,128)(2,1)} parameter(1)
+  %begun = (bf16[5,6,7]{2,1,0:T(8,128)(2,1)S(1)}, bf16[5,6,7]{2,1,0:T(8,128)(2,1)}, u32[]{:S(2)}) copy-start(%a)
+  %near = bf16[5,6,7]{2,1,0:T(8,128)(2,1)S(1)} copy-done(%begun)
+  %part = (bf16[5,7,8]{2,1,0:T(8,128)(2,1)}, bf16[1,7,8]{2,1,0:T(8,128)(2,1)S(1)}, u32[]{:S(2)}) slice-start(%b), slice={[0:1], [0:7], [0:8]}
+  %first = bf16[1,7,8]{2,1,0:T(8,128)(2,1)S(1)} slice-done(%part)
+  ROOT %c = bf16[5,6,8]{2,1,0:T(8,128)(2,1)} convolution(%near, %b), window={size=5 stride=4 pad=0_0 lhs_dilate=5}, dim_labels=0bf_0io->0bf
+}
+"""
+  assert {k.name: (k.bytes, k.flops) for k in hlo.kernels(text)} == {
+      "near": (2 * 5 * 6 * 7, 0), "first": (2 * 7 * 8, 0), "c": (2 * 5 * 7 * 8 + 2 * 5 * 6 * 8, 2 * 5 * 6 * 7 * 8)}
+
+
 def test_asynchronous_collectives():
   gather = 'all-gather(%p), replica_groups={{0,1,2,3}}, frontend_attributes={chain_id="0"}'
   text = f"""HloModule m, num_partitions=4
