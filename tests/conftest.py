@@ -49,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+  """What -n auto means: one process more than there are cores, since many tests wait for programs that wait."""
+  return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture
 def as_nobody_special():
   """A context manager in which the permissions of files count in this thread, also where root runs the tests."""

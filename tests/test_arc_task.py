@@ -295,28 +295,37 @@ def test_tasks_in_json_are_those_that_the_model_knows(task, tmp_path):
     task.read_json(str(tmp_path / "mine.json"))
 
 
-def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
+@pytest.fixture(scope="module", name="trained")
+def _trained(tmp_path_factory, shared_programs):
+  """A run whose prefix table is not zero."""
   # An untrained model fills the canvas with colours, and drawing some thousand cells takes a minute.
-  monkeypatch.setattr(loop, "_pictures", lambda *run: None)
-  monkeypatch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))
-  results = loop.run(_config(), tmp_path / "run")
+  folder = tmp_path_factory.mktemp("trained") / "run"
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop, "_pictures", lambda *run: None)
+    patch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))
+    loop.run(_config(), folder)
+  return folder
+
+
+def test_a_run_votes_and_submits(trained, tmp_path, solve):
+  results = json.loads((trained / "results.json").read_text())
   assert results["test"]["num_puzzles"] == 27 and {"pass@1", "pass@1000"} < results["test"].keys()
   assert results["test"]["unanswered"] == 0
-  submission = json.loads((tmp_path / "run" / "submission.json").read_text())
+  submission = json.loads((trained / "submission.json").read_text())
   assert submission.keys() == json.loads((GOLDEN / "test_puzzles.json").read_text()).keys()
   assert {key for attempts in submission.values() for attempt in attempts for key in attempt} == {
       "attempt_1", "attempt_2"}
-  assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
-  assert evaluate.run(str(tmp_path / "run"), None, versions=0)["num_puzzles"] == 9
+  assert evaluate.run(str(trained), None) == results["test"]
+  assert evaluate.run(str(trained), None, versions=0)["num_puzzles"] == 9
   # Rollouts vote, too; they are alike with so little noise.
-  thought = evaluate.run(str(tmp_path / "run"), None, rollouts=2, noise=1e-9)
+  thought = evaluate.run(str(trained), None, rollouts=2, noise=1e-9)
   assert thought["num_puzzles"] == 54 and thought["pass@2"] == results["test"]["pass@2"]
   with pytest.raises(UserError, match=r"^--versions=13: the run has only 12 augmented versions of each task"):
-    evaluate.run(str(tmp_path / "run"), None, versions=13)
+    evaluate.run(str(trained), None, versions=13)
   with pytest.raises(UserError, match="^--choose=halting: arc counts votes in its own way; leave it out$"):
-    evaluate.run(str(tmp_path / "run"), None, choose="halting")
+    evaluate.run(str(trained), None, choose="halting")
   # And is solved with: a task in JSON as it stands, which is its first version.
-  solver = Solver.load(tmp_path / "run", batch_size=2)
+  solver = Solver.load(trained, batch_size=2)
   status, printed, _ = solve(solver, str(next((GOLDEN / "json").glob("*_evaluation_challenges.json"))), "--json",
                              f"--html={tmp_path}/x.html", "--show=1")
   lines = [json.loads(line) for line in printed.splitlines()]
@@ -329,17 +338,6 @@ def test_a_run_votes_and_submits(tmp_path, shared_programs, monkeypatch, solve):
   text = solver.task.text
   assert {text(answer.puzzle): text(answer.cells) for answer in solver(solver.task.read("test"), trace=True)} == answers
   assert '"#f012be"' in (tmp_path / "x.html").read_text()
-
-
-@pytest.fixture(scope="module", name="trained")
-def _trained(tmp_path_factory, shared_programs):
-  """A run whose prefix table is not zero."""
-  folder = tmp_path_factory.mktemp("trained") / "run"
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(loop, "_pictures", lambda *run: None)
-    patch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))
-    loop.run(_config(), folder)
-  return folder
 
 
 def test_solve_votes_as_the_evaluation_does(trained, solve, monkeypatch, tmp_path):

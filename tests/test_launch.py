@@ -870,7 +870,8 @@ def test_local_runs_and_goes_on(place):
 def test_local_ends_with_the_worst_status(place, told, status, message):
   for process, what in told.items():
     place.tell(process, what)
-  out, err = (process := _local(place, "--config.steps=1000", grace=2)).communicate(timeout=30)
+  grace = 2 if "within 2 s" in message else 90  # the others end by themselves, however slow the machine is
+  out, err = (process := _local(place, "--config.steps=1000", grace=grace)).communicate(timeout=60)
   assert process.returncode == status, f"{out}\n{err}"
   assert message in err and not place.left()
 

@@ -384,6 +384,16 @@ def test_the_mean_of_the_last_checkpoints(finished):
     weights.load(str(workdir), average=9)
 
 
+def test_a_run_begins_with_another_runs_weights_and_trains_the_table_alone(finished, tmp_path, capsys):
+  """Of a task whose rows have no names; the network stays bit for bit what the first run's average was."""
+  workdir, _ = finished
+  loop.run(tiny_config(init_from=str(workdir), optimizer__train="prefix"), tmp_path / "run")
+  assert f"begins with the averaged weights of step {STEPS} of {workdir}; 1 of 1 rows" in capsys.readouterr().out
+  first, second = (arrays_of(folder, STEPS) for folder in (workdir, tmp_path / "run"))
+  chex.assert_trees_all_equal(second["params"], first["ema"])
+  assert (second["prefix_table"]["puzzle_emb"] != first["prefix_table"]["puzzle_emb"]).any()
+
+
 def test_a_depth_schedule(tmp_path, capsys):
   """Stages begin where they should, cost what they should, and a stop in either changes nothing."""
   schedule = dict(depth_schedule="0:1x1,0.6:2x1", eval__every=STEPS)  # the second begins after step 5

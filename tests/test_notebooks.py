@@ -114,7 +114,7 @@ def execute(tmp_path_factory):
 def watched(execute):
   """What 02_watch_it_think prints, and the run that it has trained."""
   run, checkout = execute
-  return run("02_watch_it_think", TRM_STEPS=2), checkout / "runs" / "notebook_2_steps"
+  return run("02_watch_it_think", TRM_STEPS=2, TRM_PUZZLES=64), checkout / "runs" / "notebook_2_steps"
 
 
 def test_model_tour(execute):
@@ -133,7 +133,7 @@ def test_watch_it_think(watched):
 
 def test_sudoku_analysis(execute, watched):
   run, _ = execute
-  assert "solved at the end: " in run("03_sudoku_analysis", TRM_RUN=watched[1])
+  assert "solved at the end: " in run("03_sudoku_analysis", TRM_RUN=watched[1], TRM_PUZZLES=64)
 
 
 def test_scaling_laws(execute, tmp_path):
