@@ -106,7 +106,8 @@ def _pairs(what: str, task: Task, before: Config, rows: str | None, before_rows:
   try:
     there = tasks.of(before.task, before.data).row_names()
   except UserError as e:
-    raise UserError(f"{needed}: {e}") from e
+    raise UserError(f"{needed} at {before.data.source!r}, where that run had them; put them there, or a symbolic link "
+                    f"to them ({e})") from e
   if there is None or identity.names_digest(there) != before_rows:
     raise UserError(f"{needed}, and {before.data.source} does not give the same any more; put them back")
   return _same(task.row_names(), there)
