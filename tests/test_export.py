@@ -76,6 +76,16 @@ def test_the_card_has_what_was_measured_of_these_weights(tmp_path, step, results
 
 
 @needs_safetensors
+@pytest.mark.parametrize("source, flag", [("generated", ""), ("sudoku-extreme", ""), ("my/puzzles", " --data=FOLDER")])
+def test_the_card_says_where_puzzles_must_be_named(tmp_path, source, flag):
+  config = tiny.config(data__source=source)
+  export.hub_folder(make_model(config), config, 9, tmp_path, {})
+  card = (tmp_path / "README.md").read_text()
+  for program in ("main --mode=eval", "solve"):
+    assert f"python -m trm_jax.{program} --checkpoint=weights{flag}\n" in card
+
+
+@needs_safetensors
 @pytest.mark.parametrize("step, says", [(7, "for 7 steps, according to its file name"),
                                         (0, "for an unknown number of steps")])
 def test_the_card_of_imported_weights(tmp_path, step, says):

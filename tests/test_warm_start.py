@@ -109,6 +109,8 @@ def test_what_does_not_fit_is_refused_in_one_line(trained, tmp_path):
   for changes, message in (
       ({"model__hidden_size": 16}, r"its model has other sizes: .* there and .* here \(model.hidden_size = 8 there and "
                                    r"16 here\); give this run the same config.model"),
+      ({"model__mlp_t": True, "model__pos_encodings": "none", "data__side": 29},
+       r" here \(cells 900 there and 841 here, model.mlp_t = False there and True here, model.pos_encodings = "),
       ({"init_from": str(tmp_path)}, f"config.init_from={tmp_path}: no checkpoint here; give a run's folder"),
       ({"init_from": f"{folder}/checkpoints/7"}, "no checkpoint here; give a run's folder")):
     with pytest.raises(UserError, match=message) as e:
