@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 from flax import nnx
 import jax
@@ -150,6 +151,15 @@ def test_programs_need_jax_alone(tmp_path, changes, num):
   assert signature["solve"] == {
       "arguments": {"inputs": "int32[batch_size,16]", "puzzle_identifiers": "int32[batch_size]"},
       "results": {"answers": "int32[batch_size,16]", "q_halt": "float32[batch_size]"}}
+
+
+def test_a_jax_that_is_too_new_for_onnx_is_said_to_be_so(monkeypatch):
+  monkeypatch.setitem(sys.modules, "jax2onnx", types.ModuleType("jax2onnx"))
+  monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
+  monkeypatch.setattr("importlib.metadata.version", lambda name: "0.13.0")
+  with pytest.raises(UserError, match=r'^--web: jax2onnx 0.13 cannot convert what jax .* makes; install an earlier one: '
+                                      r'pip install -e ".\[onnx\]"$'):
+    export.jax2onnx("--web")
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("jax2onnx") or not importlib.util.find_spec("onnxruntime"),

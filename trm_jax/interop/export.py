@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import importlib.metadata
 import importlib.util
 import logging
 import pathlib
@@ -121,11 +122,15 @@ def _wide(model: TRM) -> TRM:
 
 
 def jax2onnx(flag: str) -> types.ModuleType:
-  """What converts to ONNX. Raises UserError if it is not installed; `flag` asks for it, for messages."""
+  """What converts to ONNX. Raises UserError if it is not installed, or cannot convert; `flag` asks for it, for messages.
+  """
   try:
     import jax2onnx as found  # pylint: disable=g-import-not-at-top
   except ImportError as e:
     raise UserError(f'{flag}: needs {e.name}, which is not installed; pip install -e ".[onnx]"') from e
+  if jax.__version_info__ >= (0, 11) and importlib.metadata.version("jax2onnx").startswith("0.13."):
+    raise UserError(f"{flag}: jax2onnx 0.13 cannot convert what jax {jax.__version__} makes; install an earlier one: "
+                    'pip install -e ".[onnx]"')
   return found
 
 
