@@ -156,9 +156,8 @@ def test_programs_need_jax_alone(tmp_path, changes, num):
 def test_a_jax_that_is_too_new_for_onnx_is_said_to_be_so(monkeypatch):
   monkeypatch.setitem(sys.modules, "jax2onnx", types.ModuleType("jax2onnx"))
   monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
-  monkeypatch.setattr("importlib.metadata.version", lambda name: "0.13.0")
-  with pytest.raises(UserError, match=r'^--web: jax2onnx 0.13 cannot convert what jax .* makes; install an earlier one: '
-                                      r'pip install -e ".\[onnx\]"$'):
+  with pytest.raises(UserError, match=r'^--web: jax2onnx cannot convert what jax .* makes; install an earlier one: pip '
+                                      r'install -e ".\[onnx\]"$'):
     export.jax2onnx("--web")
 
 
