@@ -390,7 +390,7 @@ def test_a_run_from_another_machine_is_solved_with_where_its_puzzles_are_now(tra
   loaded = weights.load(str(trained))
   config = dataclasses.replace(loaded.config, data=dataclasses.replace(loaded.config.data, source="theirs"))
   weights.save(loaded.model, config, tmp_path / "run", rows=loaded.rows)
-  with pytest.raises(UserError, match="^config.data.source = 'theirs': no such folder; .*, and --data=FOLDER says where"):
+  with pytest.raises(UserError, match="^config.data.source = 'theirs': no such folder; .*, and --data=FOLDER says"):
     Solver.load(tmp_path / "run")
   solver = Solver.load(tmp_path / "run", data=str(GOLDEN / "json"), batch_size=2)
   assert solver.task.row_names() == ArcTask(_data()).row_names()

@@ -556,8 +556,8 @@ def test_puzzles_of_a_run_that_are_not_here_can_be_named_by_data(saved, tmp_path
   loaded = weights.load(str(saved))
   weights.save(loaded.model, config, tmp_path / "downloaded")
   with pytest.raises(UserError, match=(
-      r"^config.data.source = 'theirs/data': no such folder; .*; .*/downloaded had its puzzles there, and --data=FOLDER "
-      "says where they are now$")):
+      r"^config.data.source = 'theirs/data': no such folder; .*; .*/downloaded had its puzzles there, and "
+      "--data=FOLDER says where they are now$")):
     evaluate.run(str(tmp_path / "downloaded"), None)
   with pytest.raises(UserError, match="^config.data.source = 'nor/here': no such folder; [^;]*$"):
     evaluate.run(str(tmp_path / "downloaded"), "nor/here")

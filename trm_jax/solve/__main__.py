@@ -61,8 +61,8 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of
                                   f"default: {BUILTIN}, weights for ordinary Sudokus that come with trm_jax.",
                                   allow_override=True)  # trm_jax.main has it, too
 _DATA = flags.DEFINE_string("data", None, "Where the run's puzzles are now, if they are not where it had them, or "
-                            "others, whose test puzzles are solved (see config.data.source). A model of ARC needs those "
-                            "that it was trained on.", allow_override=True)  # trm_jax.main has it, too
+                            "others, whose test puzzles are solved (see config.data.source). A model of ARC needs the "
+                            "tasks that it was trained on.", allow_override=True)  # trm_jax.main has it, too
 _NUM = flags.DEFINE_integer("num", 1, "How many test puzzles of the run, or of --data, to solve, where no puzzle is "
                             "named.", lower_bound=1)
 _SHOW = flags.DEFINE_integer("show", 10, "How many of the first answers to print, and to draw where a picture or page "
