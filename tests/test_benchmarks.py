@@ -42,20 +42,24 @@ _PROGRAMS = {
                       "--batch=8", "--png={0}/x.png"], 26),
     "think_longer of a folder": (["--checkpoint={0}/run", "--data={0}/data", "--puzzles=4", "--most_steps=1",
                                   "--most_attempts=2", "--noise=1", "--batch=8"], 25),
+    # 2 sizes, after 1 and 2 steps.
+    "larger_puzzles": (["--checkpoint={0}/mazes", "--field=rows", "--value=4", "--value=6", "--puzzles=4", "--steps=2",
+                        "--batch=4", "--png={0}/larger.png"], 4),
 }
 
 
-def _save_a_run(folder):
-  config = tiny.config()
-  model = TRM(config.model.sized(vocab_size=6, seq_len=16, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
-  weights.save(model, config, folder, step=7)
+def _save_runs(folder):
+  """One of Sudokus, and one of mazes that can have other sizes."""
+  for config, seq_len, name in ((tiny.config(), 16, "run"), (tiny.maze(), 20, "mazes")):
+    model = TRM(config.model.sized(vocab_size=6, seq_len=seq_len, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
+    weights.save(model, config, folder / name, step=7)
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
   """All of them, one beside the other, and the folder in which they leave what they have found."""
   folder = tmp_path_factory.mktemp("benchmarks")
-  _save_a_run(folder / "run")
+  _save_runs(folder)
   (folder / "data").mkdir()
   three = generate.generate_splits(box=2, num_train=0, num_validation=0, num_test=3, num_clues=9, seed=1)["test"]
   csv_files.write_csv(folder / "data" / "test.csv", three, source="made here")
@@ -98,6 +102,14 @@ def test_thinking_longer_about_the_puzzles_of_a_folder(started):
   processes["think_longer of a folder"].wait()
   title = json.loads((folder / "think_longer of a folder").read_text())["title"]
   assert f", 3 puzzles of {folder / 'data'}, seed 0" in title
+
+
+def test_larger_puzzles_are_drawn(started):
+  processes, folder = started
+  processes["larger_puzzles"].wait()
+  assert image.imread(folder / "larger.png").ndim == 3
+  rows = json.loads((folder / "larger_puzzles").read_text())["rows"]
+  assert [(row["rows"], row["cells"], row["steps"]) for row in rows] == [(4, 20, 1), (4, 20, 2), (6, 30, 1), (6, 30, 2)]
 
 
 # One process for all, because starting it costs more than what is tested.
@@ -200,7 +212,7 @@ def on_gpu(tmp_path_factory):
   for kept, toy in (("kept", True), ("measured", False)):
     (folder / kept).mkdir()
     (folder / kept / "results.json").write_text(json.dumps({"toy": toy, "results": before}))
-  _save_a_run(folder / "run")
+  _save_runs(folder)
   folders = f"--out={folder / 'out'} --workdir={folder / 'kept'}"
   lines = [f"call {folders} --only=profile --only=parity --only=compare",
            f"call {folders} --only=profile",

@@ -352,7 +352,7 @@ def test_baseline_is_the_references_run():
 
 
 @pytest.mark.parametrize("name, num_params", [
-    ("baseline", 6_822_914), ("quickstart", None), ("mini_attention_lr_0.04", None), ("mini_t3_n3_lr_0.01", None)])
+    ("baseline", 6_822_914), ("quickstart", None), ("mini_attention_lr_0.0025", None), ("mini_t3_n3_lr_0.01", None)])
 def test_every_config_takes_a_step(name, num_params):
   config = config_lib.parse(runpy.run_path(str(_CONFIGS))["get_config"](name))
   made = program.Program(config, MazeTask(config.data), estimate.assumed_data(config).sizes,
@@ -374,7 +374,7 @@ def test_the_miniature_study_changes_one_thing_and_the_rate():
   file = study.File.load(str(_CONFIGS))
   names = file.sweeps["miniature"].names
   flat = {name: config_lib.flatten(config_lib.to_dict(config_lib.parse(file.get_config(name)))) for name in names}
-  base = flat["mini_base_lr_0.02"]
+  base = flat["mini_base_lr_0.01"]
   assert len(names) == 27
   assert (base["model.H_cycles"], base["model.L_cycles"], base["model.halt_max_steps"]) == (2, 2, 2)
   for name, knobs in flat.items():
@@ -385,4 +385,4 @@ def test_the_miniature_study_changes_one_thing_and_the_rate():
         "base": set(), "t1_n1": {"model.H_cycles", "model.L_cycles"}, "t1_n2": {"model.H_cycles"},
         "t3_n3": {"model.H_cycles", "model.L_cycles"}, "nsup_1": {"model.halt_max_steps"},
         "nsup_4": {"model.halt_max_steps"}, "nsup_8": {"model.halt_max_steps"}, "ema_off": {"optimizer.ema_rate"},
-        "attention": {"model.mlp_t", "model.pos_encodings"}}[what]
+        "attention": {"model.mlp_t", "model.pos_encodings", "model.num_heads"}}[what]

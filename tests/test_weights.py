@@ -12,6 +12,7 @@ from trm_jax import weights
 from trm_jax.errors import UserError
 from trm_jax.model.trm import TRM
 from trm_jax.runtime import sharding
+from trm_jax.solve import Solver
 
 
 def _model(config, seed=0):
@@ -53,3 +54,50 @@ def test_nothing_is_written_over(saved):
   with pytest.raises(UserError, match="step 7"):
     weights.save(_model(config, seed=1), config, folder, step=7)
   _assert_equal(weights.load(str(folder)).model, saved[1])
+
+
+def _mazes(folder, **model):
+  """Untrained weights for mazes of 4 x 5 cells."""
+  config = tiny.maze(**{f"model__{name}": value for name, value in model.items()})
+  model = TRM(config.model.sized(vocab_size=6, seq_len=20, num_puzzle_identifiers=1), rngs=nnx.Rngs(0))
+  weights.save(model, config, folder)
+  return model
+
+
+def test_attention_with_rope_takes_puzzles_of_other_sizes(tmp_path):
+  trained = _mazes(tmp_path)
+  loaded = weights.load(str(tmp_path), data_changes={"rows": 7})
+  assert loaded.task.shape == (7, 5) and loaded.model.config.seq_len == 35
+  _assert_equal(loaded.model, trained)
+  metrics = evaluate.run(str(tmp_path), None, data_changes={"rows": 7, "num_test": 3}, steps=4)
+  assert metrics["num_puzzles"] == 3 and len(metrics["by_step"]["accuracy"]) == 4
+  solver = Solver.load(tmp_path, data_changes={"rows": 7})
+  assert [len(answer.cells) for answer in solver(["S" + 33 * " " + "G"])] == [35]
+  with pytest.raises(UserError, match="^S.*: 20 characters, but maze-7x5 has 35 cells"):
+    solver(["S" + 18 * " " + "G"])
+
+
+@pytest.mark.parametrize("model, why", [
+    ({"mlp_t": True, "pos_encodings": "none"}, "its MLP over tokens has"), ({"pos_encodings": "learned"}, "its learned positions have")])
+def test_other_models_have_puzzles_of_one_size(tmp_path, model, why):
+  _mazes(tmp_path, **model)
+  assert weights.load(str(tmp_path), data_changes={"min_path": 2}).config.data.min_path == 2
+  with pytest.raises(UserError, match=f"^maze-7x5 has 35 cells, the model 20: {why} weights for each of them; only"):
+    weights.load(str(tmp_path), data_changes={"rows": 7})
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"row": 7}, "^config.data.row: no such field; did you mean data.rows"),
+    ({"rows": 1}, "^config.data.rows = 1: must be at least 2"),
+    ({"rows": "many"}, "^config.data.rows = 'many': must be of type int")])
+def test_changes_of_the_data_that_there_are_not(tmp_path, changes, message):
+  _mazes(tmp_path)
+  with pytest.raises(UserError, match=message):
+    weights.load(str(tmp_path), data_changes=changes)
+
+
+def test_another_vocabulary_is_none_that_the_model_reads(tmp_path):
+  config = tiny.config()
+  weights.save(_model(config), config, tmp_path)
+  with pytest.raises(UserError, match="^sudoku-9x9 has 11 tokens, the model 6: it cannot read such puzzles"):
+    weights.load(str(tmp_path), data_changes={"box": 3})

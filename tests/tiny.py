@@ -33,6 +33,17 @@ def config(**fields: Any) -> config_lib.Config:
   return config_lib.parse(values(**fields))
 
 
+def maze(**fields: Any) -> config_lib.Config:
+  """The same model, with attention, on generated mazes of 4 x 5 cells."""
+  made = config_lib.default_config("maze")
+  sizes = {name: value for name, value in FIELDS.items() if not name.startswith("data.")}
+  config_lib.change(made, sizes | {
+      "data.source": "generated", "data.rows": 4, "data.columns": 5, "data.min_path": 3, "data.num_train": 8,
+      "data.num_validation": 0, "data.num_test": 8, "model.mlp_t": False, "model.pos_encodings": "rope"}
+                    | {name.replace("__", "."): value for name, value in fields.items()})
+  return config_lib.parse(made)
+
+
 def arc(**fields: Any) -> config_lib.Config:
   """The same model, with attention, on the ARC tasks of golden_arc/."""
   made = config_lib.default_config("arc")

@@ -426,15 +426,19 @@ def _check(config: Config) -> None:
   stages(config.depth_schedule, model)
 
 
-def parse_change(text: str) -> tuple[str, Any]:
+def parse_change(text: str, example: str = "model.mlp_t=False") -> tuple[str, Any]:
   """Parses the value of --set: "model.mlp_t=False" -> ("model.mlp_t", False).
+
+  Args:
+    text: FIELD=VALUE.
+    example: for the message.
 
   Raises:
     UserError: it is not FIELD=VALUE.
   """
   field, equals, value = text.partition("=")
   if not equals:
-    raise UserError(f"--set={text}: must be FIELD=VALUE, e.g. model.mlp_t=False")
+    raise UserError(f"--set={text}: must be FIELD=VALUE, e.g. {example}")
   try:
     return field, ast.literal_eval(value)
   except (SyntaxError, ValueError):  # a name needs no quotes

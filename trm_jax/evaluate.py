@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Implements `--mode=eval`: evaluates any checkpoint on any puzzles of its task."""
 
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import json
@@ -57,7 +58,7 @@ def load_test(loaded: weights.Weights, task: Task) -> Puzzles:
 
 def run(path: str, source: str | None, *, batch_size: int | None = None, average: int = 0, steps: int | None = None,
         stop: str | None = None, versions: int | None = None, rollouts: int = 1, noise: float = 0.0,
-        choose: str | None = None, peer_timeout_s: float = 600.0) -> dict[str, Any]:
+        choose: str | None = None, data_changes: Mapping[str, Any] | None = None, peer_timeout_s: float = 600.0) -> dict[str, Any]:
   """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
 
   If there are several attempts at each puzzle, metrics are those of the chosen attempts, with `attempts`, `passes` (the
@@ -67,7 +68,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     path: of the checkpoint (see checkpoint.find).
     source: of the puzzles (see config.data.source); None for those of the checkpoint's own run.
     batch_size, stop: see config.eval; None: as the run was configured.
-    average: see weights.load.
+    average, data_changes: see weights.load.
     steps, rollouts, noise: see Attempter.
     versions: see Attempter; if the task has votes, this is its num_votes, and None means as the run was configured.
     choose: see vote.candidates; None means "count".
@@ -78,7 +79,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
       in this way.
   """
   mesh = sharding.make_mesh()
-  loaded = weights.load(path, mesh, average=average)
+  loaded = weights.load(path, mesh, average=average, data_changes=data_changes)
   config, task = loaded.config, task_of(loaded, source, versions)
   if task.stores_versions:
     if versions is not None and versions > task.num_votes:

@@ -12,6 +12,7 @@
 moments and no carry, and traces no training step.
 """
 
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import functools
@@ -19,10 +20,12 @@ import os
 import pathlib
 import re
 import sys
+from typing import Any
 
 from flax import nnx
 import jax
 from jax.sharding import Mesh
+import ml_collections
 
 from trm_jax import config as config_lib
 from trm_jax import tasks
@@ -61,7 +64,8 @@ class Weights:
     return tasks.of(self.config.task, self.config.data)
 
 
-def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
+def load(path: str, mesh: Mesh | None = None, *, average: int = 0, data_changes: Mapping[str, Any] | None = None
+         ) -> Weights:
   """Loads the weights of a checkpoint, whatever devices wrote it.
 
   Args:
@@ -69,9 +73,11 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
       (see `interop.hub`), from which the weights are imported into runs/ first, once.
     mesh: the devices to load onto, with the layout of training, which splits large arrays. None: the default device.
     average: if not 0, takes the mean of the parameters in the last `average` checkpoints, not their moving average.
+    data_changes: field of config.data -> another value than the run had, for puzzles of another size, for instance.
 
   Raises:
-    UserError: there is no checkpoint, it is damaged, or there are too few; or `average` is given for one checkpoint.
+    UserError: there is no checkpoint, it is damaged, or there are too few; or `average` is given for one checkpoint;
+      or there is no such field of config.data, or the model cannot have puzzles of that size.
   """
   directory, step = checkpoint.find(os.fspath(_imported(path)) if hub.is_address(path) else path)
   if average and step is not None:
@@ -81,7 +87,10 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
     run = checkpoints.read_run(step)
     config = config_lib.parse_saved(run["config"], f"{directory / str(step)}")
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
-    model_config = program.model_config(config, mesh, **run["data"])
+    sizes = run["data"]
+    if data_changes:
+      config, sizes = _changed(config, sizes, data_changes)
+    model_config = program.model_config(config, mesh, **sizes)
     graphdef, layout = program.weights_layout(model_config, mesh)
     wanted = {name: part for name, part in layout.items() if jax.tree.leaves(part)}
     params = wanted.pop("params")
@@ -90,6 +99,21 @@ def load(path: str, mesh: Mesh | None = None, *, average: int = 0) -> Weights:
     read["params"] = checkpoints.mean_params(average, params) if average else read.pop("ema" if averaged else "params")
   model = nnx.merge(graphdef, *(read.get(name, {}) for name in program.WEIGHTS))
   return Weights(model, config, step, directory.parent, run.get("rows"))
+
+
+def _changed(config: Config, sizes: dict[str, int], changes: Mapping[str, Any]) -> tuple[Config, dict[str, int]]:
+  """A run's config with other data, and the sizes of its model for them."""
+  changed = ml_collections.ConfigDict(config_lib.to_dict(config))
+  config_lib.change(changed, {f"data.{field}": value for field, value in changes.items()})
+  config = config_lib.parse(changed)
+  task, known = tasks.of(config.task, config.data), (sizes["seq_len"], sizes["vocab_size"])
+  if task.vocab_size != known[1]:
+    raise UserError(f"{task.name} has {task.vocab_size} tokens, the model {known[1]}: it cannot read such puzzles")
+  if task.seq_len != known[0] and (config.model.mlp_t or config.model.pos_encodings == "learned"):
+    why = "its MLP over tokens has" if config.model.mlp_t else "its learned positions have"
+    raise UserError(f"{task.name} has {task.seq_len} cells, the model {known[0]}: {why} weights for each of them; only "
+                    "a model with config.model.mlp_t = False and pos_encodings = 'rope' takes puzzles of other sizes")
+  return config, sizes | {"seq_len": task.seq_len}
 
 
 def save(model: TRM, config: Config, folder: os.PathLike | str, *, step: int = 0, rows: str | None = None) -> None:

@@ -4,7 +4,7 @@
 Axes: S cells of a puzzle, M supervision steps.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import functools
 import itertools
@@ -116,7 +116,8 @@ class Solver:
     self._attempter(1, 1, False)  # compiles nothing, but checks the arguments
 
   @classmethod
-  def load(cls, path: os.PathLike | str = BUILTIN, *, data: str | None = None, **kwargs: Any) -> Self:
+  def load(cls, path: os.PathLike | str = BUILTIN, *, data: str | None = None,
+           data_changes: Mapping[str, Any] | None = None, **kwargs: Any) -> Self:
     """Loads a trained model.
 
     Args:
@@ -124,16 +125,18 @@ class Solver:
         ordinary Sudokus that come with trm_jax.
       data: where the puzzles of `task` are now (see config.data.source); None: where the run had them. A model of ARC
         needs those that it was trained on, which say what the rows of its prefix table stand for.
+      data_changes: see weights.load; e.g. {"rows": 20} for mazes with more rows than those it was trained on.
       **kwargs: those of Solver.
 
     Raises:
-      UserError: there is no checkpoint, it is damaged, or the task's puzzle identifiers now stand for other puzzles.
+      UserError: there is no checkpoint, it is damaged, the task's puzzle identifiers now stand for other puzzles, or
+        the model cannot have such puzzles.
     """
     from trm_jax import evaluate  # pylint: disable=g-import-not-at-top
     from trm_jax import weights  # pylint: disable=g-import-not-at-top
     from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
 
-    loaded = weights.load(os.fspath(path))
+    loaded = weights.load(os.fspath(path), data_changes=data_changes)
     task = loaded.task if data is None else evaluate.task_of(loaded, data)
     with folders.of_a_run(os.fspath(path), data is None and not task.own_splits):
       identity.check_rows(task, loaded.rows, str(loaded.folder))
