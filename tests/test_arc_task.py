@@ -384,6 +384,18 @@ def test_versions_that_a_task_lacks_have_no_vote(trained):
     np.testing.assert_array_equal(alone.cells, answer.cells)
 
 
+def test_a_run_from_another_machine_is_solved_with_where_its_puzzles_are_now(trained, solve, tmp_path):
+  loaded = weights.load(str(trained))
+  config = dataclasses.replace(loaded.config, data=dataclasses.replace(loaded.config.data, source="theirs"))
+  weights.save(loaded.model, config, tmp_path / "run", rows=loaded.rows)
+  with pytest.raises(UserError, match="^config.data.source = 'theirs': no such folder; .*, and --data=FOLDER says"):
+    Solver.load(tmp_path / "run")
+  solver = Solver.load(tmp_path / "run", data=str(GOLDEN / "json"), batch_size=2)
+  assert solver.task.row_names() == ArcTask(_data()).row_names()
+  [path] = (GOLDEN / "json").glob("*_evaluation_challenges.json")
+  assert solve(solver, str(path), f"--data={GOLDEN / 'json'}", "--json", "--show=0")[0] == 0
+
+
 # Identifiers.
 
 

@@ -22,12 +22,14 @@ from configs import sudoku
 from trm_jax import config as config_lib
 from trm_jax import weights
 from trm_jax.model.trm import TRM
+from trm_jax.tasks.sudoku import csv_files
+from trm_jax.tasks.sudoku import generate
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _MODEL = [f"--set={change}" for change in (
     "data.num_train=20", "model.hidden_size=8", "model.num_heads=1", "model.L_layers=1", "model.H_cycles=1",
     "model.L_cycles=1", "model.puzzle_emb_ndim=8", "model.halt_max_steps=2")]
-# Arguments and the number of rows.
+# Arguments and the number of rows. A name begins with that of the module.
 _PROGRAMS = {
     "train_step": (["--batch=2", "--steps=1", "--seq_len=5", *_MODEL], 1),
     "evaluation": (["--batch=4", "--batches=2", *_MODEL], 3),
@@ -39,6 +41,8 @@ _PROGRAMS = {
     # 2 depths, 4 rules to stop; then 1 and 2 attempts, chosen among in 5 ways, by noise and by versions.
     "think_longer": (["--checkpoint={0}/run", "--puzzles=4", "--most_steps=2", "--most_attempts=2", "--noise=1",
                       "--batch=8", "--png={0}/x.png"], 26),
+    "think_longer of a folder": (["--checkpoint={0}/run", "--data={0}/data", "--puzzles=4", "--most_steps=1",
+                                  "--most_attempts=2", "--noise=1", "--batch=8"], 25),
     # 2 sizes, after 1 and 2 steps.
     "larger_puzzles": (["--checkpoint={0}/mazes", "--field=rows", "--value=4", "--value=6", "--puzzles=4", "--steps=2",
                         "--batch=4", "--png={0}/larger.png"], 4),
@@ -57,10 +61,13 @@ def started(tmp_path_factory):
   """All of them, one beside the other, and the folder in which they leave what they have found."""
   folder = tmp_path_factory.mktemp("benchmarks")
   _save_runs(folder)
+  (folder / "data").mkdir()
+  three = generate.generate_splits(box=2, num_train=0, num_validation=0, num_test=3, num_clues=9, seed=1)["test"]
+  csv_files.write_csv(folder / "data" / "test.csv", three, source="made here")
   processes = {
-      name: subprocess.Popen([sys.executable, "-m", f"benchmarks.{name}", "--rounds=1", f"--json={folder / name}",
-                              *(argument.format(folder) for argument in arguments)], cwd=_ROOT, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+      name: subprocess.Popen([sys.executable, "-m", f"benchmarks.{name.split()[0]}", "--rounds=1",
+                              f"--json={folder / name}", *(argument.format(folder) for argument in arguments)],
+                             cwd=_ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
       for name, (arguments, _) in _PROGRAMS.items()}
   yield processes, folder
   for process in processes.values():
@@ -78,7 +85,7 @@ def test_makes_a_table_and_json(started, name):
   assert len(found["rows"]) == _PROGRAMS[name][1]
   for row in found["rows"]:
     assert all(value != "" and str(value) in output for value in row.values()), row
-  assert set(found["machine"]) >= {"devices", "jax"} and f"benchmarks.{name} --rounds=1" in found["command"]
+  assert set(found["machine"]) >= {"devices", "jax"} and f"benchmarks.{name.split()[0]} --rounds=1" in found["command"]
 
 
 def test_thinking_longer_is_drawn(started):
@@ -89,6 +96,13 @@ def test_thinking_longer_is_drawn(started):
   assert [row["passes a puzzle"] for row in rows if row["method"] == "steps"] == [1, 2]
   assert {row["passes a puzzle"] for row in rows if row["attempts"] == 2} == {4}
   assert {row["choice"] for row in rows} == {"-", "count", "halting", "convergence", "proof", "pass@"}
+
+
+def test_thinking_longer_about_the_puzzles_of_a_folder(started):
+  processes, folder = started
+  processes["think_longer of a folder"].wait()
+  title = json.loads((folder / "think_longer of a folder").read_text())["title"]
+  assert f", 3 puzzles of {folder / 'data'}, seed 0" in title
 
 
 def test_larger_puzzles_are_drawn(started):

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ import tiny
 from trm_jax import config as config_lib
 from trm_jax import evaluate
 from trm_jax import tasks
+from trm_jax import weights
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import IGNORE_LABEL
@@ -410,6 +412,29 @@ def test_noise_is_the_same_wherever_it_is_made(thought, model, puzzles, alone):
   np.testing.assert_array_equal(fewer.answers.reshape(N, 2, S), of_puzzles[:, :, 0])
 
 
+def _begun_at_random(model):
+  """The model with random initial states."""
+  model.config = dataclasses.replace(model.config, random_init=True)
+  return model
+
+
+def test_rollouts_begin_from_random_initial_states(model, puzzles):
+  """Of a model that was trained with them, without noise; here all rows at once, outside of any Attempter."""
+  evaluator = _evaluator(get_model=_begun_at_random, steps=2, rollouts=3)
+  made = evaluator.evaluate(_everywhere(model), puzzles).answers.reshape(N, 3, S)
+  alone = _begun_at_random(nnx.clone(model))
+  batch = {name: jnp.repeat(jnp.asarray(getattr(puzzles, name), jnp.int32), 3, axis=0)
+           for name in ("inputs", "puzzle_identifiers")}
+  keys = evaluator.attempter._keys(evaluator.attempter._data(puzzles), jnp.arange(3 * N), None)
+  carry = alone.refill(alone.initial_carry(batch), batch, keys)
+  for _ in range(2):
+    carry, outputs = alone.supervision_step(carry, alone.prefix_rows(batch), None)
+  np.testing.assert_array_equal(made.reshape(-1, S), outputs.logits.argmax(-1))
+  assert 0.2 < (made[:, 1:] != made[:, :1]).any(-1).mean()
+  fewer = _evaluator(get_model=_begun_at_random, steps=2, rollouts=2).evaluate(_everywhere(model), puzzles)
+  np.testing.assert_array_equal(fewer.answers.reshape(N, 2, S), made[:, :2])
+
+
 def test_attempts_are_chosen_among(thought, puzzles):
   evaluator, evaluation = thought[1]
   back = evaluator.attempter.put_back(puzzles, np.arange(6 * N), evaluation.answers)
@@ -524,6 +549,18 @@ def test_other_data_is_evaluated_whole(saved, monkeypatch):
     with pytest.raises(UserError, match="stop"):
       evaluate.run(str(saved), source)
   assert asked == [("generated", N), ("folder", 0), ("generated", N)]
+
+
+def test_puzzles_of_a_run_that_are_not_here_can_be_named_by_data(saved, tmp_path):
+  config = dataclasses.replace(_config(), data=dataclasses.replace(_config().data, source="theirs/data"))
+  loaded = weights.load(str(saved))
+  weights.save(loaded.model, config, tmp_path / "downloaded")
+  with pytest.raises(UserError, match=(
+      r"^config.data.source = 'theirs/data': no such folder; .*; .*/downloaded had its puzzles there, and "
+      "--data=FOLDER says where they are now$")):
+    evaluate.run(str(tmp_path / "downloaded"), None)
+  with pytest.raises(UserError, match="^config.data.source = 'nor/here': no such folder; [^;]*$"):
+    evaluate.run(str(tmp_path / "downloaded"), "nor/here")
 
 
 def test_a_checkpoint_on_data_it_was_not_made_for(saved, tmp_path):

@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 from flax import nnx
 import jax
@@ -76,6 +77,16 @@ def test_the_card_has_what_was_measured_of_these_weights(tmp_path, step, results
 
 
 @needs_safetensors
+@pytest.mark.parametrize("source, flag", [("generated", ""), ("sudoku-extreme", ""), ("my/puzzles", " --data=FOLDER")])
+def test_the_card_says_where_puzzles_must_be_named(tmp_path, source, flag):
+  config = tiny.config(data__source=source)
+  export.hub_folder(make_model(config), config, 9, tmp_path, {})
+  card = (tmp_path / "README.md").read_text()
+  for program in ("main --mode=eval", "solve"):
+    assert f"python -m trm_jax.{program} --checkpoint=weights{flag}\n" in card
+
+
+@needs_safetensors
 @pytest.mark.parametrize("step, says", [(7, "for 7 steps, according to its file name"),
                                         (0, "for an unknown number of steps")])
 def test_the_card_of_imported_weights(tmp_path, step, says):
@@ -140,6 +151,14 @@ def test_programs_need_jax_alone(tmp_path, changes, num):
   assert signature["solve"] == {
       "arguments": {"inputs": "int32[batch_size,16]", "puzzle_identifiers": "int32[batch_size]"},
       "results": {"answers": "int32[batch_size,16]", "q_halt": "float32[batch_size]"}}
+
+
+def test_a_jax_that_is_too_new_for_onnx_is_said_to_be_so(monkeypatch):
+  monkeypatch.setitem(sys.modules, "jax2onnx", types.ModuleType("jax2onnx"))
+  monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
+  with pytest.raises(UserError, match=r'^--web: jax2onnx cannot convert what jax .* makes; install an earlier one: pip '
+                                      r'install -e ".\[onnx\]"$'):
+    export.jax2onnx("--web")
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("jax2onnx") or not importlib.util.find_spec("onnxruntime"),

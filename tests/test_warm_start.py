@@ -108,6 +108,8 @@ def test_what_does_not_fit_is_refused_in_one_line(trained, tmp_path):
   for changes, message in (
       ({"model__hidden_size": 16}, r"its model has other sizes: .* there and .* here \(model.hidden_size = 8 there and "
                                    r"16 here\); give this run the same config.model"),
+      ({"model__mlp_t": True, "model__pos_encodings": "none", "data__side": 29},
+       r" here \(cells 900 there and 841 here, model.mlp_t = False there and True here, model.pos_encodings = "),
       ({"init_from": str(tmp_path)}, f"config.init_from={tmp_path}: no checkpoint here; give a run's folder"),
       ({"init_from": f"{folder}/checkpoints/7"}, "no checkpoint here; give a run's folder")):
     with pytest.raises(UserError, match=message) as e:
@@ -122,7 +124,8 @@ def test_names_are_needed_from_the_puzzles_of_before(trained, tmp_path):
   state = jax.tree.map(jax.numpy.asarray, before)
   sizes = {"vocab_size": 12, "seq_len": 900, "num_puzzle_identifiers": 313}
   for number, (config, message) in enumerate((
-      (gone, "to carry rows of its prefix table over by name, the puzzles that it was trained on are needed: .*gone"),
+      (gone, "to carry rows of its prefix table over by name, the puzzles that it was trained on are needed at .*gone', "
+             r"where that run had them; put them there, or a symbolic link to them \(config.data.source = .*no such"),
       (tiny.arc(data__seed=2), "are needed, and .* does not give the same any more"))):
     place = tmp_path / str(number) / "run"
     with contextlib.closing(checkpoint.Checkpoints(place / "checkpoints")) as checkpoints:

@@ -11,6 +11,7 @@ import jax
 
 from trm_jax import tasks
 from trm_jax import weights
+from trm_jax.data import folders
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
@@ -88,7 +89,8 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     if choose is not None:
       raise UserError(f"--choose={choose}: {task.name} counts votes in its own way; leave it out")
   vote.check(choose or "count", task, (1 + (versions or 0)) * rollouts)
-  puzzles, model = load_test(loaded, task), loaded.model
+  with folders.of_a_run(path, source is None and not task.own_splits):
+    puzzles, model = load_test(loaded, task), loaded.model
   what = f"mean of {average} checkpoints" if average else f"step {loaded.step:,}"
   progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {task.data.source}")
   stop = stop or config.eval.stop

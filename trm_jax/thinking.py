@@ -23,7 +23,8 @@ _VERSIONS = flags.DEFINE_integer(
     "default: 0; in an evaluation of ARC, as the run was configured.", lower_bound=0)
 _ROLLOUTS = flags.DEFINE_integer(
     "rollouts", None, "Number of attempts at each version, which differ by --noise, and by their initial states if the "
-    "model was trained with random ones; default: 1.", lower_bound=1)
+    "model was trained with random ones (config.model.random_init, EqR); others need --noise. Default: 1.",
+    lower_bound=1)
 _NOISE = flags.DEFINE_float(
     "noise", None, "Standard deviation of the noise on the latent state before each step; default: 0. Published "
     "values are 0.3 for Sudoku and 1 for mazes.", lower_bound=0.0)

@@ -5,7 +5,8 @@ A folder has train.csv and test.csv (see csv_files.py), or it is a dataset folde
 bucket are copied to this machine and read here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import os
 import pathlib
 
@@ -17,6 +18,22 @@ from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
 
 _FLAG = "config.data.source"
+
+
+@contextlib.contextmanager
+def of_a_run(place: str, there: bool) -> Iterator[None]:
+  """Makes errors while the puzzles of a trained model are read say how to name them: it may come from another machine.
+
+  Args:
+    place: of the model.
+    there: whether its puzzles are looked for where its run had them, and not elsewhere, nor generated.
+  """
+  try:
+    yield
+  except UserError as e:
+    if not there:
+      raise
+    raise type(e)(f"{e}; {place} had its puzzles there, and --data=FOLDER says where they are now") from e
 
 
 def read(

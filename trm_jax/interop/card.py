@@ -12,6 +12,7 @@ from trm_jax import knobs
 from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.model.trm import TRM
+from trm_jax.tasks import sourced
 
 _TEMPLATE = """---
 library_name: trm_jax
@@ -30,7 +31,7 @@ makes up to {steps} supervision steps on it.
 # with trm_jax and its extra [hub]
 python -m trm_jax.interop import hf://OWNER/REPO/model.safetensors --out=weights
 python -m trm_jax.main --mode=eval --checkpoint=weights{data_flag}
-python -m trm_jax.solve --checkpoint=weights
+python -m trm_jax.solve --checkpoint=weights{data_flag}
 ```
 
 model.safetensors has the names of the PyTorch reference, too; config.json has every setting of the run.
@@ -67,10 +68,16 @@ def text(model: TRM, config: Config, step: int, results: dict[str, Any]) -> str:
       title=config.name or f"trm-{task.name}", task=task.name, model=model.config, params=f"{count:,}",
       table=f" and a prefix table of {rows:,} rows" * (rows > 1),
       cells=model.config.seq_len, last_token=model.config.vocab_size - 1, steps=model.config.halt_max_steps,
-      data_flag=" --data=FOLDER" if config.task in ("arc", "grid") else "", training=_training(config, step, results),
+      data_flag=" --data=FOLDER" * _from_a_folder(task), training=_training(config, step, results),
       data="\n".join(f"| {field.name} | `{getattr(config.data, field.name)}` |"
                      for field in dataclasses.fields(config.data) if field.name not in knobs.free(type(config.data))),
       accuracy=_accuracy(task, step, results), limits="\n".join(f"* {limit}" for limit in _limits(config, task)))
+
+
+def _from_a_folder(task: tasks.Task) -> bool:
+  """Whether its puzzles are neither generated nor published, so that others have them elsewhere or not at all."""
+  published = isinstance(task, sourced.SourcedTask) and task.data.source == task.published.source
+  return not task.own_splits and not published
 
 
 def _training(config: Config, step: int, results: dict[str, Any]) -> str:

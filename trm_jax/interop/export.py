@@ -121,11 +121,15 @@ def _wide(model: TRM) -> TRM:
 
 
 def jax2onnx(flag: str) -> types.ModuleType:
-  """What converts to ONNX. Raises UserError if it is not installed; `flag` asks for it, for messages."""
+  """What converts to ONNX. Raises UserError if it is not installed, or cannot convert; `flag` asks for it, for messages.
+  """
   try:
     import jax2onnx as found  # pylint: disable=g-import-not-at-top
   except ImportError as e:
     raise UserError(f'{flag}: needs {e.name}, which is not installed; pip install -e ".[onnx]"') from e
+  if jax.__version_info__ >= (0, 11):  # see setup.cfg
+    raise UserError(f"{flag}: jax2onnx cannot convert what jax {jax.__version__} makes; install an earlier one: "
+                    'pip install -e ".[onnx]"')
   return found
 
 

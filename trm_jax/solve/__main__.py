@@ -42,6 +42,7 @@ import numpy as np
 from trm_jax import boards
 from trm_jax import cli
 from trm_jax import thinking
+from trm_jax.data import folders
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles
@@ -59,8 +60,11 @@ from trm_jax.tasks import Task
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's folder, or one of the folders in its checkpoints/; "
                                   f"default: {BUILTIN}, weights for ordinary Sudokus that come with trm_jax.",
                                   allow_override=True)  # trm_jax.main has it, too
-_NUM = flags.DEFINE_integer("num", 1, "How many test puzzles of the run to solve, where no puzzle is named.",
-                            lower_bound=1)
+_DATA = flags.DEFINE_string("data", None, "Where the run's puzzles are now, if they are not where it had them, or "
+                            "others, whose test puzzles are solved (see config.data.source). A model of ARC needs the "
+                            "tasks that it was trained on.", allow_override=True)  # trm_jax.main has it, too
+_NUM = flags.DEFINE_integer("num", 1, "How many test puzzles of the run, or of --data, to solve, where no puzzle is "
+                            "named.", lower_bound=1)
 _SHOW = flags.DEFINE_integer("show", 10, "How many of the first answers to print, and to draw where a picture or page "
                              "is asked for.", lower_bound=0)
 _TRACE = flags.DEFINE_bool("trace", False, "Print the answer after each supervision step.")
@@ -251,7 +255,8 @@ def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path |
 
 def _test_puzzles(task: Task) -> Puzzles:
   progress = console.Progress(f"{task.data.source} puzzles", sys.stderr)
-  puzzles = splits_lib.load_test(task, progress)
+  with folders.of_a_run(_CHECKPOINT.value, _DATA.value is None and not task.own_splits):
+    puzzles = splits_lib.load_test(task, progress)
   if task.own_splits:  # they were made, which may have taken minutes
     progress.done(f"{len(puzzles):,} for the test")
   return puzzles.take_groups(np.arange(min(_NUM.value, puzzles.num_groups)))
@@ -263,7 +268,7 @@ def main(argv: list[str]) -> None:
     cli.refuse("the arguments say which puzzles to solve", _NUM)
   in_browser = _SERVE.value or _WEB.value is not None
   # Test puzzles of weights that come along would have to be made first, beside all those they were trained on.
-  has_puzzles = _CHECKPOINT.value not in (None, BUILTIN)
+  has_puzzles = _DATA.value is not None or _CHECKPOINT.value not in (None, BUILTIN)
   if not has_puzzles:
     cli.refuse(f"only --checkpoint of a run has test puzzles, and {BUILTIN} comes without", _NUM)
   if not argv[1:] and not has_puzzles and not in_browser:
@@ -287,8 +292,10 @@ def main(argv: list[str]) -> None:
   if _CHECKPOINT.value is None:
     print(f"no --checkpoint: {BUILTIN}, weights for ordinary Sudokus that come with trm_jax", file=sys.stderr)
   path = BUILTIN if _CHECKPOINT.value is None else _CHECKPOINT.value
-  solver = Solver.load(path, batch_size=_BATCH_SIZE.value, **thinking.arguments())
+  solver = Solver.load(path, data=_DATA.value, batch_size=_BATCH_SIZE.value, **thinking.arguments())
   task = solver.task
+  if argv[1:] and task.row_names() is None:
+    cli.refuse("the arguments say which puzzles to solve", _DATA)
   if in_browser:
     _to_the_browser(solver, argv[1:] or ([] if has_puzzles else [os.fspath(EXAMPLES)]), folder)
     return

@@ -14,6 +14,7 @@ from typing import Any, Self, TYPE_CHECKING
 import numpy as np
 
 from trm_jax import builtin
+from trm_jax.data import folders
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
@@ -115,26 +116,31 @@ class Solver:
     self._attempter(1, 1, False)  # compiles nothing, but checks the arguments
 
   @classmethod
-  def load(cls, path: os.PathLike | str = BUILTIN, *, data_changes: Mapping[str, Any] | None = None, **kwargs: Any
-           ) -> Self:
-    """Loads the model of a run, of one of its checkpoints, or of a folder that `weights.save` has written; by default
-    the weights for ordinary Sudokus that come with trm_jax.
+  def load(cls, path: os.PathLike | str = BUILTIN, *, data: str | None = None,
+           data_changes: Mapping[str, Any] | None = None, **kwargs: Any) -> Self:
+    """Loads a trained model.
 
     Args:
-      path: of it.
+      path: a run, one of its checkpoints, or a folder that `weights.save` has written; by default the weights for
+        ordinary Sudokus that come with trm_jax.
+      data: where the puzzles of `task` are now (see config.data.source); None: where the run had them. A model of ARC
+        needs those that it was trained on, which say what the rows of its prefix table stand for.
       data_changes: see weights.load; e.g. {"rows": 20} for mazes with more rows than those it was trained on.
-      **kwargs: arguments of Solver.
+      **kwargs: those of Solver.
 
     Raises:
       UserError: there is no checkpoint, it is damaged, the task's puzzle identifiers now stand for other puzzles, or
         the model cannot have such puzzles.
     """
+    from trm_jax import evaluate  # pylint: disable=g-import-not-at-top
     from trm_jax import weights  # pylint: disable=g-import-not-at-top
     from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
 
     loaded = weights.load(os.fspath(path), data_changes=data_changes)
-    identity.check_rows(loaded.task, loaded.rows, str(loaded.folder))
-    return cls(loaded.model, loaded.task, **kwargs)
+    task = loaded.task if data is None else evaluate.task_of(loaded, data)
+    with folders.of_a_run(os.fspath(path), data is None and not task.own_splits):
+      identity.check_rows(task, loaded.rows, str(loaded.folder))
+    return cls(loaded.model, task, **kwargs)
 
   def __call__(self, puzzles: Puzzles | Iterable[str | np.ndarray], *, trace: bool = False) -> list[Answer]:
     """Solves puzzles and returns their answers.

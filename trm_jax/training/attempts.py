@@ -117,7 +117,8 @@ class Attempter:
     versions: number of augmented versions of each example that are attempted besides the example itself. If versions
       are stored, it is capped at the most that a puzzle of the set has; results for missing versions are meaningless.
     rollouts: number of attempts at each version, which differ by noise and, if the model has random_init, by initial
-      states. The first ones do not depend on the number.
+      states. The first ones do not depend on the number, except that a single one begins from the same initial states
+      for all puzzles.
     noise: standard deviation of the normal noise on the latent state before each supervision step (TRM.with_noise).
     seed: of versions and rollouts.
     residuals: whether to record how far the states moved.

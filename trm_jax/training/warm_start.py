@@ -5,8 +5,9 @@ The run's step, its optimizers' moments and its rows of the batch are new. Rows 
 both runs know that they have the same meaning.
 """
 
-import contextlib
 from collections.abc import Sequence
+import contextlib
+import dataclasses
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from trm_jax import config as config_lib
 from trm_jax import tasks
 from trm_jax.config import Config
 from trm_jax.errors import UserError
+from trm_jax.model.config import ModelConfig, TRMConfig
 from trm_jax.runtime import digests
 from trm_jax.tasks import Task
 from trm_jax.training import checkpoint
@@ -52,8 +54,9 @@ def begin(config: Config, task: Task, made: program.Program, state: TrainState, 
     step = checkpoint.step_of(checkpoints, step, what)
     run = checkpoints.read_run(step)
     before = config_lib.parse_saved(run["config"], f"{directory / str(step)}")
-    _, there = program.weights_layout(program.model_config(before, made.mesh, **run["data"]), made.mesh)
-    _check_sizes(what, config, before, there, state)
+    made_before = program.model_config(before, made.mesh, **run["data"])
+    _, there = program.weights_layout(made_before, made.mesh)
+    _check_sizes(what, made.model_config, made_before, there, state)
     params = "ema" if "ema" in checkpoints.fields(step) else "params"
     read = checkpoints.restore_parts(step, {params: there["params"], "initial": there["initial"]})
     ema = None if state.ema is None else jax.tree.map(jnp.copy, read[params])
@@ -82,19 +85,20 @@ def begin(config: Config, task: Task, made: program.Program, state: TrainState, 
     return state.replace(prefix_table={"puzzle_emb": table}), said
 
 
-def _check_sizes(what: str, config: Config, before: Config, there: dict[str, Any], state: TrainState) -> None:
+def _check_sizes(what: str, ours: TRMConfig, theirs: TRMConfig, there: dict[str, Any], state: TrainState) -> None:
   """Raises UserError unless the weights there, except for the table, have the sizes of those of the state."""
-  theirs, ours = (digests.kinds({"params": params, "initial": initial}) for params, initial in (
+  shapes, wanted = (digests.kinds({"params": params, "initial": initial}) for params, initial in (
       (there["params"], there["initial"]), (state.params, state.initial)))
-  different = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+  different = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
   if different:
-    models = [config_lib.flatten(config_lib.to_dict(c)["model"]) for c in (before, config)]
-    knobs = [f"model.{name} = {models[0][name]!r} there and {value!r} here"
-             for name, value in models[1].items() if value != models[0][name]]
+    named = {"seq_len": "cells", "vocab_size": "tokens"} | {
+        field.name: f"model.{field.name} =" for field in dataclasses.fields(ModelConfig)}
+    causes = [f"{called} {getattr(theirs, name)!r} there and {getattr(ours, name)!r} here"
+              for name, called in named.items() if getattr(theirs, name) != getattr(ours, name)]
     raise UserError(
-        f"{what}: its model has other sizes: {different[0]} is {theirs.get(different[0], 'nothing')} there and "
-        f"{ours.get(different[0], 'nothing')} here" + (f" ({', '.join(knobs)})" if knobs else "")
-        + "; give this run the same config.model and puzzles of the same size and tokens")
+        f"{what}: its model has other sizes: {different[0]} is {shapes.get(different[0], 'nothing')} there and "
+        f"{wanted.get(different[0], 'nothing')} here ({', '.join(causes)}); give this run the same config.model and "
+        "puzzles of the same size and tokens")
 
 
 def _pairs(what: str, task: Task, before: Config, rows: str | None, before_rows: str | None
@@ -106,7 +110,8 @@ def _pairs(what: str, task: Task, before: Config, rows: str | None, before_rows:
   try:
     there = tasks.of(before.task, before.data).row_names()
   except UserError as e:
-    raise UserError(f"{needed}: {e}") from e
+    raise UserError(f"{needed} at {before.data.source!r}, where that run had them; put them there, or a symbolic link "
+                    f"to them ({e})") from e
   if there is None or identity.names_digest(there) != before_rows:
     raise UserError(f"{needed}, and {before.data.source} does not give the same any more; put them back")
   return _same(task.row_names(), there)
