@@ -14,7 +14,6 @@ from typing import Any, Self, TYPE_CHECKING
 import numpy as np
 
 from trm_jax import builtin
-from trm_jax.data import folders
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
@@ -134,6 +133,7 @@ class Solver:
     """
     from trm_jax import evaluate  # pylint: disable=g-import-not-at-top
     from trm_jax import weights  # pylint: disable=g-import-not-at-top
+    from trm_jax.data import folders  # pylint: disable=g-import-not-at-top
     from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
 
     loaded = weights.load(os.fspath(path), data_changes=data_changes)
