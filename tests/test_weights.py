@@ -5,10 +5,14 @@ from flax import nnx
 import jax
 import numpy as np
 import pytest
+import test_load
 import tiny
 
+from trm_jax import config as config_lib
 from trm_jax import evaluate
 from trm_jax import weights
+from trm_jax.data import puzzles as puzzles_lib
+from trm_jax.data import splits
 from trm_jax.errors import UserError
 from trm_jax.model.trm import TRM
 from trm_jax.runtime import sharding
@@ -101,3 +105,19 @@ def test_another_vocabulary_is_none_that_the_model_reads(tmp_path):
   weights.save(_model(config), config, tmp_path)
   with pytest.raises(UserError, match="^sudoku-9x9 has 11 tokens, the model 6: it cannot read such puzzles"):
     weights.load(str(tmp_path), data_changes={"box": 3})
+
+
+def test_changes_belong_to_the_puzzles_that_are_named(tmp_path):
+  made = config_lib.default_config("grid")
+  made.model = tiny.values(model__mlp_t=False, model__pos_encodings="rope").model
+  made.update(epochs=0, steps=4)
+  made.data.source = str(tmp_path / "on_another_machine")
+  config = config_lib.parse(made)
+  weights.save(_model(config), config, tmp_path / "run")
+  cells = np.random.default_rng(0).integers(1, 6, (5, 25))
+  boards = puzzles_lib.one_group_each(cells.astype(np.uint8), cells.astype(np.int8), vocab_size=6)
+  here = str(test_load.write_reference(tmp_path / "here", {"train": boards, "test": boards}))
+  task = Solver.load(tmp_path / "run", data=here, data_changes={"rows": 5, "columns": 5, "num_test": 2}).task
+  assert task.shape == (5, 5) and len(splits.load_test(task)) == 2
+  with pytest.raises(UserError, match="^--data=.*here and --set=data.source=x: both name puzzles; leave one out"):
+    evaluate.run(str(tmp_path / "run"), here, data_changes={"source": "x"})

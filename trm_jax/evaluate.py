@@ -25,12 +25,26 @@ from trm_jax.training import identity
 from trm_jax.training.evaluator import Evaluator
 
 
-def task_of(loaded: weights.Weights, source: str | None, versions: int | None = None) -> Task:
+def changes_for(source: str | None, data_changes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+  """The changes of config.data for `weights.load`: sizes belong to the puzzles of the source, if one is named.
+
+  Raises:
+    UserError: both name a source.
+  """
+  if source is None or not data_changes:
+    return data_changes
+  if "source" in data_changes:
+    raise UserError(f"--data={source} and --set=data.source={data_changes['source']}: both name puzzles; leave one out")
+  return {"source": source, **data_changes}
+
+
+def task_of(loaded: weights.Weights, source: str | None, versions: int | None = None,
+            data_changes: Mapping[str, Any] | None = None) -> Task:
   """The task of a checkpoint with other puzzles, or another number of votes, than its run had. Arguments: see `run`."""
   data = loaded.config.data
   if source is not None:
-    # All puzzles of the source, except generated ones, which are endless.
-    data = dataclasses.replace(data, source=source, num_test=0)
+    # All puzzles of the source, unless a number was given, except generated ones, which are endless.
+    data = dataclasses.replace(data, source=source, num_test=(data_changes or {}).get("num_test", 0))
     if tasks.of(loaded.config.task, data).own_splits:
       data = dataclasses.replace(data, num_test=loaded.config.data.num_test or 1000)
   if versions is not None and hasattr(data, "num_votes"):
@@ -79,8 +93,8 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
       in this way.
   """
   mesh = sharding.make_mesh()
-  loaded = weights.load(path, mesh, average=average, data_changes=data_changes)
-  config, task = loaded.config, task_of(loaded, source, versions)
+  loaded = weights.load(path, mesh, average=average, data_changes=changes_for(source, data_changes))
+  config, task = loaded.config, task_of(loaded, source, versions, data_changes)
   if task.stores_versions:
     if versions is not None and versions > task.num_votes:
       raise UserError(f"--versions={versions}: the run has only {task.data.num_aug} augmented versions of each task "

@@ -136,8 +136,8 @@ class Solver:
     from trm_jax.data import folders  # pylint: disable=g-import-not-at-top
     from trm_jax.training import identity  # pylint: disable=g-import-not-at-top
 
-    loaded = weights.load(os.fspath(path), data_changes=data_changes)
-    task = loaded.task if data is None else evaluate.task_of(loaded, data)
+    loaded = weights.load(os.fspath(path), data_changes=evaluate.changes_for(data, data_changes))
+    task = loaded.task if data is None else evaluate.task_of(loaded, data, data_changes=data_changes)
     with folders.of_a_run(os.fspath(path), data is None and not task.own_splits):
       identity.check_rows(task, loaded.rows, str(loaded.folder))
     return cls(loaded.model, task, **kwargs)
