@@ -7,10 +7,12 @@ import re
 import numpy as np
 import pytest
 
+from trm_jax import config as config_lib
 from trm_jax.data.puzzles import IGNORE_LABEL
 from trm_jax.errors import UserError
 from trm_jax.tasks.arc import draws
 from trm_jax.tasks.arc import grids
+from trm_jax.tasks.arc import json_files
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.task import ArcTask
 
@@ -40,6 +42,12 @@ def _folder(tmp_path, monkeypatch):
 
 def _task(folder, **fields):
   return ArcTask(ArcData(**{"source": str(folder), "subsets": "training,evaluation", "num_aug": 3} | fields))
+
+
+def _config(subsets):
+  config = config_lib.default_config("arc")
+  config.data.subsets = subsets
+  return config
 
 
 def _edit(folder, name, change):
@@ -88,6 +96,9 @@ BAD = {
     "many solutions": ("evaluation_solutions", _set("c", to=[[[1]], [[2]]]), "c: has 2 solutions of 1 test inputs"),
     "a bad solution": ("evaluation_solutions", _set("c", to=[[[11]]]),
                        "arc-agi_evaluation_solutions.json, task c, solution 1: has the colour 11"),
+    "true": ("training_challenges", _set("a", "train", 1, "input", to=[[True]]), f"{_PAIR}, input: has the colour True"),
+    "null for solutions": ("evaluation_solutions", _set("c", to=None),
+                           "arc-agi_evaluation_solutions.json, task c: must be a list of grids"),
     "lacks a solution": ("evaluation_solutions", _removing("d"), "has no solutions of task d; use the two files"),
     "another's solution": ("evaluation_solutions", _set("x", to=[[[1]]]),
                            "has solutions of task x, which arc-agi_evaluation_challenges.json has not"),
@@ -128,7 +139,21 @@ def test_files_that_are_cut_off_or_not_there(folder):
     _task("/nowhere").read("train")
 
 
+def test_a_file_of_one_task_that_is_not_as_it_must_be(tmp_path):
+  """The task is named after its file, also where it lacks a part or has one more."""
+  path = tmp_path / "a.json"
+  for change in (lambda task: task.pop("test"), lambda task: task.update(name="a")):
+    task = _subset("a")[0]["a"]
+    change(task)
+    path.write_text(json.dumps(task))
+    with pytest.raises(UserError, match=f"^{path}, task a: must have 'train' and 'test' and nothing else"):
+      json_files.read_file(path, grids.SIDE)
+
+
 def test_knobs_that_do_not_go_together(folder):
+  with pytest.raises(UserError, match="config.data.subsets = .*: must be names of subsets, each once, with commas and "
+                                      "no spaces between them"):
+    config_lib.parse(_config("training, evaluation"))
   with pytest.raises(UserError, match="config.data.test_set = 'public': must be one of config.data.subsets"):
     _task(folder, test_set="public").read("train")
   with pytest.raises(UserError, match="config.data.seed = 4294967296: must be below 2"):

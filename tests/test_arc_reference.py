@@ -171,11 +171,11 @@ def _sha256(array):
 
 @pytest.mark.skipif(not REAL, reason="TRM_ARC_JSON_DIR names no folder with the published files")
 @pytest.mark.parametrize("name", ["arc1_aug10", "arc2_aug10", "arc1_aug1000", "arc2_aug1000"])
-def test_the_real_data_sets(name):
+def test_the_real_data_sets(golden, name):
   subsets, test_set = SETS[name[:4]]
   task = ArcTask(ArcData(source=REAL, subsets=subsets, test_set=test_set, num_aug=int(name[8:])))
   names = _names(task.task_names, task.read("train"))
-  recorded = json.loads((OWN / "full.json").read_text()).get(name)
+  recorded = json.loads((golden / "full.json").read_text()).get(name)
   if not recorded:
     assert len(names) == 1_191_730
     return

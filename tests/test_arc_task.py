@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shutil
 
 from flax import nnx
 import jax
@@ -316,7 +317,8 @@ def test_a_run_votes_and_submits(trained, tmp_path, solve):
   assert {key for attempts in submission.values() for attempt in attempts for key in attempt} == {
       "attempt_1", "attempt_2"}
   assert evaluate.run(str(trained), None) == results["test"]
-  assert evaluate.run(str(trained), None, versions=0)["num_puzzles"] == 9
+  assert evaluate.run(str(trained), None, versions=0, out=str(tmp_path / "out"))["num_puzzles"] == 9
+  assert json.loads((tmp_path / "out" / "submission.json").read_text()).keys() == submission.keys()
   # Rollouts vote, too; they are alike with so little noise.
   thought = evaluate.run(str(trained), None, rollouts=2, noise=1e-9)
   assert thought["num_puzzles"] == 54 and thought["pass@2"] == results["test"]["pass@2"]
@@ -394,6 +396,20 @@ def test_a_run_from_another_machine_is_solved_with_where_its_puzzles_are_now(tra
   assert solver.task.row_names() == ArcTask(_data()).row_names()
   [path] = (GOLDEN / "json").glob("*_evaluation_challenges.json")
   assert solve(solver, str(path), f"--data={GOLDEN / 'json'}", "--json", "--show=0")[0] == 0
+
+
+def test_an_evaluation_without_solutions_says_so_and_submits(trained, tmp_path, capsys):
+  shutil.copytree(GOLDEN / "json", tmp_path / "json", copy_function=shutil.copyfile)
+  [path] = (tmp_path / "json").glob("*_evaluation_solutions.json")
+  loaded = weights.load(str(trained))
+  path.unlink()
+  task = ArcTask(_data(source=str(tmp_path / "json")))
+  # Which versions are new depends on the solutions, too.
+  weights.save(loaded.model, loaded.config, tmp_path / "run", rows=identity.rows_digest(task))
+  evaluate.run(str(tmp_path / "run"), str(tmp_path / "json"), versions=0, out=str(tmp_path / "out"))
+  said = capsys.readouterr()
+  assert "answered without a score, because no solution is known" in said.out + said.err
+  assert "solved" not in said.out and len(json.loads((tmp_path / "out" / "submission.json").read_text())) == 8
 
 
 # Identifiers.

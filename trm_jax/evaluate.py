@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import contextlib
 import dataclasses
 import json
+import pathlib
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
+from trm_jax.runtime import files
 from trm_jax.runtime import sharding
 from trm_jax.tasks import Task
 from trm_jax.tasks import vote
@@ -72,7 +74,8 @@ def load_test(loaded: weights.Weights, task: Task) -> Puzzles:
 
 def run(path: str, source: str | None, *, batch_size: int | None = None, average: int = 0, steps: int | None = None,
         stop: str | None = None, versions: int | None = None, rollouts: int = 1, noise: float = 0.0,
-        choose: str | None = None, data_changes: Mapping[str, Any] | None = None, peer_timeout_s: float = 600.0) -> dict[str, Any]:
+        choose: str | None = None, data_changes: Mapping[str, Any] | None = None, out: str | None = None,
+        peer_timeout_s: float = 600.0) -> dict[str, Any]:
   """Evaluates on the whole test split, prints tables, and returns the metrics (see Evaluation.metrics).
 
   If there are several attempts at each puzzle, metrics are those of the chosen attempts, with `attempts`, `passes` (the
@@ -86,11 +89,12 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     steps, rollouts, noise: see Attempter.
     versions: see Attempter; if the task has votes, this is its num_votes, and None means as the run was configured.
     choose: see vote.candidates; None means "count".
+    out: a local folder for the task's answer_files, such as ARC's submission.json.
     peer_timeout_s: see loop.run.
 
   Raises:
     UserError: there is no such checkpoint or data, the data do not fit the model, or attempts cannot be made or chosen
-      in this way.
+      in this way; or the task has no answer_files, or `out` cannot be written.
   """
   mesh = sharding.make_mesh()
   loaded = weights.load(path, mesh, average=average, data_changes=changes_for(source, data_changes))
@@ -102,6 +106,12 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     versions = task.num_votes
     if choose is not None:
       raise UserError(f"--choose={choose}: {task.name} counts votes in its own way; leave it out")
+  if out is not None:
+    if not task.stores_versions:
+      raise UserError(f"--out={out}: {task.name} has no submission to write; leave it out")
+    if not out or "://" in out:
+      raise UserError(f"--out={out}: must be a folder of this machine")
+    files.make_folder(pathlib.Path(out).expanduser(), "--out")
   vote.check(choose or "count", task, (1 + (versions or 0)) * rollouts)
   with folders.of_a_run(path, source is None and not task.own_splits):
     puzzles, model = load_test(loaded, task), loaded.model
@@ -120,8 +130,14 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     evaluation = evaluator.evaluate(model, puzzles, each_batch)
     chosen, tables = evaluator.choose(puzzles, evaluation, choose or "count")
     metrics = chosen.metrics() | task.score(puzzles, chosen) | tables
+    if out is not None and distributed.is_main():
+      for name, content in task.answer_files(puzzles, chosen).items():
+        files.write_json(pathlib.Path(out).expanduser() / name, content, indent=None)
     if tables:
       metrics |= {"attempts": evaluation.attempts, "passes": float(evaluation.steps.sum() / len(puzzles))}
+  if not metrics["num_puzzles"]:
+    progress.done(evaluator_lib.NO_SCORE)
+    return metrics
   progress.done(f"{metrics[task.headline]:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
                 f"{metrics['q_halt_accuracy']:.2%}, lm_loss {metrics['lm_loss']:.4g}, q_halt_loss "
                 f"{metrics['q_halt_loss']:.4g}" + f", {metrics['steps']:.2f} steps a puzzle" * (stop != "steps")

@@ -41,6 +41,7 @@ _EVAL_BATCH_SIZE = flags.DEFINE_integer(
 _AVERAGE = flags.DEFINE_integer(
     "average", 0, "For --mode=eval: the mean of the parameters in the last N checkpoints of the run, instead of "
     "their moving average in the last one.", lower_bound=0)
+_OUT = flags.DEFINE_string("out", None, "For --mode=eval: a folder for ARC's submission.json.")
 flags.adopt_module_key_flags(thinking)  # for --mode=eval
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, for a job of several processes that cannot find each other "
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> None:
       raise UserError("--checkpoint is missing: --mode=eval needs the folder of a run")
   else:
     cli.refuse("only --mode=eval reads it, and this is --mode=train", _CHECKPOINT, _DATA, _EVAL_BATCH_SIZE,
-               _AVERAGE, *thinking.FLAGS)
+               _AVERAGE, _OUT, *thinking.FLAGS)
     if _CONFIG.value is None:
       raise UserError("--config is missing; try --config=configs/sudoku.py:quickstart")
   job = cluster.find_job(_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> None:
 
     compilation_cache.enable()
     evaluate.run(_CHECKPOINT.value, _DATA.value, batch_size=_EVAL_BATCH_SIZE.value, average=_AVERAGE.value,
-                 peer_timeout_s=_PEER_TIMEOUT.value, **thinking.arguments())
+                 out=_OUT.value, peer_timeout_s=_PEER_TIMEOUT.value, **thinking.arguments())
     return
   from trm_jax.training import loop  # pylint: disable=g-import-not-at-top
 

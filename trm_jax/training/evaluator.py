@@ -18,6 +18,9 @@ from trm_jax.tasks import vote
 from trm_jax.training import losses
 from trm_jax.training.attempts import Attempter
 
+# Said of an evaluation whose metrics are zeros because nothing can be compared.
+NO_SCORE = "answered without a score, because no solution is known"
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:

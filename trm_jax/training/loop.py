@@ -250,7 +250,8 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       for name, content in task.answer_files(splits.test, evaluation).items():
         stem, dot, ending = name.rpartition(".")
         files.write_json(workdir.local / f"{stem}{suffix}{dot}{ending}", content, indent=None)
-      progress.done(f"{metrics[task.headline]:.2%} of {metrics['num_puzzles']:,} {splits.test_puzzle}s solved, "
+      progress.done(evaluator_lib.NO_SCORE if not metrics["num_puzzles"] else
+                    f"{metrics[task.headline]:.2%} of {metrics['num_puzzles']:,} {splits.test_puzzle}s solved, "
                     f"{metrics['accuracy']:.2%} of cells right{_steps_a_puzzle(metrics, config)}"
                     f"{evaluator_lib.more_in_words(metrics, task)}")
       return metrics, [task.shown_after(splits.test, evaluation, i) for i in range(len(few))]

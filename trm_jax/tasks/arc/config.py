@@ -19,8 +19,9 @@ class ArcData(DataConfig):
   # For JSON files: the subsets, in the order in which random draws go through them, and the subset whose test inputs
   # are the test. The test set may have no solutions: it is then answered without a score.
   subsets: str = knob("training,evaluation,concept", Rule(
-      lambda text: all(text.split(",")) and len(set(text.split(","))) == len(text.split(",")),
-      "must be names of subsets, each once, with commas between them"))
+      lambda text: all(name and name == name.strip() for name in text.split(",")) and (
+          len(set(text.split(","))) == len(text.split(","))),
+      "must be names of subsets, each once, with commas and no spaces between them"))
   test_set: str = knob("evaluation")
   # Rows and columns of a canvas. The tasks of JSON files that have a larger grid are left out.
   side: int = knob(SIDE, Rule(lambda side: 4 <= side <= SIDE, f"must lie in [4, {SIDE}]"))

@@ -57,6 +57,9 @@ def read(folder: epath.Path, subset: str, names: list[str]) -> dict[str, list[Pa
                                    ("solutions", solved.keys() - tasks.keys(), f", which {challenges.name} has not")):
       if missing:
         raise UserError(f"{solutions}: has {before} of task {min(missing)}{after}; use the two files of one release")
+  for task, outputs in solved.items():
+    if not isinstance(outputs, list):
+      raise UserError(f"{solutions}, task {task}: must be a list of grids")
   return {task: _pairs(f"{challenges}, task {task}", kinds, f"{solutions}, task {task}", solved.get(task), grids.SIDE)
           for task, kinds in tasks.items()}
 
@@ -72,7 +75,8 @@ def read_file(path: epath.PathLike, side: int) -> dict[str, list[Pair]]:
     UserError: see `read`.
   """
   value = files.read_json(path)
-  tasks = {epath.Path(path).stem: value} if value.keys() == {"train", "test"} else value
+  is_one = any(isinstance(value.get(kind), list) for kind in ("train", "test"))
+  tasks = {epath.Path(path).stem: value} if is_one else value
   if not tasks:
     raise UserError(f"{path}: has no tasks")
   return of_json(tasks, str(path), side)
@@ -91,15 +95,13 @@ def _file(folder: epath.Path, subset: str, kind: str, names: list[str]) -> epath
   return folder / found[0] if found else None
 
 
-def _pairs(where: str, kinds: Any, where_solved: str, solutions: Any, side: int) -> list[Pair]:
+def _pairs(where: str, kinds: Any, where_solved: str, solutions: list[Any] | None, side: int) -> list[Pair]:
   """The pairs of a task. `solutions` are the outputs of its test inputs; None if there is no file of them."""
   if not isinstance(kinds, dict) or kinds.keys() != {"train", "test"}:
     raise UserError(f"{where}: must have 'train' and 'test' and nothing else, as a task of ARC has")
   for kind, examples in kinds.items():
     if not isinstance(examples, list) or not examples:
       raise UserError(f"{where}: '{kind}' must be a list of at least one pair")
-  if solutions is not None and not isinstance(solutions, list):
-    raise UserError(f"{where_solved}: must be a list of grids")
   if solutions is not None and len(solutions) != len(kinds["test"]):
     raise UserError(f"{where_solved}: has {len(solutions)} solutions of {len(kinds['test'])} test inputs; use the two "
                     "files of one release")
@@ -132,7 +134,7 @@ def _grid(rows: Any, where: str, side: int) -> np.ndarray:
     grid = np.array([list(bytes(row)) for row in rows], np.uint8)  # bytes() takes integers from 0 to 255 only
   except (TypeError, ValueError):
     grid = np.array([[255]])
-  if grid.max() > 9:
+  if grid.max() > 9 or any(bool in map(type, row) for row in rows):  # bytes() takes True for 1
     foreign = next(cell for row in rows for cell in row if type(cell) is not int or not 0 <= cell <= 9)
     raise UserError(f"{where}: has the colour {foreign!r}; colours are the integers 0 to 9")
   return grid
