@@ -34,12 +34,20 @@ _BATCH = flags.DEFINE_integer("batch", 64, "Puzzles at once.", lower_bound=1, al
 _PNG = flags.DEFINE_string("png", None, "File for the picture; default: none.", allow_override=True)
 
 
-def _measured(value: int, own: Any) -> list[dict[str, Any]]:
-  """Rows of the table for one size, one for each number of steps."""
+def _loaded(value: int, trained: weights.Weights) -> weights.Weights:
+  """The model for puzzles of another size, or of its own."""
   changes = {_FIELD.value: value, "num_test": _PUZZLES.value}
-  if value != own:  # no puzzle of another size was trained on, so there are none to avoid
+  if value != getattr(trained.config.data, _FIELD.value, None):
+    # No puzzle of another size was trained on, so there are none to avoid.
     changes |= {"num_train": 1, "num_validation": 0}
   loaded = weights.load(_CHECKPOINT.value, data_changes=changes)
+  if "num_train" in changes and loaded.task.seq_len == trained.task.seq_len:
+    raise UserError(f"--field={_FIELD.value} --value={value}: does not change the number of cells")
+  return loaded
+
+
+def _measured(value: int, loaded: weights.Weights) -> list[dict[str, Any]]:
+  """Rows of the table for one size, one for each number of steps."""
   print(f"measuring {_FIELD.value}={value}", file=sys.stderr, flush=True)
   puzzles = evaluate.load_test(loaded, loaded.task)
   evaluator = Evaluator(lambda model: model, loaded.task, mesh=sharding.make_mesh(), batch_size=_BATCH.value,
@@ -79,13 +87,14 @@ def main(argv: list[str]) -> None:
   if loaded.config.data.source != "generated":
     raise UserError(f"--checkpoint={_CHECKPOINT.value}: its puzzles come from {loaded.config.data.source}, and only "
                     "generated ones can be had in other sizes; for those of a file: --mode=eval --set=data.FIELD=VALUE")
-  own = getattr(loaded.config.data, _FIELD.value, None)
-  rows = [row for value in dict.fromkeys(_VALUES.value) for row in _measured(value, own)]
+  measure.check_file(_PNG.value, "--png")
+  of_sizes = {value: _loaded(value, loaded) for value in _VALUES.value}  # all, before one is measured
+  rows = [row for value, of_size in of_sizes.items() for row in _measured(value, of_size)]
   shown = [row for row in rows if row["steps"] & (row["steps"] - 1) == 0]
   measure.report(f"Larger puzzles: {loaded.task.name}, step {loaded.step:,}, trained with "
                  f"{loaded.model.config.halt_max_steps} steps", shown)
   if _PNG.value:
-    pathlib.Path(_PNG.value).write_bytes(plots.png(_draw(rows, own)))
+    pathlib.Path(_PNG.value).write_bytes(plots.png(_draw(rows, getattr(loaded.config.data, _FIELD.value))))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from absl import flags
 import jax
 import jax.numpy as jnp
 
+from trm_jax.errors import UserError
 from trm_jax.runtime import sharding
 
 _JSON = flags.DEFINE_string("json", None, "Also write the table, all times and the machine into this file.",
@@ -132,6 +133,12 @@ def table(rows: list[dict[str, Any]]) -> str:
   lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in cells]
   lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
   return "\n".join(lines)
+
+
+def check_file(path: str | None, flag: str) -> None:
+  """Raises UserError if a file that a flag names could not be written at the end of a long measurement."""
+  if path and not pathlib.Path(path).parent.is_dir():
+    raise UserError(f"{flag}={path}: there is no folder {pathlib.Path(path).parent}; make it first")
 
 
 def report(title: str, rows: list[dict[str, Any]], details: Mapping[str, Any] | None = None) -> None:

@@ -133,6 +133,7 @@ def main(argv: list[str]) -> None:
     puzzles, what = splits.test if _SPLIT.value == "test" else splits.validation, f"{_SPLIT.value} puzzles"
   if puzzles is None:
     raise UserError(f"--split=validation: {loaded.folder} has no validation puzzles; take --split=test")
+  measure.check_file(_PNG.value, "--png")
   puzzles = puzzles.take_groups(np.arange(min(_PUZZLES.value, puzzles.num_groups)))
   model, most = _Model(loaded, puzzles), _MOST_ATTEMPTS.value
   rows = list(model.deep())

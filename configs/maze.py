@@ -54,14 +54,18 @@ def attention():
   return config
 
 
-def mini():
-  """The base of the miniature study: a part of the quick start, in which some mazes stay unsolved."""
+def small():
+  """The base of the miniature study: a part of the quick start, in which some mazes stay unsolved.
+
+  Hardware: two CPU cores.
+  Result: 85.4 to 91.5 % shortest paths, docs/results.md, 3 seeds.
+  """
   config = quickstart()
   config.update(steps=1_000)
   return config
 
 
-@study.group(mini)
+@study.group(small)
 def MINIATURE():
   """The miniature study: what does recursion bring where information must travel?
 
@@ -94,7 +98,7 @@ def MINIATURE():
           "optimizer.muon_learning_rate": float(rate)}
 
 
-CONFIGS = {f.__name__: f for f in (baseline, quickstart, attention)} | MINIATURE.configs
+CONFIGS = {f.__name__: f for f in (baseline, quickstart, attention, small)} | MINIATURE.configs
 SWEEPS = {"miniature": study.Sweep("what recursion brings, on two CPU cores", tuple(MINIATURE.configs))}
 
 

@@ -352,7 +352,8 @@ def test_baseline_is_the_references_run():
 
 
 @pytest.mark.parametrize("name, num_params", [
-    ("baseline", 6_822_914), ("quickstart", None), ("attention", None), ("mini_attention_lr_0.0025", None), ("mini_t3_n3_lr_0.01", None)])
+    ("baseline", 6_822_914), ("quickstart", None), ("attention", None),
+    ("mini_attention_lr_0.0025", None), ("mini_t3_n3_lr_0.01", None)])
 def test_every_config_takes_a_step(name, num_params):
   config = config_lib.parse(runpy.run_path(str(_CONFIGS))["get_config"](name))
   made = program.Program(config, MazeTask(config.data), estimate.assumed_data(config).sizes,
@@ -367,7 +368,7 @@ def test_help_lists_the_configs(capsys):
   with pytest.raises(SystemExit):
     runpy.run_path(str(_CONFIGS))["get_config"]("help")
   names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-  assert names[:4] == ["configs:", "baseline", "quickstart", "attention"] and "mini_t1_n1_lr_0.01" in names
+  assert names[:5] == ["configs:", "baseline", "quickstart", "attention", "small"] and "mini_t1_n1_lr_0.01" in names
 
 
 def test_the_miniature_study_changes_one_thing_and_the_rate():

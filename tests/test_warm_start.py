@@ -124,8 +124,8 @@ def test_names_are_needed_from_the_puzzles_of_before(trained, tmp_path):
   state = jax.tree.map(jax.numpy.asarray, before)
   sizes = {"vocab_size": 12, "seq_len": 900, "num_puzzle_identifiers": 313}
   for number, (config, message) in enumerate((
-      (gone, "to carry rows of its prefix table over by name, the puzzles that it was trained on are needed at .*gone', "
-             r"where that run had them; put them there, or a symbolic link to them \(config.data.source = .*no such"),
+      (gone, "to carry rows of its prefix table over by name, the puzzles that it was trained on are needed at .*"
+             r"gone', where that run had them; put them there, or a symbolic link to them \(config.data.source = .*no such"),
       (tiny.arc(data__seed=2), "are needed, and .* does not give the same any more"))):
     place = tmp_path / str(number) / "run"
     with contextlib.closing(checkpoint.Checkpoints(place / "checkpoints")) as checkpoints:

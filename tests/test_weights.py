@@ -82,7 +82,8 @@ def test_attention_with_rope_takes_puzzles_of_other_sizes(tmp_path):
 
 
 @pytest.mark.parametrize("model, why", [
-    ({"mlp_t": True, "pos_encodings": "none"}, "its MLP over tokens has"), ({"pos_encodings": "learned"}, "its learned positions have")])
+    ({"mlp_t": True, "pos_encodings": "none"}, "its MLP over tokens has"),
+    ({"pos_encodings": "learned"}, "its learned positions have")])
 def test_other_models_have_puzzles_of_one_size(tmp_path, model, why):
   _mazes(tmp_path, **model)
   assert weights.load(str(tmp_path), data_changes={"min_path": 2}).config.data.min_path == 2

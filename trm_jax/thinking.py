@@ -15,8 +15,8 @@ _STEPS = flags.DEFINE_integer(
     "steps", None, "Maximum number of supervision steps of an attempt; default: the model's halt_max_steps.",
     lower_bound=1, allow_override=True)
 _STOP = flags.DEFINE_enum(
-    "stop", None, config_lib.STOPS, "When an attempt ends: after all `steps`; `settled`, when the model is sure and the answer "
-    "stays; `converged`, when the answer stays; `still`, when the state hardly moves; `proven`, when the rules say "
+    "stop", None, config_lib.STOPS, "When an attempt ends: after all `steps`; `settled`, when the model is sure and the "
+    "answer stays; `converged`, when the answer stays; `still`, when the state hardly moves; `proven`, when the rules say "
     "that the answer is right. Default: steps; in an evaluation, as the run was configured.")
 _VERSIONS = flags.DEFINE_integer(
     "versions", None, "Number of augmented versions of each puzzle that are attempted besides the puzzle itself; "
@@ -51,6 +51,6 @@ def arguments() -> dict[str, Any]:
   changes = dict(config_lib.parse_change(text, "data.rows=20") for text in _SET.value)
   for field in changes:
     if not field.startswith("data."):
-      raise UserError(f"--set={field}=…: only fields of config.data can be set here, e.g. --set=data.rows=20; a flag of "
-                      "its own changes the steps, and the rest of a model is as it was trained")
+      raise UserError(f"--set={field}=…: only fields of config.data can be set here, e.g. --set=data.rows=20; a flag "
+                      "of its own changes the steps, and the rest of a model is as it was trained")
   return given | {"data_changes": {field.removeprefix("data."): value for field, value in changes.items()}}

@@ -121,8 +121,7 @@ def _wide(model: TRM) -> TRM:
 
 
 def jax2onnx(flag: str) -> types.ModuleType:
-  """What converts to ONNX. Raises UserError if it is not installed, or cannot convert; `flag` asks for it, for messages.
-  """
+  """The converter to ONNX. Raises UserError if it is missing or too old for this JAX; `flag` is for the message."""
   try:
     import jax2onnx as found  # pylint: disable=g-import-not-at-top
   except ImportError as e:
