@@ -16,8 +16,8 @@ _STEPS = flags.DEFINE_integer(
     lower_bound=1, allow_override=True)
 _STOP = flags.DEFINE_enum(
     "stop", None, config_lib.STOPS, "When an attempt ends: after all `steps`; `settled`, when the model is sure and the "
-    "answer stays; `converged`, when the answer stays; `still`, when the state hardly moves; `proven`, when the rules say "
-    "that the answer is right. Default: steps; in an evaluation, as the run was configured.")
+    "answer stays; `converged`, when the answer stays; `still`, when the state hardly moves; `proven`, when the rules "
+    "say that the answer is right. Default: steps; in an evaluation, as the run was configured.")
 _VERSIONS = flags.DEFINE_integer(
     "versions", None, "Number of augmented versions of each puzzle that are attempted besides the puzzle itself; "
     "default: 0; in an evaluation of ARC, as the run was configured.", lower_bound=0)
