@@ -899,7 +899,7 @@ def test_local_goes_on_without_its_terminal_under_nohup(place):
 
 def test_local_leaves_no_orphans(place):
   for i in (0, 1):  # they would notice a closed pipe, or that the other one is gone
-    place.tell(i, "2 (folder / f'new-{me}').write_text('2'); (folder / f'new-{me}').replace(folder / 'step'); time.sleep(30)")
+    place.tell(i, "2 new = folder / f'new-{me}'; new.write_text('2'); new.replace(folder / 'step'); time.sleep(30)")
   process = _local(place, "--config.steps=1000")
   place.await_step(2)
   assert len(place.left()) == 2
