@@ -35,8 +35,8 @@ _CHOOSE = flags.DEFINE_enum(
 _SET = flags.DEFINE_multi_string(
     "set", None, "data.FIELD=VALUE instead of that of the checkpoint's run, e.g. data.rows=20. A model with attention "
     "and rotary positions may have puzzles of another size than it was trained on.", allow_override=True)
-_THINKING = _STEPS, _STOP, _VERSIONS, _ROLLOUTS, _NOISE, _CHOOSE
-FLAGS = *_THINKING, _SET
+THINKING = _STEPS, _STOP, _VERSIONS, _ROLLOUTS, _NOISE, _CHOOSE
+FLAGS = *THINKING, _SET
 
 
 def arguments() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def arguments() -> dict[str, Any]:
   Raises:
     UserError: --set names no field of config.data.
   """
-  given = {flag.name: flag.value for flag in _THINKING if flag.value is not None}
+  given = {flag.name: flag.value for flag in THINKING if flag.value is not None}
   if not _SET.value:
     return given
   changes = dict(config_lib.parse_change(text, "data.rows=20") for text in _SET.value)

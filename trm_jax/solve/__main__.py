@@ -276,7 +276,7 @@ def main(argv: list[str]) -> None:
                     "--checkpoint, the folder of a run, whose test puzzles are solved then")
   if in_browser:
     cli.refuse("the page solves puzzles in the browser, and nothing is solved here", _TRACE, _JSON, _OUT, _IMAGE, _HTML,
-               _BATCH_SIZE, _DIAGNOSE, *thinking.FLAGS)
+               _BATCH_SIZE, _DIAGNOSE, *thinking.THINKING)
   if not _SERVE.value:
     cli.refuse("only --serve reads it", _PORT)
   if not _SHOW.value:
