@@ -74,7 +74,7 @@ PIECES = ("parity", "steps", "compare", "profile", "train")
 _RECORDINGS = {"mlp_t": "mlp_t", "attention": "attention and not bf16", "bf16_attention": "bf16_attention"}
 _FILE_BYTES = 15 * 2**20  # most bytes of a file in --out
 _RESERVE_SECONDS = 50.0  # reserved at the end of a call, to save a training and to pack its weights
-_EVALUATIONS = 32  # evaluations of a training; each takes about as long as 30 steps
+_EVALUATION_STEPS = 250  # an evaluation takes about as long as 30 steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,7 +277,7 @@ def measure_training(session: Session) -> bool:
   workdir, recipe = session.workdir / "train", sudoku.fast()
   steps = _TRAIN_STEPS.value or (64 if session.toy else recipe.steps)
   puzzles = _PUZZLES.value and str(pathlib.Path(_PUZZLES.value).absolute())
-  every = max(1, steps // _EVALUATIONS)
+  every = min(_EVALUATION_STEPS, steps // 8)
   fields = {
       "data.source": puzzles, "data.num_test": 1000, "steps": steps,
       "optimizer.ema_start": recipe.optimizer.ema_start * steps // recipe.steps,
