@@ -98,8 +98,43 @@ def MINIATURE():
           "optimizer.muon_learning_rate": float(rate)}
 
 
-CONFIGS = {f.__name__: f for f in (baseline, quickstart, attention, small)} | MINIATURE.configs
-SWEEPS = {"miniature": study.Sweep("what recursion brings, on two CPU cores", tuple(MINIATURE.configs))}
+def _adam_atan2(rate):
+  return {"optimizer.name": "adam_atan2", "optimizer.learning_rate": float(rate),
+          "optimizer.prefix_learning_rate": float(rate)}
+
+
+def _together(*parts):
+  return {field: value for changes in parts for field, value in changes.items()}
+
+
+@study.group(quickstart)
+def FAST():
+  """Fewer examples in miniature: which parts of the fast recipe help on mazes?
+
+  The quick start, whose optimizer is Muon, with all of the parts, and with all but one; and the reference's recipe, with
+  AdamATan2 at three rates. All runs take the same 96,000 examples. `trm_jax.config.small_fast_parts` has the parts.
+
+  Command: python -m trm_jax.sweep --sweep=configs/maze.py:fast --workdir=runs/maze_fast --seeds=0,1,2
+  Paper: none; it has mazes of 30x30 cells.
+  Hardware: two CPU cores.
+  Result: unmeasured.
+  """
+  parts = config_lib.small_fast_parts(quickstart().steps)
+  watched = {"eval.every": 100}
+  for rate in ("1e-3", "3e-3", "1e-2"):
+    yield f"fast_plain_lr_{rate}", f"none of the parts, AdamATan2 at {rate}", watched | _adam_atan2(rate)
+  yield "fast_only_muon", "only Muon", watched
+  yield "fast_all", "all of the parts", _together(watched, *parts.values())
+  for part in parts:
+    yield f"fast_without_{part}", f"without {part.replace('_', ' ')}", _together(
+        watched, _adam_atan2("3e-3") if part == "muon" else {},
+        *(others for other, others in parts.items() if other != part))
+
+
+CONFIGS = {f.__name__: f for f in (baseline, quickstart, attention, small)} | MINIATURE.configs | FAST.configs
+SWEEPS = {
+    "miniature": study.Sweep("what recursion brings, on two CPU cores", tuple(MINIATURE.configs)),
+    "fast": study.Sweep("the parts of the fast recipe, on two CPU cores", tuple(FAST.configs))}
 
 
 def get_config(argument=None):

@@ -63,26 +63,10 @@ def newspaper_2():
 def fast():
   """A published recipe that needs a sixteenth of the examples: Muon, softmax, T=6 n=9, 8,000 steps of 384."""
   config = baseline()
-  for changes in _FAST.values():
+  for changes in config_lib.FAST_PARTS.values():
     config_lib.change(config, changes)
   config.update(epochs=0, steps=8_000, batch_size=384)
   return config
-
-
-# The changes of `fast`, in parts that an ablation removes one by one. Source: code/sudoku/x182m.py of
-# github.com/jvdillon/sic (arXiv:2601.19085) and the code that it builds on.
-_FAST = {
-    "muon": {"optimizer.name": "muon", "optimizer.clip_norm": 1.0},
-    "softmax": {"loss.cells": "softmax"},
-    "smoothing": {"loss.label_smoothing": 0.2},
-    "light_halting": {"loss.halting_weight": 0.05},
-    "cosine": {"optimizer.warmup_steps": 0, "optimizer.lr_min_ratio": 0.0},
-    "late_ema": {"optimizer.ema_rate": 0.9, "optimizer.ema_start": 5_000},
-    "depth": {"model.H_cycles": 6, "model.L_cycles": 9},
-    "inner_norm": {"model.inner_norm": True},
-    "one_prefix_token": {"model.puzzle_emb_len": 1},
-    "fresh_augmentation": {"data.num_aug": -1},
-}
 
 
 def mini():
@@ -432,11 +416,12 @@ def FAST():
   Result: unmeasured.
   """
   reference = config_lib.flatten(config_lib.to_dict(config_lib.parse(baseline())))
-  for part, changes in _FAST.items():
+  for part, changes in config_lib.FAST_PARTS.items():
     yield f"fast_without_{part}", f"without {part.replace('_', ' ')}", {field: reference[field] for field in changes}
   yield "fast_cgar", "with the published curriculum of depth and loss weights", {
       "depth_schedule": "0:2x3,0.3:4x6,0.6:6x9", "loss.step_decay": 0.7}
-  yield "fast_plain", "none of the parts", {field: reference[field] for field in _together(*_FAST.values())}
+  yield "fast_plain", "none of the parts", {
+      field: reference[field] for field in _together(*config_lib.FAST_PARTS.values())}
 
 
 @study.group(baseline)
@@ -535,10 +520,7 @@ def MINI_FAST():
   Hardware: two CPU cores.
   Result: docs/results.md, 3 seeds.
   """
-  parts = {part: changes for part, changes in _FAST.items() if part not in ("one_prefix_token", "fresh_augmentation")}
-  parts["muon"] = parts["muon"] | _rate(1e-3)
-  parts["late_ema"] = parts["late_ema"] | {"optimizer.ema_start": 300}
-  parts["depth"] = {"model.H_cycles": 3, "model.L_cycles": 3}
+  parts = config_lib.small_fast_parts(quickstart().steps)
   watched = {"eval.every": 25}
   yield "mini_fast_plain", "none of the parts", watched
   yield "mini_fast_all", "all of the parts", _together(watched, *parts.values())

@@ -250,6 +250,39 @@ def small_run(config: ml_collections.ConfigDict) -> None:
   config.eval.batch_size = 256
 
 
+# The changes of configs/sudoku.py:fast, in parts that an ablation removes one by one. Source: code/sudoku/x182m.py of
+# github.com/jvdillon/sic (arXiv:2601.19085) and the code that it builds on.
+FAST_PARTS = {
+    "muon": {"optimizer.name": "muon", "optimizer.clip_norm": 1.0},
+    "softmax": {"loss.cells": "softmax"},
+    "smoothing": {"loss.label_smoothing": 0.2},
+    "light_halting": {"loss.halting_weight": 0.05},
+    "cosine": {"optimizer.warmup_steps": 0, "optimizer.lr_min_ratio": 0.0},
+    "late_ema": {"optimizer.ema_rate": 0.9, "optimizer.ema_start": 5_000},
+    "depth": {"model.H_cycles": 6, "model.L_cycles": 9},
+    "inner_norm": {"model.inner_norm": True},
+    "one_prefix_token": {"model.puzzle_emb_len": 1},
+    "fresh_augmentation": {"data.num_aug": -1},
+}
+
+
+def small_fast_parts(steps: int) -> dict[str, dict[str, Any]]:
+  """FAST_PARTS for a `small_config`, which has one prefix token already.
+
+  T=3 n=3 stands for the deeper recursion. The average begins after the same share of the run, and the parameters that
+  Muon leaves to Adam have a rate of 1e-3. New symmetries in every epoch, the last part, are left out.
+
+  Args:
+    steps: of the run.
+  """
+  parts = {part: changes for part, changes in FAST_PARTS.items()
+           if part not in ("one_prefix_token", "fresh_augmentation")}
+  parts["muon"] = parts["muon"] | {"optimizer.learning_rate": 1e-3, "optimizer.prefix_learning_rate": 1e-3}
+  parts["late_ema"] = parts["late_ema"] | {"optimizer.ema_start": steps * 3 // 5}
+  parts["depth"] = {"model.H_cycles": 3, "model.L_cycles": 3}
+  return parts
+
+
 def to_dict(config: Config) -> dict[str, Any]:
   """The knobs as a plain nested dict, as in config.json."""
   return dataclasses.asdict(config)
