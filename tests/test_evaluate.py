@@ -561,6 +561,8 @@ def test_puzzles_of_a_run_that_are_not_here_can_be_named_by_data(saved, tmp_path
     evaluate.run(str(tmp_path / "downloaded"), None)
   with pytest.raises(UserError, match="^config.data.source = 'nor/here': no such folder; [^;]*$"):
     evaluate.run(str(tmp_path / "downloaded"), "nor/here")
+  with pytest.raises(UserError, match="^config.data.source = 'nor/here': no such folder; [^;]*$"):
+    evaluate.run(str(tmp_path / "downloaded"), None, data_changes={"source": "nor/here"})
 
 
 def test_a_checkpoint_on_data_it_was_not_made_for(saved, tmp_path):

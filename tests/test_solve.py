@@ -413,6 +413,14 @@ def test_test_puzzles_of_the_run(solve, solver):
       bool((answer.cells == label).all()) for answer, label in zip(solver(test), test.labels[:3])]
 
 
+@pytest.mark.parametrize("named", ["", "--data=nowhere", "--set=data.source=nowhere"])
+def test_puzzles_that_are_not_there_are_looked_for_elsewhere_unless_the_command_named_them(solve, model, named):
+  solver = Solver(model, SudokuTask(SudokuData(box=2, source="nowhere")), batch_size=4)
+  status, _, errors = solve(solver, *named.split())
+  assert status == 2 and errors.startswith("error: config.data.source = 'nowhere': no such folder; ")
+  assert ("--data=FOLDER says where they are now" in errors) == (not named)
+
+
 def test_steps_are_printed_and_drawn(solve, solver, tmp_path):
   status, printed, _ = solve(solver, ONE, "--trace", f"--image={tmp_path}/x.gif")
   assert status == 0 and "step 1" in printed and "step 3" in printed

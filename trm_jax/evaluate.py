@@ -113,8 +113,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
       raise UserError(f"--out={out}: must be a folder of this machine")
     files.make_folder(pathlib.Path(out).expanduser(), "--out")
   vote.check(choose or "count", task, (1 + (versions or 0)) * rollouts)
-  elsewhere = source is not None or "source" in (data_changes or {})
-  with folders.of_a_run(path, not elsewhere and not task.own_splits):
+  with folders.of_a_run(path, task.own_splits, source, data_changes):
     puzzles, model = load_test(loaded, task), loaded.model
   what = f"mean of {average} checkpoints" if average else f"step {loaded.step:,}"
   progress = console.Progress(f"{what} on {len(puzzles):,} puzzles of {task.data.source}")

@@ -5,10 +5,11 @@ A folder has train.csv and test.csv (see csv_files.py), or it is a dataset folde
 bucket are copied to this machine and read here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import os
 import pathlib
+from typing import Any
 
 from trm_jax.data import reference_format
 from trm_jax.data.csv_files import Fault
@@ -21,17 +22,18 @@ _FLAG = "config.data.source"
 
 
 @contextlib.contextmanager
-def of_a_run(place: str, there: bool) -> Iterator[None]:
+def of_a_run(place: str, own_splits: bool, data: str | None, data_changes: Mapping[str, Any] | None) -> Iterator[None]:
   """Makes errors while the puzzles of a trained model are read say how to name them: it may come from another machine.
 
   Args:
     place: of the model.
-    there: whether its puzzles are looked for where its run had them, and not elsewhere, nor generated.
+    own_splits: of its task: whether its puzzles are generated.
+    data, data_changes: --data and --set, which may name other puzzles than the run's.
   """
   try:
     yield
   except UserError as e:
-    if not there:
+    if own_splits or data is not None or "source" in (data_changes or {}):
       raise
     raise type(e)(f"{e}; {place} had its puzzles there, and --data=FOLDER says where they are now") from e
 

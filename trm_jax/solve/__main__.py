@@ -255,7 +255,7 @@ def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path |
 
 def _test_puzzles(task: Task) -> Puzzles:
   progress = console.Progress(f"{task.data.source} puzzles", sys.stderr)
-  with folders.of_a_run(_CHECKPOINT.value, _DATA.value is None and not task.own_splits):
+  with folders.of_a_run(_CHECKPOINT.value, task.own_splits, _DATA.value, thinking.arguments().get("data_changes")):
     puzzles = splits_lib.load_test(task, progress)
   if task.own_splits:  # they were made, which may have taken minutes
     progress.done(f"{len(puzzles):,} for the test")

@@ -138,7 +138,7 @@ class Solver:
 
     loaded = weights.load(os.fspath(path), data_changes=evaluate.changes_for(data, data_changes))
     task = loaded.task if data is None else evaluate.task_of(loaded, data, data_changes=data_changes)
-    with folders.of_a_run(os.fspath(path), data is None and not task.own_splits):
+    with folders.of_a_run(os.fspath(path), task.own_splits, data, data_changes):
       identity.check_rows(task, loaded.rows, str(loaded.folder))
     return cls(loaded.model, task, **kwargs)
 
