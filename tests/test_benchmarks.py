@@ -56,41 +56,64 @@ def _save_runs(folder):
     weights.save(model, config, folder / name, step=7)
 
 
+# Forks from one process what would otherwise import JAX ten times. The first argument is the folder for their output, the
+# second their names and arguments as JSON; the last line printed has their exit codes.
+_ALL = """
+import json
+import multiprocessing
+import os
+import pathlib
+import runpy
+import sys
+
+from benchmarks import measure
+from trm_jax.training import evaluator, program
+
+def run(folder, name, arguments):
+  for descriptor, ending in (1, "out"), (2, "err"):
+    os.dup2(os.open(folder / f"{name}.{ending}", os.O_CREAT | os.O_WRONLY), descriptor)
+  sys.argv[1:] = arguments
+  runpy.run_module(f"benchmarks.{name.split()[0]}", run_name="__main__", alter_sys=True)
+
+processes = {}
+for name, arguments in json.loads(sys.argv[2]).items():
+  processes[name] = multiprocessing.get_context("fork").Process(
+      target=run, args=(pathlib.Path(sys.argv[1]), name, arguments), daemon=True)
+  processes[name].start()
+for process in processes.values():
+  process.join()
+print(json.dumps({name: process.exitcode for name, process in processes.items()}))
+"""
+
+
 @pytest.fixture(scope="module")
-def started(tmp_path_factory):
-  """All of them, one beside the other, and the folder in which they leave what they have found."""
+def finished(tmp_path_factory):
+  """The folder in which all of them, one beside the other, have left what they found, and their exit codes."""
   folder = tmp_path_factory.mktemp("benchmarks")
   _save_runs(folder)
   (folder / "data").mkdir()
   three = generate.generate_splits(box=2, num_train=0, num_validation=0, num_test=3, num_clues=9, seed=1)["test"]
   csv_files.write_csv(folder / "data" / "test.csv", three, source="made here")
-  processes = {
-      name: subprocess.Popen([sys.executable, "-m", f"benchmarks.{name.split()[0]}", "--rounds=1",
-                              f"--json={folder / name}", *(argument.format(folder) for argument in arguments)],
-                             cwd=_ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-      for name, (arguments, _) in _PROGRAMS.items()}
-  yield processes, folder
-  for process in processes.values():
-    process.kill()
-    if not process.stdout.closed:  # of a test that was not chosen
-      process.communicate()
+  commands = {name: ["--rounds=1", f"--json={folder / name}", *(argument.format(folder) for argument in arguments)]
+              for name, (arguments, _) in _PROGRAMS.items()}
+  output = subprocess.run([sys.executable, "-c", _ALL, str(folder), json.dumps(commands)], cwd=_ROOT, check=True,
+                          text=True, stdout=subprocess.PIPE).stdout
+  return folder, json.loads(output.splitlines()[-1])
 
 
 @pytest.mark.parametrize("name", _PROGRAMS)
-def test_makes_a_table_and_json(started, name):
-  processes, folder = started
-  output, errors = processes[name].communicate()
-  assert processes[name].returncode == 0, errors
-  found = json.loads((folder / name).read_text())
+def test_makes_a_table_and_json(finished, name):
+  folder, exit_codes = finished
+  assert exit_codes[name] == 0, (folder / f"{name}.err").read_text()
+  output, found = (folder / f"{name}.out").read_text(), json.loads((folder / name).read_text())
   assert len(found["rows"]) == _PROGRAMS[name][1]
   for row in found["rows"]:
     assert all(value != "" and str(value) in output for value in row.values()), row
   assert set(found["machine"]) >= {"devices", "jax"} and f"benchmarks.{name.split()[0]} --rounds=1" in found["command"]
 
 
-def test_thinking_longer_is_drawn(started):
-  processes, folder = started
-  processes["think_longer"].wait()
+def test_thinking_longer_is_drawn(finished):
+  folder, _ = finished
   assert image.imread(folder / "x.png").ndim == 3
   rows = json.loads((folder / "think_longer").read_text())["rows"]
   assert [row["passes a puzzle"] for row in rows if row["method"] == "steps"] == [1, 2]
@@ -98,16 +121,14 @@ def test_thinking_longer_is_drawn(started):
   assert {row["choice"] for row in rows} == {"-", "count", "halting", "convergence", "proof", "pass@"}
 
 
-def test_thinking_longer_about_the_puzzles_of_a_folder(started):
-  processes, folder = started
-  processes["think_longer of a folder"].wait()
+def test_thinking_longer_about_the_puzzles_of_a_folder(finished):
+  folder, _ = finished
   title = json.loads((folder / "think_longer of a folder").read_text())["title"]
   assert f", 3 puzzles of {folder / 'data'}, seed 0" in title
 
 
-def test_larger_puzzles_are_drawn(started):
-  processes, folder = started
-  processes["larger_puzzles"].wait()
+def test_larger_puzzles_are_drawn(finished):
+  folder, _ = finished
   assert image.imread(folder / "larger.png").ndim == 3
   rows = json.loads((folder / "larger_puzzles").read_text())["rows"]
   assert [(row["rows"], row["cells"], row["steps"]) for row in rows] == [(4, 20, 1), (4, 20, 2), (6, 30, 1), (6, 30, 2)]
