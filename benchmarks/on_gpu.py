@@ -11,6 +11,8 @@ The pieces, which --only chooses from:
            916 positions by XLA and cuDNN
   compare  benchmarks.compare_reference: the same step and the reference's, eager and compiled, by turns
   profile  benchmarks.kernels: the ten largest kernels of the step of `baseline`
+  resume   benchmarks.resume: whether a run that was stopped ends with the bits of one that was not
+  kernel   benchmarks.gated_products: our kernel by its tile, beside XLA's
   train    trm_jax.main with `fast` on 1,000 real puzzles, for the remaining time: accuracy against time
 
 The most valuable cases come first. Each case runs in its own process, so that one that runs out of memory does not end
@@ -70,7 +72,7 @@ _TRAIN_STEPS = flags.DEFINE_integer(
     "rate falls to zero within these, and averaging begins after the same share of them.", lower_bound=8)
 
 _ROOT = pathlib.Path(__file__).parents[1]
-PIECES = ("parity", "steps", "compare", "profile", "train")
+PIECES = ("parity", "steps", "compare", "profile", "resume", "kernel", "train")
 _RECORDINGS = {"mlp_t": "mlp_t", "attention": "attention and not bf16", "bf16_attention": "bf16_attention"}
 _FILE_BYTES = 15 * 2**20  # most bytes of a file in --out
 _RESERVE_SECONDS = 50.0  # reserved at the end of a call, to save a training and to pack its weights
@@ -107,6 +109,8 @@ CASES = (
     Case("steps/mlp", 2, "train_step", ("--name=baseline",)),
     Case("compare/mlp_compiled", 3.5, "compare_reference", (*_THEIRS, "--mode=compiled")),
     Case("profile/mlp", 1.5, "kernels", ("--name=baseline",)),
+    Case("resume/baseline", 3, "resume", ("--set=batch_size=64",)),
+    Case("kernel/gated_products", 1.5, "gated_products", ()),
     Case("steps/mlp_pallas", 2, "train_step", ("--name=baseline", "--set=compute.kernels=pallas")),
     Case("steps/attention_916_cudnn", 2, "train_step", (*_LONG, _CUDNN)),
     Case("compare/attention_916_compiled", 3, "compare_reference", (*_THEIR_LONG, "--mode=compiled")),
@@ -131,6 +135,8 @@ _TINY = ("--seq_len=5", *(f"--set={change}" for change in (
 _TOY_ARGUMENTS = {
     "train_step": (*_TINY, "--steps=1"),
     "kernels": (*_TINY, "--steps=1"),
+    "resume": ("--set=data.box=2", "--set=data.num_clues=8", *_TINY[1:]),
+    "gated_products": ("--batch=1", "--positions=5", "--hidden_size=8"),
     "compare_reference": ("--batch=2", "--dtype=float32", "--steps=1", "--seq_len=5", "--hidden_size=8", "--cycles=1",
                           "--attention=xla"),
 }

@@ -38,6 +38,9 @@ _PROGRAMS = {
     "checkpointing": (["--rows=50", "--width=8"], 3),
     "prefix_table": (["--rows=5000", "--width=64", "--batch=8", "--steps=2"], 7),
     "start": (["--batch=2", *_MODEL], 6),
+    "resume": (["--steps=30", "--set=data.box=2", "--set=data.num_clues=8", "--set=batch_size=8",
+                "--set=model.dtype=float32", *_MODEL[1:]], 2),
+    "gated_products": (["--batch=1", "--positions=5", "--hidden_size=8", "--tile=16,16,16,4,2"], 4),
     # 2 depths, 4 rules to stop; then 1 and 2 attempts, chosen among in 5 ways, by noise and by versions.
     "think_longer": (["--checkpoint={0}/run", "--puzzles=4", "--most_steps=2", "--most_attempts=2", "--noise=1",
                       "--batch=8", "--png={0}/x.png"], 26),
@@ -132,6 +135,16 @@ def test_larger_puzzles_are_drawn(finished):
   assert image.imread(folder / "larger.png").ndim == 3
   rows = json.loads((folder / "larger_puzzles").read_text())["rows"]
   assert [(row["rows"], row["cells"], row["steps"]) for row in rows] == [(4, 20, 1), (4, 20, 2), (6, 30, 1), (6, 30, 2)]
+
+
+def test_a_resumed_run_has_the_same_bits(finished):
+  folder, _ = finished
+  stopped, again = json.loads((folder / "resume").read_text())["rows"]
+  step = int(re.fullmatch(r"stopped after step (\d+) and resumed", stopped["run"])[1])
+  assert 10 <= step < 30 and again["run"] == "compiled once more"
+  for row in (stopped, again):
+    same, of = map(int, row["arrays with the same bits"].split(" of "))
+    assert same == of > 20 and row["largest difference"] == "0"
 
 
 # The CPU stands for a described chip, with 1 TFLOP/s and 1 GB/s.
@@ -323,7 +336,7 @@ def test_on_gpu_reports_rows_and_what_is_unmeasured_or_failed(on_gpu):
 
 def test_on_gpu_refuses_unknown_pieces_and_other_results(on_gpu):
   printed, folder, _ = on_gpu
-  assert "error: --only=speed: there are the pieces parity, steps, compare, profile, train" in printed[3]
+  assert "error: --only=speed: there are the pieces parity, steps, compare, profile, resume, kernel, train" in printed[3]
   assert f"error: --workdir={folder / 'measured'}: has the results of measurements" in printed[4]
 
 
