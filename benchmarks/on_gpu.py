@@ -193,7 +193,9 @@ class Session:
   def start(self, command: Sequence[str], log: pathlib.Path, environment: Mapping[str, str] | None = None
             ) -> subprocess.Popen:
     """Starts a process that ends with this one. Its output goes to `log`, a new file."""
-    platform = {"JAX_PLATFORMS": "cpu"} if self.toy else {}
+    # Two cases time and profile the same program.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str((self.workdir / "compilation_cache").absolute())}
+    platform = {"JAX_PLATFORMS": "cpu"} if self.toy else cache
     with log.open("wb") as output:
       return subprocess.Popen(
           with_parent.command(signal.SIGTERM, [sys.executable, *command]), cwd=_ROOT, stdin=subprocess.DEVNULL,
