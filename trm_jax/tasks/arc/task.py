@@ -13,6 +13,7 @@ from trm_jax.data import folders
 from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored
 from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
+from trm_jax.runtime import console
 from trm_jax.runtime import paths
 from trm_jax.tasks import sourced
 from trm_jax.tasks import task
@@ -26,6 +27,7 @@ from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 
 _SHOWN_PAIRS = 4  # in a picture
+_NAMED = 5  # test inputs without an answer, in a warning
 _GENERATED = "generated"
 _USABLE = ("name the folder of the JSON files of ARC's tasks, one written by the reference's dataset builder, or "
            "'generated'")
@@ -187,7 +189,8 @@ class ArcTask(task.Task):
     return vote.submitted(found)
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    """Reports `pass@1` and so on, and `by_votes` (see vote.Votes); `unanswered` counts test inputs without a vote."""
+    """Reports `pass@1` and so on, and `by_votes` (see vote.Votes); `unanswered` counts test inputs without a vote,
+    which a warning names."""
     votes = self._votes(puzzles, evaluation)
     table = {"by_votes": votes.by_votes} if votes.by_votes else {}
     return votes.metrics | table | {"unanswered": len(votes.unanswered)}
@@ -205,6 +208,10 @@ class ArcTask(task.Task):
       votes = vote.count(puzzles, self.task_names, examples[there], versions[there], evaluation.answers[there],
                          evaluation.q_halt[-1, there])
       self._counted = evaluation, votes
+      if votes.unanswered:
+        more = f" and {len(votes.unanswered) - _NAMED:,} more" if len(votes.unanswered) > _NAMED else ""
+        console.warn(f"no version of {len(votes.unanswered):,} of {len(puzzles):,} test inputs was answered, so that "
+                     f"they count as not solved: {'; '.join(votes.unanswered[:_NAMED])}{more}")
     return self._counted[1]
 
   # Drawing.
