@@ -311,6 +311,19 @@ def test_tasks_in_json_are_those_that_the_model_knows(task, tmp_path):
   of_one, of_test = (jax.jit(lambda arrays, row: task.row(arrays, row, None, None)["inputs"])(
       task.arrays(puzzles), row) for puzzles, row in ((one, 1), (test, rows[1])))
   np.testing.assert_array_equal(of_one, of_test)
+  # A new test input of the same task is welcome, in whatever order its demonstrations are; another task is not.
+  challenges[name]["test"][0]["input"] = GRID.tolist()
+  challenges[name]["train"].reverse()
+  (tmp_path / f"{name}.json").write_text(json.dumps(challenges[name]))
+  assert grids.crop(task.read_json(str(tmp_path / f"{name}.json")).inputs[0]).tolist() == GRID.tolist()
+  other = next(kinds for other, kinds in challenges.items() if other != name)
+  for kind in ("input", "output"):
+    changed = json.loads(json.dumps(challenges[name]))
+    changed["train"][1][kind] = other["train"][0][kind]
+    (tmp_path / f"{name}.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError, match=f"{name}.json, task {name}: its train pair 2 is not in the task of this name in "
+                                        "'.*json', on which the model was trained, so this is another task"):
+      task.read_json(str(tmp_path / f"{name}.json"))
   (tmp_path / "mine.json").write_text(json.dumps(challenges[name]))
   with pytest.raises(UserError, match="mine.json: the task 'mine' is not in '.*json', on which the model was trained"):
     task.read_json(str(tmp_path / "mine.json"))

@@ -97,7 +97,8 @@ class ArcTask(task.Task):
 
   def read_json(self, path: str) -> Puzzles:
     """The test inputs of tasks that are published as json_files.read_file says. A model knows the versions of a task by
-    their rows of the prefix table, so that it must have been trained on it."""
+    their rows of the prefix table, so that it must have been trained on it: on a task of the same name with the same
+    demonstrations. Test inputs may be new."""
     tasks = json_files.read_file(folders.local_file(path, "the argument"), self.data.side)
     train = self.read("train")  # has all tasks
     places = {self.task_names[identifier]: group for group, identifier in enumerate(
@@ -107,12 +108,25 @@ class ArcTask(task.Task):
         raise UserError(f"{path}: the task {name!r} is not in {self.data.source!r}, on which the model was trained, "
                         "and it has rows of the prefix table for no other; name a file after its task, as "
                         "007bbfb7.json, or train rows for new tasks by config.init_from (docs/runs.md)")
+      self._check_demonstrations(f"{path}, task {name}", tasks[name], places[name])
     pairs = [[pair for pair in pairs if pair.is_test] for pairs in tasks.values()]
     sizes, flat = np.array([len(some) for some in pairs]), [pair for some in pairs for pair in some]
     versions = train.take_groups(np.array([places[name] for name in tasks])).versions
     moves = np.zeros((np.diff(versions.starts) * sizes).sum(), np.int16)  # test inputs stay at the top left
     return builder.of_pairs(flat, self.data.side, sizes=sizes, versions=dataclasses.replace(versions, moves=moves),
                             num_puzzle_identifiers=self.num_puzzle_identifiers)
+
+  def _check_demonstrations(self, where: str, pairs: Sequence[json_files.Pair], group: int) -> None:
+    """Raises UserError unless the training puzzles have these demonstrations in the task of a group."""
+    train = self.read("train")
+    rows = np.flatnonzero(train.puzzle_identifiers == train.puzzle_identifiers[train.originals()[group]])
+    known = {train.inputs[row].tobytes() + np.maximum(train.labels[row], 0).tobytes() for row in rows}
+    for number, pair in enumerate([pair for pair in pairs if not pair.is_test], 1):
+      if b"".join(grids.canvas(grid, side=self.data.side).tobytes() for grid in (pair.input, pair.output)) not in known:
+        raise UserError(f"{where}: its train pair {number} is not in the task of this name in {self.data.source!r}, on "
+                        "which the model was trained, so this is another task, for which it has no rows of the prefix "
+                        "table; give the pairs of that task, or give this one another name and train rows for it by "
+                        "config.init_from (docs/runs.md)")
 
   def _data_set(self, progress: task.Progress | None = None) -> builder.DataSet:
     """Returns both splits, which are made together."""
