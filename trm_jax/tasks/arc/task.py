@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 import dataclasses
 import os
+import pathlib
 from typing import Any
 
 from etils import epath
@@ -29,8 +30,8 @@ from trm_jax.tasks.arc.config import ArcData
 _SHOWN_PAIRS = 4  # in a picture
 _NAMED = 5  # test inputs without an answer, in a warning
 _GENERATED = "generated"
-_USABLE = ("name the folder of the JSON files of ARC's tasks, one written by the reference's dataset builder, or "
-           "'generated'")
+_USABLE = ("name the folder of the JSON files of ARC's tasks, one or several written by the reference's dataset builder, "
+           "with commas between them, or 'generated'")
 
 
 class ArcTask(task.Task):
@@ -138,20 +139,34 @@ class ArcTask(task.Task):
     source = self.data.source
     if source == _GENERATED:
       return self._generated(progress)
-    folder = paths.user_path(source, "config.data.source")
-    data_set, _ = (folders.dataset(source, split, _USABLE) for split in ("train", "test"))
-    if data_set is not None:
-      if buckets.is_remote(folder):
-        buckets.local_copy(folder, ["identifiers.json"])
+    places = source.split(",")
+    if len(set(places)) < len(places):
+      raise UserError(f"config.data.source = {source!r}: names a folder twice; name each once")
+    built = [self._reference_folder(place) for place in places]
+    if None not in built:
       if self.data.side != grids.SIDE:
         raise UserError(f"config.data.side = {self.data.side}: {source} was written by the reference's builder, whose "
                         f"canvases have {grids.SIDE}; set config.data.side = {grids.SIDE}")
-      return reference_folder.read(data_set)
+      return reference_folder.read(built)
+    if len(places) > 1:
+      raise UserError(f"config.data.source = {source!r}: {places[built.index(None)]} was not written by the reference's "
+                      "dataset builder, and only folders that it wrote can be named together; put JSON files into one "
+                      "folder, and name them in config.data.subsets")
+    folder = paths.user_path(source, "config.data.source")
     names = buckets.names(folder) if buckets.is_remote(folder) else sorted(os.listdir(folder))
     wanted = [name for name in names if name.endswith(".json")]
     if buckets.is_remote(folder) and wanted:
       folder = epath.Path(buckets.local_copy(folder, wanted))
     return builder.build(builder.read(folder, names, self.data), self.data.test_set, self.data, progress)
+
+  @staticmethod
+  def _reference_folder(source: str) -> pathlib.Path | None:
+    """A local folder with the files of a folder that the reference's builder wrote; None for another folder."""
+    local, _ = (folders.dataset(source, split, _USABLE) for split in ("train", "test"))
+    folder = paths.user_path(source, "config.data.source")
+    if local is not None and buckets.is_remote(folder):
+      buckets.local_copy(folder, ["identifiers.json"])
+    return local
 
   def _generated(self, progress: task.Progress | None) -> builder.DataSet:
     data = self.data
