@@ -5,6 +5,7 @@ TRM_GOLDEN_ARC_DIR names the recordings, folders with colons between them; other
 TRM_ARC_JSON_DIR names a folder with the published files, from which the real data sets are made then.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 from trm_jax.data.puzzles import IGNORE_LABEL, Sizes
 from trm_jax.errors import UserError
 from trm_jax.tasks.arc import grids
+from trm_jax.tasks.arc import reference_folder
 from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 from trm_jax.tasks.arc.task import ArcTask
@@ -151,6 +153,90 @@ def test_a_changed_cell_of_a_folder_is_found(golden, tmp_path):
     ArcTask(ArcData(source=str(tmp_path))).read("train")
 
 
+@pytest.fixture(name="renamed")
+def _renamed(golden, tmp_path):
+  """The recording twice, the second time with other names for every other task; and the names in both."""
+  names = json.loads((golden / "identifiers.json").read_text())
+  tasks = sorted({name.split("|||")[0] for name in names[1:]})
+  others = names[:1] + [f"new {name}" if name.split("|||")[0] in tasks[::2] else name for name in names[1:]]
+  for folder, identifiers in (("a", names), ("b", others)):
+    write_reference_folder(golden, tmp_path / folder)
+    (tmp_path / folder / "identifiers.json").write_text(json.dumps(identifiers))
+  return tmp_path / "a", tmp_path / "b", names, others
+
+
+def _together(*folders):
+  return ArcTask(ArcData(source=",".join(map(str, folders))))
+
+
+def test_folders_with_the_same_names_are_joined_as_in_the_reference(golden, task, renamed):
+  first, second, *_ = renamed
+  (second / "identifiers.json").write_text((first / "identifiers.json").read_text())
+  stored, joined = np.load(golden / "dataset.npz"), _together(first, second)
+  train = joined.read("train")
+  for name, array in _arrays(train).items():  # the arrays of both, the second ones' offsets counted on
+    once = stored[f"train/{name}"]
+    twice = np.concatenate([once, once] if name == "puzzle_identifiers" else [once, once[1:] + once[-1]])
+    np.testing.assert_array_equal(array, twice, name)
+  make = jax.jit(jax.vmap(lambda arrays, *numbers: joined.row(arrays, *numbers, None), in_axes=(None, 0, 0)))
+  made = jax.tree.map(np.asarray, make(joined.arrays(train), *_every_row(train)))
+  np.testing.assert_array_equal(made["inputs"], np.concatenate([stored["train/inputs"]] * 2))
+  sizes = np.diff(stored["train/puzzle_indices"])
+  np.testing.assert_array_equal(
+      made["puzzle_identifiers"], np.tile(np.repeat(stored["train/puzzle_identifiers"], sizes), 2))
+  # Its steps come from sums over the folders' dataset.json.
+  meta = json.loads((golden / "train_dataset.json").read_text())
+  mean = 2 * meta["mean_puzzle_examples"] * meta["total_puzzles"] / (2 * meta["total_puzzles"])
+  assert Sizes.of(train).total_steps(100, 8) == int(100 * 2 * meta["total_groups"] * mean / 8)
+  assert joined.num_puzzle_identifiers == task.num_puzzle_identifiers  # of its sum, half would be rows of nothing
+  assert joined.read("test").digest() == _together(first).read("test").digest()  # each test input once
+
+
+def test_folders_with_other_names_have_a_row_for_each_name(golden, task, renamed):
+  first, second, names, others = renamed
+  joined = _together(first, second)
+  assert joined.row_names() == ["", *names[1:], *(name for name in others if name.startswith("new "))]
+  train, half = joined.read("train"), len(np.load(golden / "dataset.npz")["train/puzzle_identifiers"])
+  meant, stored = (train.versions.identifiers[:half], train.versions.identifiers[half:]), np.load(golden / "dataset.npz")
+  for rows, known in zip(meant, (names, others)):
+    assert [joined.row_names()[i] for i in rows] == [known[i] for i in stored["train/puzzle_identifiers"]]
+  # Test tasks of the second folder are those whose names are new.
+  test, before = joined.read("test"), [task.task_names[int(i)] for i in dict.fromkeys(
+      task.read("test").puzzle_identifiers.tolist())]
+  found = [joined.task_names[int(i)] for i in test.puzzle_identifiers[test.originals()]]
+  assert found == before + [f"new {name}" for name in before if f"new {name}" in others]
+
+
+def test_a_test_task_of_two_folders_has_the_test_inputs_of_both(task):
+  test = task.read("test")
+  inputs = test.inputs.copy()
+  inputs[0] = test.inputs[-1]
+  other = dataclasses.replace(test, inputs=inputs)
+  joined = reference_folder._joined(reference_folder._each_once([test, other]), test.num_puzzle_identifiers)
+  sizes = test.examples_of_groups()
+  assert joined.examples_of_groups().tolist() == [sizes[0] + 1, *sizes[1:]]
+  np.testing.assert_array_equal(joined.inputs, np.insert(test.inputs, sizes[0], test.inputs[-1], axis=0))
+  np.testing.assert_array_equal(joined.labels, np.insert(test.labels, sizes[0], test.labels[0], axis=0))
+  for name in ("starts", "identifiers", "numbers"):
+    np.testing.assert_array_equal(getattr(joined.versions, name), getattr(test.versions, name))
+  assert len(joined.versions.moves) == (joined.num_versions * joined.examples_of_groups()).sum()
+
+
+def test_folders_that_cannot_be_named_together(golden, tmp_path):
+  write_reference_folder(golden, tmp_path / "a")
+  with pytest.raises(UserError, match=f"{golden / 'json'} was not written by the reference's dataset builder, and only "):
+    _together(tmp_path / "a", golden / "json").read("train")
+  with pytest.raises(UserError, match="names a folder twice; name each once"):
+    _together(tmp_path / "a", tmp_path / "a").read("train")
+  with pytest.raises(UserError, match="config.data.source = '.*none': no such folder"):
+    _together(tmp_path / "a", tmp_path / "none").read("train")
+  path = tmp_path / "a" / "identifiers.json"
+  names = json.loads(path.read_text())
+  path.write_text(json.dumps([*names[:-1], names[1]]))
+  with pytest.raises(UserError, match="identifiers.json: has a name twice, each must be another"):
+    _together(tmp_path / "a").read("train")
+
+
 def test_votes(golden, task):
   puzzles, predictions = task.read("test"), np.load(golden / "predictions.npz")
   examples, versions = (numbers[predictions["rows"]] for numbers in _every_row(puzzles))
@@ -175,6 +261,8 @@ def test_the_real_data_sets(golden, name):
   subsets, test_set = SETS[name[:4]]
   task = ArcTask(ArcData(source=REAL, subsets=subsets, test_set=test_set, num_aug=int(name[8:])))
   names = _names(task.task_names, task.read("train"))
+  if not (golden / "full.json").exists():
+    pytest.skip(f"{golden} has no full.json")
   recorded = json.loads((golden / "full.json").read_text()).get(name)
   if not recorded:
     assert len(names) == 1_191_730

@@ -22,8 +22,10 @@ from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import IGNORE_LABEL, Sizes
 from trm_jax.errors import UserError
 from trm_jax.model.trm import TRM
+from trm_jax.report import write as report
 from trm_jax.runtime import sharding
 from trm_jax.solve import Solver
+from trm_jax.study import running
 from trm_jax.tasks.arc import grids
 from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
@@ -31,6 +33,8 @@ from trm_jax.tasks.arc.task import ArcTask
 from trm_jax.training import attempts
 from trm_jax.training import identity
 from trm_jax.training import loop
+from trm_jax.training import metrics_log
+from trm_jax.training.evaluator import Evaluation
 
 GOLDEN = tiny.GOLDEN_ARC
 GRID = np.array([[1, 2, 3], [4, 0, 9]], np.uint8)
@@ -239,6 +243,22 @@ def test_votes_by_hand(task):
   assert {name: len(attempts) for name, attempts in votes.submission.items()} == dict(zip(names, sizes.tolist()))
 
 
+def test_test_inputs_without_an_answer_are_named(capsys):
+  task = ArcTask(_data())
+  puzzles = task.read("test")
+  puzzles = dataclasses.replace(puzzles, versions=dataclasses.replace(
+      puzzles.versions, starts=np.where(np.arange(9) < 8, 0, puzzles.versions.starts)))  # only the last has versions
+  evaluation = Evaluation(answers=np.zeros((9, 900), np.uint8), right_cells=np.zeros((1, 9), np.int32), by_rules={},
+                          counted_cells=np.zeros(9, np.int32), q_halt=np.zeros((1, 9), np.float32), losses={},
+                          steps=np.zeros(9, np.int32), row_steps=0)
+  number = 9 - puzzles.examples_of_groups()[-1]
+  assert task.score(puzzles, evaluation)["unanswered"] == number
+  names = [f"{task.task_names[int(i)]}, test input 1" for i in puzzles.puzzle_identifiers]
+  said = capsys.readouterr().err
+  assert f"warning: no version of {number} of 9 test inputs was answered, so that they count as not solved: " in said
+  assert f": {names[0]}; {names[1]}; " in said and said.endswith(f" and {number - 5} more\n")
+
+
 def test_one_answer_is_submitted_twice_and_no_rectangle_is_an_answer(task):
   name = task.task_names[int(task.read("test").puzzle_identifiers[0])]
   assert _votes(task, [(0, 3, None, 0.0)]).submission[name] == [{"attempt_1": [], "attempt_2": []}]
@@ -291,6 +311,19 @@ def test_tasks_in_json_are_those_that_the_model_knows(task, tmp_path):
   of_one, of_test = (jax.jit(lambda arrays, row: task.row(arrays, row, None, None)["inputs"])(
       task.arrays(puzzles), row) for puzzles, row in ((one, 1), (test, rows[1])))
   np.testing.assert_array_equal(of_one, of_test)
+  # A new test input of the same task is welcome, in whatever order its demonstrations are; another task is not.
+  challenges[name]["test"][0]["input"] = GRID.tolist()
+  challenges[name]["train"].reverse()
+  (tmp_path / f"{name}.json").write_text(json.dumps(challenges[name]))
+  assert grids.crop(task.read_json(str(tmp_path / f"{name}.json")).inputs[0]).tolist() == GRID.tolist()
+  other = next(kinds for other, kinds in challenges.items() if other != name)
+  for kind in ("input", "output"):
+    changed = json.loads(json.dumps(challenges[name]))
+    changed["train"][1][kind] = other["train"][0][kind]
+    (tmp_path / f"{name}.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError, match=f"{name}.json, task {name}: its train pair 2 is not in the task of this name in "
+                                        "'.*json', on which the model was trained, so this is another task"):
+      task.read_json(str(tmp_path / f"{name}.json"))
   (tmp_path / "mine.json").write_text(json.dumps(challenges[name]))
   with pytest.raises(UserError, match="mine.json: the task 'mine' is not in '.*json', on which the model was trained"):
     task.read_json(str(tmp_path / "mine.json"))
@@ -410,6 +443,35 @@ def test_an_evaluation_without_solutions_says_so_and_submits(trained, tmp_path, 
   said = capsys.readouterr()
   assert "answered without a score, because no solution is known" in said.out + said.err
   assert "solved" not in said.out and len(json.loads((tmp_path / "out" / "submission.json").read_text())) == 8
+
+
+def test_a_run_without_solutions_has_no_score_anywhere(tmp_path, shared_programs, monkeypatch, capfd):
+  """Neither zeros nor a right answer: in no file, line or report."""
+  shutil.copytree(GOLDEN / "json", tmp_path / "json", copy_function=shutil.copyfile)
+  [path] = (tmp_path / "json").glob("*_evaluation_solutions.json")
+  path.unlink()
+  monkeypatch.setattr(boards, "answers_picture", lambda *answers: np.zeros((1, 1, 3), np.uint8))  # takes long
+  monkeypatch.setattr(boards, "solving_picture", lambda path, task, inputs, answers, labels, *more: drawn.append(labels))
+  drawn, folder = [], tmp_path / "run"
+  results = loop.run(_config(**{"data.source": str(tmp_path / "json"), "save.average": 1}), folder)
+  assert results == json.loads((folder / "results.json").read_text()) and drawn == [None]
+  names = {"num_puzzles", "row_steps", "unanswered"}
+  assert results["test"].keys() == names and results["test"]["num_puzzles"] == 0
+  recorded = {name.removeprefix(f"{of}/") for record in metrics_log.read_metrics(folder / "metrics.jsonl")
+              for name in record for of in ("test", "test_average") if name.startswith(f"{of}/")}
+  assert recorded == names | {"num_checkpoints"}
+  said = capfd.readouterr().out
+  assert "test: 9 puzzles answered without a score, because no solution is known" in said
+  assert "last checkpoint: answered without a score, because no solution is known" in said
+  assert "results.json        the test, without a score" in said and "solved," not in said and "solved by" not in said
+  for name in ("submission.json", "submission_average.json"):
+    assert len(json.loads((folder / name).read_text())) == 8 and re.search(f"^  {name} +the answers", said, re.M)
+  assert running.solved(running.results_of(folder), _config()) == (
+      "answered without a score, because no solution is known")
+  report.report([str(folder)], tmp_path / "report")
+  page = (tmp_path / "report" / "report.md").read_text()
+  assert "1 run of 1 setting: 0 finished, 1 finished without a score, because no solution is known. None has a" in page
+  assert "%" not in page.partition("## Every run")[2].partition("csv")[0]
 
 
 # Identifiers.

@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Several processes as one job. The jobs are real: started by launch/local, two processes of two CPU devices."""
 
+import json
 import os
 import re
 import shutil
@@ -419,6 +420,23 @@ def test_two_processes_take_the_same_steps_as_one(alone, together):
   assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}
 
 
+def assert_same_votes(folder, cache, fields):
+  """Two processes test the weights that one process has trained and tested in FOLDER/1, and come to the same votes."""
+  one, two = folder / "1", folder / "tested by two"
+  shutil.copytree(one, two)
+  for name in ("results.json", "submission.json"):
+    (two / name).unlink()
+  job = jobs.Job(two, processes=2, devices=2, cache=cache, **fields)
+  assert job.wait() == 0, job.output()
+  assert "going on from the checkpoint of step 2" in job.output()
+  assert (two / "submission.json").read_bytes() == (one / "submission.json").read_bytes()
+  scores = [json.loads((run / "results.json").read_text())["test"] for run in (one, two)]
+  assert scores[0]["num_puzzles"] == 2 * 4 * 6 and scores[0]["unanswered"] == 0
+  for name in ("num_puzzles", "unanswered", "by_votes", *(f"pass@{k}" for k in (1, 2, 5, 10, 100, 1000))):
+    assert scores[0][name] == scores[1][name], name
+  assert list(scores[0]["by_votes"]) == ["1", "3", "6"]
+
+
 @pytest.mark.parametrize("task", ["sudoku", "arc"])
 def test_two_processes_begin_with_the_weights_of_another_run(task, alone, tmp_path, cache, monkeypatch):
   """As one process does. Rows of ARC's table are carried over by name, between tables that are split over processes."""
@@ -441,6 +459,8 @@ def test_two_processes_begin_with_the_weights_of_another_run(task, alone, tmp_pa
     carried, rows = map(int, re.search(r"([\d,]+) of ([\d,]+) rows", said).groups())
     assert (carried, rows) == (1, 1) if task == "sudoku" else 0 < carried < rows
   assert jobs.difference(*found) < 2e-5
+  if task == "arc":
+    assert_same_votes(tmp_path, cache, fields | {"init_from": first})
   tables = [one["prefix_table"]["puzzle_emb"] for one in found]
   np.testing.assert_allclose(*tables, rtol=1e-5, atol=1e-6)
   assert np.abs(tables[0]).max() > 0

@@ -54,6 +54,8 @@ def test_what_lies_in_a_folder_of_the_same_run(tmp_path, names, found):
 @pytest.mark.parametrize("names, message", [
     (("metrics.jsonl",), "has metrics.jsonl, but no config.json: they belong to no run"),
     (("results.json", "solved.png"), "has results.json, solved.png, but no config.json"),
+    (("submission.json",), "has submission.json, but no config.json"),
+    (("submission_average.json", "submission_best.json"), "has submission_average.json, submission_best.json, but no"),
     (("tensorboard/",), "has tensorboard, but no config.json"),
     (("checkpoints/best.pt",), "has checkpoints, but no config.json"),
     (("checkpoints",), "has checkpoints, but no config.json"),

@@ -303,20 +303,23 @@ def test_missing_and_failed_runs_are_shown(tmp_path):
     f.write(json.dumps({"step": 201, "failed": "the loss or its gradient is not finite"}) + "\n")
   with (write_run(tmp_path / "cut", 0.5, seed=5, stop=200) / "metrics.jsonl").open("a") as f:
     f.write('{"step": 300, "train/l')
+  with (write_run(tmp_path / "unknown", 0.5, seed=6, stop=999) / "metrics.jsonl").open("a") as f:
+    f.write(json.dumps({"step": 1000, "test/num_puzzles": 0}) + "\n")
   (tmp_path / "lost").mkdir()
   (tmp_path / "lost" / "metrics.jsonl").write_text("")
   report = _report(tmp_path)
+  without = "finished without a score, because no solution is known"
   assert report["Summary"].sentence == (
-      "7 runs of 1 setting: 1 finished, 3 unfinished, 2 failed, 1 unreadable. The best setting is baseline with 50.0 % "
+      f"8 runs of 1 setting: 1 finished, 1 {without}, 3 unfinished, 2 failed, 1 unreadable. The best setting is baseline with 50.0 % "
       "of the test puzzles solved, one seed.")
   rows = {pathlib.Path(row["folder"]).name: row["status"] for row in _tables(report["Every run"])["runs"]}
   assert rows == {
       "good": "finished", "going": "unfinished, at step 600 of 1,000", "new": "unfinished, at step 0 of 1,000",
       "nan": "failed at step 300 of 1,000: the loss is not finite",
       "told": "failed at step 201 of 1,000: the loss or its gradient is not finite",
-      "cut": "unfinished, at step 200 of 1,000", "lost": "unreadable: config.json: no such file"}
+      "cut": "unfinished, at step 200 of 1,000", "unknown": without, "lost": "unreadable: config.json: no such file"}
   labels = [t.get_text() for t in report["Learning curves"].parts[1].fig.legends[0].texts]
-  assert labels == ["baseline (n=1)", "baseline: 5 runs without a result,\nto ×"]
+  assert labels == ["baseline (n=1)", "baseline: 6 runs without a result,\nto ×"]
 
 
 @pytest.mark.parametrize("change, reason", [

@@ -236,7 +236,7 @@ def answers_picture(
         for i, (puzzle, shown) in enumerate(zip(inputs, after), 1))))
   boards = []
   for i in range(len(inputs)):
-    [board] = drawn(task, inputs[i], answers[i : i + 1], labels[i], q_halt[i : i + 1])
+    [board] = drawn(task, inputs[i], answers[i : i + 1], puzzles_lib.known(labels[i]), q_halt[i : i + 1])
     boards.append(dataclasses.replace(board, title=f"puzzle {i + 1}"))
   return _pixels(_figure(task, boards))
 

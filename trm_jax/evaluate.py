@@ -24,6 +24,7 @@ from trm_jax.tasks import Task
 from trm_jax.tasks import vote
 from trm_jax.training import evaluator as evaluator_lib
 from trm_jax.training import identity
+from trm_jax.training import metrics_log
 from trm_jax.training.evaluator import Evaluator
 
 
@@ -136,7 +137,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     if tables:
       metrics |= {"attempts": evaluation.attempts, "passes": float(evaluation.steps.sum() / len(puzzles))}
   if not metrics["num_puzzles"]:
-    progress.done(evaluator_lib.NO_SCORE)
+    progress.done(f"answered {metrics_log.WITHOUT_SCORE}")
     return metrics
   progress.done(f"{metrics[task.headline]:.2%} solved, {metrics['accuracy']:.2%} of cells right, halting right for "
                 f"{metrics['q_halt_accuracy']:.2%}, lm_loss {metrics['lm_loss']:.4g}, q_halt_loss "

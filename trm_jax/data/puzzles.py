@@ -28,6 +28,11 @@ def are_right(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
   return ((answers == labels) | (labels == IGNORE_LABEL)).all(-1)
 
 
+def known(labels: np.ndarray) -> np.ndarray | None:
+  """The labels of one puzzle, (S,) tokens or IGNORE_LABEL; None if no cell has one, since nothing can be compared."""
+  return labels if (labels != IGNORE_LABEL).any() else None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Versions:
   """Versions that are stored as numbers that make them from the original, not as cells: W of them, each of one group.

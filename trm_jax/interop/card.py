@@ -96,7 +96,7 @@ def _accuracy(task: tasks.Task, step: int, results: dict[str, Any]) -> str:
   """The accuracy that the run measured for exactly these weights."""
   for name in ("test", "test_best"):
     test = results.get(name, {})
-    if test.get("step", results.get("step")) == step and "num_puzzles" in test:
+    if test.get("step", results.get("step")) == step and test.get("num_puzzles"):
       share, num = test[task.headline], test["num_puzzles"]
       # Wilson's interval, which has a width even if none or all of a few puzzles are solved.
       z2 = 1.96**2 / num

@@ -119,8 +119,15 @@ class Run:
     return "" if loss is None or math.isfinite(loss) else "the loss is not finite"
 
   @property
+  def is_unscored(self) -> bool:
+    """Whether the run has finished, but no solution of its test puzzles is known."""
+    return self.result("num_puzzles") == 0
+
+  @property
   def status(self) -> str:
     """The word finished, unfinished or failed, with details."""
+    if self.is_unscored:
+      return f"finished {metrics_log.WITHOUT_SCORE}"
     if self.result() is not None:
       return "finished"
     where = f"at step {self.step:,} of {self.total_steps:,}"

@@ -21,6 +21,7 @@ from trm_jax.report.runs import Run
 from trm_jax.report.runs import Unreadable
 from trm_jax.runtime import console
 from trm_jax.runtime.console import plural
+from trm_jax.training import metrics_log
 
 
 _SHARES = (0.5, 0.9)  # of the validation puzzles; the effort until they are solved is shown
@@ -93,9 +94,11 @@ class Report:
     """The runs by number and status, and the best setting."""
     finished = [r for r in self.runs if r.result() is not None]
     failed = [r for r in self.runs if r.status.startswith("failed")]
+    unscored = [r for r in self.runs if r.is_unscored]
     counts = [f"{len(finished)} finished"]
     counts += [f"{count} {what}" for count, what in (
-        (len(self.runs) - len(finished) - len(failed), "unfinished"), (len(failed), "failed"),
+        (len(unscored), f"finished {metrics_log.WITHOUT_SCORE}"),
+        (len(self.runs) - len(finished) - len(unscored) - len(failed), "unfinished"), (len(failed), "failed"),
         (len(self.unreadable), "unreadable")) if count]
     best = max(self.done, key=lambda s: s.mean, default=None)
     sentence = (f"{plural(len(self.runs) + len(self.unreadable), 'run')} of {plural(len(self.settings), 'setting')}: "
@@ -105,7 +108,7 @@ class Report:
       sentence += (f"The best setting is {best.label} with {show.percent(best.mean)} of the test puzzles solved"
                    f"{several if best.deviation is not None else ', one seed'}.")
     else:
-      sentence += "None has a result yet."
+      sentence += "None has a score." if unscored else "None has a result yet."
     seconds = [r.seconds for r in self.runs if r.seconds is not None]
     rows = [("devices", show.listed(sorted({r.devices for r in self.runs})))]
     if seconds:

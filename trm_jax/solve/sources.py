@@ -48,8 +48,7 @@ class Row:
 def of_puzzles(task: Task, puzzles: Puzzles, what: str) -> Iterator[Row]:
   """Rows of puzzles that have been read already. The place of each is `what`, such as "test puzzle", and its number."""
   for i, (inputs, labels) in enumerate(zip(puzzles.inputs, puzzles.labels)):
-    known = (labels != puzzles_lib.IGNORE_LABEL).any()
-    yield Row(f"{what} {i + 1}", inputs, labels if known else None, before=task.shown_before(puzzles, i))
+    yield Row(f"{what} {i + 1}", inputs, puzzles_lib.known(labels), before=task.shown_before(puzzles, i))
 
 
 class Arguments:

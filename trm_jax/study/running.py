@@ -138,6 +138,8 @@ def results_of(folder: epath.Path) -> dict[str, Any]:
 
 def solved(results: dict[str, Any], config: Config) -> str:
   """Words for the share of the test puzzles that a run has solved."""
+  if results["test"].get("num_puzzles") == 0:
+    return f"answered {metrics_log.WITHOUT_SCORE}"
   return f"{results['test'][tasks.headline(config.task)]:.1%} solved"
 
 

@@ -18,9 +18,6 @@ from trm_jax.tasks import vote
 from trm_jax.training import losses
 from trm_jax.training.attempts import Attempter
 
-# Said of an evaluation whose metrics are zeros because nothing can be compared.
-NO_SCORE = "answered without a score, because no solution is known"
-
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -84,14 +81,17 @@ class Evaluation:
         versions=1, rollouts=1, residuals=None)
 
   def metrics(self) -> dict[str, Any]:
-    """Means over the attempts that have a counted cell. Accuracies are shares in [0, 1]; they are 0 if there is none.
+    """Means over the attempts that have a counted cell. Accuracies are shares in [0, 1].
 
     Returns:
+      If no attempt has a counted cell, only num_puzzles, which is 0, and row_steps: there is no score. Otherwise
       num_puzzles, the number of attempts with a counted cell; exact_accuracy, accuracy (mean share of right cells), the
       share right by the rules, q_halt_accuracy, lm_loss and q_halt_loss after the last step; steps, the mean per
       puzzle; row_steps in all; `by_step`, the first three after each step.
     """
-    counted, number = self.counted, max(1, self.counted.sum())
+    counted, number = self.counted, self.counted.sum()
+    if not number:
+      return {"num_puzzles": 0, "row_steps": self.row_steps}
     exact = (self.right_cells == self.counted_cells)[:, counted]
     shares = {"exact_accuracy": exact, "accuracy": self.right_cells[:, counted] / self.counted_cells[counted],
               **{name: right[:, counted] for name, right in self.by_rules.items()}}
@@ -190,7 +190,8 @@ class Evaluator:
     Returns:
       The Evaluation of the chosen attempts, and tables like those of Task.score: `by_choice` has the ways in which a
       model chooses by itself; `by_check` has "proof", if the task has rules, and "pass@J", which needs only one right
-      attempt by labels or rules. The given Evaluation and no tables if there is nothing to choose among.
+      attempt by labels or rules. No tables if no solution is known; the given Evaluation and no tables if there is
+      nothing to choose among.
     """
     if not self._chooses:
       return evaluation, {}
@@ -205,11 +206,14 @@ class Evaluator:
              for way in vote.BY if way != "proof" or proven is not None}
     every, counted = np.arange(number), counted[:, 0]
 
+    chosen = evaluation.take(attempts[every, found[by]], answers[every, found[by]])
+    if not counted.any():
+      return chosen, {}
+
     def row(right):
-      share = right[counted].sum() / max(1, counted.sum())
-      return {"num_puzzles": int(counted.sum()), self._task.headline: float(share)}
+      return {"num_puzzles": int(counted.sum()), self._task.headline: float(right[counted].mean())}
 
     rows = {way: row(solved[every, chosen]) for way, chosen in found.items()}
     proof = {"proof": rows.pop("proof")} if "proof" in rows else {}
     tables = {"by_choice": rows, "by_check": proof | {f"pass@{attempts.shape[1]}": row(solved.any(1))}}
-    return evaluation.take(attempts[every, found[by]], answers[every, found[by]]), tables
+    return chosen, tables

@@ -19,7 +19,7 @@ from trm_jax.training import metrics_log
 
 # The files that a run writes in its folder after config.json, apart from its checkpoints.
 _WRITTEN = {"metrics.jsonl", "results.json", "parameters.txt", "tensorboard", "learning_curve.png", "solved.png",
-            "wandb_id"}
+            "wandb_id", "submission.json", "submission_average.json", "submission_best.json"}
 
 
 def digests(splits: Splits) -> dict[str, str | None]:

@@ -5,7 +5,7 @@ Every process of a job runs this and reaches restores, steps, evaluations and sa
 collective. Small files are written to `Workdir.local`, which only the main process keeps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
 import json
@@ -26,6 +26,7 @@ from trm_jax import boards
 from trm_jax import config as config_lib
 from trm_jax import tasks
 from trm_jax.config import Config
+from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data import rows as rows_lib
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles, Sizes
@@ -137,7 +138,8 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
   Args:
     config: of the run.
     path: folder of the run, local or gs://BUCKET/FOLDER; made if it does not exist. It gets config.json, metrics.jsonl,
-      tensorboard/, checkpoints/, and at the end results.json, learning_curve.png and solved.png.
+      tensorboard/, checkpoints/, and at the end results.json, learning_curve.png, solved.png and the task's
+      answer_files.
     peer_timeout_s: if there are several processes, one that makes no progress for this long ends with PEER_LOST.
 
   Returns:
@@ -231,10 +233,12 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       distributed.say(f"{train_log.at(position.step, made.total_steps)}  {watched_name}: "
                       f"{_solved(metrics, config, task, len(watched))}")
       workdir.sync()  # A noted evaluation is not repeated, so its record must be in place before.
-      checkpoints.add_evaluation(position.step, metrics[task.headline] if watched_name == "validation" else None)
+      checkpoints.add_evaluation(
+          position.step, metrics.get(task.headline) if watched_name == "validation" else None)
       position.evaluated = position.step
 
     few = splits.test.take_groups(np.arange(min(splits.test.num_groups, _SOLVED)))
+    answer_files: list[str] = []  # the names of those that are written
 
     def test(tested: TrainState, what: str, suffix: str = "") -> tuple[dict[str, Any], list[list[Shown]]]:
       """Evaluates on the test set and prints the result. Returns the metrics, and for each of a few puzzles what its
@@ -249,8 +253,9 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       metrics = evaluation.metrics() | task.score(splits.test, evaluation)
       for name, content in task.answer_files(splits.test, evaluation).items():
         stem, dot, ending = name.rpartition(".")
-        files.write_json(workdir.local / f"{stem}{suffix}{dot}{ending}", content, indent=None)
-      progress.done(evaluator_lib.NO_SCORE if not metrics["num_puzzles"] else
+        answer_files.append(f"{stem}{suffix}{dot}{ending}")
+        files.write_json(workdir.local / answer_files[-1], content, indent=None)
+      progress.done(f"answered {metrics_log.WITHOUT_SCORE}" if not metrics["num_puzzles"] else
                     f"{metrics[task.headline]:.2%} of {metrics['num_puzzles']:,} {splits.test_puzzle}s solved, "
                     f"{metrics['accuracy']:.2%} of cells right{_steps_a_puzzle(metrics, config)}"
                     f"{evaluator_lib.more_in_words(metrics, task)}")
@@ -333,7 +338,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       workdir.sync()
       # All processes leave together: JAX ends the job if the others do not follow the first one within a minute.
       multihost_utils.sync_global_devices("reported")
-      distributed.say(_what_is_where(workdir, results))
+      distributed.say(_what_is_where(workdir, results, answer_files))
       return results
     except _Stop:
       start = time.perf_counter()
@@ -474,6 +479,8 @@ def _headline(made: program.Program, splits: splits_lib.Splits, compile_s: float
 
 def _solved(metrics: dict[str, Any], config: Config, task: Task, number: int) -> str:
   """Describes an evaluation in words."""
+  if not metrics["num_puzzles"]:
+    return f"{number:,} puzzles answered {metrics_log.WITHOUT_SCORE}"
   return (f"{metrics[task.headline]:.1%} of {number:,} puzzles solved, {metrics['accuracy']:.1%} of cells, halting "
           f"right for {metrics['q_halt_accuracy']:.1%}{_steps_a_puzzle(metrics, config)}"
           f"{evaluator_lib.more_in_words(metrics, task)}")
@@ -483,12 +490,17 @@ def _steps_a_puzzle(metrics: dict[str, Any], config: Config) -> str:
   return f", {metrics['steps']:.2f} steps a puzzle" if config.eval.stop != "steps" else ""
 
 
-def _what_is_where(workdir: Workdir, results: dict[str, Any]) -> str:
-  """Describes the folder of a run that has ended, and suggests next commands."""
+def _what_is_where(workdir: Workdir, results: dict[str, Any], answer_files: Sequence[str]) -> str:
+  """Describes the folder of a run that has ended, and suggests next commands. `answer_files` are the names of the
+  task's files in it."""
   tables = [name.removeprefix("by_") for name in results["test"] if name.startswith("by_") and name != "by_step"]
+  what = (f"test accuracy, by {' and by '.join(['supervision step', *tables])}" if results["test"]["num_puzzles"] else
+          f"the test, {metrics_log.WITHOUT_SCORE}")
+  answers = "".join(f"  {name:<18}  the answers, in the competition's format\n" for name in answer_files)
   return f"""
 {workdir.path}/
-  results.json        test accuracy, by {' and by '.join(['supervision step', *tables])}
+  results.json        {what}
+{answers}\
   learning_curve.png  solved.png
   metrics.jsonl       tensorboard/       config.json       parameters.txt       checkpoints/
 next:
@@ -504,7 +516,7 @@ def _pictures(few: Puzzles, made: attempts.Attempts, after: list[list[Shown]], t
   curves.learning_curve(folder / "learning_curve.png", metrics_log.read_metrics(folder / "metrics.jsonl"), title=name,
                         headline=task.headline)
   i = evaluator_lib.hardest_solved(made.answers, few.labels)
-  solving = task, few.inputs[i], made.answers[:, i], few.labels[i], made.q_halt[:, i]
+  solving = task, few.inputs[i], made.answers[:, i], puzzles_lib.known(few.labels[i]), made.q_halt[:, i]
   print(f"\none {puzzle}, supervision step by supervision step:\n")
   print(boards.solving_text(*solving))
   boards.solving_picture(folder / "solved.png", *solving, task.shown_before(few, i), after[i])

@@ -17,6 +17,10 @@ from trm_jax.errors import Damaged
 from trm_jax.runtime import console
 from trm_jax.runtime import files
 
+# The end of a sentence about an evaluation in which nothing could be compared: its `num_puzzles` is 0, and it has no
+# accuracies.
+WITHOUT_SCORE = "without a score, because no solution is known"
+
 
 def numbers(record: dict[str, Any]) -> dict[str, float]:
   """The scalars of a record."""
@@ -139,12 +143,13 @@ def read_results(path: os.PathLike | str) -> dict[str, Any]:
 
   Raises:
     UserError: the file is missing or cannot be read.
-    Damaged: it is not what a run writes.
+    Damaged: it is not what a run writes. A test without a score has no accuracies.
   """
   results = files.read_json(path)
   test = results.get("test")
-  needed = {"step": results.get("step"), "train_seconds": results.get("train_seconds"),
-            "test.exact_accuracy": test.get("exact_accuracy") if isinstance(test, dict) else None}
+  needed = {"step": results.get("step"), "train_seconds": results.get("train_seconds")}
+  if not isinstance(test, dict) or test.get("num_puzzles") != 0:
+    needed["test.exact_accuracy"] = test.get("exact_accuracy") if isinstance(test, dict) else None
   for name, value in needed.items():
     if not isinstance(value, (int, float)):
       raise Damaged(f"{path}: {name} is {value!r}, must be a number")

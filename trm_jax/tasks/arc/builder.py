@@ -1,7 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """Builds ARC's data set like the reference's builder from the same files and seed, but makes only the original grids.
 
-The random draws of a thousand versions take half a minute. They are kept in a file in this machine's cache, whose name
+The random draws of a thousand versions take seconds. They are kept in a file in this machine's cache, whose name
 depends on the contents of the JSON files and the settings.
 """
 

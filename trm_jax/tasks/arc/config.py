@@ -13,8 +13,9 @@ class ArcData(DataConfig):
   """The source of ARC's tasks and the versions made of them. Defaults: the reference's ARC-AGI-1."""
 
   # A folder, local or gs://, with …_SUBSET_challenges.json and …_SUBSET_solutions.json as they are published, or one
-  # written by the reference's dataset builder. generated: small tasks made from the seed (see generate.py): num_train
-  # tasks to train on, with all their pairs, and num_test tasks whose test inputs are the test.
+  # written by the reference's dataset builder, or several such with commas between them. generated: small tasks made
+  # from the seed (see generate.py): num_train tasks to train on, with all their pairs, and num_test tasks whose test
+  # inputs are the test.
   source: str = knob("data/arc")
   # For JSON files: the subsets, in the order in which random draws go through them, and the subset whose test inputs
   # are the test. The test set may have no solutions: it is then answered without a score.

@@ -2,12 +2,14 @@
 """Reads ARC's data sets as the reference's builder writes them: gigabytes of grids, of which only the originals are
 kept, with the numbers that make each version from them."""
 
+from collections.abc import Sequence
+import dataclasses
 import pathlib
 
 import numpy as np
 
 from trm_jax.data import reference_format
-from trm_jax.data.puzzles import Versions
+from trm_jax.data.puzzles import Puzzles, Versions
 from trm_jax.data.reference_format import REBUILD
 from trm_jax.errors import UserError
 from trm_jax.runtime import files
@@ -18,27 +20,86 @@ from trm_jax.tasks.arc import grids
 _ROWS = 1 << 11
 
 
-def read(folder: pathlib.Path) -> builder.DataSet:
-  """Reads both splits. Every grid is made again and compared with the stored one.
+def read(folders: Sequence[pathlib.Path]) -> builder.DataSet:
+  """Reads both splits of one or several data sets. Every grid is made again and compared with the stored one.
+
+  Groups of all folders follow one another, as in the reference. The rows of the prefix table belong to names: names
+  keep the numbers of the first folder, and those that only later folders have are numbered on. The reference takes the
+  numbers as they are, so if two folders have different names, it gives different puzzles one row. A task that several
+  test sets have is tested once, in the versions of the first of these folders, with the test inputs of all.
 
   Args:
-    folder: holds train/, test/ and identifiers.json.
+    folders: each holds train/, test/ and identifiers.json.
 
   Raises:
     UserError: a file is missing or malformed, or holds what the reference's builder does not write for ARC.
   """
+  rows: dict[str, int] = {}
+  parts = {"train": [], "test": []}
+  for folder in folders:
+    names, splits = _folder(folder)
+    numbers = np.array([rows.setdefault(name, len(rows)) for name in names], np.int32)
+    for split, puzzles in splits.items():
+      parts[split].append(dataclasses.replace(puzzles, versions=dataclasses.replace(
+          puzzles.versions, identifiers=numbers[puzzles.versions.identifiers])))
+  splits = {"train": _joined(parts["train"], len(rows)), "test": _joined(_each_once(parts["test"]), len(rows))}
+  names = list(rows)
+  originals = np.concatenate([puzzles.puzzle_identifiers for puzzles in splits.values()])
+  return builder.DataSet(splits, {int(i): names[i] for i in np.unique(originals)})
+
+
+def _joined(parts: Sequence[Puzzles], num_puzzle_identifiers: int) -> Puzzles:
+  """The groups of several splits, one after another."""
+  versions = [part.versions for part in parts]
+  return builder.puzzles_of(
+      inputs=np.concatenate([part.inputs for part in parts]),
+      outputs=np.concatenate([np.maximum(part.labels, 0).astype(np.uint8) for part in parts]),
+      sizes=np.concatenate([part.examples_of_groups() for part in parts]),
+      versions=Versions(np.concatenate([[0], np.cumsum(np.concatenate([part.num_versions for part in parts]))]).astype(
+          np.int32), *(np.concatenate([getattr(some, name) for some in versions])
+                       for name in ("identifiers", "numbers", "moves"))),
+      num_puzzle_identifiers=num_puzzle_identifiers)
+
+
+def _each_once(parts: Sequence[Puzzles]) -> list[Puzzles]:
+  """Groups of one task each, in order, without repeated tasks: the first group of a task gets the test inputs that only
+  its later groups have."""
+  groups: dict[int, list[Puzzles]] = {}
+  for part in parts:
+    originals = part.versions.identifiers[part.versions.starts[:-1]].tolist()
+    for group, original in enumerate(originals):
+      groups.setdefault(original, []).append(part.take_groups(np.array([group])))
+  return [same[0] if len(same) == 1 else _with_inputs_of(*same) for same in groups.values()]
+
+
+def _with_inputs_of(first: Puzzles, *others: Puzzles) -> Puzzles:
+  """A task with its test inputs, and after them those that only other groups of the task have."""
+  inputs, labels = list(first.inputs), list(first.labels)
+  for other in others:
+    known = {cells.tobytes() for cells in inputs}
+    new = [i for i, cells in enumerate(other.inputs) if cells.tobytes() not in known]
+    inputs += list(other.inputs[new])
+    labels += list(other.labels[new])
+  moves = np.zeros(len(inputs) * len(first.versions.numbers), np.int16)  # test inputs stay at the top left
+  return builder.puzzles_of(
+      inputs=np.stack(inputs), outputs=np.maximum(np.stack(labels), 0).astype(np.uint8), sizes=np.array([len(inputs)]),
+      versions=dataclasses.replace(first.versions, moves=moves), num_puzzle_identifiers=first.num_puzzle_identifiers)
+
+
+def _folder(folder: pathlib.Path) -> tuple[list[str], dict[str, Puzzles]]:
+  """The names of a folder's identifiers, and its splits."""
   path = folder / "identifiers.json"
   names = files.read_json(path, list)
   parsed = [grids.parse(name) if isinstance(name, str) else None for name in names]
   if None in parsed:
     at = parsed.index(None)
     raise UserError(f"{path}: name {at + 1} is {names[at]!r}, must be TASK or TASK|||tTRANSFORM|||COLOURS; {REBUILD}")
-  splits = {split: _split(folder, split, parsed) for split in ("train", "test")}
-  originals = np.concatenate([puzzles.puzzle_identifiers for puzzles in splits.values()])
-  return builder.DataSet(splits, {int(i): names[i] for i in np.unique(originals)})
+  if len(set(names)) < len(names):
+    raise UserError(f"{path}: has a name twice, each must be another; {REBUILD}")
+  return names, {split: _split(folder, split, parsed) for split in ("train", "test")}
 
 
-def _split(folder: pathlib.Path, split: str, parsed: list[tuple[str, int]]):
+def _split(folder: pathlib.Path, split: str, parsed: list[tuple[str, int]]) -> Puzzles:
   """Reads a split as Puzzles."""
   place = folder / split
   meta = reference_format.read_metadata(place / "dataset.json")

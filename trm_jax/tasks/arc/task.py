@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 import dataclasses
 import os
+import pathlib
 from typing import Any
 
 from etils import epath
@@ -13,6 +14,7 @@ from trm_jax.data import folders
 from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored
 from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
+from trm_jax.runtime import console
 from trm_jax.runtime import paths
 from trm_jax.tasks import sourced
 from trm_jax.tasks import task
@@ -26,9 +28,10 @@ from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 
 _SHOWN_PAIRS = 4  # in a picture
+_NAMED = 5  # test inputs without an answer, in a warning
 _GENERATED = "generated"
-_USABLE = ("name the folder of the JSON files of ARC's tasks, one written by the reference's dataset builder, or "
-           "'generated'")
+_USABLE = ("name the folder of the JSON files of ARC's tasks, one or several written by the reference's dataset builder, "
+           "with commas between them, or 'generated'")
 
 
 class ArcTask(task.Task):
@@ -95,7 +98,8 @@ class ArcTask(task.Task):
 
   def read_json(self, path: str) -> Puzzles:
     """The test inputs of tasks that are published as json_files.read_file says. A model knows the versions of a task by
-    their rows of the prefix table, so that it must have been trained on it."""
+    their rows of the prefix table, so that it must have been trained on it: on a task of the same name with the same
+    demonstrations. Test inputs may be new."""
     tasks = json_files.read_file(folders.local_file(path, "the argument"), self.data.side)
     train = self.read("train")  # has all tasks
     places = {self.task_names[identifier]: group for group, identifier in enumerate(
@@ -105,12 +109,25 @@ class ArcTask(task.Task):
         raise UserError(f"{path}: the task {name!r} is not in {self.data.source!r}, on which the model was trained, "
                         "and it has rows of the prefix table for no other; name a file after its task, as "
                         "007bbfb7.json, or train rows for new tasks by config.init_from (docs/runs.md)")
+      self._check_demonstrations(f"{path}, task {name}", tasks[name], places[name])
     pairs = [[pair for pair in pairs if pair.is_test] for pairs in tasks.values()]
     sizes, flat = np.array([len(some) for some in pairs]), [pair for some in pairs for pair in some]
     versions = train.take_groups(np.array([places[name] for name in tasks])).versions
     moves = np.zeros((np.diff(versions.starts) * sizes).sum(), np.int16)  # test inputs stay at the top left
     return builder.of_pairs(flat, self.data.side, sizes=sizes, versions=dataclasses.replace(versions, moves=moves),
                             num_puzzle_identifiers=self.num_puzzle_identifiers)
+
+  def _check_demonstrations(self, where: str, pairs: Sequence[json_files.Pair], group: int) -> None:
+    """Raises UserError unless the training puzzles have these demonstrations in the task of a group."""
+    train = self.read("train")
+    rows = np.flatnonzero(train.puzzle_identifiers == train.puzzle_identifiers[train.originals()[group]])
+    known = {train.inputs[row].tobytes() + np.maximum(train.labels[row], 0).tobytes() for row in rows}
+    for number, pair in enumerate([pair for pair in pairs if not pair.is_test], 1):
+      if b"".join(grids.canvas(grid, side=self.data.side).tobytes() for grid in (pair.input, pair.output)) not in known:
+        raise UserError(f"{where}: its train pair {number} is not in the task of this name in {self.data.source!r}, on "
+                        "which the model was trained, so this is another task, for which it has no rows of the prefix "
+                        "table; give the pairs of that task, or give this one another name and train rows for it by "
+                        "config.init_from (docs/runs.md)")
 
   def _data_set(self, progress: task.Progress | None = None) -> builder.DataSet:
     """Returns both splits, which are made together."""
@@ -122,20 +139,34 @@ class ArcTask(task.Task):
     source = self.data.source
     if source == _GENERATED:
       return self._generated(progress)
-    folder = paths.user_path(source, "config.data.source")
-    data_set, _ = (folders.dataset(source, split, _USABLE) for split in ("train", "test"))
-    if data_set is not None:
-      if buckets.is_remote(folder):
-        buckets.local_copy(folder, ["identifiers.json"])
+    places = source.split(",")
+    if len(set(places)) < len(places):
+      raise UserError(f"config.data.source = {source!r}: names a folder twice; name each once")
+    built = [self._reference_folder(place) for place in places]
+    if None not in built:
       if self.data.side != grids.SIDE:
         raise UserError(f"config.data.side = {self.data.side}: {source} was written by the reference's builder, whose "
                         f"canvases have {grids.SIDE}; set config.data.side = {grids.SIDE}")
-      return reference_folder.read(data_set)
+      return reference_folder.read(built)
+    if len(places) > 1:
+      raise UserError(f"config.data.source = {source!r}: {places[built.index(None)]} was not written by the reference's "
+                      "dataset builder, and only folders that it wrote can be named together; put JSON files into one "
+                      "folder, and name them in config.data.subsets")
+    folder = paths.user_path(source, "config.data.source")
     names = buckets.names(folder) if buckets.is_remote(folder) else sorted(os.listdir(folder))
     wanted = [name for name in names if name.endswith(".json")]
     if buckets.is_remote(folder) and wanted:
       folder = epath.Path(buckets.local_copy(folder, wanted))
     return builder.build(builder.read(folder, names, self.data), self.data.test_set, self.data, progress)
+
+  @staticmethod
+  def _reference_folder(source: str) -> pathlib.Path | None:
+    """A local folder with the files of a folder that the reference's builder wrote; None for another folder."""
+    local, _ = (folders.dataset(source, split, _USABLE) for split in ("train", "test"))
+    folder = paths.user_path(source, "config.data.source")
+    if local is not None and buckets.is_remote(folder):
+      buckets.local_copy(folder, ["identifiers.json"])
+    return local
 
   def _generated(self, progress: task.Progress | None) -> builder.DataSet:
     data = self.data
@@ -187,7 +218,8 @@ class ArcTask(task.Task):
     return vote.submitted(found)
 
   def score(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    """Reports `pass@1` and so on, and `by_votes` (see vote.Votes); `unanswered` counts test inputs without a vote."""
+    """Reports `pass@1` and so on, and `by_votes` (see vote.Votes); `unanswered` counts test inputs without a vote,
+    which a warning names."""
     votes = self._votes(puzzles, evaluation)
     table = {"by_votes": votes.by_votes} if votes.by_votes else {}
     return votes.metrics | table | {"unanswered": len(votes.unanswered)}
@@ -205,6 +237,10 @@ class ArcTask(task.Task):
       votes = vote.count(puzzles, self.task_names, examples[there], versions[there], evaluation.answers[there],
                          evaluation.q_halt[-1, there])
       self._counted = evaluation, votes
+      if votes.unanswered:
+        more = f" and {len(votes.unanswered) - _NAMED:,} more" if len(votes.unanswered) > _NAMED else ""
+        console.warn(f"no version of {len(votes.unanswered):,} of {len(puzzles):,} test inputs was answered, so that "
+                     f"they count as not solved: {'; '.join(votes.unanswered[:_NAMED])}{more}")
     return self._counted[1]
 
   # Drawing.
