@@ -68,6 +68,7 @@ def test_rotate():
 def test_product(subscripts, a, b):
   """As einsum, its gradients included, whichever operand is the bigger one; bfloat16 is summed in float32."""
   rng = np.random.default_rng(0)
+  whole_a, whole_b = (jnp.bfloat16(rng.integers(-8, 9, shape)) for shape in (a, b))  # exact in bfloat16, sums included
   a, b = jnp.float32(rng.normal(size=a)), jnp.float32(rng.normal(size=b))
   expected, expected_vjp = jax.vjp(lambda a, b: jnp.einsum(subscripts, a, b), a, b)
   result, vjp = jax.vjp(lambda a, b: layers.product(subscripts, a, b), a, b)
@@ -75,6 +76,14 @@ def test_product(subscripts, a, b):
   g = jnp.float32(rng.normal(size=result.shape))
   for gradient, right in zip(vjp(g), expected_vjp(g), strict=True):
     np.testing.assert_allclose(gradient, right, rtol=1e-5, atol=1e-5)
+
+  def with_gradients(function):
+    outputs, vjp = jax.vjp(functools.partial(function, subscripts), whole_a, whole_b)
+    return outputs, *vjp(jnp.ones_like(outputs))
+
+  for array, right in zip(with_gradients(layers.product), with_gradients(jnp.einsum), strict=True):
+    assert array.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(array, right)
   ones = layers.product("XYD,DF->XYF", jnp.ones((1, 1, 600), jnp.bfloat16), jnp.ones((600, 1), jnp.bfloat16))
   assert ones.dtype == jnp.bfloat16 and ones.item() == 600  # summed in bfloat16 it would stop at 256
 

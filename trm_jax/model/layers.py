@@ -8,6 +8,7 @@ head, V tokens of the vocabulary.
 
 from collections.abc import Callable
 import functools
+import math
 from typing import Any
 
 from flax import nnx
@@ -73,14 +74,36 @@ def keep_products(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _product(subscripts, a, b):
-  def through_float32(a, b):
-    return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
-
   if a.dtype != jnp.bfloat16:
     return jnp.einsum(subscripts, a, b, precision=precision(a.dtype))
-  # XLA's CPU has fast bfloat16 products, but only with results in float32. (The gradients do not use them, since they
-  # fail if both operands need a transpose.) On a GPU cuBLAS would write the float32 to memory.
-  return jax.lax.platform_dependent(a, b, cpu=through_float32, default=functools.partial(jnp.einsum, subscripts))
+  return _bfloat16_product(subscripts, a, b)
+
+
+def _bfloat16_product(subscripts, a, b):
+  # On a GPU cuBLAS would write float32 results to memory.
+  return jax.lax.platform_dependent(a, b, cpu=functools.partial(_bfloat16_product_on_cpu, subscripts),
+                                    default=functools.partial(jnp.einsum, subscripts))
+
+
+def _bfloat16_product_on_cpu(subscripts, a, b):
+  """XLA's CPU has fast bfloat16 products of matrices (R, S) by (S, C) or (C, S), with results in float32."""
+  in_a, in_b, out = subscripts.replace("->", ",").split(",")
+  summed = "".join(letter for letter in in_a if letter not in out)
+  rows, columns = (letters.replace(summed, "") for letters in (in_a, in_b))
+  if {in_a, in_b} - {rows + summed, summed + rows, columns + summed, summed + columns} or out != rows + columns:
+    return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
+  sizes = dict(zip(in_a + in_b, a.shape + b.shape))
+  R, S, C = (math.prod(sizes[letter] for letter in letters) for letters in (rows, summed, columns))
+  a_T, b_T = in_a != rows + summed, in_b != summed + columns
+  a, b = a.reshape((S, R) if a_T else (R, S)), b.reshape((C, S) if b_T else (S, C))
+  # The barriers keep XLA from undoing the transposes.
+  if a_T and (b_T or C < R):
+    b = b if b_T else jax.lax.optimization_barrier(b.T)
+    result = jax.lax.optimization_barrier(jnp.dot(b, a, preferred_element_type=jnp.float32)).T
+  else:
+    a = jax.lax.optimization_barrier(a.T) if a_T else a
+    result = jnp.einsum("RS,CS->RC" if b_T else "RS,SC->RC", a, b, preferred_element_type=jnp.float32)
+  return result.astype(a.dtype).reshape(tuple(sizes[letter] for letter in out))
 
 
 def _product_fwd(subscripts, a, b):
@@ -98,6 +121,8 @@ _product.defvjp(_product_fwd, _product_bwd)
 def _gradient(subscripts, a, b):
   """Computes a product, perhaps with its operands swapped: XLA's CPU transposes the first one if its first axis is
   summed over, and to transpose the smaller one costs less."""
+  if a.dtype == jnp.bfloat16:
+    return _bfloat16_product(subscripts, a, b)
   in_a, in_b, out = subscripts.replace("->", ",").split(",")
   if in_a[0] not in out and in_b[0] not in out and a.size > b.size:
     swapped = "".join(sorted(out, key=in_a.find))  # b's axes first
