@@ -111,8 +111,8 @@ def _together(*parts):
 def FAST():
   """Fewer examples in miniature: which parts of the fast recipe help on mazes?
 
-  The quick start, whose optimizer is Muon, with all of the parts, and with all but one; and the reference's recipe, with
-  AdamATan2 at three rates. All runs take the same 96,000 examples. `trm_jax.config.small_fast_parts` has the parts.
+  The quick start, whose optimizer is Muon, with all of the parts, with all but one, and with the one that matters most;
+  and the reference's recipe, with AdamATan2 at three rates. All runs take the same 96,000 examples. `trm_jax.config.small_fast_parts` has the parts.
 
   Command: python -m trm_jax.sweep --sweep=configs/maze.py:fast --workdir=runs/maze_fast --seeds=0,1,2
   Paper: none; it has mazes of 30x30 cells.
@@ -124,6 +124,9 @@ def FAST():
   for rate in ("1e-3", "3e-3", "1e-2"):
     yield f"fast_plain_lr_{rate}", f"none of the parts, AdamATan2 at {rate}", watched | _adam_atan2(rate)
   yield "fast_only_muon", "only Muon", watched
+  yield "fast_muon_and_light_halting", "only Muon and light halting", watched | parts["light_halting"]
+  yield "fast_only_light_halting", "only light halting, AdamATan2 at 3e-3", _together(
+      watched, _adam_atan2("3e-3"), parts["light_halting"])
   yield "fast_all", "all of the parts", _together(watched, *parts.values())
   for part in parts:
     yield f"fast_without_{part}", f"without {part.replace('_', ' ')}", _together(
