@@ -14,7 +14,6 @@ from trm_jax.data.puzzles import IGNORE_LABEL, Puzzles, Stored
 from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
-from trm_jax.tasks import sourced
 from trm_jax.tasks import task
 from trm_jax.tasks import vote as vote_lib
 from trm_jax.tasks.arc import builder
@@ -26,7 +25,6 @@ from trm_jax.tasks.arc import vote
 from trm_jax.tasks.arc.config import ArcData
 
 _SHOWN_PAIRS = 4  # in a picture
-_GENERATED = "generated"
 _USABLE = ("name the folder of the JSON files of ARC's tasks, one written by the reference's dataset builder, or "
            "'generated'")
 
@@ -50,7 +48,6 @@ class ArcTask(task.Task):
   def __init__(self, data: ArcData):
     super().__init__(data)
     self.seq_len = data.side**2
-    self.own_splits = data.source == _GENERATED
     for name in ("subsets", "test_set") if self.own_splits else ():
       value, default = (getattr(some, name) for some in (data, ArcData))
       if value != default:
@@ -120,7 +117,7 @@ class ArcTask(task.Task):
 
   def _read(self, progress: task.Progress | None) -> builder.DataSet:
     source = self.data.source
-    if source == _GENERATED:
+    if self.own_splits:
       return self._generated(progress)
     folder = paths.user_path(source, "config.data.source")
     data_set, _ = (folders.dataset(source, split, _USABLE) for split in ("train", "test"))
@@ -139,7 +136,7 @@ class ArcTask(task.Task):
 
   def _generated(self, progress: task.Progress | None) -> builder.DataSet:
     data = self.data
-    sourced.check_numbers(data)
+    task.check_numbers(data)
     made = generate.subsets(data.num_train, data.num_test, data.side, data.seed)
     subsets = {name: json_files.of_json(tasks, f"generated, {name}", data.side) for name, tasks in made.items()}
     return builder.build(subsets, "evaluation", data, progress)

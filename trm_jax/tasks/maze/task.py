@@ -84,7 +84,7 @@ class MazeTask(sourced.SourcedTask):
 
     from trm_jax.tasks.maze import augment  # pylint: disable=g-import-not-at-top
 
-    return augment.symmetry(jax.random.randint(key, (), 0, len(augment.cells(self.shape))), self.shape)
+    return augment.symmetry(jax.random.randint(key, (), 0, 1 + self.max_versions), self.shape)
 
   def version_symmetry(self, version: Any, key: Any) -> Any:
     """Transform v makes version v, so that no version repeats another; a random one makes a fresh version."""
