@@ -10,7 +10,7 @@ import numpy as np
 from trm_jax.data import folders
 from trm_jax.data import hub
 from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError
+from trm_jax.errors import OtherSizeError
 from trm_jax.tasks import task
 
 
@@ -74,5 +74,5 @@ class SourcedTask(task.Task):
 
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):
-      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
+      raise OtherSizeError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
                       f"{self.size_knobs} means {self.seq_len} and {self.vocab_size}")

@@ -94,6 +94,7 @@ class Task:
     stores_versions: whether its puzzles have `versions` (see data/puzzles.py); `undo_stored` puts them back.
     max_versions: the most different augmented versions of a puzzle; None: any number, if there are any.
     num_votes: number of augmented versions that an evaluation attempts besides a puzzle, for `score` to vote over.
+    size_fields: fields of config.data that state the size of puzzles, if puzzles of all sizes have the same tokens.
     editor: rules for making a puzzle on an empty board; None if that takes more than filling its cells.
   """
 
@@ -108,6 +109,7 @@ class Task:
   stores_versions = False
   max_versions: int | None = None
   num_votes = 0
+  size_fields: tuple[str, ...] = ()
   editor: Editor | None = None
 
   def __init__(self, data: DataConfig):
@@ -148,8 +150,8 @@ class Task:
       rng, cells, tries = np.random.default_rng([self.data.seed, stream]), [], 0
       while len(cells) < number:
         if tries == _TRIES:
-          raise UserError(f"none of {_TRIES:,} successive tries made a new puzzle of {self.name}, after {len(seen):,} of "
-                          f"{sum(sizes.values()):,}; lower config.data.num_train, num_validation or num_test")
+          raise UserError(f"none of {_TRIES:,} successive tries made a new puzzle of {self.name}, after {len(seen):,} "
+                          f"of {sum(sizes.values()):,}; lower config.data.num_train, num_validation or num_test")
         tries += 1
         if (pair := self.new_puzzle(rng)) is None or (puzzle := self._checked_cells(pair))[0].tobytes() in seen:
           continue
@@ -167,8 +169,8 @@ class Task:
     cells = [np.ravel(tokens) for tokens in pair] if isinstance(pair, tuple) else []
     if len(cells) != 2 or any(tokens.shape != (self.seq_len,) or tokens.dtype.kind not in "iu" or tokens.min() < 0
                               or tokens.max() >= self.vocab_size for tokens in cells):
-      raise UserError(f"new_puzzle of {self.name} returned {shortened(str(pair))}: must be a puzzle and its answer, each "
-                      f"of {self.seq_len} tokens from 0 to {self.vocab_size - 1}, or None")
+      raise UserError(f"new_puzzle of {self.name} returned {shortened(str(pair))}: must be a puzzle and its answer, "
+                      f"each of {self.seq_len} tokens from 0 to {self.vocab_size - 1}, or None")
     return np.array(cells, np.int8)
 
   def new_puzzle(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
@@ -228,12 +230,19 @@ class Task:
     return np.array(tokens, np.uint8)
 
   def characters(self, text: str) -> str:
-    """The S characters of a puzzle that is written row by row, without line ends. Raises UserError if there are more or
-    fewer. For tasks that write one character per cell."""
-    cells = text.replace("\r", "").replace("\n", "")
-    if len(cells) != self.seq_len:
-      raise UserError(f"{shortened(text)}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
-    return cells
+    """The S characters of a puzzle that is written row by row, with or without line ends; empty lines do not matter.
+
+    For tasks that write one character per cell, and have `shape`, the numbers of rows and columns. Raises UserError if
+    there are more or fewer characters, or if there are line ends, but not behind every row.
+    """
+    rows = [row for row in text.replace("\r", "").split("\n") if row]
+    if (number := sum(map(len, rows))) != self.seq_len:
+      raise UserError(f"{shortened(text)}: {number} characters, but {self.name} has {self.seq_len} cells")
+    for place, row in enumerate(rows if len(rows) > 1 else (), 1):
+      if len(row) != self.shape[1]:
+        raise UserError(f"{shortened(text)}: row {place} has {len(row)} cells, but a row of {self.name} has "
+                        f"{self.shape[1]}")
+    return "".join(rows)
 
   def text(self, tokens: np.ndarray) -> str:
     """Writes (S,) tokens on one line, which `tokens` can read."""

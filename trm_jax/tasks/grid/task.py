@@ -11,7 +11,7 @@ from trm_jax.data import csv_files
 from trm_jax.data import folders
 from trm_jax.data import reference_format
 from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError
+from trm_jax.errors import OtherSizeError, UserError
 from trm_jax.tasks import task
 from trm_jax.tasks.grid.config import GridData
 
@@ -33,6 +33,8 @@ class GridTask(task.Task):
     UserError: the knobs contradict each other; properties with sizes also raise it if the folder is missing, is not a
       dataset folder, or contradicts the knobs.
   """
+
+  size_fields = "rows", "columns"
 
   def __init__(self, data: GridData):
     super().__init__(data)
@@ -115,8 +117,9 @@ class GridTask(task.Task):
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != self._sizes:
       said = f"{_KNOBS} mean" if self._stated else "its other split has"
-      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, padding among "
-                      f"them, but {said} {self.seq_len} and {self.vocab_size}")
+      kind = OtherSizeError if puzzles.vocab_size == self.vocab_size else UserError
+      raise kind(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, padding among "
+                 f"them, but {said} {self.seq_len} and {self.vocab_size}")
 
   def tokens(self, text: str) -> np.ndarray:
     """Reads a puzzle row by row, with or without line ends, in characters of the alphabet; without an alphabet, token

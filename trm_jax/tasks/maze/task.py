@@ -32,6 +32,7 @@ class MazeTask(sourced.SourcedTask):
   scores = "valid_paths", "shortest_paths"
   checked = "each a shortest path from S to G through free cells"
   vocab_size = rules.VOCAB_SIZE
+  size_fields = "rows", "columns"
   editor = task.Editor((rules.FREE, rules.WALL, rules.START, rules.GOAL), once=(rules.START, rules.GOAL))
   fills = {rules.WALL: ("#33363b", "wall"), rules.PATH: ("#7fc8a9", "path")}
 
