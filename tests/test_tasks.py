@@ -135,7 +135,7 @@ def test_new_puzzles_are_drawn_until_there_are_enough_different_ones():
   assert alone.digest() == splits["train"].digest()
   other = toy.Task(toy.Data(length=2, num_train=10, num_test=3, seed=1)).read("train")
   assert other.digest() != alone.digest()
-  with pytest.raises(UserError, match="^none of 10,000 successive tries made a new puzzle of backwards, after 25 of 26"):
+  with pytest.raises(UserError, match="^none of 10,000 successive tries made a new puzzle of backwards, after 25 of"):
     toy.Task(toy.Data(length=2, num_train=18, num_test=8)).read("test")
   with pytest.raises(UserError, match="^config.data.num_test = 0: means all, but 'generated' puzzles are endless"):
     toy.Task(toy.Data(num_train=3)).read("train")
