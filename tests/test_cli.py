@@ -237,7 +237,8 @@ MAIN = {
     "empty run": (["--mode=eval", "--checkpoint={}/empty"], "{}/empty: no checkpoint here"),
     "other step": (["--mode=eval", "--checkpoint={}/7/checkpoints/9"], "{}/7/checkpoints/9: no checkpoint here"),
     "eval of other boards": (["--mode=eval", "--checkpoint={}/7", "--data={}/large"],
-                             "{}/large/test.csv, line 2: the question has 81 characters, must have 16"),
+                             "{}/large/test.csv, line 2: the question has 81 characters, must have 16 (4 x 4 cells); "
+                             "the model takes no puzzles of other sizes, since their tokens are others, too"),
     "eval of no data": (["--mode=eval", "--checkpoint={}/7", "--data={}/none"], "'{}/none': no such folder"),
     "data to train on": ([_QUICK, _WORKDIR, "--data={}/small"],
                          "--data: only --mode=eval reads it, and this is --mode=train; leave it out"),

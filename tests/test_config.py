@@ -483,3 +483,15 @@ def test_a_run_is_refused_where_jax_computes_in_64_bits(tmp_path):
   with jax.enable_x64(True), pytest.raises(UserError, match="^jax_enable_x64 is on: this library computes in 32 bits"):
     loop.run(Config(), tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text, value", [
+    ("data.alphabet=123", "123"), ("data.alphabet=1e5", "1e5"), ("data.source=None", "None"), ("name=True", "True"),
+    ("data.rows=20", 20), ("model.mlp_t=False", False), ("optimizer.ema_rate=0.9", 0.9),
+    ("model.dtype=float16", "float16"), ("data.rows=many", "many"), ("log.wandb=a=b", "a=b")])
+def test_a_value_on_the_command_line_has_the_type_of_its_field(text, value):
+  values = config_lib.default_config("grid")
+  field, written = config_lib.parse_change(text)
+  config_lib.change(values, {field: written})
+  found = config_lib.flatten(values.to_dict())[field]
+  assert found == value and type(found) is type(value)

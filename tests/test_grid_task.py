@@ -167,6 +167,7 @@ def test_alphabets_that_cannot_be(alphabet):
 
 @pytest.mark.parametrize("text, message", [
     ("ab_", "ab_: 3 characters, but grid-2x3 has 6 cells"),
+    ("ab\n_ab_", "ab_ab_: row 1 has 2 cells, but a row of grid-2x3 has 3"),
     ("abcab_", "abcab_: 'c' is not in the alphabet, '_ab,'"),
 ])
 def test_puzzles_that_cannot_be_typed(in_csv, text, message):
@@ -219,7 +220,8 @@ def test_it_is_evaluated_on_other_puzzles_of_the_same_kind_alone(run, in_csv, tm
   # One that was trained on a dataset folder has nothing in its config that says so.
   config = _config(in_dataset)
   weights.save(TRM(config.model.sized(vocab_size=5, seq_len=6), rngs=nnx.Rngs(0)), config, tmp_path / "saved")
-  with pytest.raises(UserError, match="other: 4 cells and 5 tokens, the model has 6 and 5$"):
+  with pytest.raises(UserError, match="other: 4 cells and 5 tokens, the model has 6 and 5; the model takes no "
+                                      "puzzles of other sizes: its MLP over tokens has weights for each cell$"):
     evaluate.run(str(tmp_path / "saved"), str(other))
 
 

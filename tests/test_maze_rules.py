@@ -182,7 +182,11 @@ def test_mazes_that_are_typed():
   task = MazeTask(MazeData(rows=4, columns=5))
   np.testing.assert_array_equal(task.parse("\n".join(GOOD)), tokens(*GOOD))
   assert task.text(task.parse("".join(GOOD))) == "".join(GOOD)
+  assert task.text(task.parse("\r\n\n".join(GOOD) + "\n")) == "".join(GOOD)
+  ragged = "\n".join([GOOD[0], GOOD[1] + GOOD[2][0], GOOD[2][1:], GOOD[3]])
   for text, message in (("S  G", "S  G: 4 characters, but maze-4x5 has 20 cells"),
+                        (ragged, ": row 2 has 6 cells, but a row of maze-4x5 has 5"),
+                        ("".join(GOOD[:2]) + "\n" + "".join(GOOD[2:]), ": row 1 has 10 cells, but a row of maze-4x5"),
                         ("".join(GOOD).replace("G", "?"), "'?' is none of the characters '# SG'"),
                         ("".join(GOOD).replace("G", " "), "the maze has no 'G'")):
     with pytest.raises(UserError) as e:

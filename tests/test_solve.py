@@ -193,6 +193,7 @@ def test_several_attempts_are_said_to_be_so(solve, thinker):
 def test_what_is_no_puzzle(solver, model):
   for puzzle, message in (
       (ONE[:-1], "^1...3..4.3..4..: 15 characters, but sudoku-4x4 has 16 cells$"),
+      (f"{ONE[:4]}\n{ONE[4:7]}\n{ONE[7:]}", "^1...3..4.3..4..2: row 2 has 3 cells, but a row of sudoku-4x4 has 4$"),
       (FAULTY, "^1..1............: has no solution, because it has more than one 1 in row 1$"),
       (TASK.tokens(FAULTY), "^1..1............: has no solution, because it has more than one 1 in row 1$"),
       (np.zeros(15, int), r"^a puzzle of shape \(15,\), int64: sudoku-4x4 has 16 tokens, integers from 0 to 5$"),

@@ -19,6 +19,7 @@ from trm_jax.data import splits as splits_lib
 from trm_jax.errors import UserError
 from trm_jax.runtime import sharding
 from trm_jax.solve import Solver
+from trm_jax.tasks import grid
 from trm_jax.training import attempts
 from trm_jax.training import loop
 
@@ -122,3 +123,46 @@ def test_a_task_without_versions_says_so(tmp_path):
   task.name = "plain"
   with pytest.raises(UserError, match="^plain has no augmented versions; set config.data.num_aug to 0"):
     task.symmetry(None)
+
+
+def test_new_puzzles_are_drawn_until_there_are_enough_different_ones():
+  splits = toy.Task(toy.Data(length=2, num_train=10, num_validation=7, num_test=8)).generate()
+  assert [len(splits[split]) for split in ("train", "validation", "test")] == [10, 7, 8]
+  words = np.concatenate([puzzles.inputs for puzzles in splits.values()])
+  assert len(np.unique(words, axis=0)) == 25  # all that there are
+  np.testing.assert_array_equal(words[:, ::-1], np.concatenate([puzzles.labels for puzzles in splits.values()]))
+  alone = toy.Task(toy.Data(length=2, num_train=10, num_test=3)).read("train")
+  assert alone.digest() == splits["train"].digest()
+  other = toy.Task(toy.Data(length=2, num_train=10, num_test=3, seed=1)).read("train")
+  assert other.digest() != alone.digest()
+  with pytest.raises(UserError, match="^none of 10,000 successive tries made a new puzzle of backwards, after 25 of"):
+    toy.Task(toy.Data(length=2, num_train=18, num_test=8)).read("test")
+  with pytest.raises(UserError, match="^config.data.num_test = 0: means all, but 'generated' puzzles are endless"):
+    toy.Task(toy.Data(num_train=3)).read("train")
+
+
+@pytest.mark.parametrize("made", [([1, 2], [2, 9]), ([1, 2],), ([1, 2, 3], [3, 2, 1]), ([0.5, 1], [1, 0.5]), 7])
+def test_new_puzzles_that_are_none(made, monkeypatch):
+  monkeypatch.setattr(toy.Task, "new_puzzle", lambda self, rng: made)
+  with pytest.raises(UserError, match="^new_puzzle of backwards returned .*: must be a puzzle and its answer, each of "
+                                      "2 tokens from 0 to 5, or None$"):
+    toy.Task(toy.Data(length=2, num_train=1, num_test=1)).read("train")
+
+
+def test_tries_that_led_to_nothing_are_passed_over(monkeypatch):
+  word = np.array([[1, 2, 3], [4, 5, 1]])
+  found = iter([None, (word, word[::-1]), None, (word, word), (word[:, ::-1], word)])
+  monkeypatch.setattr(toy.Task, "new_puzzle", lambda self, rng: next(found))
+  task = toy.Task(toy.Data(num_train=1, num_test=1))
+  assert task.read("train").inputs.tolist() == [[1, 2, 3, 4, 5, 1]]
+  assert task.read("test").inputs.tolist() == [[3, 2, 1, 1, 5, 4]]
+
+
+def test_a_task_without_a_generator_says_so():
+  data = dict(source="generated", num_train=1, num_test=1)
+  with pytest.raises(UserError, match="^config.data.source = 'generated': grid-2x3 has no generator; name a"):
+    grid.Task(grid.Data(alphabet="ab", rows=2, columns=3, **data)).read("train")
+  with pytest.raises(UserError, match="^config.data.source = 'generated': needs config.data.alphabet, config"):
+    grid.Task(grid.Data(**data)).read("train")
+  with pytest.raises(UserError, match="^config.data.source = 'words': puzzles of backwards are 'generated'$"):
+    toy.Task(toy.Data(source="words", num_train=1, num_test=1)).read("train")

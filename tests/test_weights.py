@@ -87,8 +87,28 @@ def test_attention_with_rope_takes_puzzles_of_other_sizes(tmp_path):
 def test_other_models_have_puzzles_of_one_size(tmp_path, model, why):
   _mazes(tmp_path, **model)
   assert weights.load(str(tmp_path), data_changes={"min_path": 2}).config.data.min_path == 2
-  with pytest.raises(UserError, match=f"^maze-7x5 has 35 cells, the model 20: {why} weights for each of them; only"):
+  with pytest.raises(UserError, match=f"^maze-7x5 has 35 cells, the model 20: {why} weights for each cell; only"):
     weights.load(str(tmp_path), data_changes={"rows": 7})
+
+
+_OTHER_SIZE = "has 35 characters, must have 20 (4 x 5 cells); "
+_PER_CELL = "the model takes no puzzles of other sizes: its {} weights for each cell"
+
+
+@pytest.mark.parametrize("model, advice", [
+    ({}, "if the puzzles have another size than those of the model's run, state it by --set=data.rows=… "
+         "--set=data.columns=…"),
+    ({"mlp_t": True, "pos_encodings": "none"}, _PER_CELL.format("MLP over tokens has")),
+    ({"pos_encodings": "learned"}, _PER_CELL.format("learned positions have"))])
+def test_puzzles_of_another_size_are_said_to_be_possible_or_not(tmp_path, solve, model, advice):
+  _mazes(tmp_path / "run", **model)
+  (tmp_path / "large").mkdir()
+  (tmp_path / "large" / "test.csv").write_text(f"question,answer\nS{33 * ' '}G,S{33 * 'o'}G\n")
+  large = str(tmp_path / "large")
+  with pytest.raises(UserError) as e:
+    evaluate.run(str(tmp_path / "run"), large)
+  assert str(e.value) == f"{large}/test.csv, line 2: the question {_OTHER_SIZE}{advice}"
+  assert solve(Solver.load(tmp_path / "run", data=large), f"--data={large}")[::2] == (2, f"error: {e.value}\n")
 
 
 @pytest.mark.parametrize("changes, message", [

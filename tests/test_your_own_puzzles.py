@@ -1,6 +1,7 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
 """The files and commands of docs/your_own_puzzles.md do what the page says."""
 
+import dataclasses
 import importlib
 import pathlib
 import re
@@ -15,13 +16,15 @@ import tiny
 from trm_jax import config as config_lib
 from trm_jax import evaluate
 from trm_jax import tasks
-from trm_jax.tasks import grid
 from trm_jax.training import loop
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "your_own_puzzles.md").read_text()
-# Their names stand in their first lines.
-FILES = {name: code for name, code in re.findall(r"^```python\n# (\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)}
+# What to do with each, such as "takuzu.py" or "takuzu.py, at the end", stands in its first line.
+CODE = re.findall(r"^```python\n# ([^\n]+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+FILES = {name: code for name, code in CODE if name.endswith(".py")}
+MORE = [code for name, code in CODE if name == "takuzu.py, at the end"]
+[KNOBS] = [code for name, code in CODE if name == "takuzu.py, in place of the line `Data = grid.Data`"]
 FEWER = {"num_train=3_000": "num_train=40", "num_test=500": "num_test=12", "num_validation=256": "num_validation=8"}
 
 
@@ -33,12 +36,16 @@ def _place(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(place)
     patch.syspath_prepend(str(place))
-    for name in ("takuzu.py", "to_dataset.py"):  # the second reads what the first has made
-      code = FILES[name]
-      for many, few in FEWER.items():
-        code = code.replace(many, few)
-      pathlib.Path(name).write_text(code)
-      runpy.run_path(name, run_name="__main__")
+    code = FILES["takuzu.py"]
+    for many, few in FEWER.items():
+      assert many in code
+      code = code.replace(many, few)
+    pathlib.Path("takuzu.py").write_text(code)
+    line, = re.findall("^Data = grid.Data.*$", code, re.MULTILINE)
+    pathlib.Path("takuzu_with_all.py").write_text("\n".join([code.replace(line, KNOBS), *MORE]).replace(
+        "< 0.6", "< self.data.share_of_clues").replace('"takuzu"', '"takuzu_with_all"'))
+    for name in ("to_csv.py", "to_dataset.py"):  # the second reads what the first has made
+      runpy.run_path(pathlib.Path(name).write_text(FILES[name]) and name, run_name="__main__")
     yield place
 
 
@@ -46,6 +53,13 @@ def _place(tmp_path_factory):
 def _takuzu(place):
   del place
   return importlib.import_module("takuzu")
+
+
+@pytest.fixture(name="with_all")
+def _with_all(place):
+  """The same with all that the page adds."""
+  del place
+  return importlib.import_module("takuzu_with_all")
 
 
 def _commands(program):
@@ -57,7 +71,8 @@ def _commands(program):
 
 def _trainings():
   """The flags of the page's trainings, as dictionaries."""
-  return [dict(word.removeprefix("--").split("=", 1) for word in words) for words in _commands("main")]
+  return [dict(word.removeprefix("--").split("=", 1) for word in words)
+          for words in _commands("main") if "--mode=eval" not in words]
 
 
 def _config(flags):
@@ -71,46 +86,65 @@ def _config(flags):
   return config_lib.parse(values)
 
 
+def test_the_shortest_task_is_short():
+  lines = [line for line in FILES["takuzu.py"].splitlines() if line.strip()]
+  assert len(lines) <= 40
+
+
 def test_both_folders_hold_the_puzzles_of_the_generator(place, takuzu):
-  made = takuzu.Task(takuzu.Data(num_train=40, num_test=12))
-  by_csv, by_dataset = (tasks.of("grid", _config(flags).data) for flags in _trainings()[:2])
+  made, by_csv, by_dataset = (tasks.of(task, _config(flags).data)
+                              for task, flags in zip(("takuzu", "grid", "grid"), _trainings(), strict=True))
   for split in ("train", "test"):
     digest = made.read(split).digest()
     assert by_csv.read(split).digest() == by_dataset.read(split).digest() == digest
   assert (by_dataset.seq_len, by_dataset.vocab_size, by_dataset.shape) == (36, 4, (6, 6))
-  row = re.search(r"^question,answer\n(.*)\n", PAGE, re.MULTILINE)[1]
-  assert takuzu.Task(takuzu.Data()).solves(*(made.parse(cells)[None] for cells in row.split(",")))
 
 
-def test_the_rules_and_symmetries_of_the_page_are_right(takuzu):
-  task = takuzu.Task(takuzu.Data(num_train=0, num_validation=0, num_test=30))
+def _data(module, **fields):
+  return dataclasses.replace(config_lib.parse(module.get_config()).data, **fields)
+
+
+def test_the_rules_and_symmetries_of_the_page_are_right(with_all):
+  takuzu, task = with_all, with_all.Task(_data(with_all, num_test=30))
   test = task.read("test")
   assert task.solves(test.inputs, test.labels).all() and jax.jit(task.solves)(test.inputs, test.labels).all()
-  for version in range(20):
-    symmetry = jax.random.key(version)
-    row = task.row(task.arrays(test), version, 1, symmetry)
+  made = [task.row(task.arrays(test), version, 1, jax.random.key(version)) for version in range(30)]
+  for version, row in enumerate(made):
     assert task.solves(np.asarray(row["inputs"]), np.asarray(row["labels"]))
-    np.testing.assert_array_equal(task.undo(np.asarray(row["labels"]), 1, symmetry), test.labels[version])
+    back = task.undo(np.asarray(row["labels"]), 1, jax.random.key(version))
+    np.testing.assert_array_equal(back, test.labels[version])
+  drawn = [task.symmetry(jax.random.key(i)) for i in range(99)]
+  assert len({(*symmetry.cells.tolist(), *symmetry.values.tolist()) for symmetry in drawn}) == 16
   # No other grid solves them, nor does one with a changed cell.
   assert [task.solves(puzzle, takuzu.GRIDS).sum() for puzzle in test.inputs[:5]] == [1] * 5
-  assert all(task.solves(np.full(36, takuzu.BLANK), takuzu.GRIDS))
+  assert task.solves(np.full(36, takuzu.BLANK), takuzu.GRIDS).all() and len(takuzu.GRIDS) == 11_222
   cell = np.random.default_rng(0).integers(36, size=30)
   wrong = test.labels.copy()
   wrong[np.arange(30), cell] = 5 - wrong[np.arange(30), cell]
   assert not task.solves(np.full((30, 36), takuzu.BLANK), wrong).any()
+  assert not task.solves(test.inputs, test.inputs).any()  # blanks are no answer
+  row = re.search(r"^question,answer\n(.*)\n", PAGE, re.MULTILINE)[1]
+  assert task.solves(*(task.parse(cells)[None] for cells in row.split(",")))
 
 
-@pytest.mark.parametrize("number", range(3), ids=["csv", "dataset", "code"])
+def test_the_clues_and_the_knob_of_the_page(with_all):
+  few, many = (with_all.Task(_data(with_all, share_of_clues=share)) for share in (0.55, 0.8))
+  few, many = (task.is_given(task.read("test").inputs).mean() for task in (few, many))
+  assert 0.5 < few < 0.7 < many < 0.9
+
+
+@pytest.mark.parametrize("number", range(4), ids=["code", "csv", "dataset", "with all"])
 def test_the_commands_train(place, number, tmp_path, shared_programs):
   del place
-  flags = _trainings()[number]
+  flags = [*_trainings(), {"config": "takuzu_with_all.py", "config.data.num_aug": "3"}][number]
   results = loop.run(_config(flags), tmp_path / "run")
   assert results["test"]["num_puzzles"] == 12
   assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
   assert (tmp_path / "run" / "solved.png").exists()
 
 
-def test_what_the_page_solves_is_a_puzzle(place):
+def test_what_the_page_solves_is_a_puzzle(with_all):
   [[*_, puzzle]] = _commands("solve")
-  task = grid.Task(_config(_trainings()[0]).data)
-  assert task.text(task.parse(puzzle)) == puzzle
+  task = with_all.Task(_data(with_all))
+  tokens = task.parse(puzzle)
+  assert task.text(tokens) == puzzle and task.solves(tokens, with_all.GRIDS).any()

@@ -459,8 +459,8 @@ def _check(config: Config) -> None:
   stages(config.depth_schedule, model)
 
 
-def parse_change(text: str, example: str = "model.mlp_t=False") -> tuple[str, Any]:
-  """Parses the value of --set: "model.mlp_t=False" -> ("model.mlp_t", False).
+def parse_change(text: str, example: str = "model.mlp_t=False") -> tuple[str, str]:
+  """Parses the value of --set: "model.mlp_t=False" -> ("model.mlp_t", "False"), which `change` understands.
 
   Args:
     text: FIELD=VALUE.
@@ -472,22 +472,39 @@ def parse_change(text: str, example: str = "model.mlp_t=False") -> tuple[str, An
   field, equals, value = text.partition("=")
   if not equals:
     raise UserError(f"--set={text}: must be FIELD=VALUE, e.g. {example}")
-  try:
-    return field, ast.literal_eval(value)
-  except (SyntaxError, ValueError):  # a name needs no quotes
-    return field, value
+  return field, value
 
 
 def change(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> None:
   """Sets fields by their names in `flatten`; `parse` checks their values later.
 
+  Args:
+    config: is changed.
+    changes: values by field. Text is the value of a field of type str, and of another field it is how a person writes
+      the value, such as "20".
+
   Raises:
     UserError: there is no such field.
   """
-  for field in changes:
+  typed = {}
+  for field, value in changes.items():
     check_field(field, config.task)
+    typed[field] = _value(value, field, config.task) if isinstance(value, str) else value
   with config.ignore_type():
-    config.update_from_flattened_dict(changes)
+    config.update_from_flattened_dict(typed)
+
+
+def _value(text: str, field: str, task: str) -> Any:
+  """The value that a text means as that of an existing field; the text itself if it means none."""
+  kind: type = Config
+  for name in field.split("."):
+    kind = dict(zip((known.name for known in dataclasses.fields(kind)), _kinds(kind, {"task": task})))[name]
+  if kind is str:
+    return text
+  try:
+    return ast.literal_eval(text)
+  except (SyntaxError, ValueError):
+    return text
 
 
 def from_argument(

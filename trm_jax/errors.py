@@ -44,6 +44,10 @@ class Damaged(UserError):
   """A file or checkpoint could be read, but its content is wrong: cut off, changed, or of another kind."""
 
 
+class OtherSizeError(UserError):
+  """A puzzle has another number of cells than config.data says."""
+
+
 def in_one_line(error: BaseException) -> str:
   """The message of a library's error, on one line and without passwords; the error's name if it has no message."""
   return without_passwords(" ".join(str(error).split())) or type(error).__name__

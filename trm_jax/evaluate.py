@@ -15,7 +15,7 @@ from trm_jax import weights
 from trm_jax.data import folders
 from trm_jax.data import splits as splits_lib
 from trm_jax.data.puzzles import Puzzles
-from trm_jax.errors import UserError
+from trm_jax.errors import OtherSizeError, UserError
 from trm_jax.runtime import console
 from trm_jax.runtime import distributed
 from trm_jax.runtime import files
@@ -47,7 +47,8 @@ def task_of(loaded: weights.Weights, source: str | None, versions: int | None = 
   data = loaded.config.data
   if source is not None:
     # All puzzles of the source, unless a number was given, except generated ones, which are endless.
-    data = dataclasses.replace(data, source=source, num_test=(data_changes or {}).get("num_test", 0))
+    num_test = data.num_test if "num_test" in (data_changes or {}) else 0
+    data = dataclasses.replace(data, source=source, num_test=num_test)
     if tasks.of(loaded.config.task, data).own_splits:
       data = dataclasses.replace(data, num_test=loaded.config.data.num_test or 1000)
   if versions is not None and hasattr(data, "num_votes"):
@@ -62,11 +63,13 @@ def load_test(loaded: weights.Weights, task: Task) -> Puzzles:
     UserError: they cannot be read, or do not fit the model.
   """
   source, model = task.data.source, loaded.model.config
-  puzzles = splits_lib.load_test(task, console.Progress(f"{source} puzzles"))  # generating may take minutes
+  with folders.of_a_model(task.size_fields, model.one_size):
+    puzzles = splits_lib.load_test(task, console.Progress(f"{source} puzzles"))  # generating may take minutes
+    sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.seq_len, model.vocab_size)
+    if sizes != known:
+      kind = OtherSizeError if sizes[1] == known[1] else UserError
+      raise kind(f"{source}: {sizes[0]} cells and {sizes[1]} tokens, the model has {known[0]} and {known[1]}")
   identity.check_rows(task, loaded.rows, str(loaded.folder))
-  sizes, known = (puzzles.seq_len, puzzles.vocab_size), (model.seq_len, model.vocab_size)
-  if sizes != known:
-    raise UserError(f"{source}: {sizes[0]} cells and {sizes[1]} tokens, the model has {known[0]} and {known[1]}")
   if puzzles.num_puzzle_identifiers > model.num_puzzle_identifiers:
     raise UserError(f"{source}: {puzzles.num_puzzle_identifiers} puzzle identifiers, the model has "
                     f"{model.num_puzzle_identifiers}")

@@ -109,10 +109,9 @@ def _changed(config: Config, sizes: dict[str, int], changes: Mapping[str, Any]) 
   task, known = tasks.of(config.task, config.data), (sizes["seq_len"], sizes["vocab_size"])
   if task.vocab_size != known[1]:
     raise UserError(f"{task.name} has {task.vocab_size} tokens, the model {known[1]}: it cannot read such puzzles")
-  if task.seq_len != known[0] and (config.model.mlp_t or config.model.pos_encodings == "learned"):
-    why = "its MLP over tokens has" if config.model.mlp_t else "its learned positions have"
-    raise UserError(f"{task.name} has {task.seq_len} cells, the model {known[0]}: {why} weights for each of them; only "
-                    "a model with config.model.mlp_t = False and pos_encodings = 'rope' takes puzzles of other sizes")
+  if task.seq_len != known[0] and (why := config.model.one_size):
+    raise UserError(f"{task.name} has {task.seq_len} cells, the model {known[0]}: {why}; only a model with "
+                    "config.model.mlp_t = False and pos_encodings = 'rope' takes puzzles of other sizes")
   return config, sizes | {"seq_len": task.seq_len}
 
 

@@ -17,7 +17,7 @@ import re
 import numpy as np
 
 from trm_jax.data import puzzles as puzzles_lib
-from trm_jax.errors import UserError
+from trm_jax.errors import OtherSizeError, UserError
 from trm_jax.runtime import files
 
 COLUMNS = ("source", "question", "answer", "rating")
@@ -215,7 +215,7 @@ def _parse(lines: Sequence[tuple[int, str]], columns: tuple[str, ...], shape: tu
     row = _row(line, columns, where)
     for name in _CELLS:
       if len(row[name]) != cells:
-        raise UserError(f"{where}: the {name} has {len(row[name])} characters, must have {cells} ({shape[0]} x {width} "
+        raise OtherSizeError(f"{where}: the {name} has {len(row[name])} characters, must have {cells} ({shape[0]} x {width} "
                         "cells)")
     rating = row.get("rating", "0")
     if not re.fullmatch(rf"[0-9]{{1,{_MAX_RATING_DIGITS}}}", rating):

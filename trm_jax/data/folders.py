@@ -5,7 +5,7 @@ A folder has train.csv and test.csv (see csv_files.py), or it is a dataset folde
 bucket are copied to this machine and read here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import os
 import pathlib
@@ -14,7 +14,7 @@ from typing import Any
 from trm_jax.data import reference_format
 from trm_jax.data.csv_files import Fault
 from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError, explained
+from trm_jax.errors import OtherSizeError, UserError, explained
 from trm_jax.runtime import buckets
 from trm_jax.runtime import paths
 
@@ -36,6 +36,27 @@ def of_a_run(place: str, own_splits: bool, data: str | None, data_changes: Mappi
     if own_splits or data is not None or "source" in (data_changes or {}):
       raise
     raise type(e)(f"{e}; {place} had its puzzles there, and --data=FOLDER says where they are now") from e
+
+
+@contextlib.contextmanager
+def of_a_model(size_fields: Sequence[str], one_size: str) -> Iterator[None]:
+  """Makes errors about the size of puzzles, while those for a trained model are read, say whether it can take them.
+
+  Args:
+    size_fields: see Task.
+    one_size: see ModelConfig.
+  """
+  try:
+    yield
+  except OtherSizeError as e:
+    if not size_fields:
+      advice = "the model takes no puzzles of other sizes, since their tokens are others, too"
+    elif one_size:
+      advice = f"the model takes no puzzles of other sizes: {one_size}"
+    else:
+      flags = " ".join(f"--set=data.{field}=…" for field in size_fields)
+      advice = f"if the puzzles have another size than those of the model's run, state it by {flags}"
+    raise UserError(f"{e}; {advice}") from e
 
 
 def read(

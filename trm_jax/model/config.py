@@ -84,6 +84,12 @@ class ModelConfig:
             f"does not fit in model.puzzle_emb_len = {self.puzzle_emb_len} tokens of {self.hidden_size} features")
 
   @property
+  def one_size(self) -> str:
+    """Why the model takes only puzzles with as many cells as those that it was trained on; "" if it takes others."""
+    what = "its MLP over tokens has" if self.mlp_t else "its learned positions have"
+    return f"{what} weights for each cell" if self.mlp_t or self.pos_encodings == "learned" else ""
+
+  @property
   def prefix_len(self) -> int:
     """P, the number of prefix tokens."""
     return self.puzzle_emb_len or math.ceil(self.puzzle_emb_ndim / self.hidden_size)

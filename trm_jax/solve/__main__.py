@@ -236,7 +236,7 @@ def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path |
 
   task = solver.task
   rows = (itertools.chain.from_iterable(part for part, _ in _named(task, arguments)[0]) if arguments else
-          sources.of_puzzles(task, _test_puzzles(task), "test puzzle"))
+          sources.of_puzzles(task, _test_puzzles(solver), "test puzzle"))
   examples = list(itertools.islice(rows, _SHOW.value))
   if bad := next((row for row in examples if row.inputs is None), None):
     raise UserError(bad.problem)
@@ -253,9 +253,11 @@ def _to_the_browser(solver: Solver, arguments: list[str], folder: pathlib.Path |
       web.serve(where, _PORT.value, lambda address: print(f"open {address} in a browser; Ctrl-C ends this", flush=True))
 
 
-def _test_puzzles(task: Task) -> Puzzles:
+def _test_puzzles(solver: Solver) -> Puzzles:
+  task = solver.task
   progress = console.Progress(f"{task.data.source} puzzles", sys.stderr)
-  with folders.of_a_run(_CHECKPOINT.value, task.own_splits, _DATA.value, thinking.arguments().get("data_changes")):
+  with (folders.of_a_run(_CHECKPOINT.value, task.own_splits, _DATA.value, thinking.arguments().get("data_changes")),
+        folders.of_a_model(task.size_fields, solver.model.config.one_size)):
     puzzles = splits_lib.load_test(task, progress)
   if task.own_splits:  # they were made, which may have taken minutes
     progress.done(f"{len(puzzles):,} for the test")
@@ -303,7 +305,7 @@ def main(argv: list[str]) -> None:
   if argv[1:]:
     parts, one = _named(task, argv[1:])
   else:
-    puzzles = _test_puzzles(task)
+    puzzles = _test_puzzles(solver)
     parts, one = [(sources.of_puzzles(task, puzzles, "test puzzle"), puzzles)], len(puzzles) == 1
   report = _Report(task, image, html, not one)
   progress = console.Progress("solving", file=sys.stderr if _JSON.value else sys.stdout)

@@ -9,9 +9,8 @@ import numpy as np
 
 from trm_jax.data import folders
 from trm_jax.data import hub
-from trm_jax.data.config import DataConfig
 from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError
+from trm_jax.errors import OtherSizeError
 from trm_jax.tasks import task
 
 
@@ -28,10 +27,8 @@ class SourcedTask(task.Task):
   def __init__(self, data, published: hub.Published):
     super().__init__(data)
     self.published = published
-    self.own_splits = data.source == "generated"
     self._usable = ("use a folder with train.csv and test.csv, one written by the reference's dataset builder, "
                     f"'{published.source}' or 'generated'")
-    self._made: dict[str, Puzzles] | None = None
 
   # Methods that differ from task to task.
 
@@ -48,16 +45,12 @@ class SourcedTask(task.Task):
     """The first puzzle that breaks the rules; see csv_files.Fault."""
     raise NotImplementedError
 
-  def generate(self, progress: task.Progress | None) -> dict[str, Puzzles]:
-    """Makes new puzzles for "train", "validation" and "test", as many as `data` says, and none for two splits."""
-    raise NotImplementedError
-
   # Methods that do not.
 
   def stored(self, split: str) -> Stored | None:
     source = self.data.source
-    if source == "generated":
-      check_numbers(self.data)
+    if self.own_splits:
+      task.check_numbers(self.data)
       return None
     if source == self.published.source:
       return Stored(self.published.num_puzzles[split])
@@ -70,11 +63,8 @@ class SourcedTask(task.Task):
 
   def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
     data = self.data
-    if data.source == "generated":
-      check_numbers(self.data)
-      if self._made is None:
-        self._made = self.generate(progress)
-      return self._made[split]
+    if self.own_splits:
+      return super().read(split, progress)
     if data.source == self.published.source:
       puzzles = self.published.read(self.published.local(data.tfds_dir, split), split)
       self._check_sizes(puzzles)
@@ -84,12 +74,5 @@ class SourcedTask(task.Task):
 
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):
-      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
+      raise OtherSizeError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
                       f"{self.size_knobs} means {self.seq_len} and {self.vocab_size}")
-
-
-def check_numbers(data: DataConfig) -> None:
-  """Raises UserError unless the knobs say how many puzzles to generate."""
-  for name in ("num_train", "num_test"):
-    if not getattr(data, name):
-      raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles are endless; give a number")

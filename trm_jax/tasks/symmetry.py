@@ -10,8 +10,13 @@ Axes: S cells of the puzzle, V vocabulary.
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trm_jax.data import puzzles
+
+# Turns and reflections of a board in the reference's order (dataset/common.py); the first one changes nothing.
+_TURNS = (lambda board: board, np.rot90, lambda board: np.rot90(board, 2), lambda board: np.rot90(board, 3), np.fliplr,
+          np.flipud, np.transpose, lambda board: np.fliplr(np.rot90(board)))
 
 
 @flax.struct.dataclass
@@ -30,6 +35,16 @@ class Symmetry:
 def identity(seq_len: int, vocab_size: int) -> Symmetry:
   """The symmetry that changes nothing."""
   return Symmetry(cells=jnp.arange(seq_len, dtype=jnp.int32), values=jnp.arange(vocab_size, dtype=jnp.int32))
+
+
+def turns(shape: tuple[int, int]) -> np.ndarray:
+  """The ways to turn and reflect a board of rows x columns cells, as `cells` of symmetries, (8, S) int32.
+
+  A board that is not square has only those that keep its shape, (4, S): the identity, the turn by 180 degrees, and the
+  two reflections at the middle.
+  """
+  numbers = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
+  return np.stack([image.reshape(-1) for turn in _TURNS if (image := turn(numbers)).shape == shape])
 
 
 def unless_original(version: jax.Array, symmetry: Symmetry) -> Symmetry:

@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 
 from trm_jax.data.config import DataConfig
+from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.puzzles import Puzzles, Stored
 from trm_jax.errors import UserError
 
 Array = Any  # an array of NumPy or JAX
 Progress = Callable[[int, int], None]  # called with the amount of work done and the total
+
+# Number of successive tries to make a new puzzle after which there are hardly any others.
+_TRIES = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +89,12 @@ class Task:
     scores: names of the shares that `score` reports for people; one that it leaves out is not shown.
     checked: what `solves` checks, in words; "" if only labels tell what is right.
     fills: by token, the colour that fills its cell in a picture in place of its character, and the colour's name.
-    own_splits: whether `read` makes each split with the number of puzzles that `data` asks for, as a generator does.
-      Otherwise it reads all puzzles, and data/splits.py draws from them.
+    own_splits: whether `read` makes each split with the number of puzzles that `data` asks for, which is so if
+      config.data.source is "generated". Otherwise it reads all puzzles, and data/splits.py draws from them.
     stores_versions: whether its puzzles have `versions` (see data/puzzles.py); `undo_stored` puts them back.
     max_versions: the most different augmented versions of a puzzle; None: any number, if there are any.
     num_votes: number of augmented versions that an evaluation attempts besides a puzzle, for `score` to vote over.
+    size_fields: fields of config.data that state the size of puzzles, if puzzles of all sizes have the same tokens.
     editor: rules for making a puzzle on an empty board; None if that takes more than filling its cells.
   """
 
@@ -101,19 +106,21 @@ class Task:
   scores: tuple[str, ...] = ()
   checked = ""
   fills: Mapping[int, tuple[str, str]] = types.MappingProxyType({})
-  own_splits = False
   stores_versions = False
   max_versions: int | None = None
   num_votes = 0
+  size_fields: tuple[str, ...] = ()
   editor: Editor | None = None
 
   def __init__(self, data: DataConfig):
     self.data = data
+    self.own_splits = data.source == "generated"
+    self._new: dict[str, Puzzles] | None = None
 
   # Puzzles.
 
   def read(self, split: str, progress: Progress | None = None) -> Puzzles:
-    """Reads and checks the puzzles of a split.
+    """Reads and checks the puzzles of a split. This method knows only puzzles that are generated.
 
     Args:
       split: "train" or "test"; also "validation" if the task has `own_splits`.
@@ -122,7 +129,54 @@ class Task:
     Raises:
       UserError: the source is missing or malformed, or has other puzzles than the knobs say.
     """
-    raise NotImplementedError
+    if not self.own_splits:
+      raise UserError(f"config.data.source = {self.data.source!r}: puzzles of {self.name} are 'generated'")
+    if self._new is None:
+      check_numbers(self.data)
+      self._new = self.generate(progress)
+    return self._new[split]
+
+  def generate(self, progress: Progress | None = None) -> dict[str, Puzzles]:
+    """Makes the puzzles of "train", "validation" and "test", as many as `data` says, and no puzzle in two splits.
+
+    This method makes them by `new_puzzle`. The number of puzzles of a split does not change those of the splits before.
+
+    Raises:
+      UserError: there are not so many different puzzles, or `new_puzzle` makes something else.
+    """
+    sizes = {split: getattr(self.data, f"num_{split}") for split in ("train", "validation", "test")}
+    seen, made = set(), {}
+    for stream, (split, number) in enumerate(sizes.items()):
+      rng, cells, tries = np.random.default_rng([self.data.seed, stream]), [], 0
+      while len(cells) < number:
+        if tries == _TRIES:
+          raise UserError(f"none of {_TRIES:,} successive tries made a new puzzle of {self.name}, after {len(seen):,} "
+                          f"of {sum(sizes.values()):,}; lower config.data.num_train, num_validation or num_test")
+        tries += 1
+        if (pair := self.new_puzzle(rng)) is None or (puzzle := self._checked_cells(pair))[0].tobytes() in seen:
+          continue
+        seen.add(puzzle[0].tobytes())
+        cells.append(puzzle)
+        tries = 0
+        if progress and len(seen) % 100 == 0:
+          progress(len(seen), sum(sizes.values()))
+      inputs, labels = np.array(cells, np.int8).reshape(number, 2, self.seq_len).swapaxes(0, 1)
+      made[split] = puzzles_lib.one_group_each(inputs.astype(np.uint8), labels, vocab_size=self.vocab_size)
+    return made
+
+  def _checked_cells(self, pair: Any) -> np.ndarray:
+    """What `new_puzzle` has made, as (2, S) int8."""
+    cells = [np.ravel(tokens) for tokens in pair] if isinstance(pair, tuple) else []
+    if len(cells) != 2 or any(tokens.shape != (self.seq_len,) or tokens.dtype.kind not in "iu" or tokens.min() < 0
+                              or tokens.max() >= self.vocab_size for tokens in cells):
+      raise UserError(f"new_puzzle of {self.name} returned {shortened(str(pair))}: must be a puzzle and its answer, "
+                      f"each of {self.seq_len} tokens from 0 to {self.vocab_size - 1}, or None")
+    return np.array(cells, np.int8)
+
+  def new_puzzle(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
+    """Draws a puzzle and its answer, each S tokens in any shape. None: it was a bad try, and another is made."""
+    del rng
+    raise UserError(f"config.data.source = 'generated': {self.name} has no generator; name a folder with its puzzles")
 
   def stored(self, split: str) -> Stored | None:
     """The numbers that the source has of "train" or "test", if they are known before it is read; otherwise None.
@@ -176,12 +230,19 @@ class Task:
     return np.array(tokens, np.uint8)
 
   def characters(self, text: str) -> str:
-    """The S characters of a puzzle that is written row by row, without line ends. Raises UserError if there are more or
-    fewer. For tasks that write one character per cell."""
-    cells = text.replace("\r", "").replace("\n", "")
-    if len(cells) != self.seq_len:
-      raise UserError(f"{shortened(text)}: {len(cells)} characters, but {self.name} has {self.seq_len} cells")
-    return cells
+    """The S characters of a puzzle that is written row by row, with or without line ends; empty lines do not matter.
+
+    For tasks that write one character per cell, and have `shape`, the numbers of rows and columns. Raises UserError if
+    there are more or fewer characters, or if there are line ends, but not behind every row.
+    """
+    rows = [row for row in text.replace("\r", "").split("\n") if row]
+    if (number := sum(map(len, rows))) != self.seq_len:
+      raise UserError(f"{shortened(text)}: {number} characters, but {self.name} has {self.seq_len} cells")
+    for place, row in enumerate(rows if len(rows) > 1 else (), 1):
+      if len(row) != self.shape[1]:
+        raise UserError(f"{shortened(text)}: row {place} has {len(row)} cells, but a row of {self.name} has "
+                        f"{self.shape[1]}")
+    return "".join(rows)
 
   def text(self, tokens: np.ndarray) -> str:
     """Writes (S,) tokens on one line, which `tokens` can read."""
@@ -360,3 +421,10 @@ def shortened(text: str) -> str:
   line = text.replace("\r", "").replace("\n", "")
   line = line if len(line) <= 100 else f"{line[:97]}..."
   return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+
+
+def check_numbers(data: DataConfig) -> None:
+  """Raises UserError unless the knobs say how many puzzles to generate."""
+  for name in ("num_train", "num_test"):
+    if not getattr(data, name):
+      raise UserError(f"config.data.{name} = 0: means all, but 'generated' puzzles are endless; give a number")

@@ -16,7 +16,6 @@ from trm_jax.errors import UserError
 from trm_jax.runtime import buckets
 from trm_jax.runtime import console
 from trm_jax.runtime import paths
-from trm_jax.tasks import sourced
 from trm_jax.tasks import task
 from trm_jax.tasks import vote as vote_lib
 from trm_jax.tasks.arc import builder
@@ -29,7 +28,6 @@ from trm_jax.tasks.arc.config import ArcData
 
 _SHOWN_PAIRS = 4  # in a picture
 _NAMED = 5  # test inputs without an answer, in a warning
-_GENERATED = "generated"
 _USABLE = ("name the folder of the JSON files of ARC's tasks, one or several written by the reference's dataset builder, "
            "with commas between them, or 'generated'")
 
@@ -53,7 +51,6 @@ class ArcTask(task.Task):
   def __init__(self, data: ArcData):
     super().__init__(data)
     self.seq_len = data.side**2
-    self.own_splits = data.source == _GENERATED
     for name in ("subsets", "test_set") if self.own_splits else ():
       value, default = (getattr(some, name) for some in (data, ArcData))
       if value != default:
@@ -137,7 +134,7 @@ class ArcTask(task.Task):
 
   def _read(self, progress: task.Progress | None) -> builder.DataSet:
     source = self.data.source
-    if source == _GENERATED:
+    if self.own_splits:
       return self._generated(progress)
     places = source.split(",")
     if len(set(places)) < len(places):
@@ -170,7 +167,7 @@ class ArcTask(task.Task):
 
   def _generated(self, progress: task.Progress | None) -> builder.DataSet:
     data = self.data
-    sourced.check_numbers(data)
+    task.check_numbers(data)
     made = generate.subsets(data.num_train, data.num_test, data.side, data.seed)
     subsets = {name: json_files.of_json(tasks, f"generated, {name}", data.side) for name, tasks in made.items()}
     return builder.build(subsets, "evaluation", data, progress)

@@ -11,7 +11,7 @@ from trm_jax.data import csv_files
 from trm_jax.data import folders
 from trm_jax.data import reference_format
 from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError
+from trm_jax.errors import OtherSizeError, UserError
 from trm_jax.tasks import task
 from trm_jax.tasks.grid.config import GridData
 
@@ -23,7 +23,8 @@ _NEEDED = f"CSV files need {_KNOBS}; state all three"
 class GridTask(task.Task):
   """Puzzles of one's own.
 
-  Their size comes from the knobs, or else from the dataset.json of their folder, which is read on first use.
+  Their size comes from the knobs, or else from the dataset.json of their folder, which is read on first use. A task
+  that adds `new_puzzle` can also generate puzzles.
 
   Args:
     data: its knobs.
@@ -32,6 +33,8 @@ class GridTask(task.Task):
     UserError: the knobs contradict each other; properties with sizes also raise it if the folder is missing, is not a
       dataset folder, or contradicts the knobs.
   """
+
+  size_fields = "rows", "columns"
 
   def __init__(self, data: GridData):
     super().__init__(data)
@@ -43,7 +46,9 @@ class GridTask(task.Task):
 
   @functools.cached_property
   def _dataset(self) -> dict[str, int] | None:
-    """Sizes in the dataset.json of the source; None if it is a folder of CSV files."""
+    """Sizes in the dataset.json of the source; None if it is a folder of CSV files, or they are generated."""
+    if self.own_splits:
+      return None
     for split in ("train", "test"):  # an evaluation needs only the second
       folder = folders.dataset(self.data.source, split, _USABLE)
       if folder and (folder / split / "dataset.json").exists():
@@ -57,6 +62,8 @@ class GridTask(task.Task):
     stated = data.rows * data.columns, 1 + len(data.alphabet)
     if self._stated:
       return stated
+    if self.own_splits:
+      raise UserError(f"config.data.source = {data.source!r}: needs {_KNOBS}; state all three")
     if self._dataset is None:
       raise UserError(f"{data.source}: has no dataset.json in train/ or test/, and {_NEEDED}")
     sizes = self._dataset["seq_len"], self._dataset["vocab_size"]
@@ -95,9 +102,11 @@ class GridTask(task.Task):
   # Puzzles.
 
   def stored(self, split: str) -> Stored | None:
-    return folders.stored(self.data.source, split)
+    return None if self.own_splits else folders.stored(self.data.source, split)
 
   def read(self, split: str, progress: task.Progress | None = None) -> Puzzles:
+    if self.own_splits:
+      return super().read(split, progress)
     return folders.read(self.data.source, split, read_csv=self._read_csv, check_sizes=self._check_sizes, usable=_USABLE)
 
   def _read_csv(self, path: os.PathLike) -> Puzzles:
@@ -108,8 +117,9 @@ class GridTask(task.Task):
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != self._sizes:
       said = f"{_KNOBS} mean" if self._stated else "its other split has"
-      raise UserError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, padding among "
-                      f"them, but {said} {self.seq_len} and {self.vocab_size}")
+      kind = OtherSizeError if puzzles.vocab_size == self.vocab_size else UserError
+      raise kind(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, padding among "
+                 f"them, but {said} {self.seq_len} and {self.vocab_size}")
 
   def tokens(self, text: str) -> np.ndarray:
     """Reads a puzzle row by row, with or without line ends, in characters of the alphabet; without an alphabet, token

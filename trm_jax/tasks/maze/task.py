@@ -32,6 +32,7 @@ class MazeTask(sourced.SourcedTask):
   scores = "valid_paths", "shortest_paths"
   checked = "each a shortest path from S to G through free cells"
   vocab_size = rules.VOCAB_SIZE
+  size_fields = "rows", "columns"
   editor = task.Editor((rules.FREE, rules.WALL, rules.START, rules.GOAL), once=(rules.START, rules.GOAL))
   fills = {rules.WALL: ("#33363b", "wall"), rules.PATH: ("#7fc8a9", "path")}
 
@@ -84,7 +85,7 @@ class MazeTask(sourced.SourcedTask):
 
     from trm_jax.tasks.maze import augment  # pylint: disable=g-import-not-at-top
 
-    return augment.symmetry(jax.random.randint(key, (), 0, len(augment.cells(self.shape))), self.shape)
+    return augment.symmetry(jax.random.randint(key, (), 0, 1 + self.max_versions), self.shape)
 
   def version_symmetry(self, version: Any, key: Any) -> Any:
     """Transform v makes version v, so that no version repeats another; a random one makes a fresh version."""

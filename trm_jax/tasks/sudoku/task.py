@@ -36,6 +36,7 @@ class SudokuTask(sourced.SourcedTask):
     super().__init__(data, extreme.SUDOKU_EXTREME)
     self.box = data.box
     self.side = data.box**2  # cells in a row
+    self.shape = self.side, self.side
     self.name = f"sudoku-{self.side}x{self.side}"
     self.seq_len = self.side**2
     self.vocab_size = rules.vocab_size(data.box)
