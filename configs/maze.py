@@ -28,10 +28,10 @@ def quickstart():
   """Generated mazes of 7x7 cells, learned within minutes on a laptop.
 
   Hardware: two CPU cores.
-  Result: unmeasured at this length.
+  Result: 97.4 to 98.4 % valid paths, docs/results.md, 3 seeds.
   """
   config = small()
-  config.loss.halting_weight = 0.05  # at the reference's 0.5, mazes need twice as many steps (docs/results.md)
+  config.loss.halting_weight = 0.05  # the reference's 0.5 needs half as many steps again (docs/results.md)
   return config
 
 
@@ -111,13 +111,14 @@ def _together(*parts):
 def FAST():
   """Fewer examples in miniature: which parts of the fast recipe help on mazes?
 
-  1,500 steps of the base, whose optimizer is Muon, with all of the parts, with all but one, and with the one that matters most;
-  and the reference's recipe, with AdamATan2 at three rates. All runs take the same 96,000 examples. `trm_jax.config.small_fast_parts` has the parts.
+  1,500 steps of the base, whose optimizer is Muon, with all of the parts, with all but one, and with the one that
+  matters most; and the reference's recipe, with AdamATan2 at three rates. All runs take the same 96,000 examples.
+  `trm_jax.config.small_fast_parts` has the parts.
 
   Command: python -m trm_jax.sweep --sweep=configs/maze.py:fast --workdir=runs/maze_fast --seeds=0,1,2
   Paper: none; it has mazes of 30x30 cells.
   Hardware: two CPU cores.
-  Result: unmeasured.
+  Result: docs/results.md, 1 seed.
   """
   steps = 1_500
   parts = config_lib.small_fast_parts(steps)
