@@ -226,8 +226,9 @@ def test_folders_that_cannot_be_named_together(golden, tmp_path):
   write_reference_folder(golden, tmp_path / "a")
   with pytest.raises(UserError, match=f"{golden / 'json'} was not written by the reference's dataset builder, and only "):
     _together(tmp_path / "a", golden / "json").read("train")
-  with pytest.raises(UserError, match="names a folder twice; name each once"):
-    _together(tmp_path / "a", tmp_path / "a").read("train")
+  for again in (tmp_path / "a", f"{tmp_path / 'a'}/"):
+    with pytest.raises(UserError, match="names a folder twice; name each once"):
+      _together(tmp_path / "a", again).read("train")
   with pytest.raises(UserError, match="config.data.source = '.*none': no such folder"):
     _together(tmp_path / "a", tmp_path / "none").read("train")
   path = tmp_path / "a" / "identifiers.json"

@@ -20,6 +20,7 @@ from trm_jax.errors import UserError
 from trm_jax.runtime import sharding
 from trm_jax.solve import Solver
 from trm_jax.tasks import grid
+from trm_jax.tasks import symmetry
 from trm_jax.training import attempts
 from trm_jax.training import loop
 
@@ -141,7 +142,8 @@ def test_new_puzzles_are_drawn_until_there_are_enough_different_ones():
     toy.Task(toy.Data(num_train=3)).read("train")
 
 
-@pytest.mark.parametrize("made", [([1, 2], [2, 9]), ([1, 2],), ([1, 2, 3], [3, 2, 1]), ([0.5, 1], [1, 0.5]), 7])
+@pytest.mark.parametrize("made", [([1, 2], [2, 9]), ([1, 2],), ([1, 2, 3], [3, 2, 1]), ([0.5, 1], [1, 0.5]),
+                                  ([[1], [1, 2]], [1, 2]), 7])
 def test_new_puzzles_that_are_none(made, monkeypatch):
   monkeypatch.setattr(toy.Task, "new_puzzle", lambda self, rng: made)
   with pytest.raises(UserError, match="^new_puzzle of backwards returned .*: must be a puzzle and its answer, each of "
@@ -158,9 +160,41 @@ def test_tries_that_led_to_nothing_are_passed_over(monkeypatch):
   assert task.read("test").inputs.tolist() == [[3, 2, 1, 1, 5, 4]]
 
 
+def _fails(self, rng):
+  return self.nothing
+
+
+@pytest.mark.parametrize("methods, message", [
+    ({"new_puzzle": lambda self, rng: None}, r"^new_puzzle of backwards returned None 10,000 times in succession, after 0 "
+                                             "of 3 puzzles; make it"),
+    ({"new_puzzle": _fails}, r"test_tasks.py, line \d+: AttributeError: 'Mine' object has no attribute 'nothing'$"),
+    ({"new_puzzle": lambda self: None}, r"test_tasks.py: new_puzzle\(self, rng\) failed: TypeError: .* takes 1 "),
+    ({"is_given": lambda self, inputs: inputs > 0}, "^new_puzzle of backwards made the puzzle .* with the answer .*, "
+                                                    "which changes cells that are clues by is_given; correct"),
+    ({"is_given": lambda self, inputs: True}, r"^is_given of backwards returned bool of shape \(\) for puzzles of shape "
+                                              r"\(2, 6\): must be bool of shape \(…, cells\), here \(2, 6\)$"),
+    ({"solves": lambda self, inputs, answers: (inputs == answers).all(-1)}, "^new_puzzle of backwards made the puzzle .* "
+                                                                            "with the answer .*, which is wrong by solves"),
+    ({"solves": lambda self, inputs, answers: inputs == answers}, r"^solves of backwards returned bool of shape \(2, 6\)"),
+    ({"solves": lambda self, inputs, answers: (inputs == answers).sum(-1)}, "^solves of backwards returned int64 of"),
+])
+def test_mistakes_in_the_methods_of_a_task_are_said_before_training(methods, message):
+  mine = type("Mine", (toy.Task,), {"__module__": __name__, **methods})
+  with pytest.raises(UserError, match=message):
+    mine(toy.Data(num_train=2, num_test=1)).read("train")
+
+
+@pytest.mark.parametrize("made", [None, symmetry.Symmetry(cells=np.arange(5), values=np.arange(6))])
+def test_a_symmetry_of_another_size_is_refused(made):
+  mine = type("Mine", (toy.Task,), {"symmetry": lambda self, key: made})
+  with pytest.raises(UserError, match=r"^symmetry of backwards returned \w+ with cells of shape \(5?,?\) and values of "
+                                      r"shape \(6?,?\): must be a Symmetry with \(6,\) and \(6,\)$"):
+    mine(toy.Data(num_train=2, num_test=1)).version_symmetry(1, None)
+
+
 def test_a_task_without_a_generator_says_so():
   data = dict(source="generated", num_train=1, num_test=1)
-  with pytest.raises(UserError, match="^config.data.source = 'generated': grid-2x3 has no generator; name a"):
+  with pytest.raises(UserError, match="^config.data.source = 'generated': grid-2x3 has no generator, which is"):
     grid.Task(grid.Data(alphabet="ab", rows=2, columns=3, **data)).read("train")
   with pytest.raises(UserError, match="^config.data.source = 'generated': needs config.data.alphabet, config"):
     grid.Task(grid.Data(**data)).read("train")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import os
 import string
+import sys
 import types
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from trm_jax.data.config import DataConfig
 from trm_jax.data import puzzles as puzzles_lib
 from trm_jax.data.puzzles import Puzzles, Stored
-from trm_jax.errors import UserError
+from trm_jax.errors import UserError, in_one_line, mistake_in
 
 Array = Any  # an array of NumPy or JAX
 Progress = Callable[[int, int], None]  # called with the amount of work done and the total
@@ -142,31 +143,69 @@ class Task:
     This method makes them by `new_puzzle`. The number of puzzles of a split does not change those of the splits before.
 
     Raises:
-      UserError: there are not so many different puzzles, or `new_puzzle` makes something else.
+      UserError: there are not so many different puzzles, `new_puzzle` fails or makes something else, or an answer
+        breaks the rules of `is_given` or `solves`.
     """
     sizes = {split: getattr(self.data, f"num_{split}") for split in ("train", "validation", "test")}
     seen, made = set(), {}
     for stream, (split, number) in enumerate(sizes.items()):
-      rng, cells, tries = np.random.default_rng([self.data.seed, stream]), [], 0
+      rng, cells, tries, empty = np.random.default_rng([self.data.seed, stream]), [], 0, 0
       while len(cells) < number:
+        if empty == _TRIES:
+          raise UserError(f"new_puzzle of {self.name} returned None {_TRIES:,} times in succession, after {len(seen):,} "
+                          f"of {sum(sizes.values()):,} puzzles; make it return a puzzle more often")
         if tries == _TRIES:
           raise UserError(f"none of {_TRIES:,} successive tries made a new puzzle of {self.name}, after {len(seen):,} "
                           f"of {sum(sizes.values()):,}; lower config.data.num_train, num_validation or num_test")
         tries += 1
-        if (pair := self.new_puzzle(rng)) is None or (puzzle := self._checked_cells(pair))[0].tobytes() in seen:
+        if (pair := self._drawn(rng)) is None:
+          empty += 1
+          continue
+        if (puzzle := self._checked_cells(pair))[0].tobytes() in seen:
           continue
         seen.add(puzzle[0].tobytes())
         cells.append(puzzle)
-        tries = 0
+        tries = empty = 0
         if progress and len(seen) % 100 == 0:
           progress(len(seen), sum(sizes.values()))
       inputs, labels = np.array(cells, np.int8).reshape(number, 2, self.seq_len).swapaxes(0, 1)
-      made[split] = puzzles_lib.one_group_each(inputs.astype(np.uint8), labels, vocab_size=self.vocab_size)
+      inputs = inputs.astype(np.uint8)
+      self._check_answers(inputs, labels)
+      made[split] = puzzles_lib.one_group_each(inputs, labels, vocab_size=self.vocab_size)
     return made
+
+  def _drawn(self, rng: np.random.Generator) -> Any:
+    """What `new_puzzle` returns. Raises UserError if it fails, with the line of the task's file."""
+    try:
+      return self.new_puzzle(rng)
+    except UserError:
+      raise
+    except Exception as e:
+      path = getattr(sys.modules[type(self).__module__], "__file__", None) or type(self).__module__
+      raise mistake_in(path, e) or UserError(f"{path}: new_puzzle(self, rng) failed: {type(e).__name__}: "
+                                             f"{in_one_line(e)}") from e
+
+  def _check_answers(self, inputs: np.ndarray, labels: np.ndarray) -> None:
+    """Raises UserError unless the answers, (N, S), of new puzzles, (N, S), keep their clues and obey the rules."""
+    given, solved = self.is_given(inputs), self.solves(inputs, labels)
+    for method, value, shape, words in (("is_given", given, inputs.shape, "(…, cells)"),
+                                        ("solves", solved, inputs.shape[:-1], "(…)")):
+      if value is not None and (np.shape(value) != shape or np.asarray(value).dtype != bool):
+        raise UserError(f"{method} of {self.name} returned {np.asarray(value).dtype} of shape {np.shape(value)} for "
+                        f"puzzles of shape {inputs.shape}: must be bool of shape {words}, here {shape}")
+    for wrong, words in (((given & (inputs != labels)).any(-1), "changes cells that are clues by is_given"),
+                         (np.zeros(len(inputs), bool) if solved is None else ~solved, "is wrong by solves")):
+      if wrong.any():
+        puzzle, answer = (shortened(self.text(cells[wrong.argmax()])) for cells in (inputs, labels))
+        raise UserError(f"new_puzzle of {self.name} made the puzzle {puzzle} with the answer {answer}, which {words}; "
+                        "correct one of the two methods")
 
   def _checked_cells(self, pair: Any) -> np.ndarray:
     """What `new_puzzle` has made, as (2, S) int8."""
-    cells = [np.ravel(tokens) for tokens in pair] if isinstance(pair, tuple) else []
+    try:
+      cells = [np.ravel(tokens) for tokens in pair] if isinstance(pair, tuple) else []
+    except ValueError:  # rows of different lengths
+      cells = []
     if len(cells) != 2 or any(tokens.shape != (self.seq_len,) or tokens.dtype.kind not in "iu" or tokens.min() < 0
                               or tokens.max() >= self.vocab_size for tokens in cells):
       raise UserError(f"new_puzzle of {self.name} returned {shortened(str(pair))}: must be a puzzle and its answer, "
@@ -176,7 +215,8 @@ class Task:
   def new_puzzle(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
     """Draws a puzzle and its answer, each S tokens in any shape. None: it was a bad try, and another is made."""
     del rng
-    raise UserError(f"config.data.source = 'generated': {self.name} has no generator; name a folder with its puzzles")
+    raise UserError(f"config.data.source = 'generated': {self.name} has no generator, which is a method "
+                    "new_puzzle; name a folder with its puzzles")
 
   def stored(self, split: str) -> Stored | None:
     """The numbers that the source has of "train" or "test", if they are known before it is read; otherwise None.
@@ -307,7 +347,12 @@ class Task:
     """The symmetry of a version; see `row`. In a task with few symmetries, the version may be a symmetry's number."""
     from trm_jax.tasks import symmetry as symmetry_lib  # pylint: disable=g-import-not-at-top
 
-    return symmetry_lib.unless_original(version, self.symmetry(key))
+    symmetry, wanted = self.symmetry(key), ((self.seq_len,), (self.vocab_size,))
+    found = tuple(np.shape(getattr(symmetry, name, None)) for name in ("cells", "values"))
+    if found != wanted:
+      raise UserError(f"symmetry of {self.name} returned {type(symmetry).__name__} with cells of shape {found[0]} and "
+                      f"values of shape {found[1]}: must be a Symmetry with {wanted[0]} and {wanted[1]}")
+    return symmetry_lib.unless_original(version, symmetry)
 
   def undo(self, cells: Any, version: Any, key: Any) -> Any:
     """Maps values of a version's cells back to the cells of the stored puzzle. Runs under jit and vmap.

@@ -137,7 +137,7 @@ class ArcTask(task.Task):
     if self.own_splits:
       return self._generated(progress)
     places = source.split(",")
-    if len(set(places)) < len(places):
+    if len({place if "://" in place else os.path.realpath(place) for place in places}) < len(places):
       raise UserError(f"config.data.source = {source!r}: names a folder twice; name each once")
     built = [self._reference_folder(place) for place in places]
     if None not in built:
