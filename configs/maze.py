@@ -99,12 +99,7 @@ def MINIATURE():
 
 
 def _adam_atan2(rate):
-  return {"optimizer.name": "adam_atan2", "optimizer.learning_rate": float(rate),
-          "optimizer.prefix_learning_rate": float(rate)}
-
-
-def _together(*parts):
-  return {field: value for changes in parts for field, value in changes.items()}
+  return {"optimizer.name": "adam_atan2"} | config_lib.rates(float(rate))
 
 
 @study.group(small)
@@ -127,11 +122,11 @@ def FAST():
     yield f"fast_plain_lr_{rate}", f"none of the parts, AdamATan2 at {rate}", watched | _adam_atan2(rate)
   yield "fast_only_muon", "only Muon", watched
   yield "fast_muon_and_light_halting", "only Muon and light halting", watched | parts["light_halting"]
-  yield "fast_only_light_halting", "only light halting, AdamATan2 at 3e-3", _together(
+  yield "fast_only_light_halting", "only light halting, AdamATan2 at 3e-3", config_lib.together(
       watched, _adam_atan2("3e-3"), parts["light_halting"])
-  yield "fast_all", "all of the parts", _together(watched, *parts.values())
+  yield "fast_all", "all of the parts", config_lib.together(watched, *parts.values())
   for part in parts:
-    yield f"fast_without_{part}", f"without {part.replace('_', ' ')}", _together(
+    yield f"fast_without_{part}", f"without {part.replace('_', ' ')}", config_lib.together(
         watched, _adam_atan2("3e-3") if part == "muon" else {},
         *(others for other, others in parts.items() if other != part))
 

@@ -26,7 +26,7 @@ def quickstart():
   config = config_lib.small_config("sudoku", 64)
   config.data.update(source="generated", box=2, num_train=20_000, num_validation=256, num_test=1_024, num_clues=6,
                      num_aug=0)  # the 288 grids fall into two symmetry classes: with augmentation none would be unseen
-  config_lib.change(config, _rate(3e-3))
+  config_lib.change(config, config_lib.rates(3e-3))
   config.update(steps=500, batch_size=32)
   config.eval.every = 100
   return config
@@ -36,7 +36,7 @@ def quickstart_9x9():
   """Generated 9x9 puzzles with many clues, minutes on a laptop."""
   config = config_lib.small_config("sudoku", 128)
   config.data.update(source="generated", num_train=5_000, num_validation=256, num_test=1_000, num_clues=50, num_aug=-1)
-  config_lib.change(config, _rate(3e-3))
+  config_lib.change(config, config_lib.rates(3e-3))
   config.update(steps=1_200, batch_size=32)
   return config
 
@@ -74,7 +74,7 @@ def mini():
   config = quickstart()
   config.data.update(num_clues=5, num_train=300)
   config.model.update(hidden_size=32, num_heads=2, puzzle_emb_ndim=32)
-  config_lib.change(config, _rate(1e-3))
+  config_lib.change(config, config_lib.rates(1e-3))
   config.update(steps=500, batch_size=64)
   config.eval.every = 100
   return config
@@ -104,10 +104,6 @@ def laptop(config):
 _ATTENTION = {"model.mlp_t": False, "model.pos_encodings": "rope"}
 
 
-def _rate(learning_rate):
-  return {"optimizer.learning_rate": learning_rate, "optimizer.prefix_learning_rate": learning_rate}
-
-
 def _batch(batch_size):
   """Another batch size, with proportional rates, the same epochs, and a warmup between 2,000 and 5,000 steps."""
   return {"batch_size": batch_size, "optimizer.base_batch_size": 768,
@@ -117,10 +113,6 @@ def _batch(batch_size):
 def _puzzles(number):
   """Another number of training puzzles and the same number of steps."""
   return {"data.num_train": number, "epochs": 50_000 * 1_000 // number}
-
-
-def _together(*parts):
-  return {field: value for changes in parts for field, value in changes.items()}
 
 
 def _equal_compute(base, changes):
@@ -310,7 +302,7 @@ def E3_4():
   for rate in ("5e-5", "1e-4", "2e-4", "5e-4", "1e-3"):
     for batch_size in (256, 1024, 4096):
       yield (f"e3_4_lr_{rate}_batch_{batch_size}", f"learning rate {rate}, batch {batch_size}",
-             _rate(float(rate)) | {"batch_size": batch_size})
+             config_lib.rates(float(rate)) | {"batch_size": batch_size})
 
 
 @study.group(baseline)
@@ -421,7 +413,7 @@ def FAST():
   yield "fast_cgar", "with the published curriculum of depth and loss weights", {
       "depth_schedule": "0:2x3,0.3:4x6,0.6:6x9", "loss.step_decay": 0.7}
   yield "fast_plain", "none of the parts", {
-      field: reference[field] for field in _together(*config_lib.FAST_PARTS.values())}
+      field: reference[field] for field in config_lib.together(*config_lib.FAST_PARTS.values())}
 
 
 @study.group(baseline)
@@ -502,8 +494,9 @@ def MINIATURE():
   base = mini()
   for batch_size in (32, 64, 128):
     for rate in ("3e-4", "1e-3", "3e-3"):
-      yield (f"mini_batch_{batch_size}_lr_{rate}", f"batch {batch_size}, learning rate {rate}",
-             _rate(float(rate)) | {"batch_size": batch_size, "steps": base.steps * base.batch_size // batch_size})
+      yield (f"mini_batch_{batch_size}_lr_{rate}", f"batch {batch_size}, learning rate {rate}", config_lib.together(
+          config_lib.rates(float(rate)),
+          {"batch_size": batch_size, "steps": base.steps * base.batch_size // batch_size}))
 
 
 @study.group(quickstart)
@@ -523,11 +516,11 @@ def MINI_FAST():
   parts = config_lib.small_fast_parts(quickstart().steps)
   watched = {"eval.every": 25}
   yield "mini_fast_plain", "none of the parts", watched
-  yield "mini_fast_all", "all of the parts", _together(watched, *parts.values())
+  yield "mini_fast_all", "all of the parts", config_lib.together(watched, *parts.values())
   for part, changes in parts.items():
     name = part.replace("_", " ")
     yield f"mini_fast_only_{part}", f"only {name}", watched | changes
-    yield f"mini_fast_without_{part}", f"without {name}", _together(
+    yield f"mini_fast_without_{part}", f"without {name}", config_lib.together(
         watched, *(others for other, others in parts.items() if other != part))
 
 

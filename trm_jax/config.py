@@ -266,10 +266,20 @@ FAST_PARTS = {
 }
 
 
+def together(*parts: Mapping[str, Any]) -> dict[str, Any]:
+  """The changes of several parts; later ones win."""
+  return {field: value for changes in parts for field, value in changes.items()}
+
+
+def rates(learning_rate: float) -> dict[str, float]:
+  """The changes that give the network and the prefix table this learning rate."""
+  return {"optimizer.learning_rate": learning_rate, "optimizer.prefix_learning_rate": learning_rate}
+
+
 def small_fast_parts(steps: int) -> dict[str, dict[str, Any]]:
   """FAST_PARTS for a `small_config`, which has one prefix token already.
 
-  T=3 n=3 stands for the deeper recursion. The average begins after the same share of the run, and the parameters that
+  T=3 n=3 stands for the deeper recursion. The average begins after three fifths of the run, and the parameters that
   Muon leaves to Adam have a rate of 1e-3. New symmetries in every epoch, the last part, are left out.
 
   Args:
@@ -277,7 +287,7 @@ def small_fast_parts(steps: int) -> dict[str, dict[str, Any]]:
   """
   parts = {part: changes for part, changes in FAST_PARTS.items()
            if part not in ("one_prefix_token", "fresh_augmentation")}
-  parts["muon"] = parts["muon"] | {"optimizer.learning_rate": 1e-3, "optimizer.prefix_learning_rate": 1e-3}
+  parts["muon"] = parts["muon"] | rates(1e-3)
   parts["late_ema"] = parts["late_ema"] | {"optimizer.ema_start": steps * 3 // 5}
   parts["depth"] = {"model.H_cycles": 3, "model.L_cycles": 3}
   return parts

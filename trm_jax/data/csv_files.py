@@ -215,8 +215,8 @@ def _parse(lines: Sequence[tuple[int, str]], columns: tuple[str, ...], shape: tu
     row = _row(line, columns, where)
     for name in _CELLS:
       if len(row[name]) != cells:
-        raise OtherSizeError(f"{where}: the {name} has {len(row[name])} characters, must have {cells} ({shape[0]} x {width} "
-                        "cells)")
+        raise OtherSizeError(f"{where}: the {name} has {len(row[name])} characters, must have {cells} ({shape[0]} x "
+                             f"{width} cells)")
     rating = row.get("rating", "0")
     if not re.fullmatch(rf"[0-9]{{1,{_MAX_RATING_DIGITS}}}", rating):
       raise UserError(f"{where}: the rating is {_shorten(rating)}, must be an integer of 1 to {_MAX_RATING_DIGITS} "

@@ -86,7 +86,11 @@ def _bfloat16_product(subscripts, a, b):
 
 
 def _bfloat16_product_on_cpu(subscripts, a, b):
-  """XLA's CPU has fast bfloat16 products of matrices (R, S) by (S, C) or (C, S), with results in float32."""
+  """XLA's CPU has fast bfloat16 products of matrices (R, S) by (S, C) or (C, S), with results in float32.
+
+  So every product that is one of matrices becomes such; of the two transposes that serve, the smaller is made. Others
+  are left to einsum.
+  """
   in_a, in_b, out = subscripts.replace("->", ",").split(",")
   summed = "".join(letter for letter in in_a if letter not in out)
   rows, columns = (letters.replace(summed, "") for letters in (in_a, in_b))

@@ -75,4 +75,4 @@ class SourcedTask(task.Task):
   def _check_sizes(self, puzzles: Puzzles) -> None:
     if (puzzles.seq_len, puzzles.vocab_size) != (self.seq_len, self.vocab_size):
       raise OtherSizeError(f"{self.data.source}: {puzzles.seq_len} cells and {puzzles.vocab_size} tokens, but "
-                      f"{self.size_knobs} means {self.seq_len} and {self.vocab_size}")
+                           f"{self.size_knobs} means {self.seq_len} and {self.vocab_size}")
