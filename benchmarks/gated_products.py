@@ -60,10 +60,10 @@ def _operands(left_and_right: tuple[int, int], M: int, K: int, N: int) -> tuple[
 
 
 def _tile(text: str) -> kernels.Tile:
-  try:
-    return kernels.Tile(*map(int, text.split(",")))
-  except (TypeError, ValueError) as e:
-    raise UserError(f"--tile={text}: must be five numbers, e.g. {','.join(map(str, kernels.TILE))}") from e
+  numbers = text.split(",")
+  if len(numbers) != len(kernels.TILE) or not all(number.isdecimal() and int(number) for number in numbers):
+    raise UserError(f"--tile={text}: must be five numbers from 1 on, e.g. {','.join(map(str, kernels.TILE))}")
+  return kernels.Tile(*map(int, numbers))
 
 
 def main(argv: list[str]) -> None:

@@ -4,8 +4,9 @@
     python -m benchmarks.resume --config=configs/sudoku.py:baseline --set=batch_size=64
 
 trm_jax.main makes the same run on generated puzzles three times: whole; beside it with a compilation cache of its own,
-which shows whether two compilations compute alike (XLA times kernels on a GPU, and may choose others); and stopped by
-SIGTERM after a third of its steps, then resumed. Everything in the last checkpoints is compared.
+which shows whether two compilations compute alike (XLA times kernels on a GPU, and may choose others); and, with the
+programs of the whole run, stopped by SIGTERM after a third of its steps, then resumed. Everything in the last
+checkpoints is compared.
 """
 
 import os
@@ -46,7 +47,8 @@ def _start(folder: pathlib.Path, name: str, cache: str) -> subprocess.Popen:
         with_parent.command(signal.SIGTERM, [
             sys.executable, "-m", "trm_jax.main", f"--config={_CONFIG.value}", f"--workdir={folder / name}",
             *(f"--config.{change}" for change in changes)]), stdout=log, stderr=subprocess.STDOUT,
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / cache), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"})
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / cache), "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+                          "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"})
 
 
 def _finish(folder: pathlib.Path, name: str, process: subprocess.Popen) -> None:

@@ -229,6 +229,9 @@ def test_folders_that_cannot_be_named_together(golden, tmp_path):
   for again in (tmp_path / "a", f"{tmp_path / 'a'}/"):
     with pytest.raises(UserError, match="names a folder twice; name each once"):
       _together(tmp_path / "a", again).read("train")
+  for place in ("", f" {tmp_path / 'b'}"):
+    with pytest.raises(UserError, match="must be one folder, or several with commas and no spaces between them"):
+      _together(tmp_path / "a", place).read("train")
   with pytest.raises(UserError, match="config.data.source = '.*none': no such folder"):
     _together(tmp_path / "a", tmp_path / "none").read("train")
   path = tmp_path / "a" / "identifiers.json"

@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 import tiny
 
+from benchmarks import gated_products
 from configs import sudoku
 from trm_jax import config as config_lib
 from trm_jax import weights
+from trm_jax.errors import UserError
 from trm_jax.model.trm import TRM
 from trm_jax.tasks.sudoku import csv_files
 from trm_jax.tasks.sudoku import generate
@@ -145,6 +147,12 @@ def test_a_resumed_run_has_the_same_bits(finished):
   for row in (stopped, again):
     same, of = map(int, row["arrays with the same bits"].split(" of "))
     assert same == of > 20 and row["largest difference"] == "0"
+
+
+@pytest.mark.parametrize("text", ["16,16,16,4", "16,16,16,4,0", "16,16,16,4,x"])
+def test_a_tile_that_is_none(text):
+  with pytest.raises(UserError, match=f"^--tile={text}: must be five numbers from 1 on, e.g. 128,64,32,8,3$"):
+    gated_products._tile(text)
 
 
 # The CPU stands for a described chip, with 1 TFLOP/s and 1 GB/s.

@@ -83,6 +83,22 @@ _BROKEN_FILES = {
              b"def get_config(argument): return 1 / 0\n"),
 }
 
+_OWN_TASK = """
+from trm_jax import config as config_lib
+from trm_jax.tasks import grid
+def get_config(argument=None):
+  made = config_lib.small_config("own_task", hidden_size=8)
+  made.data.update(source="generated", alphabet="ab", rows=1, columns=2, num_train=1, num_validation=0, num_test=1)
+  made.steps = 1
+  return made
+Data = grid.Data
+class Task(grid.Task):
+  def new_puzzle(self, rng):
+    return (cells := rng.integers(1, 3, 2)), cells
+  def solves(self, inputs, answers):
+    return self.rules(answers)
+"""
+
 
 def _forks(program, modules, cases, **environment):
   done = subprocess.run([sys.executable, "-c", _FORKS], input=json.dumps([program, modules, cases]),
@@ -146,6 +162,8 @@ def _place(tmp_path_factory):
   (place / "syntax.py").write_text(header + "  c = = 3\n")
   for name, text in _BROKEN_FILES.items():
     (place / f"{name}.py").write_bytes(text.replace(b"HEADER", header.encode()))
+  (place / "tasks").mkdir()
+  (place / "tasks" / "own_task.py").write_text(_OWN_TASK)
   return place
 
 
@@ -170,6 +188,8 @@ MAIN = {
     "undefined": (["--config={}/name.py"], "{}/name.py, line 3: NameError: name 'undefined' is not defined"),
     "import": (["--config={}/module.py"], "{}/module.py, line 1: ModuleNotFoundError: No module named 'no_such_mo"),
     "type": (["--config={}/value.py"], "{}/value.py, line 4: TypeError: Could not override field 'batch_size'"),
+    "own task": (["--config={}/tasks/own_task.py", _WORKDIR],
+                 "{}/tasks/own_task.py, line 14: AttributeError: 'Task' object has no attribute 'rules'"),
     "own file missing": (["--config={}/os.py"], "{}/os.py, line 3: FileNotFoundError: [Errno 2] No such file"),
     "no return": (["--config={}/nothing.py"], "{}/nothing.py: get_config() returns None, must return a ConfigDict"),
     "other return": (["--config={}/number.py"], "{}/number.py: get_config() returns 3, must return a ConfigDict"),
@@ -356,7 +376,8 @@ def _filled(cases, place):
 @pytest.fixture(scope="module", name="main_results")
 def _main_results(place):
   modules = ["trm_jax.training.loop", "trm_jax.evaluate"]
-  return dict(zip(MAIN, _forks("trm_jax.main", modules, _filled(MAIN, place))))
+  return dict(zip(MAIN, _forks("trm_jax.main", modules, _filled(MAIN, place),
+                               PYTHONPATH=f"{_ROOT}:{place / 'tasks'}")))
 
 
 @pytest.fixture(scope="module", name="solve_results")

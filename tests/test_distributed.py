@@ -18,6 +18,7 @@ import jobs
 import numpy as np
 import pytest
 
+from trm_jax import evaluate
 from trm_jax.errors import UserError
 from trm_jax.runtime import cluster
 from trm_jax.runtime import distributed
@@ -420,50 +421,52 @@ def test_two_processes_take_the_same_steps_as_one(alone, together):
   assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}
 
 
-def assert_same_votes(folder, cache, fields):
-  """Two processes test the weights that one process has trained and tested in FOLDER/1, and come to the same votes."""
-  one, two = folder / "1", folder / "tested by two"
-  shutil.copytree(one, two)
-  for name in ("results.json", "submission.json"):
-    (two / name).unlink()
-  job = jobs.Job(two, processes=2, devices=2, cache=cache, **fields)
-  assert job.wait() == 0, job.output()
-  assert "going on from the checkpoint of step 2" in job.output()
-  assert (two / "submission.json").read_bytes() == (one / "submission.json").read_bytes()
-  scores = [json.loads((run / "results.json").read_text())["test"] for run in (one, two)]
-  assert scores[0]["num_puzzles"] == 2 * 4 * 6 and scores[0]["unanswered"] == 0
-  for name in ("num_puzzles", "unanswered", "by_votes", *(f"pass@{k}" for k in (1, 2, 5, 10, 100, 1000))):
-    assert scores[0][name] == scores[1][name], name
-  assert list(scores[0]["by_votes"]) == ["1", "3", "6"]
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, cache):
+  """Runs on ARC's tasks that begin with another run's weights, by the number of their processes; and what they said."""
+  folder = tmp_path_factory.mktemp("begun")
+  fields = SHORT | {"steps": 2, "save.every": 1, "data__num_train": 4, "data__num_test": 2, "data__num_validation": 0}
+  runs, said = {}, {}
+
+  def run(workdir, processes, **changed):
+    job = jobs.Job(workdir, processes=processes, devices=4 // processes, cache=cache, **fields | changed)
+    assert job.wait() == 0, job.output()
+    return job.output()
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(jobs, "CONFIG", "configs/arc.py:quickstart")
+    run(folder / "first", 1)
+    for processes in (1, 2):
+      runs[processes] = folder / str(processes)
+      # Fewer rows, at other places.
+      said[processes] = run(runs[processes], processes, init_from=folder / "first", init_rows="mean", data__num_aug=5,
+                            data__num_votes=5)
+  return runs, said
 
 
-@pytest.mark.parametrize("task", ["sudoku", "arc"])
-def test_two_processes_begin_with_the_weights_of_another_run(task, alone, tmp_path, cache, monkeypatch):
-  """As one process does. Rows of ARC's table are carried over by name, between tables that are split over processes."""
-  first, fields = alone, SHORT | {"steps": 2, "save.every": 1}
-  if task == "arc":
-    monkeypatch.setattr(jobs, "CONFIG", "configs/arc.py:quickstart")
-    fields |= {"data__num_train": 4, "data__num_test": 2, "data__num_validation": 0, "init_rows": "mean"}
-    first = tmp_path / "first"
-    job = jobs.Job(first, processes=1, devices=4, cache=cache, **fields | {"init_rows": "zero", "steps": STEPS})
-    assert job.wait() == 0, job.output()
-    fields |= {"data__num_aug": 5, "data__num_votes": 5}  # fewer rows, at other places
-  found = []
-  for processes in (1, 2):
-    workdir = tmp_path / str(processes)
-    job = jobs.Job(workdir, processes=processes, devices=4 // processes, cache=cache, init_from=first, **fields)
-    assert job.wait() == 0, job.output()
-    found.append(jobs.state(workdir, 1))
-    said, = re.findall(r"begins with the averaged weights of step .*rows of the prefix table are taken from it.*",
-                       job.output())
-    carried, rows = map(int, re.search(r"([\d,]+) of ([\d,]+) rows", said).groups())
-    assert (carried, rows) == (1, 1) if task == "sudoku" else 0 < carried < rows
-  assert jobs.difference(*found) < 2e-5
-  if task == "arc":
-    assert_same_votes(tmp_path, cache, fields | {"init_from": first})
-  tables = [one["prefix_table"]["puzzle_emb"] for one in found]
+def test_two_processes_begin_with_the_weights_of_another_run(begun):
+  """As one process does. Rows of the table are carried over by name, between tables that are split over processes."""
+  runs, said = begun
+  for output in said.values():
+    line, = re.findall(r"begins with the averaged weights of step .*rows of the prefix table are taken from it.*", output)
+    carried, rows = (int(number.replace(",", "")) for number in re.search(r"([\d,]+) of ([\d,]+) rows", line).groups())
+    assert 0 < carried < rows
+  one, two = (jobs.state(run, 1) for run in runs.values())
+  assert jobs.difference(one, two) < 2e-5
+  tables = [state["prefix_table"]["puzzle_emb"] for state in (one, two)]
   np.testing.assert_allclose(*tables, rtol=1e-5, atol=1e-6)
   assert np.abs(tables[0]).max() > 0
+
+
+def test_two_processes_vote_as_one_does(begun, tmp_path):
+  """The run's own test, and an evaluation of its checkpoint in this process."""
+  run = begun[0][2]
+  theirs = json.loads((run / "results.json").read_text())["test"]
+  ours = evaluate.run(str(run), None, out=str(tmp_path))
+  assert theirs["num_puzzles"] == 2 * 4 * 6 and theirs["unanswered"] == 0 and list(theirs["by_votes"]) == ["1", "3", "6"]
+  for name in ("num_puzzles", "unanswered", "by_votes", *(f"pass@{k}" for k in (1, 2, 5, 10, 100, 1000))):
+    assert ours[name] == theirs[name], name
+  assert (tmp_path / "submission.json").read_bytes() == (run / "submission.json").read_bytes()
 
 
 @pytest.mark.parametrize("processes", [1, 2])

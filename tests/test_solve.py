@@ -258,7 +258,7 @@ def test_ends_of_lines_of_any_kind_and_what_a_terminal_obeys(tmp_path):
     assert _read(TASK, end.join(whole)) == [("", ONE)]
   path.write_text("\33[2J1\t2")
   row, = sources.Arguments(TASK, [str(path)]).rows()
-  assert row.problem == f"{path}, line 1: \\x1b[2J1\\t2: 7 characters, but sudoku-4x4 has 16 cells"
+  assert row.problem == f"{path}, line 1: \\x1b[2J1\\t2: 7 characters, tabs included, but sudoku-4x4 has 16 cells"
 
 
 def test_a_file_without_puzzles_is_said_to_be_so(solve, solver, tmp_path):

@@ -143,11 +143,11 @@ def test_new_puzzles_are_drawn_until_there_are_enough_different_ones():
 
 
 @pytest.mark.parametrize("made", [([1, 2], [2, 9]), ([1, 2],), ([1, 2, 3], [3, 2, 1]), ([0.5, 1], [1, 0.5]),
-                                  ([[1], [1, 2]], [1, 2]), 7])
+                                  ([[1], [1, 2]], [1, 2]), ([0, 1], [1, 0]), 7])
 def test_new_puzzles_that_are_none(made, monkeypatch):
   monkeypatch.setattr(toy.Task, "new_puzzle", lambda self, rng: made)
   with pytest.raises(UserError, match="^new_puzzle of backwards returned .*: must be a puzzle and its answer, each of "
-                                      "2 tokens from 0 to 5, or None$"):
+                                      r"2 tokens from 1 to 5 \(0 is padding\), or None$"):
     toy.Task(toy.Data(length=2, num_train=1, num_test=1)).read("train")
 
 

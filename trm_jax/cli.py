@@ -53,6 +53,8 @@ def run(main: Callable[[list[str]], None]) -> None:
       line = _no_backend(e)
       if not line and cause.outside:
         line = errors.explained(f"{cause.path and f'{cause.path}: '}the program cannot go on", e)
+      if not line and "trm_jax.tasks" in sys.modules:
+        line = sys.modules["trm_jax.tasks"].mistake(e)
       if line:
         fail(str(line), status=line.status)
       traceback.print_exc()

@@ -10,10 +10,12 @@ import pkgutil
 import types
 
 from trm_jax.data.config import DataConfig
-from trm_jax.errors import UserError
+from trm_jax.errors import UserError, mistake_in
 from trm_jax.tasks.task import Task
 
-__all__ = ["Task", "data_config", "has_rules", "headline", "known", "of"]
+__all__ = ["Task", "data_config", "has_rules", "headline", "known", "mistake", "of"]
+
+_own: dict[str, types.ModuleType] = {}  # the modules elsewhere that were imported, by name
 
 
 def known() -> list[str]:
@@ -41,6 +43,8 @@ def _module(name: str) -> types.ModuleType:
   if missing := [wanted for wanted in ("Data", "Task") if not hasattr(module, wanted)]:
     raise UserError(f"config.task = {name!r}: {module.__name__} has no {' and no '.join(missing)}; see "
                     "trm_jax/tasks/sudoku for an example")
+  if path == name:
+    _own[name] = module
   return module
 
 
@@ -70,3 +74,9 @@ def of(name: str, data: DataConfig) -> Task:
     UserError: there is no such task.
   """
   return _module(name).Task(data)
+
+
+def mistake(error: Exception) -> UserError | None:
+  """The mistake in a user's own task that made a program fail, with its line; None if it comes from elsewhere."""
+  found = (mistake_in(module.__file__, error) for module in _own.values() if module.__file__)
+  return next(filter(None, found), None)

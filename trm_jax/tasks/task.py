@@ -206,14 +206,15 @@ class Task:
       cells = [np.ravel(tokens) for tokens in pair] if isinstance(pair, tuple) else []
     except ValueError:  # rows of different lengths
       cells = []
-    if len(cells) != 2 or any(tokens.shape != (self.seq_len,) or tokens.dtype.kind not in "iu" or tokens.min() < 0
+    if len(cells) != 2 or any(tokens.shape != (self.seq_len,) or tokens.dtype.kind not in "iu" or tokens.min() < 1
                               or tokens.max() >= self.vocab_size for tokens in cells):
       raise UserError(f"new_puzzle of {self.name} returned {shortened(str(pair))}: must be a puzzle and its answer, "
-                      f"each of {self.seq_len} tokens from 0 to {self.vocab_size - 1}, or None")
+                      f"each of {self.seq_len} tokens from 1 to {self.vocab_size - 1} (0 is padding), or None")
     return np.array(cells, np.int8)
 
   def new_puzzle(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
-    """Draws a puzzle and its answer, each S tokens in any shape. None: it was a bad try, and another is made."""
+    """Draws a puzzle and its answer, each S tokens in any shape, none of them padding. None: it was a bad try, and
+    another is made."""
     del rng
     raise UserError(f"config.data.source = 'generated': {self.name} has no generator, which is a method "
                     "new_puzzle; name a folder with its puzzles")
@@ -277,7 +278,8 @@ class Task:
     """
     rows = [row for row in text.replace("\r", "").split("\n") if row]
     if (number := sum(map(len, rows))) != self.seq_len:
-      raise UserError(f"{shortened(text)}: {number} characters, but {self.name} has {self.seq_len} cells")
+      tabs = ", tabs included" if "\t" in text else ""
+      raise UserError(f"{shortened(text)}: {number} characters{tabs}, but {self.name} has {self.seq_len} cells")
     for place, row in enumerate(rows if len(rows) > 1 else (), 1):
       if len(row) != self.shape[1]:
         raise UserError(f"{shortened(text)}: row {place} has {len(row)} cells, but a row of {self.name} has "

@@ -45,6 +45,23 @@ def keep_last(config: Config) -> int:
   return max(5, config.save.average)
 
 
+def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
+  """How Orbax writes and reads the items of a checkpoint.
+
+  By default every device would write a slice of each array that all devices hold. Each slice is compiled, and the first
+  save would wait for that; such arrays are small here, so one device writes them.
+  """
+  whole = ocp.type_handlers.create_type_handler_registry(
+      (jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False)))
+  state, run = ocp.PyTreeCheckpointHandler(type_handler_registry=whole), ocp.JsonCheckpointHandler()
+  handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+  for item, handler, args in (("state", state, (ocp.args.PyTreeSave, ocp.args.PyTreeRestore)),
+                              ("run", run, (ocp.args.JsonSave, ocp.args.JsonRestore))):
+    for arg in args:
+      handlers.add(item, arg, handler)
+  return handlers
+
+
 class Checkpoints:
   """The checkpoints of one run: the last few, and the one with the best validation accuracy.
 
@@ -76,7 +93,7 @@ class Checkpoints:
     with _way_to(self.directory, f"{self.directory}: checkpoints cannot be {'read' if read_only else 'kept'} here"):
       if read_only and not self.directory.is_dir():
         raise UserError(f"{self.directory}: no such folder of checkpoints")
-      self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "run"))
+      self._manager = ocp.CheckpointManager(path, options=options, handler_registry=_handlers())
     self._evaluations = self._read_evaluations()
 
   def steps(self) -> Sequence[int]:

@@ -137,6 +137,9 @@ class ArcTask(task.Task):
     if self.own_splits:
       return self._generated(progress)
     places = source.split(",")
+    if len(places) > 1 and any(not place or place != place.strip() for place in places):
+      raise UserError(f"config.data.source = {source!r}: must be one folder, or several with commas and no spaces "
+                      "between them")
     if len({place if "://" in place else os.path.realpath(place) for place in places}) < len(places):
       raise UserError(f"config.data.source = {source!r}: names a folder twice; name each once")
     built = [self._reference_folder(place) for place in places]
