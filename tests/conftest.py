@@ -42,8 +42,6 @@ jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATI
 # Tracing makes many objects. Python's search for garbage among them and all imported ones took a tenth of the time.
 gc.set_threshold(20_000, 20, 20)
 
-_WAITING = "test_distributed.py", "test_launch.py", "test_sweep.py"
-
 
 def pytest_configure(config: pytest.Config) -> None:
   """Files begin in their order. By the number of tests in it, as xdist has it, the slowest ones would come last."""
@@ -53,13 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-  """What -n auto means: two processes more than there are cores, since the tests of _WAITING wait most of the time."""
-  return len(os.sched_getaffinity(0)) + 2
+  """What -n auto means: one process more than there are cores, since many tests wait for programs that wait."""
+  return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-  """The files whose tests mostly wait for other programs begin first, beside those that compute."""
-  items.sort(key=lambda item: item.path.name not in _WAITING)
+  """The longest of the files that would come last begins first, beside others that compute while it waits."""
+  items.sort(key=lambda item: item.path.name != "test_sweep.py")
 
 
 @pytest.fixture

@@ -71,8 +71,11 @@ import pathlib
 import runpy
 import sys
 
+import matplotlib.backends.backend_agg
+import tensorboardX
 from benchmarks import measure
-from trm_jax.training import evaluator, program
+from trm_jax import evaluate
+from trm_jax.training import loop
 
 def run(folder, name, arguments):
   for descriptor, ending in (1, "out"), (2, "err"):

@@ -63,6 +63,10 @@ for arguments in cases:
 json.dump(results, sys.stdout)
 """
 
+# What these programs import on their way, so that not every fork does.
+_IMPORTED = {"main": ["trm_jax.training.loop", "trm_jax.evaluate"], "solve": ["trm_jax.evaluate"],
+             "sweep": ["trm_jax.study.dry_run", "trm_jax.training.identity"]}
+
 
 # Config files that come to nothing.
 _BROKEN_FILES = {
@@ -375,19 +379,18 @@ def _filled(cases, place):
 
 @pytest.fixture(scope="module", name="main_results")
 def _main_results(place):
-  modules = ["trm_jax.training.loop", "trm_jax.evaluate"]
-  return dict(zip(MAIN, _forks("trm_jax.main", modules, _filled(MAIN, place),
+  return dict(zip(MAIN, _forks("trm_jax.main", _IMPORTED["main"], _filled(MAIN, place),
                                PYTHONPATH=f"{_ROOT}:{place / 'tasks'}")))
 
 
 @pytest.fixture(scope="module", name="solve_results")
 def _solve_results(place):
-  return dict(zip(SOLVE, _forks("trm_jax.solve.__main__", [], _filled(SOLVE, place))))
+  return dict(zip(SOLVE, _forks("trm_jax.solve.__main__", _IMPORTED["solve"], _filled(SOLVE, place))))
 
 
 @pytest.fixture(scope="module", name="sweep_results")
 def _sweep_results(place):
-  return dict(zip(SWEEP, _forks("trm_jax.sweep", ["trm_jax.study"], _filled(SWEEP, place))))
+  return dict(zip(SWEEP, _forks("trm_jax.sweep", _IMPORTED["sweep"], _filled(SWEEP, place))))
 
 
 @pytest.mark.parametrize("name", MAIN)
@@ -467,10 +470,10 @@ def test_a_tpu_that_is_not_there_is_a_mistake(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("program, modules, cases", [
-    ("trm_jax.main", ["trm_jax.training.loop", "trm_jax.evaluate"],
+    ("trm_jax.main", _IMPORTED["main"],
      [[_QUICK, "--workdir={}/never_made"], ["--mode=eval", "--checkpoint={}/7"]]),
-    ("trm_jax.solve.__main__", [], [["--checkpoint={}/7", _PUZZLE]]),
-    ("trm_jax.sweep", ["trm_jax.study"], [[_SWEEP, "--workdir={}/never_made", "--dry-run"]]),
+    ("trm_jax.solve.__main__", _IMPORTED["solve"], [["--checkpoint={}/7", _PUZZLE]]),
+    ("trm_jax.sweep", _IMPORTED["sweep"], [[_SWEEP, "--workdir={}/never_made", "--dry-run"]]),
 ])
 def test_devices_that_another_process_has_are_tried_again(place, tmp_path, program, modules, cases):
   """By every program that touches them, and by the words of the one plugin that this Python has for a TPU."""
