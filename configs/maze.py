@@ -107,7 +107,8 @@ def FAST():
   """Fewer examples in miniature: which parts of the fast recipe help on mazes?
 
   1,500 steps of the base, whose optimizer is Muon, with all of the parts, with all but one, and with the one that
-  matters most; and the reference's recipe, with AdamATan2 at three rates. All runs take the same 96,000 examples.
+  matters most; the reference's recipe, with AdamATan2 at three rates; and the best of them with the published curriculum
+  and with half of the batch. All runs take the same 96,000 examples.
   `trm_jax.config.small_fast_parts` has the parts.
 
   Command: python -m trm_jax.sweep --sweep=configs/maze.py:fast --workdir=runs/maze_fast --seeds=0,1,2
@@ -129,6 +130,11 @@ def FAST():
     yield f"fast_without_{part}", f"without {part.replace('_', ' ')}", config_lib.together(
         watched, _adam_atan2("3e-3") if part == "muon" else {},
         *(others for other, others in parts.items() if other != part))
+  best = config_lib.together(watched, parts["light_halting"])
+  yield "fast_cgar", "only Muon and light halting, with the published curriculum of depth and loss weights", best | {
+      "depth_schedule": "0:1x1,0.3:1x2,0.6:2x2", "loss.step_decay": 0.7}
+  yield "fast_batch_32", "only Muon and light halting, batch 32", best | {
+      "batch_size": 32, "steps": 2 * steps, "eval.every": 200}
 
 
 CONFIGS = {f.__name__: f for f in (baseline, quickstart, attention, small)} | MINIATURE.configs | FAST.configs
