@@ -39,7 +39,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATIONS" in os.environ)
 
-# Tracing makes many objects. Python's search for garbage among them and all imported ones took a tenth of the time.
+# As programs do (cli.run).
 gc.set_threshold(20_000, 20, 20)
 
 
