@@ -18,6 +18,12 @@ def numbers(dtype):
   return np.random.default_rng(0).integers(-100, 100, SHAPE).astype(jnp.dtype(dtype))
 
 
+@pytest.fixture(autouse=True, params=["host", "device"])
+def _hashed_by(request, monkeypatch):
+  if request.param == "device":
+    monkeypatch.setattr(digests, "_SMALL", -1)
+
+
 def digest(x):
   [found] = digests.digests({"x": jnp.asarray(x)}).values()
   return found
@@ -55,3 +61,14 @@ def test_the_layout_does_not_count():
     layouts = {name: axes if name in ("table", "rows") else P() for name in tree}
     placed = {name: jax.device_put(x, NamedSharding(mesh, layouts[name])) for name, x in tree.items()}
     assert digests.digests(placed) == expected
+
+
+@pytest.mark.parametrize("x, expected", [
+    (np.arange(6, dtype=np.float32).reshape(2, 3), "float32[2,3] 1c25c1de4fa0077e"),
+    (np.arange(4, dtype=np.int8), "int8[4] 65fda7db9ae00a6d"),
+    (np.array([[True], [False]]), "bool[2,1] f3632610a49ee713"),
+    (np.float32(7), "float32[] b8853656880fc9fb"),
+])
+def test_it_stays_what_it_was(x, expected):
+  """Otherwise checkpoints would be called damaged. The same on the host and on a device."""
+  assert digest(x) == expected

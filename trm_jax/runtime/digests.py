@@ -6,6 +6,7 @@ number of processes. It guards against accidents, not against forgery.
 """
 
 import functools
+import types
 from typing import Any
 
 import jax
@@ -14,11 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 
+# Parts of at most so many bytes are hashed on the host, which takes a millisecond and compiles nothing.
+_SMALL = 1 << 18
+
+
 def digests(tree: Any) -> dict[str, str]:
   """The digest of every array in a pytree. All processes of a job that hold a part of it call this together.
 
-  Each device reads the part that it holds, and one exchange adds up the sums of all processes: many collectives at
-  once, one for each array, were seen to hang jobs on CPUs.
+  Each device reads the large parts that it holds, and one exchange adds up the sums of all processes: many collectives
+  at once, one for each array, were seen to hang jobs on CPUs.
 
   Args:
     tree: pytree of jax.Array of any dtype of 1, 2, 4 or 8 bytes.
@@ -28,10 +33,13 @@ def digests(tree: Any) -> dict[str, str]:
     of a single element always changes the bits; any other change goes unnoticed with a chance of 1 in 2^64.
   """
   arrays = _leaves(tree)
-  parts = jax.device_get([
-      [_sums(shard.data, _start(shard.index), shape=x.shape) for shard in x.addressable_shards if not shard.replica_id]
-      for x in arrays.values()])
-  sums = np.array([np.sum([np.zeros(2, np.uint32), *part], 0, np.uint32) for part in parts], np.uint32).reshape(-1, 2)
+  parts = [(i, x.shape, shard) for i, x in enumerate(arrays.values()) for shard in x.addressable_shards
+           if not shard.replica_id]
+  found = jax.device_get([shard.data if shard.data.nbytes <= _SMALL else _sums_on_device(
+      shard.data, _start(shard.index), shape=shape) for _, shape, shard in parts])
+  sums = np.zeros((len(arrays), 2), np.uint32)
+  for (i, shape, shard), values in zip(parts, found):
+    sums[i] += _sums_on_host(values, _start(shard.index), shape) if shard.data.nbytes <= _SMALL else values
   elsewhere = np.array([not x.is_fully_addressable for x in arrays.values()], bool)
   if elsewhere.any():
     everyones = np.asarray(multihost_utils.process_allgather(sums)).astype(np.uint32)
@@ -54,35 +62,53 @@ def _start(index: tuple[slice, ...]) -> np.ndarray:
   return np.array([axis.start or 0 for axis in index], np.uint32)
 
 
-# Compiled leaf by leaf, because most leaves share their shape with another one, and compiling takes most of the time.
-@functools.partial(jax.jit, static_argnames="shape")
-def _sums(x: jax.Array, start: jax.Array, *, shape: tuple[int, ...]) -> jax.Array:
-  """Sums of two hashes over all elements, (2,) uint32. A hash depends on an element's bits and its place in the array.
+def _hashes(numpy: types.ModuleType, bits: Any, start: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+  """Two hashes of each element, uint32. They depend on an element's bits and its place in the array.
 
-  Sums modulo 2^32 do not depend on the order. For a given place both hashes are bijections of the element's bits.
+  For a given place both are bijections of the bits. Their sums modulo 2^32 do not depend on the order of the elements.
 
   Args:
-    x: a part of the array.
+    numpy: the module of the arrays, NumPy's or JAX's.
+    bits: a part of the array, uint32; for elements of 8 bytes with another axis, of their halves.
     start: (ndim,) uint32, index of its first element.
     shape: of the whole array.
   """
+  place = numpy.zeros(bits.shape, numpy.uint32)
+  for axis, length in enumerate(bits.shape):
+    whole, first = (shape[axis], start[axis]) if axis < len(shape) else (length, np.uint32(0))
+    along = numpy.arange(length, dtype=numpy.uint32).reshape([-1 if i == axis else 1 for i in range(bits.ndim)])
+    place = place * np.uint32(whole % 2**32) + along + first
+  first = _mix(bits ^ _mix(place + np.uint32(1)))
+  return first, _mix(first + np.uint32(0x9E3779B9))
+
+
+def _word(dtype: np.dtype) -> np.dtype:
+  """The unsigned integers as which elements are hashed: of their size, or two for 8 bytes."""
+  return np.dtype(f"uint{8 * min(dtype.itemsize, 4)}")
+
+
+def _sums_on_host(x: np.ndarray, start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+  """The same as `_sums_on_device`, of a small part."""
+  x = np.ascontiguousarray(x).reshape(x.shape)  # the first makes a number an array of one
+  bits = (x[..., None] if x.dtype.itemsize > 4 else x).view(_word(x.dtype)).astype(np.uint32)
+  with np.errstate(over="ignore"):  # NumPy warns of numbers, but not of arrays
+    return np.array([hashes.sum(dtype=np.uint32) for hashes in _hashes(np, bits, start, shape)])
+
+
+# Compiled leaf by leaf, because most leaves share their shape with another one, and compiling takes most of the time.
+@functools.partial(jax.jit, static_argnames="shape")
+def _sums_on_device(x: jax.Array, start: jax.Array, *, shape: tuple[int, ...]) -> jax.Array:
+  """Sums of both hashes over all elements of a part, (2,) uint32; see `_hashes`."""
   if x.dtype == jnp.bool_:
     x = x.astype(jnp.uint8)
-  bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * min(x.dtype.itemsize, 4)}")).astype(jnp.uint32)
-  place = jnp.zeros(bits.shape, jnp.uint32)
-  for axis, length in enumerate(bits.shape):
-    # The cast may have added the last axis of `bits`, for the two halves of 8 bytes.
-    whole, first = (shape[axis], start[axis]) if axis < len(shape) else (length, np.uint32(0))
-    place = place * np.uint32(whole % 2**32) + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis) + first
-  first = _mix(bits ^ _mix(place + np.uint32(1)))
-  second = _mix(first + np.uint32(0x9E3779B9))
-  zero = np.uint32(0)
+  bits, zero = jax.lax.bitcast_convert_type(x, _word(x.dtype)).astype(jnp.uint32), np.uint32(0)
   # One reduction, because for two the compiler would store the hashes, which takes as much memory as x.
   return jnp.stack(jax.lax.reduce(
-      (first, second), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), tuple(range(bits.ndim))))
+      _hashes(jnp, bits, start, shape), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]),
+      tuple(range(bits.ndim))))
 
 
-def _mix(x: jax.Array) -> jax.Array:
+def _mix(x: Any) -> Any:
   """A bijection of uint32 in which every bit of the result depends on all bits: the last lines of MurmurHash3."""
   x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
   x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
