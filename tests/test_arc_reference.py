@@ -12,6 +12,7 @@ import os
 import pathlib
 
 import jax
+import npz
 import numpy as np
 import pytest
 
@@ -79,7 +80,7 @@ def test_identifiers(golden, task):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_arrays(golden, task, split):
-  puzzles, stored = task.read(split), np.load(golden / "dataset.npz")
+  puzzles, stored = task.read(split), npz.read(golden / "dataset.npz")
   for name, array in _arrays(puzzles).items():
     np.testing.assert_array_equal(array, stored[f"{split}/{name}"], name)
   rows = _every_row(puzzles)
@@ -124,7 +125,7 @@ def write_reference_folder(golden, folder):
   for split in SPLITS:
     (folder / split).mkdir(parents=True)
     (folder / split / "dataset.json").write_text((golden / f"{split}_dataset.json").read_text())
-    for name, array in np.load(golden / "dataset.npz").items():
+    for name, array in npz.read(golden / "dataset.npz").items():
       if name.startswith(split):
         np.save(folder / split / f"all__{name.split('/')[1]}.npy", array)
   (folder / "identifiers.json").write_text((golden / "identifiers.json").read_text())
@@ -172,7 +173,7 @@ def _together(*folders):
 def test_folders_with_the_same_names_are_joined_as_in_the_reference(golden, task, renamed):
   first, second, *_ = renamed
   (second / "identifiers.json").write_text((first / "identifiers.json").read_text())
-  stored, joined = np.load(golden / "dataset.npz"), _together(first, second)
+  stored, joined = npz.read(golden / "dataset.npz"), _together(first, second)
   train = joined.read("train")
   for name, array in _arrays(train).items():  # the arrays of both, the second ones' offsets counted on
     once = stored[f"train/{name}"]
@@ -196,8 +197,8 @@ def test_folders_with_other_names_have_a_row_for_each_name(golden, task, renamed
   first, second, names, others = renamed
   joined = _together(first, second)
   assert joined.row_names() == ["", *names[1:], *(name for name in others if name.startswith("new "))]
-  train, half = joined.read("train"), len(np.load(golden / "dataset.npz")["train/puzzle_identifiers"])
-  meant, stored = (train.versions.identifiers[:half], train.versions.identifiers[half:]), np.load(golden / "dataset.npz")
+  train, half = joined.read("train"), len(npz.read(golden / "dataset.npz")["train/puzzle_identifiers"])
+  meant, stored = (train.versions.identifiers[:half], train.versions.identifiers[half:]), npz.read(golden / "dataset.npz")
   for rows, known in zip(meant, (names, others)):
     assert [joined.row_names()[i] for i in rows] == [known[i] for i in stored["train/puzzle_identifiers"]]
   # Test tasks of the second folder are those whose names are new.
@@ -242,7 +243,7 @@ def test_folders_that_cannot_be_named_together(golden, tmp_path):
 
 
 def test_votes(golden, task):
-  puzzles, predictions = task.read("test"), np.load(golden / "predictions.npz")
+  puzzles, predictions = task.read("test"), npz.read(golden / "predictions.npz")
   examples, versions = (numbers[predictions["rows"]] for numbers in _every_row(puzzles))
   votes = vote.count(puzzles, task.task_names, examples, versions, predictions["preds"], predictions["q_halt_logits"])
   expected, submission = (json.loads((golden / name).read_text()) for name in ("expected.json", "submission.json"))

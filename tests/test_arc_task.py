@@ -10,6 +10,7 @@ import shutil
 
 from flax import nnx
 import jax
+import npz
 import numpy as np
 import pytest
 import tiny
@@ -127,7 +128,7 @@ def test_an_answer_is_cropped_to_its_largest_rectangle():
 
 def _stored(golden=GOLDEN):
   """By identifier, the rows of the train split as the reference has stored them."""
-  arrays = np.load(golden / "dataset.npz")
+  arrays = npz.read(golden / "dataset.npz")
   starts = arrays["train/puzzle_indices"]
   return {int(identifier): [(inputs.tobytes(), labels.tobytes()) for inputs, labels in zip(
       arrays["train/inputs"][start:end], arrays["train/labels"][start:end])]
