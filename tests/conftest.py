@@ -17,12 +17,14 @@ import types
 # tests/test_reference_parity.py can also be run on one, by TRM_TEST_PLATFORMS=cuda,cpu (benchmarks/on_gpu.py does).
 os.environ["JAX_PLATFORMS"] = os.environ.get("TRM_TEST_PLATFORMS", "cpu")
 # Programs are tiny here, and compiling one takes longer than running it, also in the processes that tests start. With
-# XLA's older emitters it takes half the time; JAX 0.12 does not have them, and XLA refuses flags that it does not know.
+# one part of code instead of 32 it takes 0.84 of the time, and with XLA's older emitters half; JAX 0.12 does not have
+# these, and XLA refuses flags that it does not know. No test reads where in Python an operation comes from.
 # The programs of tests/test_stopping.py and tests/test_launch.py are compiled as those of users are.
 if os.environ["JAX_PLATFORMS"] == "cpu":
   os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "True"
-  os.environ["XLA_FLAGS"] = (
-      "--xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib").startswith("0.10.") else "")
+  os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"
+  os.environ["XLA_FLAGS"] = "--xla_cpu_parallel_codegen_split_count=1" + (
+      " --xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib").startswith("0.10.") else "")
 
 from absl import flags  # noqa: E402
 from absl.testing import flagsaver  # noqa: E402
