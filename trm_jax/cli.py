@@ -35,8 +35,8 @@ def run(main: Callable[[list[str]], None]) -> None:
   output.protect()
   signals.end_when_told()
   malloc.keep_freed_memory()
-  # Tracing makes many objects that stay. By default Python would search them for garbage again and again, for a tenth of
-  # the time until the first step.
+  # Tracing makes many objects that stay. By default Python would search them for garbage again and again, for 7 % of the
+  # CPU time of a run of a few steps.
   gc.set_threshold(20_000, 20, 20)
 
   def guarded(argv):

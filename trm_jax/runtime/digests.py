@@ -33,13 +33,13 @@ def digests(tree: Any) -> dict[str, str]:
     of a single element always changes the bits; any other change goes unnoticed with a chance of 1 in 2^64.
   """
   arrays = _leaves(tree)
-  parts = [(i, x.shape, shard) for i, x in enumerate(arrays.values()) for shard in x.addressable_shards
-           if not shard.replica_id]
-  found = jax.device_get([shard.data if shard.data.nbytes <= _SMALL else _sums_on_device(
-      shard.data, _start(shard.index), shape=shape) for _, shape, shard in parts])
+  parts = [(i, x.shape, _start(shard.index), shard.data, shard.data.nbytes <= _SMALL) for i, x in enumerate(
+      arrays.values()) for shard in x.addressable_shards if not shard.replica_id]
+  found = jax.device_get([part if small else _sums_on_device(part, start, shape=shape)
+                          for _, shape, start, part, small in parts])
   sums = np.zeros((len(arrays), 2), np.uint32)
-  for (i, shape, shard), values in zip(parts, found):
-    sums[i] += _sums_on_host(values, _start(shard.index), shape) if shard.data.nbytes <= _SMALL else values
+  for (i, shape, start, _, small), values in zip(parts, found):
+    sums[i] += _sums_on_host(values, start, shape) if small else values
   elsewhere = np.array([not x.is_fully_addressable for x in arrays.values()], bool)
   if elsewhere.any():
     everyones = np.asarray(multihost_utils.process_allgather(sums)).astype(np.uint32)

@@ -15,7 +15,7 @@ from trm_jax.tasks.task import Task
 
 __all__ = ["Task", "data_config", "has_rules", "headline", "known", "mistake", "of"]
 
-_own: dict[str, types.ModuleType] = {}  # the modules elsewhere that were imported, by name
+_own: set[types.ModuleType] = set()  # the modules elsewhere that were imported
 
 
 def known() -> list[str]:
@@ -44,7 +44,7 @@ def _module(name: str) -> types.ModuleType:
     raise UserError(f"config.task = {name!r}: {module.__name__} has no {' and no '.join(missing)}; see "
                     "trm_jax/tasks/sudoku for an example")
   if path == name:
-    _own[name] = module
+    _own.add(module)
   return module
 
 
@@ -78,5 +78,5 @@ def of(name: str, data: DataConfig) -> Task:
 
 def mistake(error: Exception) -> UserError | None:
   """The mistake in a user's own task that made a program fail, with its line; None if it comes from elsewhere."""
-  found = (mistake_in(module.__file__, error) for module in _own.values() if module.__file__)
+  found = (mistake_in(module.__file__, error) for module in _own if module.__file__)
   return next(filter(None, found), None)

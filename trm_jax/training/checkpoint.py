@@ -55,10 +55,10 @@ def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
       (jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False)))
   state, run = ocp.PyTreeCheckpointHandler(type_handler_registry=whole), ocp.JsonCheckpointHandler()
   handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
-  for item, handler, args in (("state", state, (ocp.args.PyTreeSave, ocp.args.PyTreeRestore)),
-                              ("run", run, (ocp.args.JsonSave, ocp.args.JsonRestore))):
-    for arg in args:
-      handlers.add(item, arg, handler)
+  handlers.add("state", ocp.args.PyTreeSave, state)
+  handlers.add("state", ocp.args.PyTreeRestore, state)
+  handlers.add("run", ocp.args.JsonSave, run)
+  handlers.add("run", ocp.args.JsonRestore, run)
   return handlers
 
 
