@@ -30,7 +30,8 @@ from trm_jax import interop
 from trm_jax.config import OptimizerConfig
 from trm_jax.data.puzzles import Puzzles
 from trm_jax.errors import UserError
-from trm_jax.model import TRM, TRMConfig
+from trm_jax.model import TRMConfig
+from trm_jax.model.trm import abstract
 from trm_jax.runtime import sharding
 from trm_jax.training import train_step
 
@@ -258,7 +259,7 @@ class Ours:
 
   def min_steps(self, key: jax.Array, step: jax.Array) -> jax.Array:
     """The draws of exploration in a step with the key from `start`: (B,) int32, for `Reference.step`."""
-    model = nnx.eval_shape(lambda: TRM(self.trainer.model_config, rngs=nnx.Rngs(0)))
+    model = nnx.merge(*abstract(self.trainer.model_config))
     return model.draws(jax.random.fold_in(key, step), self.trainer.batch_size).min_steps
 
   def steps(self, num: int) -> dict[str, float]:

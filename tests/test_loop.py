@@ -17,6 +17,7 @@ import pytest
 import tfevents
 import tiny
 
+from trm_jax import boards
 from trm_jax import config as config_lib
 from trm_jax import evaluate
 from trm_jax import weights
@@ -39,6 +40,14 @@ def tiny_config(**changes):
       "optimizer__learning_rate": 1e-2, "optimizer__warmup_steps": 2, "optimizer__ema_rate": 0.5, "steps": STEPS,
       "batch_size": 16, "log__every": 2, "eval__every": 4, "eval__batch_size": 16, "save__every": 2,
       "save__average": 2} | changes)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch):
+  """Of all runs, only `finished` and those in a bucket draw, since that takes longer than their steps."""
+  if "bucket" not in request.fixturenames:
+    monkeypatch.setattr(loop, "_pictures", lambda *_: None)
+    monkeypatch.setattr(boards, "answers_picture", lambda *_: np.zeros((1, 1, 3), np.uint8))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from trm_jax.errors import UserError
 from trm_jax.interop import archs
 from trm_jax.interop import card
 from trm_jax.interop import reference_files
-from trm_jax.model.trm import TRM, Carry
+from trm_jax.model.trm import TRM, Carry, abstract
 from trm_jax.runtime import files
 from trm_jax.tasks import Task
 
@@ -116,7 +116,7 @@ def onnx_to_watch(model: TRM, task: Task, folder: pathlib.Path, flag: str) -> No
 
 def _wide(model: TRM) -> TRM:
   wide = dataclasses.replace(model.config, dtype="float32", attention="xla")
-  graphdef = nnx.split(nnx.eval_shape(lambda: TRM(wide, rngs=nnx.Rngs(0))))[0]
+  graphdef = abstract(wide)[0]
   return nnx.merge(graphdef, nnx.state(model))
 
 

@@ -2,7 +2,6 @@
 """Maps the parameters of the PyTorch reference, by name, to those of our model."""
 
 from collections.abc import Mapping
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from trm_jax.errors import UserError
 from trm_jax.model.config import TRMConfig
-from trm_jax.model.trm import InitialState, TRM
+from trm_jax.model.trm import InitialState, TRM, abstract
 
 _PREFIX = "model.inner."
 _COMPILED = "_orig_mod."  # torch.compile puts this in front of every name
@@ -76,12 +75,6 @@ def _shape_there(shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
   return (math.prod(shape[:-1]), shape[-1]) if len(shape) > 2 else shape
 
 
-@functools.lru_cache(maxsize=1)
-def _abstract_model(config: TRMConfig) -> tuple[Any, Any]:
-  """Structure and shapes of a model, without initialising it; cached, so that the next checkpoint needs no tracing."""
-  return nnx.split(nnx.eval_shape(lambda: TRM(config, rngs=nnx.Rngs(0))))
-
-
 def float32(array: Any) -> np.ndarray:
   """Converts an array, or a tensor of PyTorch, to float32."""
   if hasattr(array, "detach"):  # PyTorch cannot turn a tensor in bfloat16 into a NumPy array
@@ -140,7 +133,7 @@ def misfit(state: Mapping[str, Any], config: TRMConfig) -> str:
   missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
   if missing or unknown:
     return f"missing {_few(missing)}, unknown {_few(unknown)}"
-  flat = dict(nnx.to_flat_state(_abstract_model(config)[1]))
+  flat = dict(nnx.to_flat_state(abstract(config)[1]))
   for name, place in names.items():
     there, here = tuple(state[name].shape), _shape_there(_shape_here(place, flat, config), place.transposed)
     if there != here:
@@ -178,7 +171,7 @@ def from_reference(state: Mapping[str, Any], config: TRMConfig) -> TRM:
   if problem := misfit(state, config):
     raise UserError(f"reference parameters do not fit the config: {problem}; give the config that they were trained "
                     "with, or the file of this config's model")
-  graphdef, variables = _abstract_model(config)
+  graphdef, variables = abstract(config)
   flat = dict(nnx.to_flat_state(variables))
   arrays = {}
   for name, place in _names(config).items():

@@ -5,6 +5,7 @@ The module of a task has `Data`, the frozen dataclass of its knobs (see data/con
 task.py, whose argument is an instance of `Data`.
 """
 
+import functools
 import importlib
 import pkgutil
 import types
@@ -18,9 +19,10 @@ __all__ = ["Task", "data_config", "has_rules", "headline", "known", "mistake", "
 _own: set[types.ModuleType] = set()  # the modules elsewhere that were imported
 
 
-def known() -> list[str]:
+@functools.cache
+def known() -> tuple[str, ...]:
   """The names of the tasks here."""
-  return [module.name for module in pkgutil.iter_modules(__path__) if module.ispkg]
+  return tuple(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
 
 
 def _module(name: str) -> types.ModuleType:

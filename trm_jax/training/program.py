@@ -18,7 +18,7 @@ from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
 from trm_jax.model import flops
 from trm_jax.model.config import TRMConfig
-from trm_jax.model.trm import InitialState, PrefixTable, TRM
+from trm_jax.model.trm import InitialState, PrefixTable, abstract
 from trm_jax.runtime import sharding
 from trm_jax.tasks import Task
 from trm_jax.training.attempts import Attempter
@@ -70,8 +70,8 @@ def weights_layout(model: TRMConfig, mesh: Mesh) -> tuple[Any, dict[str, Any]]:
     nnx's graph of the model, and its abstract weights with shardings, by field of TrainState and in the order in which
     nnx.merge takes them; empty for a field that this model does not have.
   """
-  graphdef, *variables = nnx.split(nnx.eval_shape(lambda: TRM(model, rngs=nnx.Rngs(0))), *WEIGHTS.values())
-  shapes = dict(zip(WEIGHTS, map(nnx.to_pure_dict, variables)))
+  graphdef, variables = abstract(model)
+  shapes = dict(zip(WEIGHTS, map(nnx.to_pure_dict, nnx.split_state(variables, *WEIGHTS.values()))))
   return graphdef, sharding.abstract(shapes, sharding.state_shardings(mesh, shapes))
 
 

@@ -14,7 +14,7 @@ import optax
 
 from trm_jax.config import LossConfig, OptimizerConfig
 from trm_jax.model.config import TRMConfig
-from trm_jax.model.trm import Batch, Carry, InitialState, PrefixTable, TRM
+from trm_jax.model.trm import Batch, Carry, InitialState, PrefixTable, TRM, abstract
 from trm_jax.runtime import sharding
 from trm_jax.training import losses
 from trm_jax.training import optim
@@ -102,8 +102,7 @@ class Trainer:
     self.batch_size = batch_size
     self.micro_batches = micro_batches
     self.record_every = record_every
-    self.graphdef, *_ = nnx.split(nnx.eval_shape(lambda: TRM(model_config, rngs=nnx.Rngs(0))),
-                                  nnx.Param, PrefixTable, InitialState)
+    self.graphdef, _ = abstract(model_config)
     o = optimizer_config
     schedule = functools.partial(
         optim.warmup_cosine, warmup_steps=o.warmup_steps, total_steps=total_steps, min_ratio=o.lr_min_ratio)
@@ -121,6 +120,7 @@ class Trainer:
     self.ema = optim.ema(o.ema_rate, start=o.ema_start) if o.ema_rate and not self.frozen else None
     self.prefix_optimizer = optim.sign_sgd_rows(
         schedule(scale * o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
+    self._step = jax.jit(self.step, inline=True)  # so that it is traced once, for `init` and `steps`
 
   def init(self, key: jax.Array, batch: Batch) -> TrainState:
     """The state before the first step, with freshly drawn parameters. Jittable.
@@ -148,7 +148,9 @@ class Trainer:
         if self.model_config.dtype == "float16" else None,
         metrics={},
     )
-    metrics = jax.eval_shape(self.step, state, batch, jax.random.key(0))[1]
+    whole = sharding.replicated(self.mesh)  # any layout on this mesh; without one, `steps` would trace the step again
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), (state, batch))
+    _, metrics = self._step.eval_shape(*shapes, jax.random.key(0))
     zeros = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
     return state.replace(metrics=zeros | {"num_steps": jnp.float32(0), "bad_step": jnp.int32(-1)})
 
@@ -309,7 +311,7 @@ class Trainer:
       sums = jax.tree.map(lambda x: jnp.where(state.step % self.record_every == 0, jnp.zeros_like(x), x),
                           state.metrics)
       bad_step = state.metrics["bad_step"]  # this one is not reset
-      state, metrics = self.step(state, make_batch(state.step), key)
+      state, metrics = self._step(state.replace(metrics={}), make_batch(state.step), key)
       finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
       metrics["num_steps"] = jnp.float32(1)
       return state.replace(metrics={name: sums[name] + value for name, value in metrics.items()} | {
