@@ -269,7 +269,7 @@ MAIN = {
     "checkpoint to train": ([_QUICK, _WORKDIR, "--checkpoint={}/7"], "--checkpoint: only --mode=eval reads it"),
     "out in training": ([_QUICK, _WORKDIR, "--out=x"], "--out: only --mode=eval reads it"),
     "nothing to submit": (["--mode=eval", "--checkpoint={}/7", "--out=x"],
-                          "--out=x: sudoku-4x4 has no submission to write; leave it out"),
+                          "--out=x: sudoku-4x4 has no file of answers to write; leave it out"),
     "stop in training": ([_QUICK, _WORKDIR, "--stop=steps"], "--stop: only --mode=eval reads it"),
     "choice in an eval": (["--mode=eval", "--checkpoint={}/7", "--choose=luck"],
                           "flag --choose=luck: value should be one of <count|halting|convergence|proof>"),

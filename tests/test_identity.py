@@ -54,8 +54,6 @@ def test_what_lies_in_a_folder_of_the_same_run(tmp_path, names, found):
 @pytest.mark.parametrize("names, message", [
     (("metrics.jsonl",), "has metrics.jsonl, but no config.json: they belong to no run"),
     (("results.json", "solved.png"), "has results.json, solved.png, but no config.json"),
-    (("submission.json",), "has submission.json, but no config.json"),
-    (("submission_average.json", "submission_best.json"), "has submission_average.json, submission_best.json, but no"),
     (("tensorboard/",), "has tensorboard, but no config.json"),
     (("checkpoints/best.pt",), "has checkpoints, but no config.json"),
     (("checkpoints",), "has checkpoints, but no config.json"),
@@ -66,6 +64,14 @@ def test_what_would_be_written_over_is_refused(tmp_path, names, message):
   with pytest.raises(UserError) as e:
     identity.state(_RUN, folder)
   assert str(e.value).startswith(f"{tmp_path}: {message}") and "name another folder" in str(e.value)
+
+
+@pytest.mark.parametrize("names", [("submission.json",), ("submission_average.json", "submission_best.json")])
+def test_the_answers_of_a_task_are_not_written_over(tmp_path, names):
+  folder = _make(tmp_path, *names)
+  assert identity.state(_RUN, folder) == "new"  # a Sudoku's run writes none
+  with pytest.raises(UserError, match=f"has {', '.join(names)}, but no config.json: they belong to no run"):
+    identity.state({"config": {"task": "arc"}}, folder)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"config": 3, "total_steps": 9}', '{"config": {}}', "name: x\n"])

@@ -49,9 +49,19 @@ def test_a_task_of_ones_own_is_trained_and_drawn(run):
   assert saved["data"] == {"vocab_size": 6, "seq_len": 6, "num_puzzle_identifiers": 1}
 
 
-def test_it_is_evaluated(run):
+def test_it_is_evaluated(run, tmp_path):
   folder, results = run
-  assert evaluate.run(str(folder), None) == results["test"]
+  assert evaluate.run(str(folder), None, out=str(tmp_path / "out")) == results["test"]
+  written = folder / "words.json", tmp_path / "out" / "words.json"
+  one, other = (json.loads(path.read_text()) for path in written)
+  assert one == other and len(one) == 12 and {len(word) for word in one} == {6}
+
+
+def test_its_answers_are_not_written_over_those_of_others(tmp_path):
+  (tmp_path / "words_best.json").write_text("mine")
+  with pytest.raises(UserError, match=f"^{tmp_path}: has words_best.json, but no config.json"):
+    loop.run(_config(), tmp_path)
+  assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["words_best.json"]
 
 
 def test_it_is_solved(run, solve, tmp_path):

@@ -18,7 +18,7 @@ class Data(DataConfig):
 
 
 class Task(tasks.Task):
-  name, vocab_size = "backwards", 1 + LETTERS
+  name, vocab_size, answer_file = "backwards", 1 + LETTERS, "words.json"
 
   def __init__(self, data):
     super().__init__(data)
@@ -27,6 +27,9 @@ class Task(tasks.Task):
   def new_puzzle(self, rng):
     word = rng.integers(1, 1 + LETTERS, self.seq_len)
     return word, word[::-1]
+
+  def answers(self, puzzles, evaluation):
+    return evaluation.answers.tolist()
 
   def symmetry(self, key):  # the letters change their names
     import jax  # pylint: disable=g-import-not-at-top

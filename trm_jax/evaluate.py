@@ -93,12 +93,12 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     steps, rollouts, noise: see Attempter.
     versions: see Attempter; if the task has votes, this is its num_votes, and None means as the run was configured.
     choose: see vote.candidates; None means "count".
-    out: a local folder for the task's answer_files, such as ARC's submission.json.
+    out: a local folder for the task's answer_file, such as ARC's submission.json.
     peer_timeout_s: see loop.run.
 
   Raises:
     UserError: there is no such checkpoint or data, the data do not fit the model, or attempts cannot be made or chosen
-      in this way; or the task has no answer_files, or `out` cannot be written.
+      in this way; or the task has no answer_file, or `out` cannot be written.
   """
   mesh = sharding.make_mesh()
   loaded = weights.load(path, mesh, average=average, data_changes=changes_for(source, data_changes))
@@ -111,8 +111,8 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     if choose is not None:
       raise UserError(f"--choose={choose}: {task.name} counts votes in its own way; leave it out")
   if out is not None:
-    if not task.stores_versions:
-      raise UserError(f"--out={out}: {task.name} has no submission to write; leave it out")
+    if task.answer_file is None:
+      raise UserError(f"--out={out}: {task.name} has no file of answers to write; leave it out")
     if not out or "://" in out:
       raise UserError(f"--out={out}: must be a folder of this machine")
     files.make_folder(pathlib.Path(out).expanduser(), "--out")
@@ -135,8 +135,7 @@ def run(path: str, source: str | None, *, batch_size: int | None = None, average
     chosen, tables = evaluator.choose(puzzles, evaluation, choose or "count")
     metrics = chosen.metrics() | task.score(puzzles, chosen) | tables
     if out is not None and distributed.is_main():
-      for name, content in task.answer_files(puzzles, chosen).items():
-        files.write_json(pathlib.Path(out).expanduser() / name, content, indent=None)
+      files.write_json(pathlib.Path(out).expanduser() / task.answer_file, task.answers(puzzles, chosen), indent=None)
     if tables:
       metrics |= {"attempts": evaluation.attempts, "passes": float(evaluation.steps.sum() / len(puzzles))}
   if not metrics["num_puzzles"]:

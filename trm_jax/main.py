@@ -41,7 +41,7 @@ _EVAL_BATCH_SIZE = flags.DEFINE_integer(
 _AVERAGE = flags.DEFINE_integer(
     "average", 0, "For --mode=eval: the mean of the parameters in the last N checkpoints of the run, instead of "
     "their moving average in the last one.", lower_bound=0)
-_OUT = flags.DEFINE_string("out", None, "For --mode=eval: a folder for ARC's submission.json.")
+_OUT = flags.DEFINE_string("out", None, "For --mode=eval: a folder for the file of answers, ARC's submission.json.")
 flags.adopt_module_key_flags(thinking)  # for --mode=eval
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, for a job of several processes that cannot find each other "

@@ -7,6 +7,7 @@ task.py, whose argument is an instance of `Data`.
 
 import functools
 import importlib
+import pathlib
 import pkgutil
 import types
 
@@ -14,7 +15,7 @@ from trm_jax.data.config import DataConfig
 from trm_jax.errors import UserError, mistake_in
 from trm_jax.tasks.task import Task
 
-__all__ = ["Task", "data_config", "has_rules", "headline", "known", "mistake", "of"]
+__all__ = ["Task", "answer_file", "data_config", "has_rules", "headline", "known", "mistake", "of"]
 
 _own: set[types.ModuleType] = set()  # the modules elsewhere that were imported
 
@@ -63,6 +64,23 @@ def headline(name: str) -> str:
 def has_rules(name: str) -> bool:
   """Whether config.task has rules that tell whether an answer is right. Raises UserError if there is no such task."""
   return bool(_module(name).Task.checked)
+
+
+def answer_file(name: str, which: str = "") -> str | None:
+  """The name of the file in which a run of config.task leaves its answers; None if it leaves none.
+
+  Args:
+    name: config.task.
+    which: "best" or "average", if they are the answers of that checkpoint and not of the last one.
+
+  Raises:
+    UserError: there is no such task.
+  """
+  last = _module(name).Task.answer_file
+  if last is None or not which:
+    return last
+  path = pathlib.PurePath(last)
+  return path.with_stem(f"{path.stem}_{which}").name
 
 
 def of(name: str, data: DataConfig) -> Task:

@@ -96,6 +96,7 @@ class Task:
     max_versions: the most different augmented versions of a puzzle; None: any number, if there are any.
     num_votes: number of augmented versions that an evaluation attempts besides a puzzle, for `score` to vote over.
     size_fields: fields of config.data that state the size of puzzles, if puzzles of all sizes have the same tokens.
+    answer_file: the name of the JSON file for `answers`, such as submission.json; None if there is no such file.
     editor: rules for making a puzzle on an empty board; None if that takes more than filling its cells.
   """
 
@@ -111,6 +112,7 @@ class Task:
   max_versions: int | None = None
   num_votes = 0
   size_fields: tuple[str, ...] = ()
+  answer_file: str | None = None
   editor: Editor | None = None
 
   def __init__(self, data: DataConfig):
@@ -412,10 +414,9 @@ class Task:
     del puzzles, evaluation
     return {}
 
-  def answer_files(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
-    """Answers in the format of a competition: JSON contents by file name. Takes the arguments of `score`."""
-    del puzzles, evaluation
-    return {}
+  def answers(self, puzzles: Puzzles, evaluation: Any) -> Any:
+    """Answers in the format of a competition: the content of `answer_file`, for JSON. Takes the arguments of `score`."""
+    raise NotImplementedError
 
   def submitted(self, found: Sequence[Any]) -> dict[str, Any]:
     """The best answers to one puzzle in the format of a competition that takes several: JSON contents by name.

@@ -9,6 +9,7 @@ from typing import Any
 from etils import epath
 
 from trm_jax import config as config_lib
+from trm_jax import tasks
 from trm_jax.data.splits import Splits
 from trm_jax.errors import Damaged, UserError
 from trm_jax.runtime import buckets
@@ -17,9 +18,9 @@ from trm_jax.runtime import files
 from trm_jax.tasks import Task
 from trm_jax.training import metrics_log
 
-# The files that a run writes in its folder after config.json, apart from its checkpoints.
+# The files that a run writes in its folder after config.json, apart from its checkpoints and its task's answers.
 _WRITTEN = {"metrics.jsonl", "results.json", "parameters.txt", "tensorboard", "learning_curve.png", "solved.png",
-            "wandb_id", "submission.json", "submission_average.json", "submission_best.json"}
+            "wandb_id"}
 
 
 def digests(splits: Splits) -> dict[str, str | None]:
@@ -119,7 +120,7 @@ def state(run: dict[str, Any], folder: epath.Path) -> str:
     if "config.json" not in there:
       if has_checkpoints:
         return "begun"
-      used = there & _WRITTEN
+      used = there & (_WRITTEN | {tasks.answer_file(run["config"]["task"], which) for which in ("", "average", "best")})
       if in_checkpoints or checkpoints.is_file():  # a failed start leaves an empty folder
         used.add("checkpoints")
       if used:

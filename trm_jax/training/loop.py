@@ -139,7 +139,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     config: of the run.
     path: folder of the run, local or gs://BUCKET/FOLDER; made if it does not exist. It gets config.json, metrics.jsonl,
       tensorboard/, checkpoints/, and at the end results.json, learning_curve.png, solved.png and the task's
-      answer_files.
+      answer_file.
     peer_timeout_s: if there are several processes, one that makes no progress for this long ends with PEER_LOST.
 
   Returns:
@@ -240,7 +240,7 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
     few = splits.test.take_groups(np.arange(min(splits.test.num_groups, _SOLVED)))
     answer_files: list[str] = []  # the names of those that are written
 
-    def test(tested: TrainState, what: str, suffix: str = "") -> tuple[dict[str, Any], list[list[Shown]]]:
+    def test(tested: TrainState, what: str, which: str = "") -> tuple[dict[str, Any], list[list[Shown]]]:
       """Evaluates on the test set and prints the result. Returns the metrics, and for each of a few puzzles what its
       picture shows."""
       progress = console.Progress(f"test, {what}")
@@ -251,10 +251,9 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
 
       evaluation = evaluator.evaluate(tested, splits.test, each_batch)
       metrics = evaluation.metrics() | task.score(splits.test, evaluation)
-      for name, content in task.answer_files(splits.test, evaluation).items():
-        stem, dot, ending = name.rpartition(".")
-        answer_files.append(f"{stem}{suffix}{dot}{ending}")
-        files.write_json(workdir.local / answer_files[-1], content, indent=None)
+      if (name := tasks.answer_file(config.task, which)) is not None:
+        files.write_json(workdir.local / name, task.answers(splits.test, evaluation), indent=None)
+        answer_files.append(name)
       progress.done(f"answered {metrics_log.WITHOUT_SCORE}" if not metrics["num_puzzles"] else
                     f"{metrics[task.headline]:.2%} of {metrics['num_puzzles']:,} {splits.test_puzzle}s solved, "
                     f"{metrics['accuracy']:.2%} of cells right{_steps_a_puzzle(metrics, config)}"
@@ -318,13 +317,13 @@ def run(config: Config, path: os.PathLike | str, *, peer_timeout_s: float = 600.
       if num := min(config.save.average, len(checkpoints.steps())):
         mean = made.trainer.with_params(state, checkpoints.mean_params(num, made.state.params))
         results["test_average"] = {"num_checkpoints": num} | test(
-            mean, f"mean of the last {num} checkpoints", "_average")[0]
+            mean, f"mean of the last {num} checkpoints", "average")[0]
       solving = made.solver(len(few)).attempt(state, few)
       best = checkpoints.best_step()
       if best is not None and best != made.total_steps:
         state = None  # so that the devices need not hold two prefix tables
         results["test_best"] = {"step": best} | test(
-            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "_best")[0]
+            checkpoints.restore(best, made.state), f"best on validation, step {best:,}", "best")[0]
       for name in ("test", "test_best", "test_average"):
         if name in results:
           log.write({"step": made.total_steps} | {f"{name}/{key}": value for key, value in results[name].items()})
@@ -496,7 +495,7 @@ def _what_is_where(workdir: Workdir, results: dict[str, Any], answer_files: Sequ
   tables = [name.removeprefix("by_") for name in results["test"] if name.startswith("by_") and name != "by_step"]
   what = (f"test accuracy, by {' and by '.join(['supervision step', *tables])}" if results["test"]["num_puzzles"] else
           f"the test, {metrics_log.WITHOUT_SCORE}")
-  answers = "".join(f"  {name:<18}  the answers, in the competition's format\n" for name in answer_files)
+  answers = "".join(f"  {name:<18}  the answers to the test puzzles\n" for name in answer_files)
   return f"""
 {workdir.path}/
   results.json        {what}

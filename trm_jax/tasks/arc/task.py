@@ -47,6 +47,7 @@ class ArcTask(task.Task):
       ("#aaaaaa", "grey"), ("#f012be", "magenta"), ("#ff851b", "orange"), ("#7fdbff", "light blue"),
       ("#870c25", "maroon")))}
   stores_versions = True
+  answer_file = "submission.json"
 
   def __init__(self, data: ArcData):
     super().__init__(data)
@@ -224,9 +225,9 @@ class ArcTask(task.Task):
     table = {"by_votes": votes.by_votes} if votes.by_votes else {}
     return votes.metrics | table | {"unanswered": len(votes.unanswered)}
 
-  def answer_files(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
+  def answers(self, puzzles: Puzzles, evaluation: Any) -> dict[str, Any]:
     """The competition's submission."""
-    return {"submission.json": self._votes(puzzles, evaluation).submission}
+    return self._votes(puzzles, evaluation).submission
 
   def _votes(self, puzzles: Puzzles, evaluation: Any) -> vote.Votes:
     """Counts the votes, once per evaluation."""
