@@ -14,14 +14,17 @@ import pytest
 
 from benchmarks import tpu_schedule
 from trm_jax import config as config_lib
+from trm_jax.config import OptimizerConfig
 from trm_jax.data.puzzles import Sizes
 from trm_jax.errors import UserError
+from trm_jax.model import TRMConfig
 from trm_jax.preflight import hlo
 from trm_jax.runtime import chips
 from trm_jax.runtime import sharding
 from trm_jax.tasks.sudoku.config import SudokuData
 from trm_jax.tasks.sudoku.task import SudokuTask
 from trm_jax.training import program
+from trm_jax.training import train_step
 
 libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu (extra [tpu])")
 SCHEDULES = tempfile.TemporaryDirectory(prefix="libtpu-")  # which libtpu is told when it is loaded
@@ -68,6 +71,18 @@ def test_fused_kernels_need_their_device():
 def test_fused_attention_needs_its_devices():
   with pytest.raises(UserError, match="config.compute.attention = 'cudnn': needs NVIDIA GPUs, not cpu; use xla"):
     make_program(sharding.make_mesh(), **{"compute.attention": "cudnn", "model.mlp_t": False})
+  with pytest.raises(UserError, match="'cudnn': a model with config.model.mlp_t = True has no attention; leave it out"):
+    make_program(sharding.make_mesh(), **{"compute.attention": "cudnn"})
+
+
+def test_cudnn_trains_on_an_even_number_of_positions():
+  def trainer(prefix):
+    model = TRMConfig(vocab_size=11, seq_len=81, mlp_t=False, attention="cudnn", puzzle_emb_len=prefix)
+    return train_step.Trainer(model, OptimizerConfig(), mesh=sharding.make_mesh(), batch_size=8, total_steps=1)
+
+  assert trainer(15).model_config.positions == 96
+  with pytest.raises(UserError, match="an odd number of positions, and here they are 97, 16 of them the prefix"):
+    trainer(16)
 
 
 def test_a_batch_that_cannot_be_split_over_less_than_all_devices():

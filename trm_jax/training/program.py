@@ -45,8 +45,12 @@ def check_fits(config: Config, mesh: Mesh) -> None:
   if config.model.dtype == "float16" and not config.model.mlp_t and platform == "cpu":
     raise UserError("config.model.dtype = 'float16': JAX's attention does not support it on a CPU; use bfloat16 or "
                     "float32")
-  if config.compute.attention == "cudnn" and not config.model.mlp_t and not sharding.on_gpus(mesh):
-    raise UserError(f"config.compute.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
+  if config.compute.attention == "cudnn":
+    if config.model.mlp_t:
+      raise UserError("config.compute.attention = 'cudnn': a model with config.model.mlp_t = True has no attention; "
+                      "leave it out")
+    if not sharding.on_gpus(mesh):
+      raise UserError(f"config.compute.attention = 'cudnn': needs NVIDIA GPUs, not {platform}; use xla")
   if config.compute.kernels == "pallas" and not (sharding.on_gpus(mesh) and mesh.size == 1):
     raise UserError(f"config.compute.kernels = 'pallas': needs one NVIDIA GPU, not {mesh.size} x {platform}; use xla")
 

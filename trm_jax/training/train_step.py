@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from trm_jax.config import LossConfig, OptimizerConfig
+from trm_jax.errors import UserError
 from trm_jax.model.config import TRMConfig
 from trm_jax.model.trm import Batch, Carry, InitialState, PrefixTable, TRM, abstract
 from trm_jax.runtime import sharding
@@ -89,6 +90,9 @@ class Trainer:
     micro_batches: number of parts of the batch that go through the network one after another, to save memory.
     record_every: number of steps after which `TrainState.metrics` starts from 0 again.
 
+  Raises:
+    UserError: cuDNN cannot train the model.
+
   Attributes:
     frozen: whether only the prefix table is trained.
   """
@@ -102,6 +106,10 @@ class Trainer:
     self.batch_size = batch_size
     self.micro_batches = micro_batches
     self.record_every = record_every
+    if model_config.attention == "cudnn" and model_config.positions % 2:  # JAX gives it an empty bias
+      raise UserError(f"config.compute.attention = 'cudnn': cannot train on an odd number of positions, and here they "
+                      f"are {model_config.positions}, {model_config.prefix_len} of them the prefix "
+                      "(config.model.puzzle_emb_len); use xla")
     self.graphdef, _ = abstract(model_config)
     o = optimizer_config
     schedule = functools.partial(
