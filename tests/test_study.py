@@ -62,7 +62,7 @@ NUM_PARAMS = {
         mini_fast_only_softmax mini_fast_without_softmax mini_fast_only_smoothing mini_fast_without_smoothing
         mini_fast_only_light_halting mini_fast_without_light_halting mini_fast_only_cosine mini_fast_without_cosine
         mini_fast_only_late_ema mini_fast_without_late_ema mini_fast_only_depth mini_fast_without_depth
-        mini_fast_only_inner_norm mini_fast_without_inner_norm""",
+        mini_fast_only_inner_norm mini_fast_without_inner_norm mini_fast_without_muon_and_depth""",
     522_242: "quickstart_9x9 newspaper newspaper_2 baseline,laptop quickstart_9x9,laptop",
     421_122: "quickstart,laptop",
     75_714: """
