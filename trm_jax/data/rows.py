@@ -28,7 +28,7 @@ Row = Callable[[Any, jax.Array, jax.Array | None, jax.Array | None], dict[str, j
 FRESH = -1  # num_aug: a new version at every position
 
 _MAX_POSITIONS = 2**31 - 1  # positions are int32
-_EXAMPLES = 1 << 10  # of a puzzle; the order of more of them would be less random
+_EXAMPLES = 1 << 10  # the most examples of a puzzle whose order is fully random
 
 
 @flax.struct.dataclass
@@ -53,7 +53,7 @@ class Source:
 
   @classmethod
   def of(cls, arrays: Any, puzzles: Puzzles) -> "Source":
-    """On the host.
+    """Makes the Source of one split, on the host.
 
     Args:
       arrays: see Task.arrays.

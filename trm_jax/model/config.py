@@ -189,14 +189,14 @@ class TRMConfig(ModelConfig):
                       f"{', '.join(_REFERENCE_MODELS)}")
     H_layers = config.pop("H_layers", 0)
     hrm = model in ("hrm", "hrm_act_v1")
-    if hrm or model == "transformers_baseline":  # they have no such choice
+    if hrm or model == "transformers_baseline":  # these models cannot choose either
       config |= {"puzzle_emb_len": 0, "no_ACT_continue": not hrm}
     if model == "transformers_baseline":
       config["L_layers"] = H_layers
       config.pop("H_cycles", None)
     if model == "trm_hier6" and config.get("L_cycles") != 6:
       raise UserError(f"reference config: L_cycles = {config.get('L_cycles')!r}: trm_hier6 has six states")
-    # Facts about training or about networks that the model does not have.
+    # Settings of training, and of networks that our model lacks.
     for name in ("batch_size", "causal", "loss"):
       config.pop(name, None)
     values = _REFERENCE_MODELS[model] | {

@@ -65,7 +65,6 @@ _CYCLES = {
     "single_z": (_single_z, _single_z_answer),
     "multi_scale_z": (_multi_scale_z, _multi_scale_z_answer),
 }
-NAMES = (*_CYCLES, "none")
 
 
 def _noisy(config: "TRMConfig", network: Callable[[jax.Array], jax.Array]) -> _Network:

@@ -40,7 +40,7 @@ class Setting:
 
   @functools.cached_property
   def finished(self) -> tuple[Run, ...]:
-    """The runs that have a result, one per seed: a repeated seed is no further evidence."""
+    """The runs that have a result, one per seed: a second run of a seed adds no evidence."""
     by_seed: dict[int, Run] = {}
     for run in self.runs:
       if run.result() is not None:
@@ -73,10 +73,10 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-  """What a run took until an evaluation first found a given share of the validation puzzles solved.
+  """The examples and FLOPs of a run up to the first evaluation that found a given share of validation puzzles solved.
 
   Attributes:
-    reached: False if no evaluation found as many; the numbers are those of the whole run then.
+    reached: False if no evaluation found that share; the numbers are those of the whole run then.
     examples: a row of a training step is one.
     flops: of training; None if they were not recorded.
   """
@@ -193,7 +193,7 @@ def difference(base: np.ndarray, other: np.ndarray, pooled: tuple[float, int] = 
   """Compares the mean of `other` with the base's.
 
   The interval is Welch's if both have at least two seeds. A single run has no spread of its own: then the interval
-  uses the spread `pooled` over the report's settings, and the gap must also exceed twice the known spread.
+  uses the spread `pooled` over the report's settings, and the gap must also be at least twice the known spread.
   """
   gap = float(other.mean() - base.mean())
   single = min(len(base), len(other)) < 2

@@ -36,7 +36,7 @@ class Table:
     columns: header of each, and the function that formats its values.
     rows: values; None stands for a missing one.
     note: text below the table.
-    in_file: number of columns, the last ones, that only the CSV file has.
+    in_file: number of last columns that only the CSV file has.
   """
 
   name: str
@@ -222,8 +222,8 @@ class Report:
             "the interval is Welch's. For a single run ")
     note += (f"it uses the standard deviation pooled over all settings, {pooled[0] * 100:.1f} points. " if pooled[0]
              else "there is none, because no setting has several seeds. ")
-    note += ("The seeds of one setting are known to spread by about ±2 points, so for a single run a gap under 4 "
-             "points is never called established.")
+    note += ("On Sudoku-Extreme the seeds of one setting spread by about ±2 points. The same is assumed here, so for "
+             "a single run a gap under 4 points is never called established.")
     if judged > 5:
       note += (f" Among {judged} comparisons without any real difference, about {judged / 20:.1f} would be called "
                "established by chance.")

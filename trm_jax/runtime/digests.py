@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-# Parts of at most so many bytes are hashed on the host, which takes a millisecond and compiles nothing.
+# Parts of at most this many bytes are hashed on the host, which takes a millisecond and compiles nothing.
 _SMALL = 1 << 18
 
 

@@ -45,7 +45,7 @@ class SourcedTask(task.Task):
     """The first puzzle that breaks the rules; see csv_files.Fault."""
     raise NotImplementedError
 
-  # Methods that do not.
+  # Methods that all these tasks share.
 
   def stored(self, split: str) -> Stored | None:
     source = self.data.source

@@ -145,7 +145,7 @@ class Task:
     This method makes them by `new_puzzle`. The number of puzzles of a split does not change those of the splits before.
 
     Raises:
-      UserError: there are not so many different puzzles, `new_puzzle` fails or makes something else, or an answer
+      UserError: there are too few different puzzles, `new_puzzle` fails or makes something else, or an answer
         breaks the rules of `is_given` or `solves`.
     """
     sizes = {split: getattr(self.data, f"num_{split}") for split in ("train", "validation", "test")}
@@ -177,7 +177,7 @@ class Task:
     return made
 
   def _drawn(self, rng: np.random.Generator) -> Any:
-    """What `new_puzzle` returns. Raises UserError if it fails, with the line of the task's file."""
+    """Calls `new_puzzle`. Raises UserError if it fails, with the line of the task's file."""
     try:
       return self.new_puzzle(rng)
     except UserError:

@@ -37,7 +37,7 @@ def rows_digest(task: Task) -> str | None:
 
 
 def names_digest(names: Sequence[str]) -> str:
-  """The same of names that have been made already."""
+  """The digest that `rows_digest` describes, of given names."""
   return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
 
 

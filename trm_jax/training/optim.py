@@ -1,11 +1,53 @@
 # Copyright 2026 The trm_jax Authors. SPDX-License-Identifier: Apache-2.0
-"""Optimizers as Optax transforms: AdamATan2, sign-SGD for the prefix table, the EMA of parameters, the schedule."""
+"""Optimizers as Optax transforms, chosen by `of`: AdamATan2, Muon, sign-SGD for the prefix table, EMA, the schedule."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from trm_jax.config import OptimizerConfig
+
+
+class Optimizers(NamedTuple):
+  """The optimizers of a run.
+
+  Attributes:
+    schedule: count -> learning rate of `parameters`, for records.
+    parameters: of the network's parameters.
+    average: `ema` of these, or None.
+    prefix: of the rows of the prefix table (see `sign_sgd_rows`).
+  """
+
+  schedule: optax.Schedule
+  parameters: optax.GradientTransformation
+  average: optax.GradientTransformation | None
+  prefix: optax.GradientTransformationExtraArgs
+
+
+def of(config: OptimizerConfig, *, batch_size: int, total_steps: int) -> Optimizers:
+  """Makes the optimizers of a run.
+
+  Args:
+    config: OptimizerConfig. With a base_batch_size, learning rates grow in proportion to the batch (linear scaling).
+    batch_size: of all devices together.
+    total_steps: of the run, at which the cosine ends.
+  """
+  schedule = functools.partial(
+      warmup_cosine, warmup_steps=config.warmup_steps, total_steps=total_steps, min_ratio=config.lr_min_ratio)
+  scale = batch_size / config.base_batch_size if config.base_batch_size else 1.0
+  rate = schedule(scale * config.learning_rate)
+  with_muon = functools.partial(muon, schedule(scale * config.muon_learning_rate), momentum=config.muon_momentum,
+                                matrix_weight_decay=config.muon_weight_decay)
+  make = {"adam_atan2": adam_atan2, "adamw": optax.adamw, "muon": with_muon}[config.name]
+  parameters = make(rate, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)
+  if config.clip_norm:
+    parameters = optax.chain(optax.clip_by_global_norm(config.clip_norm), parameters)
+  average = ema(config.ema_rate, start=config.ema_start) if config.ema_rate else None
+  prefix = sign_sgd_rows(schedule(scale * config.prefix_learning_rate), weight_decay=config.prefix_weight_decay)
+  return Optimizers(rate, parameters, average, prefix)
 
 
 def warmup_cosine(learning_rate: float, *, warmup_steps: int, total_steps: int, min_ratio: float) -> optax.Schedule:

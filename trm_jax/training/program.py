@@ -194,7 +194,7 @@ class Program:
         loss_config=self.config.loss, stop=self.config.eval.stop, versions=self.task.num_votes)
 
   def solver(self, max_puzzles: int) -> Attempter:
-    """Makes an Attempter with the averaged parameters of a state that keeps the answers of all supervision steps.
+    """Makes an Attempter that uses a state's averaged parameters and keeps the answers of all supervision steps.
 
     Args:
       max_puzzles: number of puzzles that are attempted.

@@ -111,23 +111,11 @@ class Trainer:
                       f"are {model_config.positions}, {model_config.prefix_len} of them the prefix "
                       "(config.model.puzzle_emb_len); use xla")
     self.graphdef, _ = abstract(model_config)
-    o = optimizer_config
-    schedule = functools.partial(
-        optim.warmup_cosine, warmup_steps=o.warmup_steps, total_steps=total_steps, min_ratio=o.lr_min_ratio)
-    # Linear scaling: for a batch of k base batches, steps are k times as large.
-    scale = batch_size / o.base_batch_size if o.base_batch_size else 1.0
-    self.schedule = schedule(scale * o.learning_rate)
-    muon = functools.partial(optim.muon, schedule(scale * o.muon_learning_rate), momentum=o.muon_momentum,
-                             matrix_weight_decay=o.muon_weight_decay)
-    make = {"adam_atan2": optim.adam_atan2, "adamw": optax.adamw, "muon": muon}[o.name]
-    optimizer = make(self.schedule, b1=o.b1, b2=o.b2, weight_decay=o.weight_decay)
-    if o.clip_norm:
-      optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), optimizer)
-    self.frozen = o.train == "prefix"
-    self.optimizer = optax.identity() if self.frozen else optimizer
-    self.ema = optim.ema(o.ema_rate, start=o.ema_start) if o.ema_rate and not self.frozen else None
-    self.prefix_optimizer = optim.sign_sgd_rows(
-        schedule(scale * o.prefix_learning_rate), weight_decay=o.prefix_weight_decay)
+    self.frozen = optimizer_config.train == "prefix"
+    chosen = optim.of(optimizer_config, batch_size=batch_size, total_steps=total_steps)
+    self.schedule, self.prefix_optimizer = chosen.schedule, chosen.prefix
+    self.optimizer = optax.identity() if self.frozen else chosen.parameters
+    self.ema = None if self.frozen else chosen.average
     self._step = jax.jit(self.step, inline=True)  # so that it is traced once, for `init` and `steps`
 
   def init(self, key: jax.Array, batch: Batch) -> TrainState:

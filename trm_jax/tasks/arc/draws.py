@@ -3,8 +3,8 @@
 
 They decide which versions of a task exist, and so which row of the prefix table belongs to which version: a trained
 table is worthless under other draws. NumPy's legacy generator (RandomState) never changes its numbers. Here it draws
-for thousands of trials at once: one `randint` of an array of bounds consumes the stream like as many single calls, and
-`permutation` of nine things consumes it like eight of these.
+for thousands of trials at once: one `randint` of an array of bounds takes as many numbers from the stream as that many
+single calls, and `permutation` of nine things takes as many as eight of these.
 
 Axes: T trials, J pairs of a task.
 """

@@ -88,7 +88,7 @@ class MazeTask(sourced.SourcedTask):
     return augment.symmetry(jax.random.randint(key, (), 0, 1 + self.max_versions), self.shape)
 
   def version_symmetry(self, version: Any, key: Any) -> Any:
-    """Transform v makes version v, so that no version repeats another; a random one makes a fresh version."""
+    """Symmetry v makes version v, so that no two versions are equal; a random symmetry makes a fresh one."""
     import jax.numpy as jnp  # pylint: disable=g-import-not-at-top
 
     from trm_jax.tasks.maze import augment  # pylint: disable=g-import-not-at-top
