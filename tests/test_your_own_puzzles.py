@@ -3,6 +3,7 @@
 
 import dataclasses
 import importlib
+import json
 import pathlib
 import re
 import runpy
@@ -141,6 +142,9 @@ def test_the_commands_train(place, number, tmp_path, shared_programs):
   assert results["test"]["num_puzzles"] == 12
   assert evaluate.run(str(tmp_path / "run"), None) == results["test"]
   assert (tmp_path / "run" / "solved.png").exists()
+  answers = json.loads((tmp_path / "run" / "takuzu.json").read_text()) if number == 3 else {}
+  assert all(len(text) == 36 for pair in answers.items() for text in pair)
+  assert len(answers) == (12 if number == 3 else 0)
 
 
 def test_what_the_page_solves_is_a_puzzle(with_all):
