@@ -48,19 +48,19 @@ def gated_products(gated: Callable[[jax.Array, jax.Array], jax.Array], lefts: Op
 
   Args:
     gated: combines two products element by element.
-    lefts: one or two (M, K), of 16 bits on a GPU.
-    rights: one or two (K, N) of the same dtype.
+    lefts: one or two (X, Y), of 16 bits on a GPU.
+    rights: one or two (Y, Z) of the same dtype.
     tile: of the grid; results do not depend on it, except for the order of their sums.
 
   Returns:
-    (M, N) of that dtype.
+    (X, Z) of that dtype.
   """
   call = functools.partial(_call, gated, lefts, rights, tile)
   return jax.lax.platform_dependent(cpu=functools.partial(call, interpret=True), default=call)
 
 
 def _call(gated, lefts, rights, tile, interpret=False):
-  (M, K), N, dtype = lefts[0].shape, rights[0].shape[1], lefts[0].dtype
+  (X, Y), Z, dtype = lefts[0].shape, rights[0].shape[1], lefts[0].dtype
 
   def kernel(*refs):
     *operands, result = refs
@@ -79,12 +79,12 @@ def _call(gated, lefts, rights, tile, interpret=False):
       return [total + plgpu.dot(left[j], right[j]).astype(jnp.float32) for j, total in zip((0, -1), sums)]
 
     zero = jnp.zeros((tile.rows, tile.columns), jnp.float32)
-    sums = jax.lax.fori_loop(0, pl.cdiv(K, tile.depth), add, [zero, zero])
-    mask = (rows < M)[:, None] & (columns < N)[None, :]
+    sums = jax.lax.fori_loop(0, pl.cdiv(Y, tile.depth), add, [zero, zero])
+    mask = (rows < X)[:, None] & (columns < Z)[None, :]
     plgpu.store(result.at[rows[:, None], columns[None, :]], gated(*(s.astype(dtype) for s in sums)), mask=mask)
 
   return pl.pallas_call(
-      kernel, out_shape=jax.ShapeDtypeStruct((M, N), dtype), grid=(pl.cdiv(M, tile.rows), pl.cdiv(N, tile.columns)),
+      kernel, out_shape=jax.ShapeDtypeStruct((X, Z), dtype), grid=(pl.cdiv(X, tile.rows), pl.cdiv(Z, tile.columns)),
       interpret=interpret, compiler_params=plgpu.CompilerParams(num_warps=tile.warps, num_stages=tile.stages),
       name="gated_products")(*lefts, *rights)
 

@@ -86,7 +86,7 @@ def _bfloat16_product(subscripts, a, b):
 
 
 def _bfloat16_product_on_cpu(subscripts, a, b):
-  """XLA's CPU has fast bfloat16 products of matrices (R, S) by (S, C) or (C, S), with results in float32.
+  """XLA's CPU has fast bfloat16 products of matrices (X, Y) by (Y, Z) or (Z, Y), with results in float32.
 
   So every product that is one of matrices becomes such; of the two transposes that serve, the smaller is made. Others
   are left to einsum.
@@ -97,16 +97,16 @@ def _bfloat16_product_on_cpu(subscripts, a, b):
   if {in_a, in_b} - {rows + summed, summed + rows, columns + summed, summed + columns} or out != rows + columns:
     return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32).astype(a.dtype)
   sizes = dict(zip(in_a + in_b, a.shape + b.shape))
-  R, S, C = (math.prod(sizes[letter] for letter in letters) for letters in (rows, summed, columns))
+  X, Y, Z = (math.prod(sizes[letter] for letter in letters) for letters in (rows, summed, columns))
   a_T, b_T = in_a != rows + summed, in_b != summed + columns
-  a, b = a.reshape((S, R) if a_T else (R, S)), b.reshape((C, S) if b_T else (S, C))
+  a, b = a.reshape((Y, X) if a_T else (X, Y)), b.reshape((Z, Y) if b_T else (Y, Z))
   # The barriers keep XLA from undoing the transposes.
-  if a_T and (b_T or C < R):
+  if a_T and (b_T or Z < X):
     b = b if b_T else jax.lax.optimization_barrier(b.T)
     result = jax.lax.optimization_barrier(jnp.dot(b, a, preferred_element_type=jnp.float32)).T
   else:
     a = jax.lax.optimization_barrier(a.T) if a_T else a
-    result = jnp.einsum("RS,CS->RC" if b_T else "RS,SC->RC", a, b, preferred_element_type=jnp.float32)
+    result = jnp.einsum("XY,ZY->XZ" if b_T else "XY,YZ->XZ", a, b, preferred_element_type=jnp.float32)
   return result.astype(a.dtype).reshape(tuple(sizes[letter] for letter in out))
 
 

@@ -207,9 +207,9 @@ class Attempter:
 
     Args:
       puzzles: that were attempted.
-      attempts: (n,) numbers of the attempts.
-      cells: (n, S) tokens, or floats, which move with their cells.
-      answers: (n, S) tokens of the cells; None if these are `cells`. Stored versions need them (see Task.undo_stored);
+      attempts: (some,) numbers of attempts.
+      cells: (some, S) tokens, or floats, which move with their cells.
+      answers: (some, S) tokens of the cells; None if these are `cells`. Stored versions need them (see Task.undo_stored);
         for a version that a puzzle does not have, the result is meaningless.
     """
     if self._versions == 1 and puzzles.versions is None:

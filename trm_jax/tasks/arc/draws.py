@@ -6,7 +6,7 @@ table is worthless under other draws. NumPy's legacy generator (RandomState) nev
 for thousands of trials at once: one `randint` of an array of bounds takes as many numbers from the stream as that many
 single calls, and `permutation` of nine things takes as many as eight of these.
 
-Axes: T trials, J pairs of a task.
+The leading axis of most arrays is that of the trials.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ def versions(rng: np.random.RandomState, pairs: Sequence[tuple[np.ndarray, np.nd
 
   Args:
     rng: must draw nothing else meanwhile.
-    pairs: J pairs of (R, C) uint8 colours.
+    pairs: of (R, C) uint8 colours.
     num_aug: number of versions wanted.
 
   Returns:
@@ -63,7 +63,7 @@ def versions(rng: np.random.RandomState, pairs: Sequence[tuple[np.ndarray, np.nd
 
 
 def _trials(rng: np.random.RandomState, number: int) -> tuple[np.ndarray, np.ndarray]:
-  """Draws (T,) transforms, and (T, 9) new colours of the colours 1 … 9."""
+  """Draws (trials,) transforms, and (trials, 9) new colours of the colours 1 … 9."""
   drawn = rng.randint(0, np.tile(_BOUNDS, (number, 1)))
   nine, trial = np.tile(np.arange(1, 10), (number, 1)), np.arange(number)
   for last, other in zip(range(8, 0, -1), drawn[:, 1:].T):
@@ -98,7 +98,7 @@ class _Hashes:
     self._sums, self._sizes = sums.reshape(8, len(flat), 10), sizes.reshape(8, len(flat))
 
   def __call__(self, transforms: np.ndarray, nine: np.ndarray) -> np.ndarray:
-    """The hashes, (T,) uint64, for (T,) transforms and (T, 9) new colours of 1 … 9."""
+    """The hashes, (trials,) uint64, for (trials,) transforms and (trials, 9) new colours of 1 … 9."""
     colours = self._COLOURS[np.concatenate([np.zeros((len(nine), 1), int), nine], axis=1)]
     result = np.zeros(len(nine), np.uint64)
     for transform in range(8):
@@ -137,11 +137,11 @@ class Moves:
     """Makes the next draws, for all versions of a task.
 
     Args:
-      pairs: J, of the original.
+      pairs: their number in the original.
       versions: of the task, in the order in which they were made.
 
     Returns:
-      (versions * J,) int16: side * row + column at which the grids of a pair begin, version by version.
+      (versions * pairs,) int16: side * row + column at which the grids of a pair begin, version by version.
     """
     room = [tuple(self._side - max(a, b) for a, b in zip(input_.shape, output.shape)) for input_, output in pairs]
     bounds = [[(rows, _mask(rows), columns, _mask(columns)) for rows, columns in turned]
