@@ -253,7 +253,8 @@ def test_learning_parity_reports_what_is_there_and_refuses_what_it_cannot_compar
 
 # One process for all, as above. Lines that begin with "pack" name a run and a folder for its weights.
 _ON_GPU = """
-import pathlib, sys
+import functools, pathlib, sys, types
+from unittest import mock
 from absl import flags
 from benchmarks import on_gpu
 from trm_jax import errors
@@ -262,6 +263,18 @@ for line in sys.stdin:
   if command == "pack":
     on_gpu._FILE_BYTES = 20_000
     on_gpu.pack_weights(*map(pathlib.Path, arguments))
+  elif command == "plan":
+    flags.FLAGS(["on_gpu", *arguments])
+    session = types.SimpleNamespace(toy=False, results={}, seconds_left=lambda: 300.0)
+
+    def measured(session, case):
+      session.results[case.name] = {}
+      return True
+
+    parity, train = (functools.partial(measured, case=types.SimpleNamespace(name=name)) for name in ("parity", "train"))
+    with mock.patch.multiple(on_gpu, measure_parity=parity, measure_case=measured, measure_training=train):
+      on_gpu.measure_missing(session, ["parity", "profile", "train"])
+    flags.FLAGS.unparse_flags()
   else:
     flags.FLAGS.unparse_flags()
     for flag in ("only", "minutes"):  # of the line before
@@ -301,7 +314,7 @@ def on_gpu(tmp_path_factory):
            # However fast the machine is, these rounds take longer than six seconds.
            f"call {folders} --only=steps/attention_916_xla --minutes=0.1 --rounds=1000000",
            f"call {folders} --only=speed", f"call --out={folder / 'out'} --workdir={folder / 'measured'}",
-           f"pack {folder / 'run'} {folder / 'out'}"]
+           f"pack {folder / 'run'} {folder / 'out'}", "plan --minutes=9 --puzzles=x", "plan --minutes=9"]
   process = subprocess.run([sys.executable, "-c", _ON_GPU], input="\n".join(lines) + "\n", cwd=_ROOT, text=True,
                            capture_output=True, check=False)
   assert process.returncode == 0, process.stderr
@@ -319,6 +332,16 @@ def test_on_gpu_makes_what_is_missing_and_goes_on_after_a_call_that_was_too_shor
   results = json.loads((folder / "out" / "results.json").read_text())["results"]
   assert results == json.loads((folder / "kept" / "results.json").read_text())["results"]
   assert results == before | {"profile/mlp": results["profile/mlp"]}
+
+
+def test_on_gpu_keeps_a_third_of_the_time_for_the_training(on_gpu):
+  printed, *_ = on_gpu
+  with_training, without = printed[6:8]
+  assert "parity: not begun, since it may take 3 minutes and 2.0 are left before 3 for the training" in with_training
+  assert re.search("^profile/mlp: done", with_training, re.MULTILINE), with_training
+  assert re.search("^train: done", with_training, re.MULTILINE), with_training
+  assert "train: left out, because --puzzles is missing" in without
+  assert re.search("^profile/mlp: done", without, re.MULTILINE), without
 
 
 def test_on_gpu_brings_back_the_largest_kernels_and_their_trace(on_gpu):
