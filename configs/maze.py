@@ -114,7 +114,7 @@ def FAST():
   Command: python -m trm_jax.sweep --sweep=configs/maze.py:fast --workdir=runs/maze_fast --seeds=0,1,2
   Paper: none; it has mazes of 30x30 cells.
   Hardware: two CPU cores.
-  Result: docs/results.md, 1 to 3 seeds.
+  Result: docs/results.md, 3 seeds, 1 or 2 of the rates that were not chosen.
   """
   steps = 1_500
   parts = config_lib.small_fast_parts(steps)
