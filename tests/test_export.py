@@ -231,3 +231,14 @@ def test_the_program(tmp_path):
   assert read.keys() == expected.keys()
   for name, array in expected.items():
     np.testing.assert_array_equal(np.asarray(read[name]), array, strict=True)
+
+
+def test_a_norm_that_the_reference_lacks_is_not_left_out_in_silence(tmp_path):
+  config = tiny.config(model__inner_norm=True)
+  weights.save(make_model(config), config, tmp_path / "run", step=3)
+  done = subprocess.run([sys.executable, "-m", "trm_jax.interop", "export", os.fspath(tmp_path / "run"),
+                         f"--out={tmp_path}/made"], capture_output=True, text=True)
+  assert done.returncode == 2 and not (tmp_path / "made").exists()
+  assert done.stderr.splitlines()[-1] == (
+      f"error: {tmp_path}/run: config.model.inner_norm = True: the reference has no norm there, and would compute "
+      "something else with these parameters; use another --format")

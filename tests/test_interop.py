@@ -63,13 +63,6 @@ def test_names_of_the_compiled_model(model, state):
   assert_same(interop.to_reference(interop.from_reference(prefixed, CONFIG), compiled=False), state)
 
 
-def test_a_norm_that_the_reference_lacks_is_not_left_out_in_silence():
-  """It has no parameters, so the reference would take the others, and compute something else."""
-  model = TRM(dataclasses.replace(CONFIG, inner_norm=True), rngs=nnx.Rngs(0))
-  with pytest.raises(UserError, match=r"^config.model.inner_norm = True: the reference has no norm there"):
-    interop.to_reference(model)
-
-
 @pytest.mark.parametrize("recursion, names", [
     ("two_z", {"H_init", "L_init"}), ("single_z", {"L_init"}), ("none", {"H_init"}),
     ("multi_scale_z", {"H_init", "L1_init", "L2_init"})])

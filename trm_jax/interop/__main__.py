@@ -86,6 +86,9 @@ def _export(checkpoint: str) -> None:
                     f"{'file' if _FORMAT.value == 'reference' else 'folder'}")
   loaded = weights.load(checkpoint)
   if _FORMAT.value == "reference":
+    if loaded.model.config.inner_norm:  # has no parameters that the reference could miss
+      raise UserError(f"{checkpoint}: config.model.inner_norm = True: the reference has no norm there, and would "
+                      "compute something else with these parameters; use another --format")
     files.make_folder(out.parent, "the folder of --out")
     reference_files.write_reference_file(loaded.model, out, compiled=_COMPILED.value)
   elif _FORMAT.value in ("stablehlo", "onnx"):

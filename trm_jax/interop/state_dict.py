@@ -202,13 +202,7 @@ def to_reference(model: TRM, *, compiled: bool = True) -> dict[str, np.ndarray]:
     model: any model whose recursion the reference has.
     compiled: True for the names of the reference's model after torch.compile (with the prefix "_orig_mod."), which it
       uses unless DISABLE_COMPILE is set; False for those of the uncompiled model.
-
-  Raises:
-    UserError: the model has a part without parameters that the reference lacks, and would leave out in silence.
   """
-  if model.config.inner_norm:
-    raise UserError("config.model.inner_norm = True: the reference has no norm there, so with these parameters it would "
-                    "compute something else; train without it (config.model.inner_norm = False)")
   flat = dict(nnx.to_flat_state(nnx.state(model)))
   state = {}
   for name, (path, transposed, row) in _names(model.config).items():
