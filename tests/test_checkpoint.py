@@ -233,7 +233,7 @@ def test_no_flipped_bit_changes_what_comes_back(saved):
   noticed = collections.Counter()
   for file in files_of(saved / "3"):
     whole = file.read_bytes()
-    for bit in random.integers(8 * len(whole), size=6):
+    for bit in random.integers(8 * len(whole), size=10):
       flipped = bytearray(whole)
       flipped[bit // 8] ^= 1 << bit % 8
       file.write_bytes(flipped)
