@@ -67,9 +67,9 @@ def described(topology: str) -> tuple[list[jax.Device], float]:
     tpu_slice = chips.Slice.parse(topology)
     return list(tpu_slice.devices()), tpu_slice.chip.hbm_bandwidth
   os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # no driver is needed
-  # Nothing can be timed in order to choose between kernels, so all products are cuBLAS's.
-  os.environ["XLA_FLAGS"] = (f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0 "
-                             "--xla_gpu_enable_triton_gemm=false")
+  # Nothing can be timed in order to choose between kernels, so all products are cuBLAS's, unless flags say otherwise.
+  os.environ["XLA_FLAGS"] = ("--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false "
+                             f"{os.environ.get('XLA_FLAGS', '')}")
   try:
     found = topologies.get_topology_desc(platform="cuda", topology="1x1x1", target_config=_H100)
   except NotImplementedError as e:

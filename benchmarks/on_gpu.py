@@ -100,7 +100,6 @@ class Case:
 
 _ATTENTION = ("--name=baseline", "--set=model.mlp_t=False", "--set=model.pos_encodings=rope")
 _LONG = (*_ATTENTION, "--seq_len=900", "--set=batch_size=128")
-_CUDNN = "--set=compute.attention=cudnn"
 _THEIRS = ("--batch=768", "--dtype=bfloat16", "--steps=5")
 _THEIR_ATTENTION = (*_THEIRS, "--mixer=attention")
 _THEIR_LONG = (*_THEIR_ATTENTION, "--attention=cudnn", "--seq_len=900", "--batch=128")
@@ -114,7 +113,7 @@ CASES = (
     Case("resume/baseline", 3, "resume", ("--set=batch_size=64",)),
     Case("kernel/gated_products", 1.5, "gated_products", ()),
     Case("steps/mlp_pallas", 2, "train_step", ("--name=baseline", "--set=compute.kernels=pallas")),
-    Case("steps/attention_916_cudnn", 2, "train_step", (*_LONG, _CUDNN)),
+    Case("steps/attention_916_cudnn", 2, "train_step", (*_LONG, "--set=compute.attention=cudnn")),
     Case("compare/attention_916_compiled", 3, "compare_reference", (*_THEIR_LONG, "--mode=compiled")),
     Case("compare/mlp_eager", 2, "compare_reference", (*_THEIRS, "--mode=eager")),
     Case("steps/attention_916_xla", 2, "train_step", _LONG),
@@ -418,16 +417,16 @@ def _where_it_stands(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str,
       (f"{device}, bf16, batch 768, token MLP", "50 % of the measured product rate; 2.5 x the reference compiled",
        f"{said('steps/mlp', step)}; {by_mode('mlp')}"),
       ("the same, SwiGLUs by our kernel", "", said("steps/mlp_pallas", step)),
-      ("the same in 4 micro-batches", "", said("steps/mlp_4_micro_batches", step))]
-  bars += [("attention, 97 positions, batch 768, XLA", "",
-            f"{said('steps/attention_97_xla', step)}; {by_mode('attention_97')}"),
-           ("attention, 916 positions, batch 128, cuDNN", "40 %",
-            f"{said('steps/attention_916_cudnn', step)}; {by_mode('attention_916')}"),
-           ("the same by XLA", "", said("steps/attention_916_xla", step))]
-  bars += [("attention, 916 positions, batch 128, XLA, 4 micro-batches", "",
-            said("steps/attention_916_xla_4_micro_batches", step)),
-           ("parity on the device", "all pass", said("parity", parity)),
-           ("time to accuracy", "", said("train", trained))]
+      ("the same in 4 micro-batches", "", said("steps/mlp_4_micro_batches", step)),
+      ("attention, 97 positions, batch 768, XLA", "",
+       f"{said('steps/attention_97_xla', step)}; {by_mode('attention_97')}"),
+      ("attention, 916 positions, batch 128, cuDNN", "40 %",
+       f"{said('steps/attention_916_cudnn', step)}; {by_mode('attention_916')}"),
+      ("the same by XLA", "", said("steps/attention_916_xla", step)),
+      ("attention, 916 positions, batch 128, XLA, 4 micro-batches", "",
+       said("steps/attention_916_xla_4_micro_batches", step)),
+      ("parity on the device", "all pass", said("parity", parity)),
+      ("time to accuracy", "", said("train", trained))]
   return [dict(zip(("where", "bar", "now"), bar)) for bar in bars]
 
 
